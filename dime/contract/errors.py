@@ -1,0 +1,50 @@
+"""The errors a person can mend. Everything else is a defect and keeps its traceback."""
+
+
+class DimeError(Exception):
+    """A failure with a cause that the person at the keyboard can act on.
+
+    Args:
+        message: One line that names the thing, its state and what to do about it.
+
+    Attributes:
+        retryable: Whether the same call may succeed when it is simply made again.
+    """
+
+    retryable = False
+
+
+class InputError(DimeError):
+    """An option, name or value that DIME does not know or cannot use."""
+
+
+class TableError(DimeError):
+    """A file of measurements that is missing, damaged, or lacks what was asked of it."""
+
+
+class DeviceError(DimeError):
+    """A device, board or meter that cannot do what was asked of it."""
+
+
+class ConnectionLostError(DeviceError):
+    """A device that stopped answering; the work on it may still be going on."""
+
+    retryable = True
+
+
+class InfeasibleError(DimeError):
+    """A planning problem whose limits no plan can meet."""
+
+
+def unknown(kind, name, known):
+    """Builds the error for a name that is not among the known ones.
+
+    Args:
+        kind: What the name should have named, such as ``"network"``.
+        name: What was given.
+        known: Iterable of the names that would have been accepted.
+
+    Returns:
+        InputError: Its message lists the known names.
+    """
+    return InputError("unknown {} '{}'; known: {}".format(kind, name, ", ".join(sorted(map(str, known))) or "none"))

@@ -1,0 +1,68 @@
+"""Messages from the device to the host: one JSON object a line on standard output, each with its kind.
+
+| kind | fields | meaning |
+|---|---|---|
+| hello | version, device, network, total | the run has started; ``total`` steps of progress lie ahead |
+| note | text | one line for the person watching |
+| warning | text | the same, and it may change how far the result can be trusted |
+| progress | done, what | ``done`` of ``total`` steps are finished; ``what`` is being worked on |
+| window_start, window_end | time_ns, what | edges of a measured window, on the device's monotonic clock |
+| done | folder | the run is complete and its files are in ``folder`` |
+| error | text | the run has failed for a reason the person can mend |
+"""
+
+import json
+import sys
+
+KINDS = {
+    "hello": ("version", "device", "network", "total"),
+    "note": ("text",),
+    "warning": ("text",),
+    "progress": ("done", "what"),
+    "window_start": ("time_ns", "what"),
+    "window_end": ("time_ns", "what"),
+    "done": ("folder",),
+    "error": ("text",),
+}
+
+
+def encode(kind, **fields):
+    """Encodes one message.
+
+    Args:
+        kind: One of KINDS.
+        **fields: Exactly the fields of that kind.
+
+    Returns:
+        str: A line of JSON without its newline.
+    """
+    if kind not in KINDS or set(fields) != set(KINDS[kind]):
+        raise ValueError("no such message: {} {}".format(kind, sorted(fields)))
+    return json.dumps(dict(fields, kind=kind), sort_keys=True)
+
+
+def decode(line):
+    """Decodes one line of a device's output.
+
+    Args:
+        line: Text; anything may stand there, since libraries print too.
+
+    Returns:
+        dict: The message with its ``kind``, or None if the line is not a message.
+    """
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(message, dict):
+        return None
+    kind = message.get("kind")
+    if not isinstance(kind, str) or set(message) - {"kind"} != set(KINDS.get(kind, ("",))):
+        return None
+    return message
+
+
+def send(kind, **fields):
+    """Writes one message to standard output at once."""
+    sys.stdout.write(encode(kind, **fields) + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,114 @@
+"""A run's folder: the names of its files, and run.json, which says everything about how its numbers came to be."""
+
+import json
+import os
+from collections import OrderedDict
+
+from dime.contract.errors import TableError
+
+RUN = "run.json"
+TIMINGS = "timings.csv"
+POWER = "power.csv"
+POWER_QUALITY = "power_quality.json"
+CLOCK = "clock.json"
+JOINT_PROFILE = "joint_profile.parquet"
+FRONTIER = "frontier.parquet"
+PLAN = "plan.json"
+REPORT = "report.html"
+
+ORIGINS = ("measured", "replayed", "modelled")
+
+# Field of run.json -> what it holds. Two runs may share a table only if all of these are equal.
+SPEC_FIELDS = OrderedDict(
+    [
+        ("network", "network's name"),
+        ("layers", "names of all its layers, in order"),
+        ("device", "name of the device, as in the lab file"),
+        ("board", "kind of board: the plug-in that fixed the frequencies"),
+        ("processor", "cuda or cpu"),
+        ("threads", "CPU threads used by the tensor library; 0 leaves it to the library"),
+        ("frequencies_hz", "frequencies profiled; [-1] where the board's clock is left alone"),
+        ("max_layers", "largest bundle profiled"),
+        ("iterations", "passes over all bundles"),
+        ("runs", "timed runs of each bundle in a pass"),
+        ("warmups", "runs before them that are not counted"),
+        ("seed", "seed of the order of bundles in each pass"),
+        ("weights", "pretrained, file <hash>, or seeded <seed>"),
+        ("samples", "hash of the feature maps' manifest"),
+    ]
+)
+OBSERVED_FIELDS = OrderedDict(
+    [
+        ("origin", "measured, replayed or modelled"),
+        ("description", "the board in its own words: model, memory, clocks"),
+        ("governor", "CPU frequency governor, or None where there is none"),
+        ("versions", "Python, torch, torchvision and DIME"),
+        ("temperatures_c", "thermal zone -> degrees Celsius, at the start"),
+        ("command_line", "how the run was started"),
+        ("started_utc", "ISO 8601"),
+        ("state", "running or complete"),
+    ]
+)
+
+
+class RunSpec(object):
+    """What was asked of a run and what was observed of it; attributes are SPEC_FIELDS and OBSERVED_FIELDS.
+
+    Args:
+        **fields: Values by name. Every field of SPEC_FIELDS is required; unknown names are refused.
+    """
+
+    def __init__(self, **fields):
+        missing = [name for name in SPEC_FIELDS if name not in fields]
+        unknown = [name for name in fields if name not in SPEC_FIELDS and name not in OBSERVED_FIELDS]
+        if missing or unknown:
+            raise TableError(
+                "a run's description lacks {} and has unknown {}".format(
+                    ", ".join(missing) or "nothing", ", ".join(sorted(unknown)) or "nothing"
+                )
+            )
+        for name in list(SPEC_FIELDS) + list(OBSERVED_FIELDS):
+            setattr(self, name, fields.get(name))
+
+    def differences(self, other):
+        """Lists the asked-for fields in which another run differs: those that forbid mixing rows of the two."""
+        return [name for name in SPEC_FIELDS if getattr(self, name) != getattr(other, name)]
+
+    def write(self, folder):
+        """Writes run.json in one step, so that a reader never sees half of it."""
+        path = os.path.join(folder, RUN)
+        fields = OrderedDict((name, getattr(self, name)) for name in list(SPEC_FIELDS) + list(OBSERVED_FIELDS))
+        with open(path + ".part", "w") as stream:
+            json.dump(fields, stream, indent=1)
+            stream.write("\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(path + ".part", path)
+
+    @classmethod
+    def read(cls, folder):
+        """Reads run.json.
+
+        Args:
+            folder: The run's folder.
+
+        Returns:
+            RunSpec: The description.
+
+        Raises:
+            TableError: There is none, or it is damaged.
+        """
+        path = os.path.join(folder, RUN)
+        try:
+            with open(path) as stream:
+                fields = json.load(stream)
+        except EnvironmentError as error:
+            raise TableError("{}: {}".format(path, error.strerror))
+        except ValueError as error:
+            raise TableError("{} is damaged: {}".format(path, error))
+        if not isinstance(fields, dict):
+            raise TableError("{} is damaged: not an object".format(path))
+        try:
+            return cls(**fields)
+        except TableError as error:
+            raise TableError("{}: {}".format(path, error))

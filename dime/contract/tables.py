@@ -1,0 +1,212 @@
+"""Every table that crosses between device and host: its columns with unit, type and meaning, and one gate for all.
+
+Tables are CSV with a header line. Rows are checked when written and when read by the same rules.
+"""
+
+import csv
+import math
+import os
+from collections import OrderedDict
+from typing import Callable, NamedTuple, Optional
+
+from dime.contract.errors import TableError
+
+Column = NamedTuple(
+    "Column", [("name", str), ("kind", type), ("meaning", str), ("valid", Optional[Callable]), ("rule", str)]
+)
+Column.__doc__ = "A column: name (with its unit), type, meaning, and the rule its values keep."
+
+
+def _any(value):
+    return True
+
+
+def _column(name, kind, meaning, valid=_any, rule=""):
+    return Column(name, kind, meaning, valid, rule)
+
+
+def _shape(text):
+    sizes = text.split("x")
+    return all(size.isdigit() and int(size) > 0 for size in sizes)
+
+
+# One row a timed run (or, when power is measured, one row a burst of `repeats` runs back to back).
+TIMINGS = (
+    _column("bundle", str, "the bundle's name", bool, "not empty"),
+    _column("first_layer", str, "its first layer", bool, "not empty"),
+    _column("last_layer", str, "its last layer", bool, "not empty"),
+    _column("frequency_hz", int, "clock that was fixed; -1: left alone", lambda v: v > 0 or v == -1, "> 0 or -1"),
+    _column("iteration", int, "pass over all bundles, from 0", lambda v: v >= 0, ">= 0"),
+    _column("run", int, "run in that pass, from 0", lambda v: v >= 0, ">= 0"),
+    _column("image", str, "image whose feature map was the input", bool, "not empty"),
+    _column("repeats", int, "runs between start and end; 1 unless power was measured", lambda v: v >= 1, ">= 1"),
+    _column("duration_s", float, "time of one run: the span divided by repeats", lambda v: v > 0, "> 0"),
+    _column("start_ns", int, "start, on the device's monotonic clock", lambda v: v >= 0, ">= 0"),
+    _column("end_ns", int, "end, on the same clock", lambda v: v > 0, "> 0"),
+    _column("input_bytes", int, "size of the tensor that enters", lambda v: v > 0, "> 0"),
+    _column("output_bytes", int, "size of the tensor that leaves", lambda v: v > 0, "> 0"),
+    _column("input_shape", str, "its shape, such as 1x3x224x224", _shape, "sizes joined by x"),
+    _column("output_shape", str, "its shape", _shape, "sizes joined by x"),
+)
+
+
+def header(columns):
+    """Names of a table's columns, in order."""
+    return [column.name for column in columns]
+
+
+def format_row(columns, row):
+    """Checks one row and renders it as the texts that are written.
+
+    Args:
+        columns: The table's columns.
+        row: Mapping from column name to value.
+
+    Returns:
+        list: One text a column; floats keep every digit.
+
+    Raises:
+        TableError: A value is missing, of the wrong type, not finite, or breaks the column's rule.
+    """
+    return [_render(column, _check(column, row.get(column.name))) for column in columns]
+
+
+def _render(column, value):
+    return repr(float(value)) if column.kind is float else str(value)
+
+
+def _check(column, value):
+    try:
+        if value is None or (column.kind is int and isinstance(value, float) and value != int(value)):
+            raise ValueError
+        value = column.kind(value)
+    except (TypeError, ValueError, OverflowError):
+        raise TableError("{}: {!r} is not {}".format(column.name, value, column.kind.__name__))
+    if column.kind is float and not math.isfinite(value):
+        raise TableError("{}: {} is not a finite number".format(column.name, value))
+    if column.valid is not None and not column.valid(value):
+        raise TableError("{}: {} breaks the rule {}".format(column.name, value, column.rule))
+    return value
+
+
+class Writer(object):
+    """Appends checked rows to a CSV table; whole groups of rows reach the disk together.
+
+    Args:
+        path: The table's file. It is created with its header, or continued if ``append``.
+        columns: The table's columns.
+        append: Continue a file that `recover` has mended; without it an existing file is an error.
+    """
+
+    def __init__(self, path, columns, append=False):
+        if os.path.exists(path) and not append:
+            raise TableError("{} exists already; nothing was overwritten".format(path))
+        self._columns = columns
+        fresh = not os.path.exists(path)
+        self._stream = open(path, "a", newline="")
+        self._csv = csv.writer(self._stream, lineterminator="\n")
+        if fresh:
+            self._csv.writerow(header(columns))
+
+    def write(self, rows):
+        """Writes rows and waits until they are on the disk.
+
+        Args:
+            rows: Iterable of mappings from column name to value.
+
+        Raises:
+            TableError: A row breaks the table's rules; none of the rows is written then.
+            OSError: The disk would not take them.
+        """
+        self._csv.writerows([format_row(self._columns, row) for row in rows])
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+
+    def close(self):
+        self._stream.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+
+def read(path, columns):
+    """Reads a whole table.
+
+    Args:
+        path: The table's file.
+        columns: The columns it must have; others are ignored.
+
+    Returns:
+        list: One OrderedDict a row, with values of the columns' types.
+
+    Raises:
+        TableError: The file is missing, empty or truncated, or a value breaks a rule; it names file, line and column.
+    """
+    rows, problem = _scan(path, columns)
+    if problem:
+        raise TableError(problem)
+    if not rows:
+        raise TableError("{} has a header but no rows".format(path))
+    return rows
+
+
+def recover(path, columns):
+    """Drops the half-written row that an interrupted run may have left at the end of a table.
+
+    Args:
+        path: The table's file, which is rewritten only if its last line has no newline.
+        columns: Its columns.
+
+    Returns:
+        list: The rows that remain, possibly none.
+
+    Raises:
+        TableError: The table is damaged anywhere else.
+    """
+    try:
+        with open(path, "rb+") as stream:
+            content = stream.read()
+            if content and not content.endswith(b"\n"):
+                stream.truncate(content.rfind(b"\n") + 1)
+    except EnvironmentError as error:
+        raise TableError("{}: {}".format(path, error.strerror))
+    if b"\n" not in content:
+        os.remove(path)
+        return []
+    rows, problem = _scan(path, columns)
+    if problem:
+        raise TableError(problem)
+    return rows
+
+
+def _scan(path, columns):
+    """Reads rows up to the first problem; returns them with its description, or with None."""
+    rows = []
+    try:
+        with open(path, newline="") as stream:
+            content = stream.read()
+    except EnvironmentError as error:
+        raise TableError("{}: {}".format(path, error.strerror))
+    except UnicodeDecodeError:
+        raise TableError("{} is not a text table".format(path))
+    if not content.strip():
+        return rows, "{} is empty".format(path)
+    if not content.endswith("\n"):
+        return rows, "{} is truncated: its last line is incomplete".format(path)
+    lines = csv.reader(content.splitlines())
+    names = next(lines)
+    missing = [name for name in header(columns) if name not in names]
+    if missing:
+        return rows, "{} lacks the columns {}".format(path, ", ".join(missing))
+    for number, line in enumerate(lines, start=2):
+        if len(line) != len(names):
+            return rows, "{} line {}: {} values for {} columns".format(path, number, len(line), len(names))
+        texts = dict(zip(names, line))
+        try:
+            rows.append(OrderedDict((column.name, _check(column, texts[column.name])) for column in columns))
+        except TableError as error:
+            return rows, "{} line {}: {}".format(path, number, error)
+    return rows, None
