@@ -46,8 +46,8 @@ def covers(bundles, layer_count):
 def spell(bundle, layers):
     """Names a bundle.
 
-    Names without an underscore are joined in full (``conv1_conv2_conv3``). Where any layer of the network has one in its
-    name, the first and the last are joined by two (``encoder_layer_0__head``), which stays unambiguous.
+    Names without an underscore are joined in full (``conv1_conv2_conv3``). Where any layer of the network has one in
+    its name, the first and the last are joined by two (``encoder_layer_0__head``), which stays unambiguous.
 
     Args:
         bundle: The bundle.
