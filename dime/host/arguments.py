@@ -57,7 +57,9 @@ def parse(commands: Commands, arguments: Sequence[str], name: str) -> Call | Non
     command = [*path[: len(path) - len(rest)], "--help"] if asks_help else path
     try:
         result = fire.Fire(_deferred(commands), command=command, name=name, serialize=str)
-    except SystemExit:
+    except SystemExit as stopped:
+        if stopped.code:
+            raise InputError(f"cannot make sense of: {' '.join(arguments)}") from None
         return None
     return result if isinstance(result, Call) else None
 
