@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import pytest
+
+from dime.contract.errors import InputError
+from dime.host import lab
+
+EXAMPLE = Path(__file__).parents[2] / "docker" / "lab.example.toml"
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "lab.toml"
+    path.write_text(text)
+    return path
+
+
+def test_four_lines_add_a_nano(tmp_path):
+    table = EXAMPLE.read_text().split("\n[nano]")[1].split("\n\n")[0]
+    assert len(("[nano]" + table).splitlines()) == 4
+    nano = lab.load(written(tmp_path, "[nano]" + table)).devices["nano"]
+    assert (nano.engine, nano.host) == ("ssh://dime@nano", "nano")
+    assert (nano.image, nano.platform, nano.runtime, nano.set_clock) == ("dime-jetson", "linux/arm64", "nvidia", True)
+    assert nano.meter == lab.Meter("smartpower3", {"port": "/dev/ttyUSB0", "baud": 921600})
+
+
+def test_the_example_is_a_lab_file():
+    assert list(lab.load(EXAMPLE).devices) == ["nano", "potato", "wiscad", "here"]
+
+
+def test_without_a_lab_file_there_is_the_local_device(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert lab.load().choose("local") == [lab.Device("local")]
+    with pytest.raises(InputError, match=r"unknown device 'nano'; known: local.*no lab.toml"):
+        lab.load().choose("nano")
+
+
+def test_choose_by_name_tag_and_all_names_each_device_once(tmp_path):
+    bench = lab.load(EXAMPLE)
+    assert [d.name for d in bench.choose("potato,edge, nano")] == ["potato", "nano"]
+    assert len(bench.choose("all,server")) == 4
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("[a]\nengine = 'local'\nbord = 'nano'", r"\[a\].*unknown key 'bord'; known: board"),
+        ("[a]\nboard = 'nano'", "lacks engine: local, unix"),
+        ("[a]\nengine = 'http://x'", "engine 'http://x' is not one of"),
+        ("[a]\nengine = 'ssh://u:secret@x'", "a password does not belong"),
+        ("[a]\nengine = 'ssh://u@x:notaport'", "engine 'ssh://u@x:notaport'"),
+        ("[a]\nengine = 'local'\nthreads = [1, '2']", "threads must be a list of whole numbers"),
+        ("[a]\nengine = 'local'\nthreads = [-1]", "threads is a list of counts"),
+        ("[a]\nengine = 'local'\ngpus = 'many'", "gpus is a count"),
+        ("[a]\nengine = 'local'\nmeter = 3", "meter must be"),
+        ("[a]\nengine = 'local'\nset_clock = 'yes'", "set_clock is true or false"),
+        ("[a]\nengine = 3", "engine must be a text"),
+        ("['A b']\nengine = 'local'", "a device's name has"),
+        ("a = 1", "'a' is neither a device's table"),
+        ("registry = 1", "registry must be a text"),
+        ("[a", "lab.toml: "),
+    ],
+)
+def test_each_mistake_is_one_line_that_names_its_place(tmp_path, text, message):
+    path = written(tmp_path, text)
+    with pytest.raises(InputError, match=message) as caught:
+        lab.load(path)
+    assert str(path) in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere.toml: No such file"):
+        lab.load(tmp_path / "nowhere.toml")
