@@ -32,6 +32,7 @@ SPEC_FIELDS = OrderedDict(
         ("iterations", "passes over all bundles"),
         ("runs", "timed runs of each bundle in a pass"),
         ("warmups", "runs before them that are not counted"),
+        ("min_window_s", "least length of a row's window; 0: every row is one run"),
         ("seed", "seed of the order of bundles in each pass"),
         ("weights", "pretrained, file <hash>, or seeded <seed>"),
         ("samples", "hash of the feature maps' manifest"),
@@ -46,6 +47,7 @@ OBSERVED_FIELDS = OrderedDict(
         ("temperatures_c", "thermal zone -> degrees Celsius, at the start"),
         ("command_line", "how the run was started"),
         ("started_utc", "ISO 8601"),
+        ("sessions", "one entry each time the run was started or resumed: boot_id, start_ns, rows there, clocks"),
         ("state", "running or complete"),
     ]
 )

@@ -1,0 +1,78 @@
+"""Networks, one file each: LAYERS (names in order), INPUT_SHAPE, build() and cut(model).
+
+``build()`` returns the untrained model, named like torchvision's, ``cut(model)`` one module a layer. A file may have
+``adapt(state)``, which renames the entries of older weights. Everything else happens here and in `dime.device.weights`.
+"""
+
+from dime.contract import plugins
+
+
+class Network(object):
+    """One loaded network, sliced into its layers.
+
+    Args:
+        name: The network's name.
+        layers: Names of its layers, in order.
+        modules: One torch module a layer; they share the loaded parameters.
+        input_shape: Shape of the first layer's input.
+        weights: Where the weights came from: ``pretrained``, ``file <hash>`` or ``seeded <n>``.
+    """
+
+    def __init__(self, name, layers, modules, input_shape, weights):
+        self.name = name
+        self.layers = list(layers)
+        self.modules = modules
+        self.input_shape = tuple(input_shape)
+        self.weights = weights
+
+    def module(self, bundle):
+        """The layers of a bundle as one module; nothing is copied."""
+        from torch import nn
+
+        return nn.Sequential(*self.modules[bundle.first : bundle.last + 1]).eval()
+
+    def input_shapes(self):
+        """Shapes of every layer's input and of the last one's output, found by one pass over zeros."""
+        import torch
+
+        shapes, x = [self.input_shape], torch.zeros(self.input_shape)
+        with torch.no_grad():
+            for module in self.modules:
+                x = module(x)
+                shapes.append(tuple(x.shape))
+        return shapes
+
+
+def describe(name):
+    """Imports a network's file without loading any weights.
+
+    Raises:
+        InputError: There is no such network; the message lists those there are.
+    """
+    import dime.device.networks as package
+
+    return plugins.load(package, name)
+
+
+def load(name, weights="auto", emit=None):
+    """Loads a network once and slices it.
+
+    Args:
+        name: One of the files in this folder.
+        weights: ``auto``, ``pretrained``, ``seeded <n>``, or a state_dict's file.
+        emit: Called with a message's kind and fields, as `dime.contract.messages.send`.
+
+    Returns:
+        Network: In evaluation mode, on the CPU.
+
+    Raises:
+        InputError: Unknown network, or weights that are not to be had or do not fit.
+    """
+    from dime.device import weights as sources
+
+    plugin = describe(name)
+    model = plugin.build().eval()
+    label = sources.fill(model, name, weights, getattr(plugin, "adapt", None), emit)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    return Network(name, plugin.LAYERS, [module.eval() for module in plugin.cut(model)], plugin.INPUT_SHAPE, label)

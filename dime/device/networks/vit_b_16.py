@@ -1,0 +1,122 @@
+"""ViT-B/16, cut at the patch projection, the class token, the position embedding, each encoder layer and the head.
+
+The modules are defined here because torchvision has had a vision transformer only since 0.12. Parameters bear
+torchvision's names, so that its weights fit, and the operations are its own, so that results are equal to the last bit.
+"""
+
+from collections import OrderedDict
+
+import torch
+from torch import nn
+
+DEPTH = 12
+HEADS = 12
+WIDTH = 768
+PATCH = 16
+INPUT_SHAPE = (1, 3, 224, 224)
+LAYERS = (
+    ("conv_proj", "process_input_operations", "add_pos_embedding")
+    + tuple("encoder_layer_{}".format(index) for index in range(DEPTH))
+    + ("head",)
+)
+
+
+class ProcessInput(nn.Module):
+    """Turns the projected patches into a sequence behind the trained class token."""
+
+    def __init__(self, class_token):
+        super(ProcessInput, self).__init__()
+        self.class_token = class_token
+
+    def forward(self, x):
+        x = x.reshape(x.shape[0], x.shape[1], -1).permute(0, 2, 1)
+        return torch.cat([self.class_token.expand(x.shape[0], -1, -1), x], dim=1)
+
+
+class AddPosition(nn.Module):
+    """Adds the trained position embedding."""
+
+    def __init__(self, pos_embedding):
+        super(AddPosition, self).__init__()
+        self.pos_embedding = pos_embedding
+
+    def forward(self, x):
+        return x + self.pos_embedding
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and a two-layer perceptron, each behind a layer norm and bridged by a residual."""
+
+    def __init__(self):
+        super(EncoderLayer, self).__init__()
+        self.ln_1 = nn.LayerNorm(WIDTH, eps=1e-6)
+        self.self_attention = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
+        self.ln_2 = nn.LayerNorm(WIDTH, eps=1e-6)
+        # Dropouts hold the places 2 and 4, so that the second linear layer bears torchvision's name mlp.3.
+        self.mlp = nn.Sequential(
+            nn.Linear(WIDTH, 4 * WIDTH), nn.GELU(), nn.Dropout(0.0), nn.Linear(4 * WIDTH, WIDTH), nn.Dropout(0.0)
+        )
+
+    def forward(self, x):
+        normed = self.ln_1(x)
+        attended, _ = self.self_attention(normed, normed, normed, need_weights=False)
+        x = attended + x
+        return x + self.mlp(self.ln_2(x))
+
+
+class Encoder(nn.Module):
+    """The position embedding, the encoder layers and the final norm."""
+
+    def __init__(self):
+        super(Encoder, self).__init__()
+        tokens = (INPUT_SHAPE[2] // PATCH) * (INPUT_SHAPE[3] // PATCH) + 1
+        self.pos_embedding = nn.Parameter(torch.zeros(1, tokens, WIDTH))
+        self.layers = nn.Sequential(
+            OrderedDict(("encoder_layer_{}".format(index), EncoderLayer()) for index in range(DEPTH))
+        )
+        self.ln = nn.LayerNorm(WIDTH, eps=1e-6)
+
+
+class VisionTransformer(nn.Module):
+    """All parameters of ViT-B/16 under torchvision's names; it runs as the chain that `cut` makes of it."""
+
+    def __init__(self):
+        super(VisionTransformer, self).__init__()
+        self.conv_proj = nn.Conv2d(INPUT_SHAPE[1], WIDTH, kernel_size=PATCH, stride=PATCH)
+        self.class_token = nn.Parameter(torch.zeros(1, 1, WIDTH))
+        self.encoder = Encoder()
+        self.heads = nn.Sequential(OrderedDict(head=nn.Linear(WIDTH, 1000)))
+
+
+class Head(nn.Module):
+    """The final layer norm over all tokens, the class token's selection, and the classifier."""
+
+    def __init__(self, ln, heads):
+        super(Head, self).__init__()
+        self.ln = ln
+        self.heads = heads
+
+    def forward(self, x):
+        return self.heads(self.ln(x)[:, 0])
+
+
+def build():
+    """Makes the model; its weights are set afterwards."""
+    return VisionTransformer()
+
+
+def adapt(state):
+    """Renames the perceptrons of weights that were saved by torchvision 0.12, as the published ones were."""
+    return OrderedDict(
+        (name.replace(".mlp.linear_1.", ".mlp.0.").replace(".mlp.linear_2.", ".mlp.3."), tensor)
+        for name, tensor in state.items()
+    )
+
+
+def cut(model):
+    """Slices the model into one module a layer, which share its parameters."""
+    return (
+        [model.conv_proj, ProcessInput(model.class_token), AddPosition(model.encoder.pos_embedding)]
+        + list(model.encoder.layers)
+        + [Head(model.encoder.ln, model.heads)]
+    )

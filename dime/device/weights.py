@@ -1,0 +1,136 @@
+"""Where a network's weights come from, and the label under which every table says so."""
+
+import hashlib
+import math
+import os
+import re
+from urllib.parse import urlparse
+from urllib.request import urlopen
+
+import torch
+
+from dime.contract.errors import DimeError, InputError, TableError
+from dime.device import tensor_files
+
+PATIENCE_S = 10  # For an answer from the server that has the pretrained weights, and for each piece of them.
+SEEDED = re.compile(r"seeded(?:[ :=-]?(\d+))?$")
+
+
+def fill(model, name, weights, adapt=None, emit=None):
+    """Sets all weights of a model.
+
+    Args:
+        model: The torch module.
+        name: torchvision's name of it.
+        weights: ``pretrained`` (torchvision's, from its cache or the network), ``seeded <n>``, a state_dict's file, or
+            ``auto``: pretrained if they are to be had, else ``seeded 0``.
+        adapt: Renames the entries of older state_dicts; None for none.
+        emit: Called with a message's kind and fields.
+
+    Returns:
+        str: ``pretrained``, ``seeded <n>``, or ``file`` and the first 12 digits of its SHA-256.
+
+    Raises:
+        InputError: The weights are not to be had, or do not fit.
+    """
+    emit = emit or (lambda kind, **fields: None)
+    seeded = SEEDED.match(weights)
+    if seeded:
+        return seed(model, int(seeded.group(1) or 0))
+    if weights == "auto":
+        try:
+            return fill(model, name, "pretrained", adapt, emit)
+        except DimeError as error:
+            emit("warning", text="random weights (seeded 0) instead of pretrained ones: {}".format(error))
+            return seed(model, 0)
+    if weights == "pretrained":
+        path, label = _pretrained(name, emit), "pretrained"
+    elif os.path.isfile(weights):
+        path, label = weights, "file " + digest(weights)[:12]
+    else:
+        raise InputError("weights '{}': not a file; known: auto, pretrained, seeded <n>, or a file".format(weights))
+    state = tensor_files.read(path)
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise InputError("{} is not a state_dict: a dictionary of names and tensors".format(path))
+    try:
+        model.load_state_dict(adapt(state) if adapt else state)
+    except RuntimeError as error:
+        raise InputError("{} does not fit {}: {}".format(path, name, " ".join(str(error).split())[:300]))
+    return label
+
+
+def seed(model, number):
+    """Sets random weights that are the same for every version of torch since 1.10 and every kind of processor.
+
+    Uniform values of variance 2 / fan-in (He et al., arXiv:1502.01852) keep activations at scale through ReLUs; norms
+    start as the identity. They are drawn in order of name from torch's Mersenne Twister on the CPU.
+
+    Args:
+        model: The torch module.
+        number: The seed.
+
+    Returns:
+        str: ``seeded <number>``.
+    """
+    generator = torch.Generator().manual_seed(number)
+    with torch.no_grad():
+        for name, parameter in sorted(model.named_parameters()):
+            if parameter.dim() > 1:
+                bound = math.sqrt(6.0 / (parameter.numel() // parameter.shape[0]))
+            elif name.endswith("weight"):
+                parameter.fill_(1.0)
+                continue
+            else:
+                bound = 0.01
+            parameter.uniform_(generator=generator).sub_(0.5).mul_(2 * bound)
+    return "seeded {}".format(number)
+
+
+def digest(path):
+    """SHA-256 of a file, in hexadecimal."""
+    found = hashlib.sha256()
+    with open(path, "rb") as stream:
+        for piece in iter(lambda: stream.read(1 << 20), b""):
+            found.update(piece)
+    return found.hexdigest()
+
+
+def _pretrained(name, emit):
+    """Finds torchvision's weights in its cache, or fetches them there; returns the file."""
+    address = _address(name)
+    file_name = os.path.basename(urlparse(address).path)
+    path = os.path.join(torch.hub.get_dir(), "checkpoints", file_name)
+    if not os.path.exists(path):
+        emit("note", text="fetching pretrained weights: {}".format(file_name))
+        _fetch(address, path)
+    expected = re.search(r"-([0-9a-f]{8,})\.", file_name)
+    if expected and not digest(path).startswith(expected.group(1)):
+        raise TableError("{} is damaged: its SHA-256 does not begin as its name says; remove it".format(path))
+    return path
+
+
+def _address(name):
+    """Looks up where this torchvision says that the pretrained weights of a network are."""
+    import sys
+
+    from torchvision import models
+
+    builder = getattr(models, name, None)
+    if builder is None:
+        raise InputError("this torchvision has no pretrained weights for {}; give a file".format(name))
+    if hasattr(models, "get_model_weights"):
+        return models.get_model_weights(name).DEFAULT.url
+    return sys.modules[builder.__module__].model_urls[name]
+
+
+def _fetch(address, path):
+    """Downloads a file; what arrives stands under its name only when it is complete."""
+    try:
+        if not os.path.isdir(os.path.dirname(path)):
+            os.makedirs(os.path.dirname(path))
+        with urlopen(address, timeout=PATIENCE_S) as source, open(path + ".part", "wb") as stream:
+            for piece in iter(lambda: source.read(1 << 20), b""):
+                stream.write(piece)
+        os.replace(path + ".part", path)
+    except (EnvironmentError, ValueError) as error:
+        raise InputError("pretrained weights cannot be fetched ({}); give a file, or seeded <n>".format(error))
