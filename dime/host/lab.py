@@ -71,6 +71,11 @@ class Device:
         return urlsplit(self.engine).hostname or "" if self.engine.startswith("ssh://") else ""
 
 
+# Known without a lab file: `local` is this machine in both roles, weak device (one thread) and server (all threads).
+THIS_MACHINE = (Device("edge", threads=(1,), tags=(LOCAL,)), Device("server", tags=(LOCAL,)))
+BUILT_IN = (LOCAL, *(device.name for device in THIS_MACHINE))
+
+
 @dataclass(frozen=True)
 class Lab:
     """The bench: its devices by name, and the registry that they pull from."""
@@ -94,16 +99,15 @@ class Lab:
         chosen: dict[str, Device] = {}
         for word in filter(None, (part.strip() for part in names.split(","))):
             found = [d for d in self.devices.values() if word in (d.name, "all") or word in d.tags]
-            if not found and word == LOCAL:
-                found = [Device(LOCAL)]
+            found = found or [d for d in THIS_MACHINE if word == d.name or word in d.tags]
             if not found:
                 source = (
                     f" in {self.path}" if self.path else f"; there is no {DEFAULT_FILE}, see docker/lab.example.toml"
                 )
-                raise InputError(f"{unknown('device', word, [*self.devices, LOCAL])}{source}")
+                raise InputError(f"{unknown('device', word, [*self.devices, *BUILT_IN])}{source}")
             chosen |= {device.name: device for device in found}
         if not chosen:
-            raise InputError(f"no device named; known: {', '.join(sorted([*self.devices, LOCAL]))}")
+            raise InputError(f"no device named; known: {', '.join(sorted([*self.devices, *BUILT_IN]))}")
         return list(chosen.values())
 
 

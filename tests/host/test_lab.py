@@ -27,9 +27,12 @@ def test_the_example_is_a_lab_file():
     assert list(lab.load(EXAMPLE).devices) == ["nano", "potato", "wiscad", "here"]
 
 
-def test_without_a_lab_file_there_is_the_local_device(tmp_path, monkeypatch):
+def test_without_a_lab_file_this_machine_is_both_the_weak_device_and_the_server(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert lab.load().choose("local") == [lab.Device("local")]
+    assert [(device.name, device.engine, device.threads) for device in lab.load().choose("local")] == [
+        ("edge", "local", (1,)),
+        ("server", "local", (0,)),
+    ]
     with pytest.raises(InputError, match=r"unknown device 'nano'; known: local.*no lab.toml"):
         lab.load().choose("nano")
 
