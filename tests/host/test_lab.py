@@ -33,7 +33,7 @@ def test_without_a_lab_file_this_machine_is_both_the_weak_device_and_the_server(
         ("edge", "local", (1,)),
         ("server", "local", (0,)),
     ]
-    with pytest.raises(InputError, match=r"unknown device 'nano'; known: local.*no lab.toml"):
+    with pytest.raises(InputError, match=r"unknown device 'nano'; known: edge, local, server.*no lab.toml"):
         lab.load().choose("nano")
 
 
