@@ -54,7 +54,7 @@ def parse(commands: Commands, arguments: Sequence[str], name: str) -> Call | Non
         if not callable(function):
             raise InputError(f"'{' '.join(arguments)}' needs one of: {', '.join(function)}")
         _check(function, rest)
-    command = [*path[: len(path) - len(rest)], "--help"] if asks_help else path
+    command = [*path[: len(path) - len(rest)], "--", "--help"] if asks_help else path
     try:
         result = fire.Fire(_deferred(commands), command=command, name=name, serialize=str)
     except SystemExit as stopped:
