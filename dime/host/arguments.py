@@ -8,9 +8,8 @@ until the command's annotations say what they are, and the command runs after Fi
 from __future__ import annotations
 
 import inspect
-import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any
@@ -50,11 +49,13 @@ def parse(commands: Commands, arguments: Sequence[str], name: str) -> Call | Non
     asks_help = not arguments or any(word in HELP for word in arguments)
     path = [word for word in arguments if word not in HELP] if asks_help else list(arguments)
     function, rest = _find(commands, path)
-    if not asks_help:
-        if not callable(function):
-            raise InputError(f"'{' '.join(arguments)}' needs one of: {', '.join(function)}")
-        _check(function, rest)
-    command = [*path[: len(path) - len(rest)], "--", "--help"] if asks_help else path
+    command = path[: len(path) - len(rest)]
+    if asks_help:
+        command += ["--", "--help"]
+    elif callable(function):
+        command += [f"--{name}={text!r}" for name, text in _check(function, rest).items()]
+    else:
+        raise InputError(f"'{' '.join(arguments)}' needs one of: {', '.join(function)}")
     try:
         result = fire.Fire(_deferred(commands), command=command, name=name, serialize=str)
     except SystemExit as stopped:
@@ -77,52 +78,68 @@ def _find(commands: Commands, path: Sequence[str]) -> tuple[Any, list[str]]:
     return place, []
 
 
-def _check(function: Callable[..., Any], words: Sequence[str]) -> None:
-    """Refuses what the function cannot take, and what it lacks."""
+def _check(function: Callable[..., Any], words: Sequence[str]) -> dict[str, str]:
+    """Assigns every word to a parameter; refuses what the function cannot take, and what it lacks."""
     parameters = inspect.signature(function).parameters
-    hints = typing.get_type_hints(function)
-    positional = iter(parameters)
+    kinds = _kinds(function)
     given: dict[str, str] = {}
     rest = list(words)
     while rest:
         word = rest.pop(0)
-        if word.startswith("--"):
-            option, has_value, value = word[2:].partition("=")
-            key = option.replace("-", "_")
-            if key not in parameters:
-                raise unknown("option", f"--{option}", [f"--{name.replace('_', '-')}" for name in parameters])
+        if word.startswith("-") and not word[1:2].isdigit():
+            option, has_value, value = word.partition("=")
+            name = _parameter(option, parameters)
             if not has_value:
-                flag = hints[key] is bool and (not rest or rest[0].startswith("-"))
+                flag = kinds[name] is bool and (not rest or rest[0].startswith("-"))
                 if not flag and not rest:
-                    raise InputError(f"--{option} needs a value")
+                    raise InputError(f"{option} needs a value")
                 value = "true" if flag else rest.pop(0)
-        elif word.startswith("-") and not word[1:2].isdigit():
-            raise unknown("option", word, [f"--{name.replace('_', '-')}" for name in parameters])
         else:
-            key = next((name for name in positional if name not in given), "")
-            if not key:
+            name, value = next((name for name in parameters if name not in given), ""), word
+            if not name:
                 raise InputError(f"'{word}' is one argument too many; options are written --name=value")
-            value = word
-        if key in given:
-            raise InputError(f"--{key.replace('_', '-')} is given twice")
-        given[key] = value
+        if name in given:
+            raise InputError(f"{_option(name)} is given twice")
+        given[name] = value
     for name, parameter in parameters.items():
         if name not in given and parameter.default is parameter.empty:
-            raise InputError(f"--{name.replace('_', '-')} is missing")
-    for key, value in given.items():
-        _convert(key, value, hints[key])
+            raise InputError(f"{_option(name)} is missing")
+    for name, value in given.items():
+        _convert(name, value, kinds[name])
+    return given
 
 
-def _convert(name: str, text: Any, hint: Any) -> Any:
-    """Turns the text of an option into the type that the command's annotation names."""
-    options = [one for one in typing.get_args(hint) if one is not type(None)]
-    kind = options[0] if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union else hint
-    if not isinstance(text, str) or kind is str:
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _parameter(option: str, parameters: Iterable[str]) -> str:
+    """Finds the parameter that an option names in full, or by its first letter where that is enough."""
+    name = option[2:].replace("-", "_") if option.startswith("--") else ""
+    by_letter = [name for name in parameters if option == f"-{name[0]}"]
+    if name not in parameters and len(by_letter) != 1:
+        raise unknown("option", option, map(_option, parameters))
+    return name or by_letter[0]
+
+
+def _kinds(function: Callable[..., Any]) -> dict[str, type]:
+    """The type of each parameter; ``X | None`` counts as X."""
+    hints = typing.get_type_hints(function)
+    kinds = {}
+    for name in inspect.signature(function).parameters:
+        members = [member for member in typing.get_args(hints[name]) if member is not type(None)]
+        kinds[name] = members[0] if members else hints[name]
+    return kinds
+
+
+def _convert(name: str, text: str, kind: type) -> Any:
+    """Turns the text of an option into its parameter's type."""
+    if kind is str:
         return text
     if kind is bool:
         truth = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
         if text.lower() not in truth:
-            raise InputError(f"--{name.replace('_', '-')}: '{text}' is neither true nor false")
+            raise InputError(f"{_option(name)}: '{text}' is neither true nor false")
         return truth[text.lower()]
     try:
         if "_" in text:
@@ -130,7 +147,7 @@ def _convert(name: str, text: Any, hint: Any) -> Any:
         return kind(text)
     except ValueError:
         what = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
-        raise InputError(f"--{name.replace('_', '-')}: '{text}' is not {what}") from None
+        raise InputError(f"{_option(name)}: '{text}' is not {what}") from None
 
 
 def _deferred(commands: Commands) -> dict[str, Any]:
@@ -141,14 +158,16 @@ def _deferred(commands: Commands) -> dict[str, Any]:
 
 
 def _defer(function: Callable[..., Any]) -> Callable[..., Call]:
-    from fire.decorators import SetParseFns
-
-    hints = typing.get_type_hints(function)
-    names = list(inspect.signature(function).parameters)
+    kinds = _kinds(function)
 
     @wraps(function)
-    def bind(*values: Any, **named: Any) -> Call:
-        given = dict(zip(names, values, strict=False)) | named
-        return Call(partial(function, **{name: _convert(name, value, hints[name]) for name, value in given.items()}))
+    def bind(*values: Any) -> Call:  # Fire fills in the defaults, which have their types already
+        named = zip(kinds, values, strict=True)
+        return Call(
+            partial(function, *(_convert(name, v, kinds[name]) if isinstance(v, str) else v for name, v in named))
+        )
 
-    return typing.cast(Callable[..., Call], SetParseFns(**dict.fromkeys(names, str))(bind))
+    signature = inspect.signature(function)
+    shown = [parameter.replace(annotation=kinds[name]) for name, parameter in signature.parameters.items()]
+    bind.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
+    return bind

@@ -51,8 +51,7 @@ def profile(
 
     Args:
         net: The network: alexnet, vgg11, vit_b_16 or resnet18.
-        device: Names or tags of the lab file, joined by commas; local is this machine, once as the weak device
-            (edge: one thread) and once as the server (all threads).
+        device: Names or tags of the lab file; local is this machine, as edge (one thread) and as server (all threads).
         freqs: Frequencies in Hz, joined by commas; without it all that the board has.
         runs: Timed runs of each bundle in a pass.
         iterations: Passes over all bundles, each in another order.

@@ -39,9 +39,10 @@ def run(*arguments):
     [
         (["plan", "--net=vgg11"], ("vgg11", 20, None, False)),
         (["plan", "vgg11", "--runs", "5"], ("vgg11", 5, None, False)),
+        (["plan", "-n", "vgg11", "-r=5"], ("vgg11", 5, None, False)),
         (["plan", "--net", "vgg11", "--limit=0.5", "--quick"], ("vgg11", 20, 0.5, True)),
         (["plan", "--net=vgg11", "--quick=false"], ("vgg11", 20, None, False)),
-        (["power", "log", "--net=1_000"], ("1_000", 20, None, False)),
+        (["power", "log", "--net='1_000 \"x"], ("'1_000 \"x", 20, None, False)),
         (["plan", "--net=vgg11", "--limit", "-1"], ("vgg11", 20, -1.0, False)),
     ],
 )
@@ -54,7 +55,7 @@ def test_arguments_arrive_as_their_types(arguments, expected):
     [
         (["plna"], "unknown command 'plna'; known: plan, power"),
         (["plan", "--nett=vgg11"], "unknown option '--nett'; known: --limit, --net, --quick, --runs"),
-        (["plan", "-n", "vgg11"], "unknown option '-n'"),
+        (["plan", "-x", "vgg11"], "unknown option '-x'"),
         (["plan"], "--net is missing"),
         (["plan", "--net=a", "--net=b"], "--net is given twice"),
         (["plan", "a", "5", "0.1", "true", "more"], "'more' is one argument too many"),
