@@ -64,6 +64,11 @@ def spell(bundle, layers):
     return "_".join(members)
 
 
+def canonical(name):
+    """Renders a published spelling of layer names in ours: ``enc_layer_N`` is ``encoder_layer_N``."""
+    return re.sub(r"(?<![a-z])enc_layer_(?=\d)", "encoder_layer_", str(name).strip())
+
+
 def parse(name, layers):
     """Finds the bundle that a name spells, in our spelling or in the published one.
 
@@ -80,7 +85,7 @@ def parse(name, layers):
     Raises:
         InputError: The name is not a contiguous run of these layers.
     """
-    text = re.sub(r"(?<![a-z])enc_layer_(?=\d)", "encoder_layer_", str(name).strip())
+    text = canonical(name)
     index = {layer: position for position, layer in enumerate(layers)}
     if text in index:
         return Bundle(index[text], index[text])

@@ -18,6 +18,20 @@ def names(package):
     return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_"))
 
 
+def check(package, name):
+    """Makes sure that there is a plug-in of this name, without importing it.
+
+    Args:
+        package: An imported package.
+        name: The plug-in's name.
+
+    Raises:
+        InputError: There is no such plug-in; the message lists those there are.
+    """
+    if name not in names(package):
+        raise unknown(package.__name__.rsplit(".", 1)[-1].rstrip("s"), name, names(package))
+
+
 def load(package, name):
     """Imports one plug-in.
 
@@ -31,6 +45,5 @@ def load(package, name):
     Raises:
         InputError: There is no such plug-in; the message lists those there are.
     """
-    if name not in names(package):
-        raise unknown(package.__name__.rsplit(".", 1)[-1].rstrip("s"), name, names(package))
+    check(package, name)
     return importlib.import_module(package.__name__ + "." + name)

@@ -41,7 +41,7 @@ SPEC_FIELDS = OrderedDict(
 OBSERVED_FIELDS = OrderedDict(
     [
         ("origin", "measured, replayed or modelled"),
-        ("description", "the board in its own words: model, memory, clocks"),
+        ("description", "what the board says of itself at the start: model, memory, clocks; an object"),
         ("governor", "CPU frequency governor, or None where there is none"),
         ("versions", "Python, torch, torchvision and DIME"),
         ("temperatures_c", "thermal zone -> degrees Celsius, at the start"),

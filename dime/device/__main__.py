@@ -1,0 +1,199 @@
+"""``python -m dime.device``: what the host starts on a device. Standard output carries messages and nothing else."""
+
+import argparse
+import os
+import platform
+import signal
+import sys
+
+from dime import __version__
+from dime.contract import messages
+from dime.contract.errors import DeviceError, DimeError, InputError
+from dime.device import stop
+
+STOPPED = 128 + signal.SIGTERM
+
+
+def main(arguments=None):
+    """Runs one verb.
+
+    Args:
+        arguments: As on the command line, without the program's name.
+
+    Returns:
+        int: 0; 1 after an error that the person can mend; 143 when stopped.
+    """
+    emit = _only_messages()
+    stop.install()
+    try:
+        options = _parser().parse_args(arguments)
+        options.verb(options, emit)
+        return 0
+    except DimeError as error:
+        emit("error", text=str(error))
+        return 1
+    except KeyboardInterrupt:
+        emit("warning", text="stopped; the same command goes on from here")
+        return STOPPED
+
+
+def samples(options, emit):
+    """Makes feature maps."""
+    from dime.device import samples as module
+
+    made = module.make(options.network, options.source, options.samples, options.weights, emit)
+    emit("done", folder=made.folder)
+
+
+def profile(options, emit):
+    """Measures all bundles."""
+    from dime.device import boards
+
+    board = boards.choose(options.device, options.board)
+    boards.settle(options.out)
+    _need_torch()
+    from dime.device import networks, timings
+    from dime.device import samples as module
+
+    found = module.find(options.samples, options.network)
+    network = networks.load(options.network, _weights(options.weights, found), emit)
+    summary = timings.profile(network, found, options.out, vars(options), board, options.device, emit)
+    emit("note", text="{} rows; {:.1f} s were spent inside runs".format(summary.rows, summary.inside_s))
+    emit("done", folder=options.out)
+
+
+def restore(options, emit):
+    """Puts back the clocks that a killed run had fixed."""
+    from dime.device import boards
+
+    put_back = boards.settle(options.out)
+    emit("note", text="clocks were put back" if put_back else "no run left a clock fixed here")
+    emit("done", folder=options.out)
+
+
+def describe(options, emit):
+    """Says what this device is."""
+    from dime.device import boards
+
+    name, board = boards.choose(options.device, options.board)
+    facts = board.describe()
+    facts.update(
+        device=options.device, board=name, frequencies_hz=board.frequencies_hz(), machine=platform.machine(),
+        versions={"python": platform.python_version(), "dime": __version__}, processor="cpu",
+    )
+    try:
+        _need_torch()
+        import torch
+        import torchvision
+
+        from dime.device import processor
+
+        facts["versions"].update(torch=str(torch.__version__), torchvision=str(torchvision.__version__))
+        facts["processor"] = processor.choose("auto", emit).name
+    except DeviceError as error:
+        emit("warning", text=str(error))
+    emit("description", facts=facts)
+
+
+def _weights(asked, found):
+    """Takes the weights that the feature maps were made with, unless others are asked for."""
+    if asked != "auto" or found.manifest is None:
+        return asked
+    label = found.manifest["weights"]
+    if label.startswith("file "):
+        raise InputError("the feature maps were made with weights from a {}; name it: --weights FILE".format(label))
+    return label
+
+
+def _need_torch():
+    """Imports torch and torchvision, which fail in many ways where they do not fit the machine or each other."""
+    try:
+        import torch  # noqa: F401
+        import torchvision  # noqa: F401
+    except Exception as error:
+        raise DeviceError(
+            "torch and torchvision cannot be imported by {}: {}".format(
+                sys.executable, " ".join(str(error).split())[:300]
+            )
+        )
+
+
+def _only_messages():
+    """Keeps standard output for messages: whatever else is printed goes to standard error."""
+    sys.stdout.flush()
+    stream = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def emit(kind, **fields):
+        try:
+            stream.write(messages.encode(kind, **fields) + "\n")
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            raise stop.Stopped()
+
+    return emit
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise InputError("{}; {} --help".format(message, self.prog))
+
+
+def _frequencies(text):
+    if text == "all":
+        return text
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError("'{}' is neither all nor whole numbers of hertz joined by commas".format(text))
+
+
+def _parser():
+    parser = _Parser(prog="python -m dime.device", description=__doc__)
+    verbs = parser.add_subparsers(dest="name")
+    verbs.required = True
+
+    verb = verbs.add_parser("samples", help=samples.__doc__)
+    verb.set_defaults(verb=samples)
+    _network_options(verb)
+    verb.add_argument("--source", default="builtin", help="builtin, imagenette, or a folder of pictures")
+
+    verb = verbs.add_parser("profile", help=profile.__doc__)
+    verb.set_defaults(verb=profile)
+    _network_options(verb)
+    _device_options(verb)
+    verb.add_argument("--out", required=True, help="the run's folder; a run that was cut off there is continued")
+    verb.add_argument("--processor", default="auto", help="auto, cuda or cpu")
+    verb.add_argument("--frequencies", dest="frequencies_hz", type=_frequencies, help="hertz joined by commas, or all")
+    verb.add_argument("--iterations", type=int, default=5, help="passes over all bundles")
+    verb.add_argument("--runs", type=int, default=20, help="timed runs of each bundle in a pass")
+    verb.add_argument("--warmups", type=int, default=2, help="runs before them that are not counted")
+    verb.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves them to torch")
+    verb.add_argument("--max-layers", type=int, help="largest bundle; all by default")
+    verb.add_argument("--min-window-s", type=float, default=0.0, help="repeat runs back to back for at least so long")
+    verb.add_argument("--seed", type=int, default=0, help="of the order of bundles")
+
+    verb = verbs.add_parser("describe", help=describe.__doc__)
+    verb.set_defaults(verb=describe)
+    _device_options(verb)
+
+    verb = verbs.add_parser("restore", help=restore.__doc__)
+    verb.set_defaults(verb=restore)
+    verb.add_argument("--out", required=True, help="the run's folder")
+    return parser
+
+
+def _network_options(verb):
+    verb.add_argument("--network", required=True, help="alexnet, vgg11, resnet18 or vit_b_16")
+    verb.add_argument("--samples", default="samples", help="folder of feature maps")
+    verb.add_argument("--weights", default="auto", help="auto, pretrained, 'seeded <n>', or a state_dict's file")
+
+
+def _device_options(verb):
+    verb.add_argument("--device", default="local", help="the device's name; nano and potato have boards of their own")
+    verb.add_argument("--board", help="a board's name, if the device's does not tell")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

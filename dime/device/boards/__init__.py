@@ -1,0 +1,57 @@
+"""Boards, one file a kind. Each has these functions; ``root`` is where sysfs is found, so that tests can hand in a tree.
+
+| name | what it is |
+|---|---|
+| SWEEPS | whether a profile goes through all frequencies unless told otherwise |
+| frequencies_hz(root="/") | frequencies that can be fixed here, ascending; empty where none can |
+| fixed(frequency_hz, root="/", ledger=None) | context manager: fixes a frequency, restores everything on every way out |
+| describe(root="/") | the board as it is now: model, governor, temperatures_c, throttled, and more |
+
+A ledger is a file in which a board notes what it is about to change, so that `settle` can put it back even after the
+process was killed outright.
+"""
+
+import os
+import re
+
+from dime.contract import plugins
+
+LEDGER = "clocks_to_restore.json"
+
+
+def choose(device, board=None):
+    """Finds the board that a device is.
+
+    Args:
+        device: The device's name in the lab, such as ``nano``, ``nano2`` or ``potato-left``.
+        board: A board's name, which decides; None to go by the device's name.
+
+    Returns:
+        tuple: The board's name and its module. A device named like no board is a generic one.
+
+    Raises:
+        InputError: There is no such board; the message lists those there are.
+    """
+    import dime.device.boards as package
+
+    if board is None:
+        word = re.match(r"[a-z]*", device.lower()).group()
+        board = word if word in plugins.names(package) else "generic"
+    return board, plugins.load(package, board)
+
+
+def settle(folder):
+    """Puts back the clocks that a run had fixed when it was killed.
+
+    Args:
+        folder: The run's folder.
+
+    Returns:
+        bool: Whether there was anything to put back.
+
+    Raises:
+        DeviceError: The kernel refused, or the ledger is damaged.
+    """
+    from dime.device.boards import _sysfs
+
+    return _sysfs.settle(os.path.join(folder, LEDGER))

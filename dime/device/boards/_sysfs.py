@@ -1,0 +1,233 @@
+"""What boards share: clocks that the kernel shows as files, fixed in the order it demands, and put back afterwards."""
+
+import glob
+import json
+import os
+import time
+from contextlib import contextmanager
+
+from dime.contract.errors import DeviceError
+
+SETTLE_S = 1.0  # A governor may take some periods to follow.
+
+
+def read(path):
+    """Reads a file of sysfs, without the line's end and the device tree's zero byte.
+
+    Returns:
+        str: The text, or None if it cannot be read.
+    """
+    try:
+        with open(path) as stream:
+            return stream.read().strip().strip("\0")
+    except (EnvironmentError, UnicodeDecodeError):
+        return None
+
+
+def write(path, text):
+    """Writes a file of sysfs.
+
+    Raises:
+        DeviceError: The kernel refused; the message says how it may be mended.
+    """
+    try:
+        with open(path, "w") as stream:
+            stream.write(str(text))
+    except EnvironmentError as error:
+        raise DeviceError(
+            "cannot write {} to {}: {}; fixing a clock needs root, and in a container --privileged".format(
+                text, path, error.strerror
+            )
+        )
+
+
+class Clock(object):
+    """One clock: a folder with the limits between which its governor chooses.
+
+    Args:
+        folder: Path of the folder.
+        prefix: What the files' names begin with.
+        unit_hz: Hertz in one of its numbers.
+    """
+
+    def __init__(self, folder, prefix, unit_hz):
+        self._folder = folder
+        self._prefix = prefix
+        self._unit_hz = unit_hz
+
+    @classmethod
+    def devfreq(cls, folder):
+        """A clock under devfreq: min_freq, max_freq, cur_freq in hertz."""
+        return cls(folder, "", 1)
+
+    @classmethod
+    def cpufreq(cls, folder):
+        """A CPU's policy under cpufreq: scaling_min_freq, scaling_max_freq, scaling_cur_freq in kilohertz."""
+        return cls(folder, "scaling_", 1000)
+
+    def path(self, name):
+        """Path of one of its files, such as ``governor``."""
+        return os.path.join(self._folder, self._prefix + name)
+
+    def steps_hz(self):
+        """Its frequencies, ascending; empty if the kernel lists none."""
+        return sorted(int(step) * self._unit_hz for step in (read(self.path("available_frequencies")) or "").split())
+
+    def get_hz(self, name):
+        """One of ``min``, ``max``, ``cur``.
+
+        Raises:
+            DeviceError: It cannot be read.
+        """
+        text = read(self.path(name + "_freq"))
+        if text is None or not text.isdigit():
+            raise DeviceError("cannot read a frequency from {}: {!r}".format(self.path(name + "_freq"), text))
+        return int(text) * self._unit_hz
+
+    def writable(self):
+        """Whether its limits may be set."""
+        return all(os.access(self.path(name), os.W_OK) for name in ("min_freq", "max_freq"))
+
+    def limit(self, lowest_hz, highest_hz):
+        """Sets both limits, in the order in which the kernel never sees the lower above the higher."""
+        limits = [("min", lowest_hz), ("max", highest_hz)]
+        if highest_hz >= self.get_hz("max"):
+            limits.reverse()
+        for name, value_hz in limits:
+            write(self.path(name + "_freq"), value_hz // self._unit_hz)
+
+    def fix(self, frequency_hz):
+        """Fixes the clock and makes sure that it sticks.
+
+        Raises:
+            DeviceError: A limit or the clock reads differently afterwards.
+        """
+        self.limit(frequency_hz, frequency_hz)
+        for name in ("min", "max"):
+            self._expect(name, frequency_hz)
+        give_up = time.monotonic() + SETTLE_S
+        while self.get_hz("cur") != frequency_hz and time.monotonic() < give_up:
+            time.sleep(0.01)
+        self._expect("cur", frequency_hz)
+
+    def _expect(self, name, frequency_hz):
+        found_hz = self.get_hz(name)
+        if found_hz != frequency_hz:
+            raise DeviceError(
+                "{} reads {} Hz after {} Hz was set; the clock does not stick".format(
+                    self.path(name + "_freq"), found_hz, frequency_hz
+                )
+            )
+
+    def saved(self):
+        """What has to be put back, as an entry of a ledger."""
+        return ["clock", self._folder, self._prefix, self._unit_hz, self.get_hz("min"), self.get_hz("max")]
+
+
+def saved_text(path):
+    """What has to be put back in one file, as an entry of a ledger; None if the file is not there."""
+    text = read(path)
+    return None if text is None else ["text", path, text]
+
+
+def put_back(entries):
+    """Puts back what entries of a ledger say, the last change first; goes on after a failure.
+
+    Raises:
+        DeviceError: The first failure.
+    """
+    failures = []
+    for entry in reversed(entries):
+        try:
+            if entry[0] == "clock":
+                Clock(*entry[1:4]).limit(*entry[4:6])
+            else:
+                write(entry[1], entry[2])
+        except DeviceError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+
+
+@contextmanager
+def restoring(entries, ledger=None):
+    """Puts entries back on every way out.
+
+    Args:
+        entries: Entries from `Clock.saved` and `saved_text`, in the order in which things will be changed.
+        ledger: File that holds them meanwhile; None for none.
+    """
+    entries = [entry for entry in entries if entry is not None]
+    if ledger is not None:
+        with open(ledger + ".part", "w") as stream:
+            json.dump(entries, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(ledger + ".part", ledger)
+    try:
+        yield
+    finally:
+        put_back(entries)
+        if ledger is not None:
+            os.remove(ledger)
+
+
+def settle(ledger):
+    """Puts back what a process that was killed had changed.
+
+    Args:
+        ledger: The file it left, if any.
+
+    Returns:
+        bool: Whether there was one.
+
+    Raises:
+        DeviceError: The ledger is damaged, or the kernel refused.
+    """
+    if not os.path.exists(ledger):
+        return False
+    try:
+        with open(ledger) as stream:
+            entries = json.load(stream)
+    except (EnvironmentError, ValueError) as error:
+        raise DeviceError("{} is damaged ({}); set the clocks by hand and remove it".format(ledger, error))
+    put_back(entries)
+    os.remove(ledger)
+    return True
+
+
+def temperatures_c(root):
+    """Thermal zones that can be read, with their temperatures in degrees Celsius."""
+    found = {}
+    for zone in sorted(glob.glob(os.path.join(root, "sys/class/thermal/thermal_zone*"))):
+        text = read(os.path.join(zone, "temp"))
+        name = read(os.path.join(zone, "type")) or os.path.basename(zone)
+        if text is not None and text.lstrip("-").isdigit():
+            found[name if name not in found else name + " " + os.path.basename(zone)] = int(text) / 1000.0
+    return found
+
+
+def throttled(root):
+    """Names of the cooling devices, fans apart, that are slowing something down right now."""
+    found = []
+    for device in sorted(glob.glob(os.path.join(root, "sys/class/thermal/cooling_device*"))):
+        name = read(os.path.join(device, "type")) or os.path.basename(device)
+        state = read(os.path.join(device, "cur_state")) or "0"
+        if "fan" not in name.lower() and state.isdigit() and int(state) > 0:
+            found.append(name)
+    return found
+
+
+def describe(root):
+    """What every Linux board says of itself: model, CPUs, memory, CPU governor, temperatures."""
+    memory = (read(os.path.join(root, "proc/meminfo")) or "").split()
+    names = [line for line in (read(os.path.join(root, "proc/cpuinfo")) or "").splitlines() if line.startswith("model name")]
+    model = read(os.path.join(root, "sys/firmware/devicetree/base/model"))
+    return {
+        "model": model or (names[0].split(":", 1)[1].strip() if names else "unknown"),
+        "cpus_online": read(os.path.join(root, "sys/devices/system/cpu/online")),
+        "memory_bytes": int(memory[1]) * 1024 if memory[:1] == ["MemTotal:"] else None,
+        "governor": read(os.path.join(root, "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
+        "temperatures_c": temperatures_c(root),
+        "throttled": throttled(root),
+    }

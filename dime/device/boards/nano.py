@@ -1,0 +1,59 @@
+"""Jetson Nano (JetPack 4): the GPU's clock of twelve steps, under devfreq."""
+
+import os
+from contextlib import contextmanager
+
+from dime.contract.errors import DeviceError
+from dime.device.boards import _cpufreq, _sysfs
+
+SWEEPS = True
+GPU = "sys/devices/57000000.gpu"
+DEVFREQ = GPU + "/devfreq/57000000.gpu"
+RAIL_GATE = GPU + "/railgate_enable"
+POWER_MODE = "var/lib/nvpmodel/status"
+EMC = ("sys/kernel/debug/clk/override.emc/clk_rate", "sys/kernel/debug/clk/emc/clk_rate")
+STEPS_HZ = tuple(76800000 * step for step in range(1, 13))
+
+
+def _clock(root):
+    return _sysfs.Clock.devfreq(os.path.join(root, DEVFREQ))
+
+
+def frequencies_hz(root="/"):
+    """The GPU's steps, ascending, if they may be set; otherwise none."""
+    clock = _clock(root)
+    return (clock.steps_hz() or list(STEPS_HZ)) if clock.writable() else []
+
+
+@contextmanager
+def fixed(frequency_hz, root="/", ledger=None):
+    """Fixes the GPU's clock and keeps its rail powered; see `dime.device.boards`. -1 changes nothing.
+
+    Raises:
+        DeviceError: There is no such clock, it may not be set, or does not stick.
+    """
+    if frequency_hz == -1:
+        yield
+        return
+    clock, rail_gate = _clock(root), os.path.join(root, RAIL_GATE)
+    with _sysfs.restoring([_sysfs.saved_text(rail_gate), clock.saved()], ledger):
+        if os.path.exists(rail_gate):
+            _sysfs.write(rail_gate, 0)
+        clock.fix(frequency_hz)
+        yield
+
+
+def describe(root="/"):
+    """The board as it is now: beside the CPU's the GPU's clock and governor, rail gate, power mode and memory clock."""
+    facts = _cpufreq.describe(root)
+    clock = _clock(root)
+    try:
+        facts["clocks_hz"][clock.path("cur_freq")] = clock.get_hz("cur")
+    except DeviceError:
+        pass
+    facts["gpu_governor"] = _sysfs.read(clock.path("governor"))
+    facts["rail_gate"] = _sysfs.read(os.path.join(root, RAIL_GATE))
+    facts["power_mode"] = _sysfs.read(os.path.join(root, POWER_MODE))
+    rates = [_sysfs.read(os.path.join(root, path)) for path in EMC]
+    facts["emc_hz"] = next((int(rate) for rate in rates if rate and rate.isdigit()), None)
+    return facts

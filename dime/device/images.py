@@ -1,0 +1,117 @@
+"""Pictures that feature maps are made from: those that ship with DIME, ImageNette's, or a folder of the user's own."""
+
+import hashlib
+import os
+import random
+import re
+from collections import OrderedDict
+
+from dime.contract.errors import InputError
+
+EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as torchvision's weights expect them.
+PER_CLASS, IMAGENETTE_SEED = 2, 0
+
+
+def describe(source):
+    """Names a source so that equal names mean equal pictures.
+
+    Args:
+        source: ``builtin``, ``imagenette``, or a folder.
+
+    Returns:
+        str: ``builtin <hash>``, ``imagenette seed <n>`` or ``folder <hash>``.
+
+    Raises:
+        InputError: There is no such source.
+    """
+    if source == "imagenette":
+        return "imagenette seed {}".format(IMAGENETTE_SEED)
+    found = hashlib.sha256()
+    for name, path in sorted(_files(source).items()):
+        with open(path, "rb") as stream:
+            found.update("{} {}\n".format(name, hashlib.sha256(stream.read()).hexdigest()).encode())
+    return "{} {}".format("builtin" if source == "builtin" else "folder", found.hexdigest()[:12])
+
+
+def load(source, shape, emit):
+    """Loads pictures as a network takes them: shorter side scaled to 8/7 of the input, centre cut out, normalised.
+
+    Args:
+        source: ``builtin``, ``imagenette``, or a folder.
+        shape: Shape of the network's input, with the batch of one in front.
+        emit: Called with a message's kind and fields; pictures that cannot be read are named in a warning.
+
+    Returns:
+        OrderedDict: Name -> tensor of that shape.
+
+    Raises:
+        InputError: There is no such source, or none of its pictures can be read.
+    """
+    from PIL import Image
+    from torchvision import transforms
+
+    prepare = transforms.Compose(
+        [
+            transforms.Resize(shape[-1] * 8 // 7),
+            transforms.CenterCrop(shape[-1]),
+            transforms.ToTensor(),
+            transforms.Normalize(MEAN, DEVIATION),
+        ]
+    )
+    images, unreadable = OrderedDict(), []
+    for name, path in sorted((_imagenette(emit) if source == "imagenette" else _files(source)).items()):
+        try:
+            with Image.open(path) as picture:
+                images[name] = prepare(picture.convert("RGB")).unsqueeze(0)
+        except (EnvironmentError, ValueError, SyntaxError, Image.DecompressionBombError):
+            unreadable.append(os.path.basename(path))
+    if not images:
+        raise InputError("none of the pictures in {} can be read: {}".format(source, ", ".join(unreadable)))
+    if unreadable:
+        emit("warning", text="left out, not readable as pictures: {}".format(", ".join(unreadable)))
+    return images
+
+
+def _files(source):
+    """Maps the names of the pictures of a folder to their paths."""
+    folder = os.path.join(os.path.dirname(__file__), "pictures") if source == "builtin" else source
+    if not os.path.isdir(folder):
+        raise InputError("source '{}': not a folder; known: builtin, imagenette, or a folder".format(source))
+    chosen = [name for name in sorted(os.listdir(folder)) if os.path.splitext(name)[1].lower() in EXTENSIONS]
+    if not chosen:
+        raise InputError("{} holds no picture ({})".format(folder, " ".join(EXTENSIONS)))
+    return _named(os.path.join(folder, name) for name in chosen)
+
+
+def _named(paths):
+    """Gives each path a short name that can stand in a file name and in a table."""
+    named = {}
+    for path in paths:
+        stem, extension = os.path.splitext(os.path.basename(path))
+        name = re.sub(r"[^A-Za-z0-9_.-]+", "_", stem)
+        while name in named:
+            name += "_" + extension.lstrip(".")
+        named[name] = path
+    return named
+
+
+def _imagenette(emit):
+    """Draws two pictures of each class of ImageNette's validation set, which torchvision fetches if need be."""
+    from torchvision import datasets
+
+    if not hasattr(datasets, "Imagenette"):
+        raise InputError("this torchvision has no Imagenette; make the samples elsewhere, or give a folder of pictures")
+    cache = os.path.join(os.path.expanduser(os.environ.get("XDG_CACHE_HOME", "~/.cache")), "dime")
+    present = os.path.isdir(os.path.join(cache, "imagenette2-320"))
+    if not present:
+        emit("note", text="fetching ImageNette (326 MB) to {}".format(cache))
+    try:
+        dataset = datasets.Imagenette(cache, split="val", size="320px", download=not present)
+    except Exception as error:  # Whatever the network or a damaged archive makes torchvision raise.
+        raise InputError("ImageNette cannot be had ({}); use builtin or a folder of pictures".format(error))
+    by_class = OrderedDict()
+    for path, label in sorted(dataset._samples):
+        by_class.setdefault(label, []).append(path)
+    draw = random.Random(IMAGENETTE_SEED)
+    return _named(path for label in sorted(by_class) for path in draw.sample(by_class[label], PER_CLASS))

@@ -1,0 +1,125 @@
+"""What a network runs on here: the GPU if a kernel really launches on it, else the CPU; and how a run is timed on each."""
+
+import math
+
+import torch
+
+from dime.contract.clock import monotonic_ns
+from dime.contract.errors import DeviceError, unknown
+
+KNOWN = ("auto", "cuda", "cpu")
+
+
+def choose(asked, emit):
+    """Picks the processor.
+
+    Args:
+        asked: ``auto``, ``cuda`` or ``cpu``.
+        emit: Called with a message's kind and fields; told why a GPU that is there cannot be used.
+
+    Returns:
+        Cuda or Cpu.
+
+    Raises:
+        InputError: Neither of these.
+        DeviceError: cuda was asked for and cannot be used.
+    """
+    if asked not in KNOWN:
+        raise unknown("processor", asked, KNOWN)
+    if asked == "cpu":
+        return Cpu()
+    usable, reason = probe()
+    if usable:
+        return Cuda()
+    if asked == "cuda":
+        raise DeviceError(reason or "torch {} sees no GPU here; use --processor cpu".format(torch.__version__))
+    if reason:
+        emit("warning", text=reason + "; using the CPU")
+    return Cpu()
+
+
+def probe():
+    """Launches a kernel on the GPU.
+
+    Returns:
+        tuple: Whether it ran, and if not, why; the reason is None where torch sees no GPU at all.
+    """
+    if not torch.cuda.is_available():
+        return False, None
+    try:
+        if (torch.ones(2, device="cuda") + 1).sum().item() == 4:
+            return True, None
+        failure = "it computed nonsense"
+    except RuntimeError as error:
+        failure = str(error).strip().splitlines()[0]
+    major, minor = torch.cuda.get_device_capability()
+    return False, "the GPU is sm_{}{}, torch {} holds kernels for {}: {}".format(
+        major, minor, torch.__version__, " ".join(torch.cuda.get_arch_list()), failure
+    )
+
+
+class Cpu(object):
+    """Runs on the CPU, timed by the monotonic clock."""
+
+    name = "cpu"
+
+    def place(self, thing):
+        """Moves a module or a tensor to where it runs."""
+        return thing.to("cpu")
+
+    def burst(self, module, tensor, window_s=0.0):
+        """Runs a module once, or back to back until a window is full.
+
+        Args:
+            module: The module.
+            tensor: Its input.
+            window_s: Least length of the window, s; 0 for one run.
+
+        Returns:
+            tuple: Runs, seconds of one run, start and end in ns of the monotonic clock, and the last output.
+        """
+        repeats, more = 0, 1
+        start_ns = monotonic_ns()
+        while True:
+            for _ in range(more):
+                output = module(tensor)
+            end_ns = monotonic_ns()
+            repeats += more
+            span_s = (end_ns - start_ns) * 1e-9
+            if span_s >= window_s:
+                return repeats, span_s / repeats, start_ns, end_ns, output
+            more = _missing(window_s, span_s, repeats)
+
+
+class Cuda(object):
+    """Runs on the first GPU, timed by its own events; the window's edges are the host's, with the GPU idle at both."""
+
+    name = "cuda"
+
+    def place(self, thing):
+        """Moves a module or a tensor to where it runs."""
+        return thing.to("cuda")
+
+    def burst(self, module, tensor, window_s=0.0):
+        """As `Cpu.burst`; the seconds are those between two events on the GPU."""
+        repeats, more = 0, 1
+        first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        torch.cuda.synchronize()
+        start_ns = monotonic_ns()
+        first.record()
+        while True:
+            for _ in range(more):
+                output = module(tensor)
+            last.record()
+            torch.cuda.synchronize()
+            end_ns = monotonic_ns()
+            repeats += more
+            span_s = (end_ns - start_ns) * 1e-9
+            if span_s >= window_s:
+                return repeats, first.elapsed_time(last) * 1e-3 / repeats, start_ns, end_ns, output
+            more = _missing(window_s, span_s, repeats)
+
+
+def _missing(window_s, span_s, repeats):
+    """Runs that are likely to fill what is left of a window."""
+    return max(1, int(math.ceil((window_s - span_s) * repeats / span_s))) if span_s > 0 else 2 * repeats

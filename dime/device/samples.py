@@ -1,0 +1,256 @@
+"""Feature maps: the input of every layer of a network for each picture, in <samples>/<network>/<layer>/<image>.pt.
+
+manifest.json beside the layers' folders says whose they are and holds the SHA-256 of each file. Folders without one, in
+the same layout, are read as they are.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections import OrderedDict
+
+from dime import __version__
+from dime.contract import plugins
+from dime.contract.errors import TableError
+from dime.device import images, networks, storage
+
+MANIFEST = "manifest.json"
+
+
+class Samples(object):
+    """A folder of feature maps.
+
+    Args:
+        folder: The folder that holds one folder a layer.
+        layers: The network's layers, in order.
+        manifest: What manifest.json says, or None if there is none.
+        label: SHA-256 over the names and contents of all files.
+    """
+
+    def __init__(self, folder, layers, manifest, label):
+        self.folder = folder
+        self.layers = layers
+        self.manifest = manifest
+        self.label = label
+
+    def load(self, layer, shape):
+        """Loads a layer's inputs.
+
+        Args:
+            layer: The layer's name.
+            shape: Shape of its input, with the batch of one in front.
+
+        Returns:
+            OrderedDict: Image name -> float32 tensor of that shape, in order of name.
+
+        Raises:
+            TableError: A file is missing, damaged or of another shape; the message names it.
+        """
+        return OrderedDict((name, self._load_one(path, shape)) for name, path in self._files(layer))
+
+    def _files(self, layer):
+        folder = os.path.join(self.folder, layer)
+        try:
+            names = sorted(name[: -len(".pt")] for name in os.listdir(folder) if name.endswith(".pt"))
+        except EnvironmentError as error:
+            raise TableError("feature maps of layer {} are missing: {}: {}".format(layer, folder, error.strerror))
+        if self.manifest is not None:
+            start = layer + "/"
+            names = [path[len(start) : -len(".pt")] for path in self.manifest["files"] if path.startswith(start)]
+        if not names:
+            raise TableError("{} holds no feature map (NAME.pt)".format(folder))
+        return [(name, os.path.join(folder, name + ".pt")) for name in sorted(names)]
+
+    def _load_one(self, path, shape):
+        import torch
+
+        from dime.device import tensor_files
+
+        if self.manifest is not None:
+            _check(path, self.manifest["files"][os.path.relpath(path, self.folder).replace(os.sep, "/")])
+        tensor = tensor_files.read(path)
+        if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
+            raise TableError("{} is not a tensor of floating-point numbers".format(path))
+        squeezed, expected = [[size for size in sizes if size != 1] for sizes in (tensor.shape, shape)]
+        if squeezed != expected and squeezed != [torch.Size(shape).numel()]:
+            raise TableError(
+                "{} has the shape {}, the layer takes {}".format(path, _times(tensor.shape), _times(shape))
+            )
+        tensor = tensor.detach().reshape(shape).float().contiguous()
+        if not torch.isfinite(tensor).all():
+            raise TableError("{} holds values that are not finite".format(path))
+        return tensor
+
+
+def make(network, source, folder, weights="auto", emit=None):
+    """Makes the feature maps of a network, unless exactly these are there already.
+
+    Args:
+        network: The network's name.
+        source: ``builtin``, ``imagenette``, or a folder of pictures.
+        folder: The samples' folder; theirs is the one in it that is named like the network.
+        weights: As for `dime.device.networks.load`.
+        emit: Called with a message's kind and fields.
+
+    Returns:
+        Samples: The feature maps.
+
+    Raises:
+        InputError: Unknown network or weights, or no picture can be read.
+        TableError: The folder holds other feature maps, or damaged ones.
+        DeviceError: The disk would not take them.
+    """
+    emit = emit or (lambda kind, **fields: None)
+    target = os.path.join(folder, network)
+    plugins.check(networks, network)
+    images.describe(source)
+    with storage.locked(folder):
+        if os.path.exists(target):
+            return _existing(target, network, source, weights, emit)
+        with storage.disk_errors(folder):
+            return _fill(target, network, source, weights, emit)
+
+
+def find(folder, network):
+    """Finds a network's feature maps in a folder.
+
+    Args:
+        folder: A samples' folder (with ``<network>`` or ``<network>_samples`` in it), or such a folder itself.
+        network: The network's name.
+
+    Returns:
+        Samples: The feature maps; their files are not read yet.
+
+    Raises:
+        TableError: There are none, or their manifest is damaged.
+    """
+    layers = list(networks.describe(network).LAYERS)
+    for candidate in (os.path.join(folder, network), os.path.join(folder, network + "_samples"), folder):
+        if os.path.exists(os.path.join(candidate, MANIFEST)):
+            manifest, label = _read_manifest(candidate)
+            if manifest["network"] != network:
+                continue
+            return Samples(candidate, layers, manifest, label)
+        if os.path.isdir(os.path.join(candidate, layers[0])):
+            return Samples(candidate, layers, None, _label(candidate, layers))
+    raise TableError(
+        "no feature maps of {0} in {1}; make them: python -m dime.device samples --network {0} --samples {1}".format(
+            network, folder
+        )
+    )
+
+
+def _existing(target, network, source, weights, emit):
+    """Checks feature maps that are there already against what was asked for."""
+    if not os.path.exists(os.path.join(target, MANIFEST)):
+        raise TableError("{} exists and has no {}; nothing was overwritten".format(target, MANIFEST))
+    manifest, label = _read_manifest(target)
+    asked = images.describe(source)
+    if manifest["network"] != network or manifest["source"] != asked:
+        raise TableError(
+            "{} holds feature maps of {} from {}, not of {} from {}; nothing was overwritten".format(
+                target, manifest["network"], manifest["source"], network, asked
+            )
+        )
+    if not _same_weights(weights, manifest["weights"]):
+        raise TableError(
+            "{} was made with the weights '{}', not '{}'; nothing was overwritten".format(
+                target, manifest["weights"], weights
+            )
+        )
+    for path, digest in sorted(manifest["files"].items()):
+        _check(os.path.join(target, path), digest)
+    emit("note", text="{}: {} feature maps are there and intact".format(target, len(manifest["files"])))
+    return Samples(target, manifest["layers"], manifest, label)
+
+
+def _same_weights(asked, label):
+    if asked == "auto" or asked == label:
+        return True
+    if os.path.isfile(asked):
+        return label == "file " + _digest(asked)[:12]
+    return asked.replace(":", " ").replace("=", " ") == label or (asked == "seeded" and label == "seeded 0")
+
+
+def _fill(target, network, source, weights, emit):
+    """Computes all feature maps aside and moves them into place when they are complete."""
+    import torch
+
+    loaded = networks.load(network, weights, emit)
+    pictures = images.load(source, loaded.input_shape, emit)
+    emit("hello", version=__version__, device=None, network=network, total=len(pictures))
+    aside = target + ".part"
+    shutil.rmtree(aside, ignore_errors=True)
+    for layer in loaded.layers:
+        os.makedirs(os.path.join(aside, layer))
+    files = OrderedDict()
+    with torch.no_grad():
+        for number, (name, tensor) in enumerate(sorted(pictures.items()), start=1):
+            for layer, module in zip(loaded.layers, loaded.modules):
+                path = "{}/{}.pt".format(layer, name)
+                torch.save(tensor.clone(), os.path.join(aside, path))
+                files[path] = _digest(os.path.join(aside, path))
+                tensor = module(tensor)
+            emit("progress", done=number, what=name)
+    manifest = OrderedDict(
+        network=network,
+        layers=loaded.layers,
+        weights=loaded.weights,
+        source=images.describe(source),
+        files=OrderedDict(sorted(files.items())),
+    )
+    with open(os.path.join(aside, MANIFEST), "w") as stream:
+        json.dump(manifest, stream, indent=1)
+        stream.write("\n")
+    os.rename(aside, target)
+    return find(os.path.dirname(target), network)
+
+
+def _read_manifest(folder):
+    """Reads a manifest; returns it with its own hash, which covers those of all files."""
+    path = os.path.join(folder, MANIFEST)
+    try:
+        with open(path, "rb") as stream:
+            content = stream.read()
+        manifest = json.loads(content.decode("utf-8"), object_pairs_hook=OrderedDict)
+        if not all(isinstance(manifest[key], str) for key in ("network", "weights", "source")):
+            raise ValueError("not a manifest")
+        if not isinstance(manifest["files"], dict) or not isinstance(manifest["layers"], list):
+            raise ValueError("not a manifest")
+    except EnvironmentError as error:
+        raise TableError("{}: {}".format(path, error.strerror))
+    except (ValueError, KeyError, TypeError) as error:
+        raise TableError("{} is damaged ({}); remove its folder and make the samples again".format(path, error))
+    return manifest, hashlib.sha256(content).hexdigest()
+
+
+def _label(folder, layers):
+    found = hashlib.sha256()
+    for layer in layers:
+        inside = os.path.join(folder, layer)
+        for name in sorted(os.listdir(inside)) if os.path.isdir(inside) else []:
+            if name.endswith(".pt"):
+                found.update("{}/{} {}\n".format(layer, name, _digest(os.path.join(inside, name))).encode())
+    return found.hexdigest()
+
+
+def _check(path, digest):
+    try:
+        found = _digest(path)
+    except EnvironmentError as error:
+        raise TableError("{}: {}; remove the folder and make the samples again".format(path, error.strerror))
+    if found != digest:
+        raise TableError("{} is damaged: its hash is not the manifest's; make the samples again".format(path))
+
+
+def _digest(path):
+    found = hashlib.sha256()
+    with open(path, "rb") as stream:
+        for piece in iter(lambda: stream.read(1 << 20), b""):
+            found.update(piece)
+    return found.hexdigest()
+
+
+def _times(sizes):
+    return "x".join(str(size) for size in sizes) or "scalar"

@@ -1,0 +1,330 @@
+"""samples + bundles -> timings.csv, with run.json beside it: how long every bundle takes at every frequency.
+
+One pass measures every bundle once, in an order of its own, so that slow changes of the machine spread over all bundles.
+A bundle's rows reach the disk together; a run that was cut off goes on behind the last bundle that did.
+"""
+
+import os
+import platform
+import random
+import sys
+import time
+from collections import Counter, namedtuple
+from contextlib import contextmanager
+
+import torch
+
+from dime import __version__
+from dime.contract import tables
+from dime.contract.bundles import enumerate_bundles, spell
+from dime.contract.clock import monotonic_ns
+from dime.contract.errors import InputError, TableError
+from dime.contract.run import RUN, TIMINGS, RunSpec
+from dime.device import boards, processor, stop, storage
+
+Summary = namedtuple("Summary", "rows measured_rows inside_s")
+Summary.__doc__ = """What a profile did: rows in the table, those of them measured now, and the seconds spent inside runs,
+counted or not."""
+
+
+@contextmanager
+def quiet(frequency_hz):
+    """What surrounds a frequency where no power is logged: nothing."""
+    yield
+
+
+def profile(network, samples, folder, options, board, device, emit=None, around_frequency=quiet, root="/"):
+    """Measures all bundles of a network.
+
+    Args:
+        network: A `dime.device.networks.Network`.
+        samples: A `dime.device.samples.Samples` of it.
+        folder: The run's folder; a run that was cut off there is continued.
+        options: Mapping with frequencies_hz (None for the board's own choice), max_layers, iterations, runs, warmups,
+            threads, seed, min_window_s and processor.
+        board: The board's name and module, as from `dime.device.boards.choose`.
+        device: The device's name.
+        emit: Called with a message's kind and fields.
+        around_frequency: Called with each frequency in hertz; its context manager surrounds all work at that frequency.
+        root: Where sysfs is found.
+
+    Returns:
+        Summary: What was done.
+
+    Raises:
+        InputError: An option has no use, or a frequency is not the board's.
+        TableError: Samples are damaged, or the folder holds another run, or a complete one.
+        DeviceError: A clock cannot be fixed, or the disk would not take the rows.
+    """
+    emit = emit or (lambda kind, **fields: None)
+    _check_options(options)
+    chosen = processor.choose(options["processor"], emit)
+    frequencies = _frequencies(options["frequencies_hz"], board, chosen, root, emit)
+    spec = _spec(network, samples, options, board, device, chosen, frequencies, root)
+    with storage.locked(folder), stop.deferred(), _threads(options["threads"]):
+        with storage.disk_errors(folder):
+            rows = _reopen(folder, spec, emit)
+            inputs = _inputs(network, samples, chosen)
+            run = _Run(network, inputs, chosen, spec, emit, rows)
+            emit(
+                "hello", version=__version__, device=device, network=network.name, total=run.total
+            )
+            inside_s = 0.0
+            with tables.Writer(os.path.join(folder, TIMINGS), tables.TIMINGS, append=True) as writer:
+                for frequency_hz in frequencies:
+                    if run.is_complete(frequency_hz):
+                        continue
+                    with board[1].fixed(frequency_hz, root, os.path.join(folder, boards.LEDGER)):
+                        with around_frequency(frequency_hz):
+                            _note_clocks(spec, frequency_hz, board, root, emit)
+                            spec.write(folder)
+                            inside_s += run.measure(frequency_hz, writer)
+            spec.state = "complete"
+            spec.write(folder)
+    return Summary(run.rows, run.rows - len(rows), inside_s)
+
+
+class _Run(object):
+    """All measurements of one run, and how far they have got."""
+
+    def __init__(self, network, inputs, chosen, spec, emit, rows):
+        self._modules = {}
+        self._network = network
+        self._inputs = inputs
+        self._chosen = chosen
+        self._spec = spec
+        self._emit = emit
+        self._bundles = enumerate_bundles(len(network.layers), spec.max_layers)
+        self._finished = set((row["frequency_hz"], row["iteration"], row["bundle"]) for row in rows)
+        for module in network.modules:
+            chosen.place(module)
+        self.rows = len(rows)
+        self.total = len(self._bundles) * spec.iterations * len(spec.frequencies_hz)
+
+    def is_complete(self, frequency_hz):
+        finished = sum(1 for key in self._finished if key[0] == frequency_hz)
+        return finished == len(self._bundles) * self._spec.iterations
+
+    def measure(self, frequency_hz, writer):
+        """Measures what is missing at one frequency; returns the seconds spent inside runs."""
+        inside_s = 0.0
+        for iteration in range(self._spec.iterations):
+            order = list(self._bundles)
+            random.Random("{} {}".format(self._spec.seed, iteration)).shuffle(order)
+            for bundle in order:
+                name = spell(bundle, self._network.layers)
+                if (frequency_hz, iteration, name) in self._finished:
+                    continue
+                rows, seconds = self._measure_bundle(bundle, name, frequency_hz, iteration)
+                writer.write(rows)
+                inside_s += seconds
+                self.rows += len(rows)
+                self._finished.add((frequency_hz, iteration, name))
+                self._emit("progress", done=len(self._finished), what=name)
+        return inside_s
+
+    def _measure_bundle(self, bundle, name, frequency_hz, iteration):
+        spec, layers = self._spec, self._network.layers
+        module, inputs = self._network.module(bundle), self._inputs[bundle.first]
+        rows, inside_s = [], 0.0
+        with torch.inference_mode():
+            for run in range(-spec.warmups, spec.runs):
+                stop.check()
+                image, tensor = inputs[(iteration * spec.runs + run) % len(inputs)]
+                window_s = spec.min_window_s if run >= 0 else 0.0
+                repeats, duration_s, start_ns, end_ns, output = self._chosen.burst(module, tensor, window_s)
+                inside_s += (end_ns - start_ns) * 1e-9
+                if run >= 0:
+                    rows.append(
+                        {
+                            "bundle": name,
+                            "first_layer": layers[bundle.first],
+                            "last_layer": layers[bundle.last],
+                            "frequency_hz": frequency_hz,
+                            "iteration": iteration,
+                            "run": run,
+                            "image": image,
+                            "repeats": repeats,
+                            "duration_s": duration_s,
+                            "start_ns": start_ns,
+                            "end_ns": end_ns,
+                            "input_bytes": tensor.numel() * tensor.element_size(),
+                            "output_bytes": output.numel() * output.element_size(),
+                            "input_shape": "x".join(map(str, tensor.shape)),
+                            "output_shape": "x".join(map(str, output.shape)),
+                        }
+                    )
+        return rows, inside_s
+
+
+def _check_options(options):
+    for name, least in (("iterations", 1), ("runs", 1), ("warmups", 0), ("threads", 0), ("min_window_s", 0)):
+        if options[name] < least:
+            raise InputError("{} is {}; it must be at least {}".format(name, options[name], least))
+    if options["max_layers"] is not None and options["max_layers"] < 1:
+        raise InputError("max_layers is {}; it must be at least 1".format(options["max_layers"]))
+
+
+def _frequencies(asked, board, chosen, root, emit):
+    """Settles which frequencies to go through; [-1] leaves the clock alone."""
+    name, module = board
+    if asked == [-1]:
+        return asked
+    known = module.frequencies_hz(root)
+    if asked is None:
+        if not module.SWEEPS:
+            return [-1]
+        if not known:
+            emit("warning", text="{}: no clock can be fixed here, so it is left alone".format(name))
+            return [-1]
+    elif asked == "all" and not known:
+        raise InputError("{}: no clock can be fixed here; leave --frequencies out".format(name))
+    elif asked != "all":
+        wrong = [frequency for frequency in asked if frequency not in known]
+        if wrong or len(set(asked)) != len(asked):
+            raise InputError(
+                "{}: cannot fix {} Hz; known: {}".format(
+                    name, ", ".join(map(str, wrong)) or "a frequency twice", ", ".join(map(str, known)) or "none here"
+                )
+            )
+        known = list(asked)
+    if name == "nano" and chosen.name == "cpu":
+        emit("warning", text="the GPU's clock is fixed, but the network runs on the CPU")
+    return known
+
+
+def _spec(network, samples, options, board, device, chosen, frequencies, root):
+    facts = board[1].describe(root)
+    versions = {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "torchvision": _torchvision_version(),
+        "dime": __version__,
+    }
+    longest = len(network.layers)
+    return RunSpec(
+        network=network.name,
+        layers=network.layers,
+        device=device,
+        board=board[0],
+        processor=chosen.name,
+        threads=options["threads"],
+        frequencies_hz=frequencies,
+        max_layers=longest if options["max_layers"] is None else min(options["max_layers"], longest),
+        iterations=options["iterations"],
+        runs=options["runs"],
+        warmups=options["warmups"],
+        min_window_s=float(options["min_window_s"]),
+        seed=options["seed"],
+        weights=network.weights,
+        samples=samples.label,
+        origin="measured",
+        description=facts,
+        governor=facts["governor"],
+        versions=versions,
+        temperatures_c=facts["temperatures_c"],
+        command_line=" ".join(sys.argv),
+        started_utc=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        sessions=[],
+        state="running",
+    )
+
+
+def _torchvision_version():
+    import torchvision
+
+    return str(torchvision.__version__)
+
+
+def _reopen(folder, spec, emit):
+    """Opens a run's folder, or one in which the same run was cut off.
+
+    Returns:
+        list: The rows of the bundles that were finished before; everything else is gone from the table.
+    """
+    path = os.path.join(folder, TIMINGS)
+    if not os.path.exists(os.path.join(folder, RUN)):
+        if os.path.exists(path):
+            raise TableError("{} holds {} without {}; nothing was overwritten".format(folder, TIMINGS, RUN))
+        rows = []
+    else:
+        before = RunSpec.read(folder)
+        different = before.differences(spec) + (["versions"] if before.versions != spec.versions else [])
+        if different:
+            raise TableError(
+                "{} holds another run, which differs in {}; nothing was overwritten, take another folder".format(
+                    folder,
+                    "; ".join("{} ({} there, {} now)".format(n, getattr(before, n), getattr(spec, n)) for n in different),
+                )
+            )
+        if before.state == "complete":
+            raise TableError("{} holds this run already, complete; nothing was overwritten".format(folder))
+        rows = _finished_rows(path, spec.runs) if os.path.exists(path) else []
+        for name in ("started_utc", "description", "temperatures_c", "sessions", "command_line"):
+            setattr(spec, name, getattr(before, name))
+        emit("note", text="resumed: {} rows of finished bundles were there already".format(len(rows)))
+    spec.sessions.append(
+        {
+            "rows": len(rows),
+            "start_ns": monotonic_ns(),
+            "started_utc": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "boot_id": _boot_id(),
+            "clocks": [],
+        }
+    )
+    spec.write(folder)
+    return rows
+
+
+def _finished_rows(path, runs):
+    """Reads a table that was cut off and drops the rows of an unfinished bundle from it."""
+
+    def key(row):
+        return row["frequency_hz"], row["iteration"], row["bundle"]
+
+    rows = tables.recover(path, tables.TIMINGS)
+    counts = Counter(map(key, rows))
+    kept = [row for row in rows if counts[key(row)] == runs]
+    if len(kept) < len(rows):
+        if os.path.exists(path + ".part"):
+            os.remove(path + ".part")
+        with tables.Writer(path + ".part", tables.TIMINGS) as writer:
+            writer.write(kept)
+        os.replace(path + ".part", path)
+    return kept
+
+
+def _inputs(network, samples, chosen):
+    """Loads every layer's inputs once: for each layer a list of (image, tensor)."""
+    shapes = network.input_shapes()
+    return [
+        [(name, chosen.place(tensor)) for name, tensor in samples.load(layer, shape).items()]
+        for layer, shape in zip(network.layers, shapes)
+    ]
+
+
+def _note_clocks(spec, frequency_hz, board, root, emit):
+    facts = board[1].describe(root)
+    if facts["throttled"]:
+        emit("warning", text="the board is throttling: {}".format(", ".join(facts["throttled"])))
+    spec.sessions[-1]["clocks"].append(dict(facts, frequency_hz=frequency_hz, time_ns=monotonic_ns()))
+
+
+def _boot_id():
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as stream:
+            return stream.read().strip()
+    except EnvironmentError:
+        return None
+
+
+@contextmanager
+def _threads(count):
+    """Sets the tensor library's CPU threads for a while; 0 leaves them alone."""
+    before = torch.get_num_threads()
+    if count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
