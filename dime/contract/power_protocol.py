@@ -17,7 +17,7 @@ All times are nanoseconds; what was understood but cannot be done is answered ``
 | ``hello,<version>[,<token>]`` | ``hello,<version>,<meter>,<period>`` |
 | ``clock,<t1>`` | ``clock,<t1>,<t2>,<t3>``: received and answered, on the logger's clock |
 | ``mark,<device time>,<text>`` | ``marked``; it stands in the log's quality file |
-| ``energy,<clock error>,<start>,<end>[,<start>,<end>...]`` | ``energy,<window>[,<window>...]``; times on the logger's clock |
+| ``energy,<clock error>,<start>,<end>[,...]`` | ``energy,<window>[,<window>...]``; times on the logger's clock |
 
 A window's answer is ``<joules>/<systematic joules>/<samples>``, or ``none/<reason>``.
 """

@@ -1,0 +1,247 @@
+"""What every meter's module offers, and what several of them share.
+
+A meter's module is a plug-in with
+
+* ``available(options)``: why it cannot be used here, or an empty text,
+* ``open_meter(options)``: an open `Meter`,
+* ``reading(columns, channel)``: a function from the texts of one row of its log to W or J and the step between values,
+* ``series(columns, read, channel)``: the same for a whole log at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dime.contract.clock import monotonic_ns
+from dime.contract.errors import InputError, TableError, unknown
+
+TIME = "time (ms)"
+TIMESTAMP = "timestamp"
+FLOAT = NDArray[np.float64]
+Reader = Callable[[Sequence[str]], Mapping[str, FLOAT]]
+Reading = Callable[[Sequence[str]], tuple[float, float]]
+
+# A Unix time that is never set: read once, and carried on by the monotonic clock, which all of DIME's times are on.
+UNIX_MINUS_MONOTONIC_NS = time.time_ns() - monotonic_ns()
+
+
+def now_ns() -> int:
+    """The logger's clock: nanoseconds since 1970 as of this process's start, counted on by the monotonic clock."""
+    return int(monotonic_ns()) + UNIX_MINUS_MONOTONIC_NS
+
+
+class Sample(NamedTuple):
+    """One row of a log: all columns but the timestamp, joined by commas; the column `TIME`; the arrival here."""
+
+    text: str
+    time_ms: int
+    timestamp_ns: int
+
+
+class Series(NamedTuple):
+    """One channel of a log, row by row.
+
+    Attributes:
+        channel: Its name.
+        kind: ``power``: W at the row's time; ``energy``: J so far.
+        own_clock: Whether the column `TIME` is a clock of the meter's own; else the timestamp is the row's time.
+        value: W or J.
+        step: Difference between neighbouring values that the meter can tell apart, W or J.
+        on: Whether the channel was on.
+    """
+
+    channel: str
+    kind: str
+    own_clock: bool
+    value: FLOAT
+    step: FLOAT
+    on: NDArray[np.bool_]
+
+
+class RecordingEndedError(Exception):
+    """A meter that has nothing more to give: a recording at its end."""
+
+
+class Meter(Protocol):
+    """An open meter.
+
+    Attributes:
+        writes: Name of the plug-in that reads the log which this meter's rows make.
+        origin: ``measured`` or ``replayed``.
+        columns: Names of the log's columns that `Sample.text` fills.
+        wire_s: Least time from a reading's end to its arrival here.
+        faults: How often each named fault was met; ``lines read`` counts everything, good or bad.
+    """
+
+    writes: str
+    origin: str
+    columns: Sequence[str]
+    wire_s: float
+    faults: Counter[str]
+
+    def read(self) -> list[Sample]:
+        """Waits at most a quarter of a second for new readings.
+
+        Returns:
+            The readings, possibly none.
+
+        Raises:
+            DeviceError: The meter is gone.
+            RecordingEndedError: There will be no more.
+        """
+
+    def silence(self) -> str:
+        """Says in one line what was received, for a person who wonders why there is no reading."""
+
+    def close(self) -> None:
+        """Lets go of the meter."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What meters can be told; each takes what concerns it.
+
+    Attributes:
+        port: smartpower3: the serial port, or ``udp://ADDRESS:PORT`` to receive its datagrams.
+        baud: smartpower3: the rate set in the meter's menu.
+        channel: Which of the meter's channels feeds the device; empty: the only one there is, or that is on.
+        period_s: ina3221, rapl, nvml: time between two readings.
+        file: replay: the recorded log.
+        at_once: replay: hand out everything without waiting.
+        root: ina3221, rapl: where /sys is found; another folder for tests.
+    """
+
+    port: str = "/dev/ttyUSB0"
+    baud: int = 115200
+    channel: str = ""
+    period_s: float = 0.005
+    file: str = ""
+    at_once: bool = False
+    root: str = "/sys"
+
+    @classmethod
+    def of(cls, **given: Any) -> Options:
+        """Checks options by name; None leaves the default, ``serial`` is another word for ``port``.
+
+        Raises:
+            InputError: An unknown option, or a value of the wrong type.
+        """
+        values: dict[str, Any] = {}
+        for key, value in given.items():
+            name = "port" if key == "serial" else key
+            if name not in cls.__dataclass_fields__:
+                raise unknown("meter option", key, cls.__dataclass_fields__)
+            if value is None:
+                continue
+            kind = type(getattr(cls, name))
+            try:
+                values[name] = value if kind is bool and isinstance(value, bool) else kind(value)
+            except (TypeError, ValueError):
+                raise InputError(f"meter option {key}: {value!r} is not {kind.__name__}") from None
+        if values.get("period_s", cls.period_s) <= 0:
+            raise InputError(f"meter option period_s: {values['period_s']} is not a time above 0")
+        return cls(**values)
+
+
+def choose_channel(wanted: str, known: Sequence[str], default: str) -> str:
+    """Finds the channel that is meant.
+
+    Raises:
+        InputError: There is no such channel; the message lists those there are.
+    """
+    if not wanted:
+        return default
+    if wanted not in known:
+        raise unknown("channel", wanted, known)
+    return wanted
+
+
+class Polled:
+    """A meter that is asked for its values in regular steps.
+
+    Args:
+        writes: The plug-in's name.
+        columns: Names of the values that ``ask`` gives, as the log's columns.
+        ask: Reads them once; whole numbers in the units of the columns. None if there is nothing new.
+        period_s: Time between two questions.
+    """
+
+    origin = "measured"
+    wire_s = 0.0
+
+    def __init__(
+        self, writes: str, columns: Sequence[str], ask: Callable[[], Sequence[int] | None], period_s: float
+    ) -> None:
+        self.writes = writes
+        self.columns: Sequence[str] = [TIME, *columns]
+        self.faults: Counter[str] = Counter()
+        self._ask, self._period_ns = ask, round(period_s * 1e9)
+        self._opened_ns = self._next_ns = monotonic_ns()
+
+    def read(self) -> list[Sample]:
+        samples: list[Sample] = []
+        until_ns = monotonic_ns() + 100_000_000
+        while True:
+            time.sleep(max(0.0, (min(self._next_ns, until_ns) - monotonic_ns()) / 1e9))
+            if self._next_ns > until_ns:
+                return samples
+            self._next_ns = max(self._next_ns + self._period_ns, monotonic_ns())
+            before_ns = monotonic_ns()
+            values = self._ask()
+            if values is None:
+                continue
+            middle_ns = (before_ns + monotonic_ns()) // 2
+            self.faults["lines read"] += 1
+            time_ms = (middle_ns - self._opened_ns) // 1_000_000
+            text = ",".join(map(str, (time_ms, *values)))
+            samples.append(Sample(text, time_ms, middle_ns + UNIX_MINUS_MONOTONIC_NS))
+
+    def silence(self) -> str:
+        return f"asked every {self._period_ns / 1e6:g} ms, no new value"
+
+    def close(self) -> None:
+        pass
+
+
+ENERGY = " energy (uJ)"
+
+
+def counter_columns(columns: Sequence[str], channel: str) -> list[str]:
+    """Columns of energy counters that a channel means: one counter's name, or several joined by ``+``."""
+    known = [name.removesuffix(ENERGY) for name in columns if name.endswith(ENERGY)]
+    if not known:
+        raise TableError(f"no column ends with '{ENERGY}'")
+    return [choose_channel(one, known, known[0]) + ENERGY for one in channel.split("+")]
+
+
+def counter_reading(columns: Sequence[str], channel: str) -> Reading:
+    """Reads rows of energy counters."""
+    places = [list(columns).index(name) for name in counter_columns(columns, channel)]
+    return lambda fields: (sum(int(fields[place]) for place in places) * 1e-6, 1e-6)
+
+
+def counter_series(columns: Sequence[str], read: Reader, channel: str) -> Series:
+    """Reads a log of energy counters."""
+    names = counter_columns(columns, channel)
+    table = read(names)
+    value = np.sum([table[name] for name in names], axis=0) * 1e-6
+    steps = np.diff(value)
+    step = np.full(len(value), float(steps[steps > 0].min()) if (steps > 0).any() else 0.0)
+    label = "+".join(name.removesuffix(ENERGY) for name in names)
+    return Series(label, "energy", False, value, step, np.ones(len(value), bool))
+
+
+def read_text(path: Path) -> str:
+    """Reads a file of the kernel's; empty if it cannot be read."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
