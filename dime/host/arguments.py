@@ -26,8 +26,9 @@ class Call:
 
     run: Callable[[], Any]
 
-    def __str__(self) -> str:
-        return ""
+
+def _nothing(result: object) -> None:
+    """What Fire is to print of a bound command."""
 
 
 def parse(commands: Commands, arguments: Sequence[str], name: str) -> Call | None:
@@ -57,7 +58,7 @@ def parse(commands: Commands, arguments: Sequence[str], name: str) -> Call | Non
     else:
         raise InputError(f"'{' '.join(arguments)}' needs one of: {', '.join(function)}")
     try:
-        result = fire.Fire(_deferred(commands), command=command, name=name, serialize=str)
+        result = fire.Fire(_deferred(commands), command=command, name=name, serialize=_nothing)
     except SystemExit as stopped:
         if stopped.code:
             raise InputError(f"cannot make sense of: {' '.join(arguments)}") from None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from dime.contract.errors import InputError
+from dime.contract.run import RUN, RunSpec
 from dime.host import lab as lab_file
 from dime.host import local
 
@@ -55,6 +58,7 @@ def profile(
     weights: str = "auto",
     results: str = "results",
     lab: str | None = None,
+    keep: bool = False,
 ) -> Iterator[Path]:
     """Profiles a network on each device that is named.
 
@@ -68,16 +72,39 @@ def profile(
         results: The folder that receives DEVICE/NET.
         lab: The lab file; None takes lab.toml, if there is one.
 
+        keep: Whether complete runs may stay as they are even if all of them are.
+
     Yields:
         The folder of each run, as it is finished.
+
+    Raises:
+        InputError: A device is unknown, or every run is complete already and ``keep`` is not set.
+        DeviceError: A run failed; what it has measured stays, and the same call goes on from there.
     """
-    chosen = lab_file.load(lab).choose(device)
+    plans = list(_plans(lab_file.load(lab).choose(device), threads))
+    folders = {name: Path(results) / name / net for name, _, _ in plans}
+    complete = {name for name, folder in folders.items() if _is_complete(folder)}
+    if complete == set(folders) and not keep:
+        raise InputError(f"{', '.join(map(str, folders.values()))}: complete already; nothing was overwritten")
     if not (Path(samples) / net).exists():
         make_samples(net, samples=samples, weights=weights)
-    for entry in chosen:
-        counts = entry.threads if threads is None else (threads,)
+    for name, board, count in plans:
+        if name in complete:
+            print(f"{folders[name]} is complete already and was kept", file=sys.stderr)
+        else:
+            words = ["profile", f"--network={net}", f"--device={name}", f"--board={board}", f"--threads={count}"]
+            words += [f"--samples={samples}", f"--out={folders[name]}", f"--weights={weights}", *options.words()]
+            local.run(words, f"{name} {net}", count)
+        yield folders[name]
+
+
+def _plans(devices: Iterable[lab_file.Device], threads: int | None) -> Iterator[tuple[str, str, int]]:
+    """Name, board and thread count of each run; a device with several thread counts is run once for each."""
+    for device in devices:
+        counts = device.threads if threads is None else (threads,)
         for count in counts:
-            name = entry.name if len(counts) == 1 else f"{entry.name}-{count}threads"
-            words = ["profile", f"--network={net}", f"--device={name}", f"--board={entry.board}"]
-            words += [f"--samples={samples}", f"--out={Path(results) / name / net}", f"--weights={weights}"]
-            yield Path(local.run([*words, f"--threads={count}", *options.words()], f"{name} {net}", count))
+            yield device.name if len(counts) == 1 else f"{device.name}-{count}threads", device.board, count
+
+
+def _is_complete(folder: Path) -> bool:
+    return (folder / RUN).exists() and RunSpec.read(str(folder)).state == "complete"

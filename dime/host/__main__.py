@@ -1,0 +1,7 @@
+"""``python -m dime.host`` is the command ``dime``."""
+
+import sys
+
+from dime.host.cli import main
+
+sys.exit(main())
