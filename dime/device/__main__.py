@@ -51,9 +51,11 @@ def profile(options, emit):
 
     board = boards.choose(options.device, options.board)
     boards.settle(options.out)
-    _need_torch()
-    from dime.device import networks, timings
+    from dime.device import networks
+
+    networks.need_torch()
     from dime.device import samples as module
+    from dime.device import timings
 
     found = module.find(options.samples, options.network)
     network = networks.load(options.network, _weights(options.weights, found), emit)
@@ -73,22 +75,17 @@ def restore(options, emit):
 
 def describe(options, emit):
     """Says what this device is."""
-    from dime.device import boards
+    from dime.device import boards, networks
 
     name, board = boards.choose(options.device, options.board)
     facts = board.describe()
-    facts.update(
-        device=options.device, board=name, frequencies_hz=board.frequencies_hz(), machine=platform.machine(),
-        versions={"python": platform.python_version(), "dime": __version__}, processor="cpu",
-    )
+    facts.update(device=options.device, board=name, frequencies_hz=board.frequencies_hz(), machine=platform.machine())
+    facts.update(versions={"python": platform.python_version(), "dime": __version__}, processor=None)
     try:
-        _need_torch()
-        import torch
-        import torchvision
-
+        networks.need_torch()
         from dime.device import processor
 
-        facts["versions"].update(torch=str(torch.__version__), torchvision=str(torchvision.__version__))
+        facts["versions"] = processor.versions()
         facts["processor"] = processor.choose("auto", emit).name
     except DeviceError as error:
         emit("warning", text=str(error))
@@ -103,19 +100,6 @@ def _weights(asked, found):
     if label.startswith("file "):
         raise InputError("the feature maps were made with weights from a {}; name it: --weights FILE".format(label))
     return label
-
-
-def _need_torch():
-    """Imports torch and torchvision, which fail in many ways where they do not fit the machine or each other."""
-    try:
-        import torch  # noqa: F401
-        import torchvision  # noqa: F401
-    except Exception as error:
-        raise DeviceError(
-            "torch and torchvision cannot be imported by {}: {}".format(
-                sys.executable, " ".join(str(error).split())[:300]
-            )
-        )
 
 
 def _only_messages():

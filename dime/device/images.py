@@ -49,21 +49,12 @@ def load(source, shape, emit):
         InputError: There is no such source, or none of its pictures can be read.
     """
     from PIL import Image
-    from torchvision import transforms
 
-    prepare = transforms.Compose(
-        [
-            transforms.Resize(shape[-1] * 8 // 7),
-            transforms.CenterCrop(shape[-1]),
-            transforms.ToTensor(),
-            transforms.Normalize(MEAN, DEVIATION),
-        ]
-    )
     images, unreadable = OrderedDict(), []
     for name, path in sorted((_imagenette(emit) if source == "imagenette" else _files(source)).items()):
         try:
             with Image.open(path) as picture:
-                images[name] = prepare(picture.convert("RGB")).unsqueeze(0)
+                images[name] = _prepare(picture.convert("RGB"), shape)
         except (EnvironmentError, ValueError, SyntaxError, Image.DecompressionBombError):
             unreadable.append(os.path.basename(path))
     if not images:
@@ -71,6 +62,20 @@ def load(source, shape, emit):
     if unreadable:
         emit("warning", text="left out, not readable as pictures: {}".format(", ".join(unreadable)))
     return images
+
+
+def _prepare(picture, shape):
+    """Does what torchvision's weights expect (Resize, CenterCrop, ToTensor, Normalize), without importing it."""
+    import torch
+    from PIL import Image
+
+    side, shorter = shape[-1], shape[-1] * 8 // 7
+    scaled = [shorter * size // min(picture.size) for size in picture.size]
+    left, top = [int(round((size - side) / 2.0)) for size in scaled]
+    picture = picture.resize(scaled, Image.BILINEAR).crop((left, top, left + side, top + side))
+    pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8).reshape(1, side, side, 3)
+    levels = pixels.permute(0, 3, 1, 2).contiguous().float().div(255)
+    return levels.sub(torch.tensor(MEAN).reshape(3, 1, 1)).div(torch.tensor(DEVIATION).reshape(3, 1, 1))
 
 
 def _files(source):
@@ -98,16 +103,18 @@ def _named(paths):
 
 def _imagenette(emit):
     """Draws two pictures of each class of ImageNette's validation set, which torchvision fetches if need be."""
-    from torchvision import datasets
+    try:
+        from torchvision import datasets
 
-    if not hasattr(datasets, "Imagenette"):
-        raise InputError("this torchvision has no Imagenette; make the samples elsewhere, or give a folder of pictures")
+        imagenette = datasets.Imagenette
+    except Exception as error:  # torchvision fails in many ways where it does not fit torch, or is too old.
+        raise InputError("ImageNette needs a newer torchvision ({}); use builtin or a folder of pictures".format(error))
     cache = os.path.join(os.path.expanduser(os.environ.get("XDG_CACHE_HOME", "~/.cache")), "dime")
     present = os.path.isdir(os.path.join(cache, "imagenette2-320"))
     if not present:
         emit("note", text="fetching ImageNette (326 MB) to {}".format(cache))
     try:
-        dataset = datasets.Imagenette(cache, split="val", size="320px", download=not present)
+        dataset = imagenette(cache, split="val", size="320px", download=not present)
     except Exception as error:  # Whatever the network or a damaged archive makes torchvision raise.
         raise InputError("ImageNette cannot be had ({}); use builtin or a folder of pictures".format(error))
     by_class = OrderedDict()

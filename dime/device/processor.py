@@ -1,9 +1,14 @@
-"""What a network runs on here: the GPU if a kernel really launches on it, else the CPU; and how a run is timed on each."""
+"""What a network runs on: the GPU if a kernel really launches there, else the CPU; and how runs are timed on each."""
 
+import importlib.util
 import math
+import os
+import platform
+import re
 
 import torch
 
+from dime import __version__
 from dime.contract.clock import monotonic_ns
 from dime.contract.errors import DeviceError, unknown
 
@@ -56,6 +61,25 @@ def probe():
     return False, "the GPU is sm_{}{}, torch {} holds kernels for {}: {}".format(
         major, minor, torch.__version__, " ".join(torch.cuda.get_arch_list()), failure
     )
+
+
+def versions():
+    """Versions of everything that a measured time may depend on; torchvision's is read without importing it.
+
+    Returns:
+        dict: Version by name; None for what is not installed.
+    """
+    found = importlib.util.find_spec("torchvision")
+    torchvision = None
+    if found is not None and found.origin:
+        with open(os.path.join(os.path.dirname(found.origin), "version.py")) as stream:
+            torchvision = re.search(r"__version__\s*=\s*['\"]([^'\"]+)", stream.read()).group(1)
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "torchvision": torchvision,
+        "dime": __version__,
+    }
 
 
 class Cpu(object):

@@ -166,10 +166,10 @@ def _existing(target, network, source, weights, emit):
 
 
 def _same_weights(asked, label):
-    if asked == "auto" or asked == label:
+    if asked in ("auto", label):
         return True
     if os.path.isfile(asked):
-        return label == "file " + _digest(asked)[:12]
+        return label == "file " + storage.digest(asked)[:12]
     return asked.replace(":", " ").replace("=", " ") == label or (asked == "seeded" and label == "seeded 0")
 
 
@@ -186,11 +186,12 @@ def _fill(target, network, source, weights, emit):
         os.makedirs(os.path.join(aside, layer))
     files = OrderedDict()
     with torch.no_grad():
-        for number, (name, tensor) in enumerate(sorted(pictures.items()), start=1):
+        for number, (name, picture) in enumerate(sorted(pictures.items()), start=1):
+            tensor = picture
             for layer, module in zip(loaded.layers, loaded.modules):
                 path = "{}/{}.pt".format(layer, name)
                 torch.save(tensor.clone(), os.path.join(aside, path))
-                files[path] = _digest(os.path.join(aside, path))
+                files[path] = storage.digest(os.path.join(aside, path))
                 tensor = module(tensor)
             emit("progress", done=number, what=name)
     manifest = OrderedDict(
@@ -231,25 +232,17 @@ def _label(folder, layers):
         inside = os.path.join(folder, layer)
         for name in sorted(os.listdir(inside)) if os.path.isdir(inside) else []:
             if name.endswith(".pt"):
-                found.update("{}/{} {}\n".format(layer, name, _digest(os.path.join(inside, name))).encode())
+                found.update("{}/{} {}\n".format(layer, name, storage.digest(os.path.join(inside, name))).encode())
     return found.hexdigest()
 
 
 def _check(path, digest):
     try:
-        found = _digest(path)
+        found = storage.digest(path)
     except EnvironmentError as error:
         raise TableError("{}: {}; remove the folder and make the samples again".format(path, error.strerror))
     if found != digest:
         raise TableError("{} is damaged: its hash is not the manifest's; make the samples again".format(path))
-
-
-def _digest(path):
-    found = hashlib.sha256()
-    with open(path, "rb") as stream:
-        for piece in iter(lambda: stream.read(1 << 20), b""):
-            found.update(piece)
-    return found.hexdigest()
 
 
 def _times(sizes):

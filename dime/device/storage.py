@@ -1,7 +1,8 @@
-"""Folders that one process at a time writes to, on disks that may be full."""
+"""Files and folders: hashes, one writer at a time, and what a full disk says."""
 
 import errno
 import fcntl
+import hashlib
 import os
 from contextlib import contextmanager
 
@@ -55,3 +56,12 @@ def disk_errors(path):
             errno.EACCES: "you may not write there; take another folder",
         }.get(error.errno, "what was already written is kept")
         raise DeviceError("cannot write {}: {}; {}".format(error.filename or path, error.strerror or error, hint))
+
+
+def digest(path):
+    """SHA-256 of a file, in hexadecimal."""
+    found = hashlib.sha256()
+    with open(path, "rb") as stream:
+        for piece in iter(lambda: stream.read(1 << 20), b""):
+            found.update(piece)
+    return found.hexdigest()

@@ -1,11 +1,10 @@
 """samples + bundles -> timings.csv, with run.json beside it: how long every bundle takes at every frequency.
 
-One pass measures every bundle once, in an order of its own, so that slow changes of the machine spread over all bundles.
+One pass measures every bundle once, in an order of its own, so that slow changes of the machine spread over all.
 A bundle's rows reach the disk together; a run that was cut off goes on behind the last bundle that did.
 """
 
 import os
-import platform
 import random
 import sys
 import time
@@ -23,8 +22,9 @@ from dime.contract.run import RUN, TIMINGS, RunSpec
 from dime.device import boards, processor, stop, storage
 
 Summary = namedtuple("Summary", "rows measured_rows inside_s")
-Summary.__doc__ = """What a profile did: rows in the table, those of them measured now, and the seconds spent inside runs,
-counted or not."""
+Summary.__doc__ = "What a profile did: rows in the table, those measured now, seconds spent inside runs and warm-ups."
+    "What a profile did: rows in the table, those measured now, seconds spent inside all runs and warm-ups."
+)
 
 
 @contextmanager
@@ -66,9 +66,7 @@ def profile(network, samples, folder, options, board, device, emit=None, around_
             rows = _reopen(folder, spec, emit)
             inputs = _inputs(network, samples, chosen)
             run = _Run(network, inputs, chosen, spec, emit, rows)
-            emit(
-                "hello", version=__version__, device=device, network=network.name, total=run.total
-            )
+            emit("hello", version=__version__, device=device, network=network.name, total=run.total)
             inside_s = 0.0
             with tables.Writer(os.path.join(folder, TIMINGS), tables.TIMINGS, append=True) as writer:
                 for frequency_hz in frequencies:
@@ -195,12 +193,6 @@ def _frequencies(asked, board, chosen, root, emit):
 
 def _spec(network, samples, options, board, device, chosen, frequencies, root):
     facts = board[1].describe(root)
-    versions = {
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "torchvision": _torchvision_version(),
-        "dime": __version__,
-    }
     longest = len(network.layers)
     return RunSpec(
         network=network.name,
@@ -221,19 +213,13 @@ def _spec(network, samples, options, board, device, chosen, frequencies, root):
         origin="measured",
         description=facts,
         governor=facts["governor"],
-        versions=versions,
+        versions=processor.versions(),
         temperatures_c=facts["temperatures_c"],
         command_line=" ".join(sys.argv),
         started_utc=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         sessions=[],
         state="running",
     )
-
-
-def _torchvision_version():
-    import torchvision
-
-    return str(torchvision.__version__)
 
 
 def _reopen(folder, spec, emit):
@@ -251,10 +237,10 @@ def _reopen(folder, spec, emit):
         before = RunSpec.read(folder)
         different = before.differences(spec) + (["versions"] if before.versions != spec.versions else [])
         if different:
+            differences = ["{} ({} there, {} now)".format(n, getattr(before, n), getattr(spec, n)) for n in different]
             raise TableError(
-                "{} holds another run, which differs in {}; nothing was overwritten, take another folder".format(
-                    folder,
-                    "; ".join("{} ({} there, {} now)".format(n, getattr(before, n), getattr(spec, n)) for n in different),
+                "{} holds another run; nothing was overwritten, take another folder; they differ in {}".format(
+                    folder, ", ".join(differences)
                 )
             )
         if before.state == "complete":
@@ -307,7 +293,8 @@ def _note_clocks(spec, frequency_hz, board, root, emit):
     facts = board[1].describe(root)
     if facts["throttled"]:
         emit("warning", text="the board is throttling: {}".format(", ".join(facts["throttled"])))
-    spec.sessions[-1]["clocks"].append(dict(facts, frequency_hz=frequency_hz, time_ns=monotonic_ns()))
+    now = {key: facts[key] for key in facts if key not in ("model", "memory_bytes")}
+    spec.sessions[-1]["clocks"].append(dict(now, frequency_hz=frequency_hz, time_ns=monotonic_ns()))
 
 
 def _boot_id():

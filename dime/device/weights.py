@@ -1,16 +1,17 @@
 """Where a network's weights come from, and the label under which every table says so."""
 
-import hashlib
+import glob
 import math
 import os
 import re
+import sys
 from urllib.parse import urlparse
 from urllib.request import urlopen
 
 import torch
 
 from dime.contract.errors import DimeError, InputError, TableError
-from dime.device import tensor_files
+from dime.device import storage, tensor_files
 
 PATIENCE_S = 10  # For an answer from the server that has the pretrained weights, and for each piece of them.
 SEEDED = re.compile(r"seeded(?:[ :=-]?(\d+))?$")
@@ -46,7 +47,7 @@ def fill(model, name, weights, adapt=None, emit=None):
     if weights == "pretrained":
         path, label = _pretrained(name, emit), "pretrained"
     elif os.path.isfile(weights):
-        path, label = weights, "file " + digest(weights)[:12]
+        path, label = weights, "file " + storage.digest(weights)[:12]
     else:
         raise InputError("weights '{}': not a file; known: auto, pretrained, seeded <n>, or a file".format(weights))
     state = tensor_files.read(path)
@@ -86,40 +87,34 @@ def seed(model, number):
     return "seeded {}".format(number)
 
 
-def digest(path):
-    """SHA-256 of a file, in hexadecimal."""
-    found = hashlib.sha256()
-    with open(path, "rb") as stream:
-        for piece in iter(lambda: stream.read(1 << 20), b""):
-            found.update(piece)
-    return found.hexdigest()
-
-
 def _pretrained(name, emit):
     """Finds torchvision's weights in its cache, or fetches them there; returns the file."""
-    address = _address(name)
-    file_name = os.path.basename(urlparse(address).path)
-    path = os.path.join(torch.hub.get_dir(), "checkpoints", file_name)
-    if not os.path.exists(path):
-        emit("note", text="fetching pretrained weights: {}".format(file_name))
+    cache = os.path.join(torch.hub.get_dir(), "checkpoints")
+    found = sorted(glob.glob(os.path.join(cache, name + "-*.pth")))
+    if found:
+        path = found[-1]
+    else:
+        address = _address(name)
+        path = os.path.join(cache, os.path.basename(urlparse(address).path))
+        emit("note", text="fetching pretrained weights: {}".format(os.path.basename(path)))
         _fetch(address, path)
-    expected = re.search(r"-([0-9a-f]{8,})\.", file_name)
-    if expected and not digest(path).startswith(expected.group(1)):
+    expected = re.search(r"-([0-9a-f]{8,})\.pth$", path)
+    if expected and not storage.digest(path).startswith(expected.group(1)):
         raise TableError("{} is damaged: its SHA-256 does not begin as its name says; remove it".format(path))
     return path
 
 
 def _address(name):
-    """Looks up where this torchvision says that the pretrained weights of a network are."""
-    import sys
-
-    from torchvision import models
-
+    """Looks up where the installed torchvision says that the pretrained weights of a network are."""
+    try:
+        from torchvision import models
+    except Exception as error:  # torchvision fails in many ways where it does not fit torch.
+        raise InputError("pretrained weights need torchvision, which cannot be imported ({})".format(error))
     builder = getattr(models, name, None)
-    if builder is None:
-        raise InputError("this torchvision has no pretrained weights for {}; give a file".format(name))
-    if hasattr(models, "get_model_weights"):
+    if hasattr(models, "get_model_weights") and builder is not None:
         return models.get_model_weights(name).DEFAULT.url
+    if builder is None or not hasattr(sys.modules[builder.__module__], "model_urls"):
+        raise InputError("this torchvision has no pretrained weights for {}; give a file".format(name))
     return sys.modules[builder.__module__].model_urls[name]
 
 

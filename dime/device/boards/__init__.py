@@ -1,10 +1,10 @@
-"""Boards, one file a kind. Each has these functions; ``root`` is where sysfs is found, so that tests can hand in a tree.
+"""Boards, one file a kind. ``root`` is where sysfs is found, so that tests can hand in a tree. Each file has:
 
 | name | what it is |
 |---|---|
 | SWEEPS | whether a profile goes through all frequencies unless told otherwise |
 | frequencies_hz(root="/") | frequencies that can be fixed here, ascending; empty where none can |
-| fixed(frequency_hz, root="/", ledger=None) | context manager: fixes a frequency, restores everything on every way out |
+| fixed(frequency_hz, root, ledger) | context manager: fixes a frequency and restores everything on every way out |
 | describe(root="/") | the board as it is now: model, governor, temperatures_c, throttled, and more |
 
 A ledger is a file in which a board notes what it is about to change, so that `settle` can put it back even after the

@@ -12,8 +12,8 @@ FASTEST = "performance"  # The governor that goes to the upper limit at once.
 
 def clocks(root):
     """One clock a policy; CPUs that share a policy share its folder."""
-    folders = sorted(set(map(os.path.realpath, glob.glob(os.path.join(root, "sys/devices/system/cpu/cpu[0-9]*/cpufreq")))))
-    return [_sysfs.Clock.cpufreq(folder) for folder in folders]
+    folders = glob.glob(os.path.join(root, "sys/devices/system/cpu/cpu[0-9]*/cpufreq"))
+    return [_sysfs.Clock.cpufreq(folder) for folder in sorted(set(map(os.path.realpath, folders)))]
 
 
 def frequencies_hz(root, steps_hz=()):

@@ -221,7 +221,8 @@ def throttled(root):
 def describe(root):
     """What every Linux board says of itself: model, CPUs, memory, CPU governor, temperatures."""
     memory = (read(os.path.join(root, "proc/meminfo")) or "").split()
-    names = [line for line in (read(os.path.join(root, "proc/cpuinfo")) or "").splitlines() if line.startswith("model name")]
+    lines = (read(os.path.join(root, "proc/cpuinfo")) or "").splitlines()
+    names = [line for line in lines if line.startswith("model name")]
     model = read(os.path.join(root, "sys/firmware/devicetree/base/model"))
     return {
         "model": model or (names[0].split(":", 1)[1].strip() if names else "unknown"),

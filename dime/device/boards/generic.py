@@ -1,6 +1,5 @@
 """Any machine: its CPU's own clocks where they may be set, and otherwise none."""
 
-
 from dime.device.boards import _cpufreq
 
 SWEEPS = False

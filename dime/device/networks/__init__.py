@@ -1,10 +1,14 @@
 """Networks, one file each: LAYERS (names in order), INPUT_SHAPE, build() and cut(model).
 
-``build()`` returns the untrained model, named like torchvision's, ``cut(model)`` one module a layer. A file may have
-``adapt(state)``, which renames the entries of older weights. Everything else happens here and in `dime.device.weights`.
+``build()`` returns a module that holds the parameters under the names that torchvision's model of that name gives them;
+``cut(model)`` slices it into one module a layer, whose chain is the network. A file may have ``adapt(state)``, which
+renames the entries of older weights. torchvision itself, which takes seconds to import, is not needed to run a network.
 """
 
+import sys
+
 from dime.contract import plugins
+from dime.contract.errors import DeviceError
 
 
 class Network(object):
@@ -43,6 +47,19 @@ class Network(object):
         return shapes
 
 
+def need_torch():
+    """Imports torch, which fails in many ways where it does not fit the machine.
+
+    Raises:
+        DeviceError: It cannot be imported.
+    """
+    try:
+        import torch  # noqa: F401
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise DeviceError("torch cannot be imported by {}: {}".format(sys.executable, reason))
+
+
 def describe(name):
     """Imports a network's file without loading any weights.
 
@@ -51,6 +68,8 @@ def describe(name):
     """
     import dime.device.networks as package
 
+    plugins.check(package, name)
+    need_torch()
     return plugins.load(package, name)
 
 

@@ -1,7 +1,7 @@
-"""ViT-B/16, cut at the patch projection, the class token, the position embedding, each encoder layer and the head.
+"""ViT-B/16 (arXiv:2010.11929): patch projection, class token, position embedding, twelve encoder layers, the head.
 
-The modules are defined here because torchvision has had a vision transformer only since 0.12. Parameters bear
-torchvision's names, so that its weights fit, and the operations are its own, so that results are equal to the last bit.
+Parameters bear torchvision's names, so that its weights fit. The head takes all tokens: it norms them and selects the
+class token.
 """
 
 from collections import OrderedDict
@@ -64,30 +64,6 @@ class EncoderLayer(nn.Module):
         return x + self.mlp(self.ln_2(x))
 
 
-class Encoder(nn.Module):
-    """The position embedding, the encoder layers and the final norm."""
-
-    def __init__(self):
-        super(Encoder, self).__init__()
-        tokens = (INPUT_SHAPE[2] // PATCH) * (INPUT_SHAPE[3] // PATCH) + 1
-        self.pos_embedding = nn.Parameter(torch.zeros(1, tokens, WIDTH))
-        self.layers = nn.Sequential(
-            OrderedDict(("encoder_layer_{}".format(index), EncoderLayer()) for index in range(DEPTH))
-        )
-        self.ln = nn.LayerNorm(WIDTH, eps=1e-6)
-
-
-class VisionTransformer(nn.Module):
-    """All parameters of ViT-B/16 under torchvision's names; it runs as the chain that `cut` makes of it."""
-
-    def __init__(self):
-        super(VisionTransformer, self).__init__()
-        self.conv_proj = nn.Conv2d(INPUT_SHAPE[1], WIDTH, kernel_size=PATCH, stride=PATCH)
-        self.class_token = nn.Parameter(torch.zeros(1, 1, WIDTH))
-        self.encoder = Encoder()
-        self.heads = nn.Sequential(OrderedDict(head=nn.Linear(WIDTH, 1000)))
-
-
 class Head(nn.Module):
     """The final layer norm over all tokens, the class token's selection, and the classifier."""
 
@@ -102,7 +78,18 @@ class Head(nn.Module):
 
 def build():
     """Makes the model; its weights are set afterwards."""
-    return VisionTransformer()
+    tokens = (INPUT_SHAPE[2] // PATCH) * (INPUT_SHAPE[3] // PATCH) + 1
+    model = nn.Module()
+    model.conv_proj = nn.Conv2d(INPUT_SHAPE[1], WIDTH, kernel_size=PATCH, stride=PATCH)
+    model.class_token = nn.Parameter(torch.zeros(1, 1, WIDTH))
+    model.encoder = nn.Module()
+    model.encoder.pos_embedding = nn.Parameter(torch.zeros(1, tokens, WIDTH))
+    model.encoder.layers = nn.Sequential(
+        OrderedDict(("encoder_layer_{}".format(index), EncoderLayer()) for index in range(DEPTH))
+    )
+    model.encoder.ln = nn.LayerNorm(WIDTH, eps=1e-6)
+    model.heads = nn.Sequential(OrderedDict(head=nn.Linear(WIDTH, 1000)))
+    return model
 
 
 def adapt(state):
