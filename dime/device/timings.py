@@ -23,8 +23,6 @@ from dime.device import boards, processor, stop, storage
 
 Summary = namedtuple("Summary", "rows measured_rows inside_s")
 Summary.__doc__ = "What a profile did: rows in the table, those measured now, seconds spent inside runs and warm-ups."
-    "What a profile did: rows in the table, those measured now, seconds spent inside all runs and warm-ups."
-)
 
 
 @contextmanager
