@@ -1,0 +1,28 @@
+"""The device side and the contract pass their own tests on a real Python 3.6 with the oldest torch they support."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.timeout(1800)
+def test_the_device_side_passes_its_tests_on_python_3_6():
+    setup = subprocess.run([ROOT / "scripts/setup-py36.sh"], capture_output=True, text=True, check=False)
+    if setup.returncode == 3 and os.environ.get("CI") != "true":
+        pytest.skip(setup.stderr.strip())
+    assert setup.returncode == 0, setup.stderr
+    result = subprocess.run(
+        [".venv-py36/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/contract", "tests/device"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+    )
+    print(result.stdout[-2000:])
+    assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-2000:]
+    assert " passed" in result.stdout
