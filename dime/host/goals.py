@@ -1,0 +1,96 @@
+"""What a plan is to make small, and what it must keep to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+
+from dime.contract.errors import InputError, unknown
+
+GOALS = ("latency", "energy", "throughput", "weighted")
+RULES = ("free", "published")
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a plan is to make small.
+
+    Attributes:
+        kind: ``latency``; ``energy``; ``throughput``: the time of the slowest stage of a pipeline, in which each device
+            holds one contiguous run of layers and each transfer is a stage of its own; ``weighted``: a sum.
+        per_s: Weight (or price) of a second, for ``weighted``.
+        per_j: Weight of a joule.
+    """
+
+    kind: str = "latency"
+    per_s: float = 0.0
+    per_j: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in GOALS:
+            raise unknown("goal", self.kind, GOALS)
+        weights = (self.per_s, self.per_j)
+        if self.kind == "weighted" and not (all(math.isfinite(w) and w >= 0 for w in weights) and any(weights)):
+            raise InputError(f"weights of a weighted goal must be finite, >= 0 and not both 0, not {weights}")
+
+    @classmethod
+    def parse(cls, text: str) -> Goal:
+        """Reads a goal as it is typed: ``latency``, ``energy``, ``throughput`` or ``weighted:PER_S,PER_J``."""
+        kind, _, weights = text.partition(":")
+        if kind != "weighted":
+            return cls(text)
+        try:
+            per_s, per_j = (float(part) for part in weights.split(","))
+        except ValueError:
+            raise InputError(f"goal '{text}': the form is weighted:PER_S,PER_J, such as weighted:1,0.5") from None
+        return cls(kind, per_s, per_j)
+
+    @property
+    def unit(self) -> str:
+        """Unit of its value."""
+        return {"energy": "J", "weighted": ""}.get(self.kind, "s")
+
+    @cached_property
+    def weights(self) -> tuple[int, int]:
+        """Integers (a, b) such that a x latency + b x energy orders plans as the goal does; not for throughput."""
+        if self.kind != "weighted":
+            return (0, 1) if self.kind == "energy" else (1, 0)
+        parts = Fraction(self.per_s), Fraction(self.per_j)
+        scale = math.lcm(*(part.denominator for part in parts))
+        return int(parts[0] * scale), int(parts[1] * scale)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a plan must keep to; the default limits nothing.
+
+    Attributes:
+        latency_s: Largest latency.
+        energy_j: Largest energy.
+        private_layers: Layers that must run on the edge device: the first k (an int), or these names.
+        memory_bytes: Device -> most bytes of the layers it holds.
+        frequencies_hz: Device -> the frequencies it may use.
+        max_bundle: Largest number of layers in a bundle.
+        rule: ``free``, or ``published``: a device that holds n layers has at most ceil(n / M) bundles, M being the
+            largest bundle allowed.
+    """
+
+    latency_s: float | None = None
+    energy_j: float | None = None
+    private_layers: int | tuple[str, ...] = 0
+    memory_bytes: Mapping[str, int] = field(default_factory=dict)
+    frequencies_hz: Mapping[str, Collection[int]] = field(default_factory=dict)
+    max_bundle: int | None = None
+    rule: str = "free"
+
+    def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise unknown("bundle-count rule", self.rule, RULES)
+        for name, value in (("latency", self.latency_s), ("energy", self.energy_j)):
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise InputError(f"the limit on {name} must be a finite number >= 0, not {value}")
+        if self.max_bundle is not None and self.max_bundle < 1:
+            raise InputError(f"the largest bundle must have at least 1 layer, not {self.max_bundle}")

@@ -1,0 +1,246 @@
+"""Links between two devices: rates in both directions, round trip, and what sending costs the weaker device's radio.
+
+Radio power follows JointDNN's form, alpha x rate + beta, drawn while bits are on the air. Latency of one transfer is
+half the round trip plus bits / rate; waiting for the round trip costs time, not radio energy.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from dime.contract.errors import InputError, unknown
+
+ARITHMETICS = ("correct", "published")
+_REQUIRED = ("upload_mbit_s", "download_mbit_s")
+_OPTIONAL = ("alpha_up_mw", "alpha_down_mw", "beta_mw", "round_trip_s")
+_SHORT = {
+    "up": "upload_mbit_s",
+    "down": "download_mbit_s",
+    "rtt": "round_trip_s",
+    "alpha_up": "alpha_up_mw",
+    "alpha_down": "alpha_down_mw",
+    "beta": "beta_mw",
+}
+INLINE = "up=MBIT/S,down=MBIT/S[,rtt=S][,alpha_up=MW,alpha_down=MW,beta=MW]"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link between two devices, as the weaker one sees it.
+
+    Attributes:
+        name: What it is called.
+        upload_bit_s: Rate away from the weaker device, bit/s.
+        download_bit_s: Rate towards it, bit/s.
+        round_trip_s: Round trip of an empty message, s; each transfer pays half of it.
+        upload_j_per_bit: alpha while sending: 1 mW/(Mbit/s) is 1 nJ/bit.
+        download_j_per_bit: alpha while receiving.
+        radio_w: beta, the radio's power at rate 0.
+        source: Where the numbers come from.
+    """
+
+    name: str
+    upload_bit_s: float
+    download_bit_s: float
+    round_trip_s: float = 0.0
+    upload_j_per_bit: float = 0.0
+    download_j_per_bit: float = 0.0
+    radio_w: float = 0.0
+    source: str = "given by the user"
+
+    def __post_init__(self) -> None:
+        for rate in (self.upload_bit_s, self.download_bit_s):
+            if not (math.isfinite(rate) and rate > 0):
+                raise InputError(f"link '{self.name}': a rate of {rate} bit/s is not a finite number > 0")
+        for value in (self.round_trip_s, self.upload_j_per_bit, self.download_j_per_bit, self.radio_w):
+            if not (math.isfinite(value) and value >= 0):
+                raise InputError(f"link '{self.name}': {value} is not a finite number >= 0")
+
+    def latency_s(self, size_bytes: int, upload: bool) -> float:
+        """Time of one transfer: half the round trip plus bits over rate.
+
+        Args:
+            size_bytes: Size of the tensor.
+            upload: Whether it leaves the weaker device.
+        """
+        return self.round_trip_s / 2 + self._airtime_s(size_bytes, upload)
+
+    def energy_j(self, size_bytes: int, upload: bool, arithmetic: str = "correct") -> float:
+        """Radio energy of one transfer, charged to the weaker device in both directions.
+
+        Args:
+            size_bytes: Size of the tensor.
+            upload: Whether it leaves the weaker device.
+            arithmetic: ``correct``: (alpha x rate + beta) x time. ``published``: that of the published example, which
+                took alpha / 8000 x byte/s + beta / 1000 for uW: alpha is 64 and beta 10^6 times too small.
+
+        Raises:
+            InputError: The arithmetic is unknown.
+        """
+        if arithmetic not in ARITHMETICS:
+            raise unknown("arithmetic", arithmetic, ARITHMETICS)
+        rated_j = size_bytes * 8 * (self.upload_j_per_bit if upload else self.download_j_per_bit)
+        idle_j = self.radio_w * self._airtime_s(size_bytes, upload)
+        return rated_j + idle_j if arithmetic == "correct" else rated_j / 64 + idle_j / 1e6
+
+    def _airtime_s(self, size_bytes: int, upload: bool) -> float:
+        return size_bytes * 8 / (self.upload_bit_s if upload else self.download_bit_s)
+
+
+def _from_fields(name: str, fields: Mapping[str, Any], where: str) -> Link:
+    known = (*_REQUIRED, *_OPTIONAL, "source")
+    extra = sorted(set(fields) - set(known))
+    if extra:
+        raise InputError(f"{where}: link '{name}' has unknown {', '.join(extra)}; known: {', '.join(known)}")
+    missing = [field for field in _REQUIRED if field not in fields]
+    if missing:
+        raise InputError(f"{where}: link '{name}' lacks {', '.join(missing)}")
+    number = {}
+    for field in _REQUIRED + _OPTIONAL:
+        value = fields.get(field, 0.0)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InputError(f"{where}: {field} = {value!r} of link '{name}' is not a number")
+        number[field] = float(value)
+    return Link(
+        name,
+        upload_bit_s=number["upload_mbit_s"] * 1e6,
+        download_bit_s=number["download_mbit_s"] * 1e6,
+        round_trip_s=number["round_trip_s"],
+        upload_j_per_bit=number["alpha_up_mw"] * 1e-9,
+        download_j_per_bit=number["alpha_down_mw"] * 1e-9,
+        radio_w=number["beta_mw"] * 1e-3,
+        source=str(fields.get("source", "given by the user")),
+    )
+
+
+def _read(path: str) -> dict[str, Link]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
+    try:
+        with open(path, "rb") as stream:
+            entries = tomllib.load(stream)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not TOML: {error}") from None
+    stray = [name for name, fields in entries.items() if not isinstance(fields, dict)]
+    if stray:
+        raise InputError(f"{path}: '{stray[0]}' stands outside of a link's section")
+    return {name: _from_fields(name, fields, path) for name, fields in entries.items()}
+
+
+@lru_cache(maxsize=1)
+def known_links() -> dict[str, Link]:
+    """The links that come with DIME, by name."""
+    return _read(os.path.join(os.path.dirname(__file__), "links.toml"))
+
+
+def load_link(text: str) -> Link:
+    """Finds a link.
+
+    Args:
+        text: A known name (``4G``), ``FILE.toml:NAME`` for an entry of one's own file in the form of links.toml, or
+            the numbers themselves: ``up=5.85,down=13.76,rtt=0.05,alpha_up=438.39,alpha_down=51.97,beta=1288.04``.
+
+    Returns:
+        The link.
+
+    Raises:
+        InputError: The name, the file or a field is unknown, or a number is not one.
+    """
+    if text in known_links():
+        return known_links()[text]
+    if "=" in text:
+        return _inline(text)
+    path, _, name = text.rpartition(":")
+    if not path and text.endswith(".toml"):
+        path, name = text, ""
+    if path:
+        entries = _read(path)
+        if not name and len(entries) == 1:
+            name = next(iter(entries))
+        if name not in entries:
+            raise unknown(f"link of {path}", name, entries)
+        return entries[name]
+    raise InputError(f"{unknown('link', text, known_links())}; or FILE.toml:NAME, or {INLINE}")
+
+
+def _inline(text: str) -> Link:
+    fields: dict[str, Any] = {}
+    for part in text.split(","):
+        short, _, value = (piece.strip() for piece in part.partition("="))
+        if short not in _SHORT:
+            raise InputError(f"link '{text}': unknown '{short}'; the form is {INLINE}")
+        try:
+            fields[_SHORT[short]] = float(value)
+        except ValueError:
+            raise InputError(f"link '{text}': {short} = '{value}' is not a number") from None
+    return _from_fields(text, fields, "custom link")
+
+
+# (weaker, other) positions of devices -> their link, or None for a pair without one.
+Links = dict[tuple[int, int], Link | None]
+
+
+def connect(spec: str | Link | Mapping[tuple[str, str], str | Link | None], devices: Sequence[str]) -> Links:
+    """Says which link joins each pair of devices.
+
+    The device of a pair that is named first is its weaker one: the link's upload leads away from it, and its radio
+    pays in both directions. ``A-B`` and ``B-A`` therefore differ.
+
+    Args:
+        spec: One link for every pair (the device listed earlier in ``devices`` is the weaker one), or a text such as
+            ``nano-hub: WiFi; nano-server: 4G; hub-server: none``, or a mapping from pairs of names.
+        devices: Names of the devices, the edge device first.
+
+    Returns:
+        (weaker, other) positions in ``devices`` -> link, or None for a pair without one.
+
+    Raises:
+        InputError: A device or link is unknown, or a pair is missing or given twice.
+    """
+    pairs = [(a, b) for at, a in enumerate(devices) for b in devices[at + 1 :]]
+    if isinstance(spec, Link):
+        given: dict[tuple[str, str], str | Link | None] = dict.fromkeys(pairs, spec)
+    elif isinstance(spec, str):
+        given = _parse_pairs(spec, pairs)
+    else:
+        given = dict(spec)
+    result: Links = {}
+    for (a, b), link in given.items():
+        for name in (a, b):
+            if name not in devices:
+                raise unknown(f"device in link {a}-{b}", name, devices)
+        at, to = list(devices).index(a), list(devices).index(b)
+        if at == to or (to, at) in result:
+            raise InputError(f"link {a}-{b} joins a device to itself, or the pair twice")
+        result[at, to] = load_link(link) if isinstance(link, str) else link
+    missing = [f"{a}-{b}" for a, b in pairs if not {(a, b), (b, a)} & set(given)]
+    if missing:
+        raise InputError(f"no link given for {', '.join(missing)}; name one, or none: '{missing[0]}: none'")
+    return result
+
+
+def _parse_pairs(text: str, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str | Link | None]:
+    spelled = {f"{a}-{b}": (a, b) for pair in pairs for a, b in (pair, pair[::-1])}
+    first = text.split(";", maxsplit=1)[0].partition(":")[0].strip()
+    of_file = text.rpartition(":")[0].endswith(".toml") and first not in spelled
+    if ";" not in text and (":" not in text or of_file):
+        return dict.fromkeys(pairs, load_link(text.strip()))
+    given: dict[tuple[str, str], str | Link | None] = {}
+    for part in filter(None, (piece.strip() for piece in text.split(";"))):
+        pair, _, link = (piece.strip() for piece in part.partition(":"))
+        if pair not in spelled:
+            raise unknown("pair of devices", pair, spelled)
+        if spelled[pair] in given:
+            raise InputError(f"the link of {pair} is given twice")
+        given[spelled[pair]] = None if link.lower() == "none" else link
+    return given

@@ -1,0 +1,120 @@
+"""Trimmed means by value, spreads and bootstrap intervals of many cells of raw runs at once.
+
+A *cell* is one bundle at one frequency. Its runs lie side by side in a flat array, and ``starts`` (cells + 1 offsets)
+says where each cell begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+TRIM = 0.2
+CONFIDENCE = 0.95
+REPLICATES = 1000
+SEED = 20240629
+
+
+def _blocks(starts: Ints) -> Iterator[tuple[Ints, Ints]]:
+    """Yields (cells, positions of their runs) for every number of runs that occurs; positions are (cells, n)."""
+    counts = np.diff(starts)
+    for count in np.unique(counts):
+        cells = np.flatnonzero(counts == count)
+        yield cells, starts[cells, None] + np.arange(count)
+
+
+def trimmed_mean(values: Floats, starts: Ints) -> Floats:
+    """Means without the lowest and the highest 20 % of the runs, by value, of each cell.
+
+    Args:
+        values: Raw runs, in any unit.
+        starts: Offsets of the cells.
+
+    Returns:
+        One mean a cell, in the same unit.
+    """
+    means = np.empty(len(starts) - 1)
+    for cells, positions in _blocks(starts):
+        count = positions.shape[1]
+        cut = int(TRIM * count)
+        means[cells] = np.sort(values[positions], axis=1)[:, cut : count - cut].mean(axis=1)
+    return means
+
+
+def interquartile_range(values: Floats, starts: Ints) -> Floats:
+    """Distance between the upper and the lower quartile of each cell, in the unit of the values."""
+    spreads = np.empty(len(starts) - 1)
+    for cells, positions in _blocks(starts):
+        low, high = np.quantile(values[positions], (0.25, 0.75), axis=1)
+        spreads[cells] = high - low
+    return spreads
+
+
+def _trimmed_weights(counts: Ints) -> Floats:
+    """Weights that give the trimmed mean of resamples; ``counts`` (replicates, n) is how often each sorted run came."""
+    total = counts.shape[1]
+    cut = int(TRIM * total)
+    reached = np.clip(np.cumsum(counts, axis=1, dtype=np.int32), cut, total - cut)
+    return np.diff(reached, axis=1, prepend=cut) / float(total - 2 * cut)
+
+
+def _resamples(count: int, replicates: int, generator: np.random.Generator) -> Ints:
+    """How often each of ``count`` runs is drawn in each replicate: (replicates, count)."""
+    return generator.multinomial(count, np.full(count, 1.0 / count), size=replicates).astype(np.int64, copy=False)
+
+
+def interval(
+    values: Floats, starts: Ints, confidence: float = CONFIDENCE, replicates: int = REPLICATES, seed: int = SEED
+) -> tuple[Floats, Floats]:
+    """Percentile bootstrap interval of the trimmed mean of each cell.
+
+    Cells with equally many runs share one pool of resamples, which leaves each cell's own interval what it is.
+
+    Args:
+        values: Raw runs.
+        starts: Offsets of the cells.
+        confidence: Share of the replicates that lie inside.
+        replicates: Number of resamples.
+        seed: Seed of the resampling.
+
+    Returns:
+        Lower and upper ends, one a cell.
+    """
+    generator = np.random.default_rng(seed)
+    low, high = np.empty(len(starts) - 1), np.empty(len(starts) - 1)
+    tails = ((1 - confidence) / 2, (1 + confidence) / 2)
+    for cells, positions in _blocks(starts):
+        weights = _trimmed_weights(_resamples(positions.shape[1], replicates, generator))
+        means = np.sort(values[positions], axis=1) @ weights.T
+        low[cells], high[cells] = np.quantile(means, tails, axis=1)
+    return low, high
+
+
+def bootstrap(quantities: list[Floats], starts: Ints, replicates: int = REPLICATES, seed: int = SEED) -> list[Floats]:
+    """Resamples the runs of every cell, independently from cell to cell, jointly over the quantities of a run.
+
+    Args:
+        quantities: Raw runs of each quantity (such as duration and energy), in the same order.
+        starts: Offsets of the cells.
+        replicates: Number of resamples.
+        seed: Seed of the resampling.
+
+    Returns:
+        For each quantity the trimmed means, (replicates, cells).
+    """
+    generator = np.random.default_rng(seed)
+    means = [np.empty((replicates, len(starts) - 1)) for _ in quantities]
+    for cells, positions in _blocks(starts):
+        pool = _resamples(positions.shape[1], replicates, generator)
+        for cell, run in zip(cells, positions, strict=True):
+            drawn = generator.permutation(replicates)
+            for values, result in zip(quantities, means, strict=True):
+                order = np.argsort(values[run])
+                result[drawn, cell] = _trimmed_weights(pool[:, order]) @ values[run][order]
+    return means
