@@ -28,7 +28,8 @@ class Step:
         frequency_hz: Frequency; -1 is a clock left alone.
         latency_s: Its time.
         energy_j: Its energy; None where the device's profile has none.
-        origin: Where the two come from: ``measured``, ``replayed`` or ``modelled``.
+        origin: Where the time comes from: ``measured``, ``replayed`` or ``modelled``.
+        energy_origin: The same for the energy; None where there is none.
     """
 
     bundle: str
@@ -39,6 +40,7 @@ class Step:
     latency_s: float
     energy_j: float | None
     origin: str
+    energy_origin: str | None
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,7 @@ def describe(
         device = problem.devices[at]
         transfers += _transfer(problem, bundle.first, here, at)
         here = at
+        counted = device.has_energy and problem.has_energy
         place = problem.index(bundle), device.frequencies_hz.index(frequency_hz)
         steps.append(
             Step(
@@ -193,8 +196,9 @@ def describe(
                 device.name,
                 frequency_hz,
                 int(device.latency_ps[place]) / PER_S,
-                int(device.energy_pj[place]) / PER_J if device.has_energy and problem.has_energy else None,
+                int(device.energy_pj[place]) / PER_J if counted else None,
                 device.origin,
+                device.energy_origin if counted else None,
             )
         )
     transfers += _transfer(problem, len(problem.layers), here, 0)

@@ -30,6 +30,7 @@ PER_J = 10**12
 LARGEST_SUM = 2**62
 LARGEST_TABLE = 30_000_000
 
+
 class Option(NamedTuple):
     """One way to run a bundle on a device."""
 
@@ -56,7 +57,8 @@ class Device:
         latency_ps: (bundles, frequencies); negative where there is no such option.
         energy_pj: (bundles, frequencies); 0 where the profile has no energy.
         has_energy: Whether its energy was measured or modelled at all.
-        origin: ``measured``, ``replayed`` or ``modelled``.
+        origin: ``measured``, ``replayed`` or ``modelled``: where the latencies come from.
+        energy_origin: The same for energies.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Device:
     energy_pj: Ints
     has_energy: bool = True
     origin: str = "measured"
+    energy_origin: str = "measured"
 
 
 @dataclass(frozen=True, eq=False)
@@ -361,7 +364,9 @@ def _device(profile: Profile, longest: int, has_energy: bool) -> Device:
     if has_energy and means.energy_j is not None:
         energy[profiled] = _integers(means.energy_j, PER_J)
     counted = means.energy_j is not None
-    return Device(profile.device, profile.frequencies_hz, latency, energy, counted, profile.origin)
+    return Device(
+        profile.device, profile.frequencies_hz, latency, energy, counted, profile.origin, profile.energy_origin
+    )
 
 
 def _integers(quantity: Floats | float, per_unit: int) -> Ints:

@@ -6,8 +6,9 @@ the published formats: a device's parquet and a server's CSV.
 
 from __future__ import annotations
 
+import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ class Profile:
         device: Name of the device.
         network: Name of the network.
         layers: Names of all its layers, in order.
-        origin: ``measured``, ``replayed`` or ``modelled``.
+        origin: ``measured``, ``replayed`` or ``modelled``; of durations, and of energies unless said otherwise.
         weights: Which weights the network had, or None where the table does not say.
         path: Where the profile was read from.
         frequencies_hz: Frequencies in ascending order; -1 is a clock left alone.
@@ -55,6 +56,7 @@ class Profile:
         run_duration_s: Raw durations, s.
         run_energy_j: Raw energies, J, or None where power was not measured.
         sizes_bytes: Bytes of the tensor at each boundary of the chain (layers + 1: input, ..., output), or None.
+        energy_model: The formula that the energies come from, or empty where they were measured as the durations were.
     """
 
     device: str
@@ -69,6 +71,24 @@ class Profile:
     run_duration_s: Floats
     run_energy_j: Floats | None
     sizes_bytes: tuple[int, ...] | None
+    energy_model: str = ""
+
+    @property
+    def energy_origin(self) -> str:
+        """``modelled`` where a formula gave the energies, else the durations' origin."""
+        return "modelled" if self.energy_model else self.origin
+
+    def with_power(self, power_w: float) -> Profile:
+        """The same profile with modelled energies: a constant power times each run's duration.
+
+        Raises:
+            InputError: The power is not a finite number >= 0, or energy was measured.
+        """
+        if not (math.isfinite(power_w) and power_w >= 0):
+            raise InputError(f"a power must be a finite number of watts >= 0, not {power_w}")
+        if self.run_energy_j is not None:
+            raise InputError(f"{self.path} has measured energies; a model of {power_w:g} W would replace them")
+        return replace(self, run_energy_j=self.run_duration_s * power_w, energy_model=f"{power_w:g} W x time")
 
     @cached_property
     def bundles(self) -> list[Bundle]:
