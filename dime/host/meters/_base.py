@@ -30,12 +30,12 @@ Reader = Callable[[Sequence[str]], Mapping[str, FLOAT]]
 Reading = Callable[[Sequence[str]], tuple[float, float]]
 
 # A Unix time that is never set: read once, and carried on by the monotonic clock, which all of DIME's times are on.
-UNIX_MINUS_MONOTONIC_NS = time.time_ns() - monotonic_ns()
+UNIX_MINUS_MONOTONIC_NS: int = time.time_ns() - monotonic_ns()
 
 
 def now_ns() -> int:
     """The logger's clock: nanoseconds since 1970 as of this process's start, counted on by the monotonic clock."""
-    return int(monotonic_ns()) + UNIX_MINUS_MONOTONIC_NS
+    return int(monotonic_ns() + UNIX_MINUS_MONOTONIC_NS)
 
 
 class Sample(NamedTuple):

@@ -1,4 +1,4 @@
-"""The energy counters of NVIDIA GPUs, read through NVML (nvidia-ml-py); the driver moves them ten times a second or so."""
+"""The energy counters of NVIDIA GPUs, read through NVML (nvidia-ml-py); the driver moves them every 0.1 s or so."""
 
 from __future__ import annotations
 

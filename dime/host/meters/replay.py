@@ -97,15 +97,15 @@ class Replay:
             self.faults["lines read"] += 1
             text, _, stamp = line.rstrip("\r\n").rpartition(",")
             fields = text.split(",")
-            if (
-                not line.endswith("\n")
-                or len(fields) != len(self.columns)
-                or not stamp.isascii()
-                or not stamp.isdigit()
-            ):
+            if not line.endswith("\n") or len(fields) != len(self.columns):
                 self.faults["short lines"] += 1
                 continue
-            recorded_ns = int(stamp)
+            try:
+                recorded_ns, time_ms = int(stamp), int(fields[self._time_column])
+                self._reading(fields)
+            except ValueError:
+                self.faults["damaged rows"] += 1
+                continue
             if self._first_ns is None:
                 self._first_ns = recorded_ns
             shift_ns = 0 if self._at_once else self._started_ns + UNIX_MINUS_MONOTONIC_NS - self._first_ns

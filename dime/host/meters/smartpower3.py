@@ -1,7 +1,7 @@
 """ODROID SmartPower 3: lines of 81 bytes over a serial port, or one a datagram over UDP (firmware 1.9 and later).
 
-A line holds, zero padded and joined by commas: the meter's time in ms; the input's voltage, current, power and low-input
-flag; for each of two channels voltage, current, power, state and interrupt bits; two checksums over all before them.
+A line holds, zero padded and joined by commas: the meter's time in ms; the input's voltage, current, power and
+low-input flag; for each of two channels voltage, current, power, state and interrupt bits; two checksums over all that.
 Values are whole mV, mA and mW, truncated. (hardkernel's firmware, logTask.)
 
 Nothing is ever written to the port: a byte 0x03 would open the meter's menu and end the log.
