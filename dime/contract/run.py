@@ -41,6 +41,7 @@ SPEC_FIELDS = OrderedDict(
 OBSERVED_FIELDS = OrderedDict(
     [
         ("origin", "measured, replayed or modelled"),
+        ("layer_bytes", "memory that each layer takes where it runs: its parameters and its input"),
         ("description", "what the board says of itself at the start: model, memory, clocks; an object"),
         ("governor", "CPU frequency governor, or None where there is none"),
         ("versions", "Python, torch, torchvision and DIME"),

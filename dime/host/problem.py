@@ -279,7 +279,7 @@ def build_problem(
         result_bytes: What is sent home at the end: 4 bytes (the class), or None: the last layer's whole output.
         arithmetic: Radio arithmetic, ``correct`` or ``published``; see ``Link.energy_j``.
         sizes_bytes: Size of the tensor at each boundary, N + 1 of them, where no profile has them.
-        layer_bytes: Memory that each layer takes where it runs, for limits on memory.
+        layer_bytes: Memory that each layer takes where it runs, for limits on memory; None: as the profiles say.
 
     Returns:
         The problem.
@@ -313,7 +313,9 @@ def build_problem(
         goal=Goal.parse(goal) if isinstance(goal, str) else goal,
         limits=limits or Limits(),
         has_energy=has_energy,
-        layer_bytes=None if layer_bytes is None else tuple(layer_bytes),
+        layer_bytes=next((p.layer_bytes for p in profiles if p.layer_bytes), None)
+        if layer_bytes is None
+        else tuple(layer_bytes),
         links=links if isinstance(links, str) else getattr(links, "name", "given by pairs"),
         arithmetic=arithmetic,
     )

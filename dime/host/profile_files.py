@@ -75,6 +75,7 @@ def _load_run(folder: str, device: str | None, table_name: str | None = None) ->
         origin=spec.origin or "measured",
         weights=spec.weights,
         max_layers=spec.max_layers or len(chain),
+        layer_bytes=None if spec.layer_bytes is None else tuple(spec.layer_bytes),
     )
 
 

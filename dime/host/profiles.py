@@ -56,6 +56,7 @@ class Profile:
         run_duration_s: Raw durations, s.
         run_energy_j: Raw energies, J, or None where power was not measured.
         sizes_bytes: Bytes of the tensor at each boundary of the chain (layers + 1: input, ..., output), or None.
+        layer_bytes: Memory that each layer takes where it runs, or None where the table does not say.
         energy_model: The formula that the energies come from, or empty where they were measured as the durations were.
     """
 
@@ -71,6 +72,7 @@ class Profile:
     run_duration_s: Floats
     run_energy_j: Floats | None
     sizes_bytes: tuple[int, ...] | None
+    layer_bytes: tuple[int, ...] | None = None
     energy_model: str = ""
 
     @property
@@ -192,6 +194,7 @@ def from_runs(
     origin: str = "measured",
     weights: str | None = None,
     max_layers: int | None = None,
+    layer_bytes: tuple[int, ...] | None = None,
 ) -> Profile:
     """Arranges raw runs by bundle and frequency and checks that nothing is missing.
 
@@ -204,6 +207,7 @@ def from_runs(
         origin: ``measured``, ``replayed`` or ``modelled``.
         weights: The weights' label.
         max_layers: Largest bundle there must be; None: the largest there is.
+        layer_bytes: Memory that each layer takes.
 
     Returns:
         The profile.
@@ -244,6 +248,7 @@ def from_runs(
         run_duration_s=runs.duration_s[kept][order],
         run_energy_j=None if runs.energy_j is None else runs.energy_j[kept][order],
         sizes_bytes=_sizes(runs, layers, path),
+        layer_bytes=layer_bytes,
     )
 
 

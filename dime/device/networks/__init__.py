@@ -46,6 +46,17 @@ class Network(object):
                 shapes.append(tuple(x.shape))
         return shapes
 
+    def layer_bytes(self):
+        """Memory that each layer takes where it runs: its parameters and buffers, and its input."""
+        held = []
+        for module, shape in zip(self.modules, self.input_shapes()):
+            tensors = list(module.parameters()) + list(module.buffers())
+            values = 1
+            for size in shape:
+                values *= size
+            held.append(sum(t.numel() * t.element_size() for t in tensors) + values * 4)
+        return held
+
 
 def need_torch():
     """Imports torch, which fails in many ways where it does not fit the machine.
