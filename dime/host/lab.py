@@ -22,7 +22,6 @@ BOARDS: dict[str, dict[str, Any]] = {
     "potato": {"image": "dime-host", "platform": "linux/arm64", "runtime": "", "set_clock": True},
     "generic": {"image": "dime-host", "platform": "", "runtime": "", "set_clock": False},
 }
-CPU_MODELS = {"nano": "cortex-a57", "potato": "cortex-a53"}
 
 
 @dataclass(frozen=True)

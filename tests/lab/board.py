@@ -25,6 +25,7 @@ from .place import (
 PYTHON = "/usr/bin/python3"
 FOUR_G = {"up": 5.85, "down": 13.76}  # Mbit/s; tc has no delay in every kernel, so that the link shapes rates only
 DISK_MB = 6000
+CPU_MODELS = {"nano": "cortex-a57", "potato": "cortex-a53"}
 
 
 class Board:
@@ -196,7 +197,9 @@ class Board:
 
     def _configure(self) -> None:
         etc = self.folder / "etc"
-        (etc / "board.json").write_text(json.dumps({"sys": "/data/sys", "log": str(self.folder / "runc.log")}))
+        (etc / "board.json").write_text(
+            json.dumps({"sys": "/data/sys", "cpu": CPU_MODELS[self.name], "log": str(self.folder / "runc.log")})
+        )
         runtime = {"path": "/usr/local/sbin/dime-lab-runc"}
         runtimes = {"lab": runtime}
         if self.name == "nano":

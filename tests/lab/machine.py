@@ -1,5 +1,6 @@
 """The lab's computer: packages, an engine of today, foreign binaries, base images and the registry that holds them."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -37,7 +38,12 @@ PACKAGES = (
 SUITE = "forky"  # the oldest suite with an engine, buildx and compose that build for two platforms at once
 RUNTIME = Path("/usr/local/sbin/dime-lab-runc")
 ENGINE_BRIDGE = "dime-engine"
-BASES = ("lab/base:bookworm", "library/python:3.11-slim-bookworm", "library/debian:bookworm-slim")
+BASE_PACKAGES = (
+    "base-files,base-passwd,bash,coreutils,dash,libc-bin,libstdc++6,libgomp1,python3,python3-pip,python3-setuptools,"
+    "python3-wheel,ca-certificates,procps,usr-is-merged"
+)
+BASE = f"lab/base:{hashlib.sha256(BASE_PACKAGES.encode()).hexdigest()[:12]}"
+BASES = (BASE, "library/python:3.11-slim-bookworm")  # the second is what the Dockerfiles name, through the mirror
 PLATFORMS = ("amd64", "arm64")
 
 
@@ -210,8 +216,9 @@ def _registry_has(path: str) -> object:
 
 def _bases() -> None:
     """Base images for both platforms, made from Debian's packages without running any foreign code."""
-    tags = _registry_has(f"{BASES[-1].split(':')[0]}/tags/list")
-    if tags is not None:
+    repository, _, tag = BASE.partition(":")
+    known = _registry_has(f"{repository}/tags/list")
+    if isinstance(known, dict) and tag in (known["tags"] or ()):
         return
     context = STATE / "base"
     context.mkdir(exist_ok=True)
@@ -235,8 +242,7 @@ def _root_file_system(architecture: str, archive: Path) -> None:
     run(
         "mmdebstrap", "--mode=root", "--variant=extract", f"--architectures={architecture}", "--skip=check/qemu",
         "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr", '--aptopt=Acquire::Languages "none"',
-        '--aptopt=APT::Install-Recommends "false"', "--include=base-files,base-passwd,bash,coreutils,dash,libc-bin,"
-        "python3,python3-pip,python3-setuptools,python3-wheel,ca-certificates,procps,usr-is-merged",
+        '--aptopt=APT::Install-Recommends "false"', "--include=" + BASE_PACKAGES,
         "bookworm", root, mirror(),
     )  # fmt: skip
     for name in ("passwd", "group"):

@@ -2,7 +2,8 @@
 """An OCI runtime before runc: it gives a container what this machine lacks, and says which runtime was asked for.
 
 A machine without CAP_SYS_RESOURCE in its bounding set cannot start privileged containers on an engine of 2020, so that
-capability is dropped. In a stand-in board /sys is the board's own (DIME_LAB_SYS of /etc/dime-lab.json). A device
+capability is dropped. In a stand-in board, which /etc/dime-lab.json describes, /sys is the board's own,
+and the emulated processor is the board's model, so that an instruction that it lacks is illegal here too. A device
 entry for a pseudo terminal becomes a bind mount, since a made node of one does not work.
 """
 
@@ -28,6 +29,8 @@ def change(config, board):
     for device in [d for d in linux.get("devices") or [] if d.get("major") == 136]:
         linux["devices"].remove(device)
         mounts.append(bind(f"/dev/pts/{device['minor']}", device["path"], "rw"))
+    if board.get("cpu"):
+        config["process"].setdefault("env", []).append("QEMU_CPU=" + board["cpu"])
     if board.get("sys"):
         # Only a privileged container has a writable /sys; the others see the board's read-only, as they would there.
         old = [m for m in mounts if m["destination"] == "/sys"]

@@ -1,0 +1,175 @@
+"""Docker engines, local or over ssh: connected within bounded time, every call bounded, every failure in words."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+from dime.contract.errors import ConnectionLostError, DeviceError
+from dime.host.lab import LOCAL, Device
+
+if TYPE_CHECKING:
+    import docker
+    import paramiko
+
+CONNECT_S = 6.0  # for each of the steps of a connection: reaching the host, greeting, logging in
+CALL_S = 15.0  # for each call of the engine's interface
+LOCAL_ENGINES = ("unix:///var/run/docker.sock",)
+
+
+@contextmanager
+def connect(device: Device, call_s: float = CALL_S) -> Iterator[docker.DockerClient]:
+    """Connects to a device's engine.
+
+    Over ssh: with the keys of the agent and of ~/.ssh, what ~/.ssh/config says of HostName, Port, User, IdentityFile
+    and ProxyCommand, and only to hosts whose key is in ~/.ssh/known_hosts.
+
+    Args:
+        device: An entry of the lab file with an engine of its own.
+        call_s: Longest time for one call.
+
+    Yields:
+        The engine's client.
+
+    Raises:
+        ConnectionLostError: It does not answer; the same call may succeed later.
+        DeviceError: It answers but does not let us in, or it speaks of something else than Docker.
+    """
+    import docker
+
+    if device.engine == LOCAL:
+        raise DeviceError(f'{device.name}: has no engine (engine = "local")')
+    with translated(device):
+        client = docker.DockerClient.__new__(docker.DockerClient)
+        client.api = _over_ssh(device, call_s) if device.host else docker.APIClient(device.engine, timeout=int(call_s))
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+@contextmanager
+def translated(device: Device) -> Iterator[None]:
+    """Turns what a lost connection, ssh or the engine raises into one clear line with the device's name.
+
+    Args:
+        device: Who was spoken to.
+
+    Raises:
+        ConnectionLostError: The connection was lost or refused.
+        DeviceError: The engine said no, or the person is not let in.
+    """
+    import docker.errors
+    import paramiko
+    import requests
+    import urllib3
+
+    name, host = device.name, device.host or device.engine
+    try:
+        yield
+    except paramiko.BadHostKeyException:
+        raise DeviceError(
+            f"{name}: the host key of {host} has changed. If the board was set up anew, type: ssh-keygen -R {host}"
+            f" && ssh {host}, and compare the key; if not, somebody may be in between"
+        ) from None
+    except paramiko.AuthenticationException as error:
+        raise DeviceError(
+            f"{name}: {host} accepts none of your ssh keys ({error}); type: ssh-copy-id {_login(device)}"
+        ) from None
+    except paramiko.SSHException as error:
+        if "known_hosts" in str(error):
+            raise DeviceError(
+                f"{name}: the host key of {host} is not known; type: ssh {_login(device)}, and compare the key"
+            ) from None
+        raise ConnectionLostError(f"{name}: ssh to {host} failed: {error}") from None
+    except docker.errors.APIError as error:
+        raise DeviceError(f"{name}: the engine refused: {error.explanation or error}") from None
+    except docker.errors.DockerException as error:
+        raise ConnectionLostError(
+            f"{name}: no Docker engine answers at {device.engine}{_hint(device, error)}"
+        ) from None
+    except (requests.RequestException, urllib3.exceptions.HTTPError, EOFError) as error:
+        raise ConnectionLostError(f"{name}: the engine at {host} stopped answering ({type(error).__name__})") from None
+    except OSError as error:
+        raise ConnectionLostError(
+            f"{name}: {host} cannot be reached ({error.strerror or error or 'no answer'})"
+        ) from None
+
+
+def _login(device: Device) -> str:
+    return device.engine.removeprefix("ssh://")
+
+
+def _hint(device: Device, error: Exception) -> str:
+    if device.host:
+        return f"; type: ssh {_login(device)} docker version"
+    if "Permission denied" in str(error):
+        return "; you may not use its socket: join the group docker, or name an engine of your own"
+    return "; is it running?"
+
+
+def _over_ssh(device: Device, call_s: float) -> docker.APIClient:
+    """An API client over an ssh connection of ours: the SDK's own bounds neither the connection nor a dead one."""
+    import docker
+    from docker.constants import MINIMUM_DOCKER_API_VERSION
+    from docker.transport import SSHHTTPAdapter
+
+    class Bounded(SSHHTTPAdapter):
+        def _connect(self: Any) -> None:
+            self.ssh_params["port"] = int(self.ssh_params["port"] or 22)
+            _reach(device, self.ssh_params)
+            bounds = {"timeout": CONNECT_S, "banner_timeout": CONNECT_S, "auth_timeout": CONNECT_S}
+            self.ssh_client.connect(**self.ssh_params, **bounds)
+            _watch(self.ssh_client)
+
+    # The client is made for an address that it never uses, since it would make the SDK's own connection otherwise.
+    api: Any = docker.APIClient("tcp://ssh:22", version=MINIMUM_DOCKER_API_VERSION, timeout=int(call_s))
+    api._custom_adapter = Bounded(device.engine, timeout=int(call_s), pool_connections=9)
+    api.mount("http+docker://ssh", api._custom_adapter)
+    api.base_url = "http+docker://ssh"
+    try:
+        api._version = api.version(api_version=False)["ApiVersion"]
+    except BaseException:
+        api.close()
+        raise
+    return cast("docker.APIClient", api)
+
+
+def _reach(device: Device, ssh: dict[str, Any]) -> None:
+    """Fails within CONNECT_S when the host is off, before ssh waits for minutes."""
+    if "sock" in ssh:
+        return
+    host, port = ssh["hostname"], ssh["port"]
+    try:
+        socket.create_connection((host, port), timeout=CONNECT_S).close()
+    except socket.gaierror:
+        raise DeviceError(
+            f"{device.name}: the name {host} is not known; give its address in lab.toml or in ~/.ssh/config"
+        ) from None
+    except ConnectionRefusedError:
+        raise ConnectionLostError(
+            f"{device.name}: {host} is on, but nothing listens at port {port}; is sshd running there?"
+        ) from None
+    except OSError as error:
+        reason = error.strerror or f"no answer in {CONNECT_S:.0f} s"
+        raise ConnectionLostError(
+            f"{device.name}: {host} does not answer ({reason}); is it switched on and plugged in?"
+        ) from None
+
+
+def _watch(client: paramiko.SSHClient) -> None:
+    """Ends a connection within seconds when the far side is gone, so that no call waits for ever."""
+    transport = client.get_transport()
+    assert transport is not None
+    transport.set_keepalive(5)
+    if isinstance(transport.sock, socket.socket) and hasattr(socket, "TCP_USER_TIMEOUT"):
+        transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(CALL_S * 1000))
+
+
+def this_computer() -> Device:
+    """The engine of the lab's computer: DOCKER_HOST where it is set, else the usual socket."""
+    address = os.environ.get("DOCKER_HOST") or LOCAL_ENGINES[0]
+    return Device("this computer", engine=address)

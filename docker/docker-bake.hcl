@@ -1,0 +1,50 @@
+// Both images for their platforms: docker buildx bake -f docker/docker-bake.hcl [host|jetson].
+// Everything that a build depends on is a variable here; each may be set in the environment.
+variable "REGISTRY" { default = "" }           // "bench.lan:5000/" with its slash
+variable "TAG" { default = "latest" }
+variable "HOST_BASE" { default = "python:3.11-slim-bookworm" }
+variable "JETSON_BASE" { default = "nvcr.io/nvidia/l4t-base:r32.7.1" }
+variable "TOOLS" { default = "python:3.11-slim-bookworm" }
+variable "HOST_PLATFORMS" { default = "linux/amd64,linux/arm64" }
+variable "HOST_TORCH" { default = "cpu" }      // cpu, cuda, wheels, none
+variable "TORCH_INDEX" { default = "https://download.pytorch.org/whl/cpu" }
+variable "TORCH" { default = "1.11" }          // of the Jetson: 1.10 has kernels for the Nano's sm_53
+variable "TORCH_SHA256" { default = "" }
+variable "JETSON_PYTHON" { default = "3.6" }
+variable "JETSON_PACKAGES" { default = "python3 libomp5 libopenblas-base libopenmpi2 libjpeg-turbo8" }
+variable "HOST_WHEELS" { default = "" }        // folders that stand in for downloads
+variable "JETSON_WHEELS" { default = "" }
+variable "VERSION" { default = "0.1.0" }
+variable "REVISION" { default = "unknown" }
+variable "SOURCE" { default = "unknown" }
+variable "SOURCE_DATE_EPOCH" { default = "0" } // the same date gives the same layers
+variable "SBOM" { default = "" }               // 1 where the builder can reach its scanner
+
+group "default" { targets = ["host", "jetson"] }
+
+target "common" {
+  context = "."
+  attest = concat(["type=provenance,mode=min"], SBOM == "" ? [] : ["type=sbom"])
+  args = { VERSION = VERSION, REVISION = REVISION, SOURCE = SOURCE, SOURCE_DATE_EPOCH = SOURCE_DATE_EPOCH }
+}
+
+target "host" {
+  inherits   = ["common"]
+  dockerfile = "images/host/Dockerfile"
+  platforms  = split(",", HOST_PLATFORMS)
+  tags       = ["${REGISTRY}dime-host:${TAG}"]
+  contexts   = HOST_WHEELS == "" ? {} : { wheels = HOST_WHEELS }
+  args       = { BASE = HOST_BASE, TORCH = HOST_TORCH, TORCH_INDEX = TORCH_INDEX }
+}
+
+target "jetson" {
+  inherits   = ["common"]
+  dockerfile = "images/jetson/Dockerfile"
+  platforms  = ["linux/arm64"]
+  tags       = ["${REGISTRY}dime-jetson:${TAG}"]
+  contexts   = JETSON_WHEELS == "" ? {} : { wheels = JETSON_WHEELS }
+  args = {
+    BASE = JETSON_BASE, TOOLS = TOOLS, TORCH = TORCH, TORCH_SHA256 = TORCH_SHA256
+    PYTHON = JETSON_PYTHON, PACKAGES = JETSON_PACKAGES
+  }
+}
