@@ -7,7 +7,7 @@ import signal
 import sys
 
 from dime import __version__
-from dime.contract import messages
+from dime.contract import messages, plugins
 from dime.contract.errors import DeviceError, DimeError, InputError
 from dime.device import stop
 
@@ -47,28 +47,30 @@ def samples(options, emit):
 
 def profile(options, emit):
     """Measures all bundles."""
-    from dime.device import boards
+    from dime.device import boards, networks
 
     board = boards.choose(options.device, options.board)
-    boards.settle(options.out)
-    from dime.device import networks
-
+    plugins.check(networks, options.network)
     networks.need_torch()
     from dime.device import samples as module
     from dime.device import timings
 
+    timings.check(vars(options))
     found = module.find(options.samples, options.network)
     network = networks.load(options.network, _weights(options.weights, found), emit)
-    summary = timings.profile(network, found, options.out, vars(options), board, options.device, emit)
+    summary = timings.profile(
+        network, found, options.out, vars(options), board, options.device, emit, root=options.root
+    )
     emit("note", text="{} rows; {:.1f} s were spent inside runs".format(summary.rows, summary.inside_s))
     emit("done", folder=options.out)
 
 
 def restore(options, emit):
     """Puts back the clocks that a killed run had fixed."""
-    from dime.device import boards
+    from dime.device import boards, storage
 
-    put_back = boards.settle(options.out)
+    with storage.locked(options.out):
+        put_back = boards.settle(options.out)
     emit("note", text="clocks were put back" if put_back else "no run left a clock fixed here")
     emit("done", folder=options.out)
 
@@ -78,8 +80,9 @@ def describe(options, emit):
     from dime.device import boards, networks
 
     name, board = boards.choose(options.device, options.board)
-    facts = board.describe()
-    facts.update(device=options.device, board=name, frequencies_hz=board.frequencies_hz(), machine=platform.machine())
+    facts = board.describe(options.root)
+    facts.update(device=options.device, board=name, machine=platform.machine())
+    facts.update(frequencies_hz=board.frequencies_hz(options.root))
     facts.update(versions={"python": platform.python_version(), "dime": __version__}, processor=None)
     try:
         networks.need_torch()
@@ -176,6 +179,7 @@ def _network_options(verb):
 
 def _device_options(verb):
     verb.add_argument("--device", default="local", help="the device's name; nano and potato have boards of their own")
+    verb.add_argument("--root", default="/", help="where the board's sysfs is found, as ROOT/sys")
     verb.add_argument("--board", help="a board's name, if the device's does not tell")
 
 

@@ -4,13 +4,15 @@ import hashlib
 import os
 import random
 import re
+import socket
 from collections import OrderedDict
 
 from dime.contract.errors import InputError
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as torchvision's weights expect them.
-PER_CLASS, IMAGENETTE_SEED = 2, 0
+CLASSES, PER_CLASS, IMAGENETTE_SEED = 10, 2, 0
+PATIENCE_S = 10  # For each answer of the server that has ImageNette.
 
 
 def describe(source):
@@ -113,12 +115,18 @@ def _imagenette(emit):
     present = os.path.isdir(os.path.join(cache, "imagenette2-320"))
     if not present:
         emit("note", text="fetching ImageNette (326 MB) to {}".format(cache))
+    patience_s = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE_S)
     try:
         dataset = imagenette(cache, split="val", size="320px", download=not present)
     except Exception as error:  # Whatever the network or a damaged archive makes torchvision raise.
         raise InputError("ImageNette cannot be had ({}); use builtin or a folder of pictures".format(error))
+    finally:
+        socket.setdefaulttimeout(patience_s)
     by_class = OrderedDict()
     for path, label in sorted(dataset._samples):
         by_class.setdefault(label, []).append(path)
+    if len(by_class) != CLASSES or min(map(len, by_class.values())) < PER_CLASS:
+        raise InputError("ImageNette in {} is incomplete; remove it, so that it is fetched again".format(cache))
     draw = random.Random(IMAGENETTE_SEED)
     return _named(path for label in sorted(by_class) for path in draw.sample(by_class[label], PER_CLASS))

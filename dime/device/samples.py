@@ -13,7 +13,7 @@ from collections import OrderedDict
 from dime import __version__
 from dime.contract import plugins
 from dime.contract.errors import TableError
-from dime.device import images, networks, storage
+from dime.device import images, networks, storage, tensor_files
 
 MANIFEST = "manifest.json"
 
@@ -64,8 +64,6 @@ class Samples(object):
 
     def _load_one(self, path, shape):
         import torch
-
-        from dime.device import tensor_files
 
         if self.manifest is not None:
             _check(path, self.manifest["files"][os.path.relpath(path, self.folder).replace(os.sep, "/")])
@@ -190,8 +188,7 @@ def _fill(target, network, source, weights, emit):
             tensor = picture
             for layer, module in zip(loaded.layers, loaded.modules):
                 path = "{}/{}.pt".format(layer, name)
-                torch.save(tensor.clone(), os.path.join(aside, path))
-                files[path] = storage.digest(os.path.join(aside, path))
+                files[path] = tensor_files.write(os.path.join(aside, path), tensor)
                 tensor = module(tensor)
             emit("progress", done=number, what=name)
     manifest = OrderedDict(

@@ -8,6 +8,21 @@ from contextlib import contextmanager
 
 from dime.contract.errors import DeviceError, TableError
 
+AGAIN = "make room and give the same command again; what was measured is kept"
+ELSEWHERE = "take another folder"
+HINTS = {
+    errno.ENOSPC: AGAIN,
+    errno.EDQUOT: AGAIN,
+    errno.EFBIG: AGAIN,
+    errno.EIO: "the disk is failing; " + ELSEWHERE,
+    errno.EROFS: ELSEWHERE,
+    errno.EACCES: ELSEWHERE,
+    errno.EPERM: ELSEWHERE,
+    errno.EEXIST: ELSEWHERE,
+    errno.ENOTDIR: ELSEWHERE,
+    errno.ENAMETOOLONG: ELSEWHERE,
+}
+
 
 @contextmanager
 def locked(folder):
@@ -44,18 +59,14 @@ def disk_errors(path):
         path: What is being written, for the message.
 
     Raises:
-        DeviceError: In place of any OSError.
+        DeviceError: In place of the OSErrors in HINTS; others are no disk's, and pass.
     """
     try:
         yield
     except OSError as error:
-        hint = {
-            errno.ENOSPC: "make room on the disk and give the same command again",
-            errno.EDQUOT: "your quota is used up; make room and give the same command again",
-            errno.EROFS: "the disk is read-only; take another folder",
-            errno.EACCES: "you may not write there; take another folder",
-        }.get(error.errno, "what was already written is kept")
-        raise DeviceError("cannot write {}: {}; {}".format(error.filename or path, error.strerror or error, hint))
+        if error.errno not in HINTS:
+            raise
+        raise DeviceError("cannot write {}: {}; {}".format(error.filename or path, error.strerror, HINTS[error.errno]))
 
 
 def digest(path):

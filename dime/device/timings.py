@@ -55,11 +55,13 @@ def profile(network, samples, folder, options, board, device, emit=None, around_
         DeviceError: A clock cannot be fixed, or the disk would not take the rows.
     """
     emit = emit or (lambda kind, **fields: None)
-    _check_options(options)
+    check(options)
     chosen = processor.choose(options["processor"], emit)
     frequencies = _frequencies(options["frequencies_hz"], board, chosen, root, emit)
     spec = _spec(network, samples, options, board, device, chosen, frequencies, root)
     with storage.locked(folder), stop.deferred(), _threads(options["threads"]):
+        if boards.settle(folder):
+            emit("note", text="clocks that a killed run had fixed were put back")
         with storage.disk_errors(folder):
             rows = _reopen(folder, spec, emit)
             inputs = _inputs(network, samples, chosen)
@@ -84,7 +86,6 @@ class _Run(object):
     """All measurements of one run, and how far they have got."""
 
     def __init__(self, network, inputs, chosen, spec, emit, rows):
-        self._modules = {}
         self._network = network
         self._inputs = inputs
         self._chosen = chosen
@@ -153,7 +154,12 @@ class _Run(object):
         return rows, inside_s
 
 
-def _check_options(options):
+def check(options):
+    """Makes sure that a profile's options have a use.
+
+    Raises:
+        InputError: One has none.
+    """
     for name, least in (("iterations", 1), ("runs", 1), ("warmups", 0), ("threads", 0), ("min_window_s", 0)):
         if options[name] < least:
             raise InputError("{} is {}; it must be at least {}".format(name, options[name], least))
@@ -209,6 +215,7 @@ def _spec(network, samples, options, board, device, chosen, frequencies, root):
         weights=network.weights,
         samples=samples.label,
         origin="measured",
+        layer_bytes=network.layer_bytes(),
         description=facts,
         governor=facts["governor"],
         versions=processor.versions(),

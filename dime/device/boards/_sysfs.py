@@ -7,6 +7,7 @@ import time
 from contextlib import contextmanager
 
 from dime.contract.errors import DeviceError
+from dime.device import storage
 
 SETTLE_S = 1.0  # A governor may take some periods to follow.
 
@@ -31,14 +32,18 @@ def write(path, text):
         DeviceError: The kernel refused; the message says how it may be mended.
     """
     try:
-        with open(path, "w") as stream:
-            stream.write(str(text))
+        _put(path, str(text))
     except EnvironmentError as error:
         raise DeviceError(
             "cannot write {} to {}: {}; fixing a clock needs root, and in a container --privileged".format(
                 text, path, error.strerror
             )
         )
+
+
+def _put(path, text):
+    with open(path, "w") as stream:
+        stream.write(text)
 
 
 class Clock(object):
@@ -156,20 +161,24 @@ def restoring(entries, ledger=None):
     Args:
         entries: Entries from `Clock.saved` and `saved_text`, in the order in which things will be changed.
         ledger: File that holds them meanwhile; None for none.
+
+    Raises:
+        TableError: Another process holds the first of the clocks.
     """
     entries = [entry for entry in entries if entry is not None]
-    if ledger is not None:
-        with open(ledger + ".part", "w") as stream:
-            json.dump(entries, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(ledger + ".part", ledger)
-    try:
-        yield
-    finally:
-        put_back(entries)
+    with storage.locked(next(entry[1] for entry in entries if entry[0] == "clock")):
         if ledger is not None:
-            os.remove(ledger)
+            with open(ledger + ".part", "w") as stream:
+                json.dump(entries, stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(ledger + ".part", ledger)
+        try:
+            yield
+        finally:
+            put_back(entries)
+            if ledger is not None:
+                os.remove(ledger)
 
 
 def settle(ledger):

@@ -1,0 +1,80 @@
+"""Three sides, one direction: both device and host may import the contract, and nothing else of each other."""
+
+import ast
+import os
+
+import pytest
+
+import dime
+
+ROOT = os.path.dirname(dime.__file__)
+FORBIDDEN = {"contract": ("dime.device", "dime.host"), "device": ("dime.host",), "host": ("dime.device",)}
+
+
+def imported(source, package):
+    """Full names of all modules that a source file imports, wherever in it."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name
+        elif isinstance(node, ast.ImportFrom):
+            parts = package.split(".")
+            base = parts[: len(parts) - node.level + 1] if node.level else []
+            name = ".".join(base + ([node.module] if node.module else []))
+            for alias in node.names:
+                yield name + "." + alias.name
+
+
+def breaches(source, side, package):
+    return [
+        name
+        for name in imported(source, package)
+        for forbidden in FORBIDDEN[side]
+        if name == forbidden or name.startswith(forbidden + ".")
+    ]
+
+
+def files(side):
+    for folder, _, names in os.walk(os.path.join(ROOT, side)):
+        for name in names:
+            if name.endswith(".py"):
+                yield os.path.join(folder, name)
+
+
+@pytest.mark.parametrize("side", sorted(FORBIDDEN))
+def test_no_side_reaches_across(side):
+    found = list(files(side))
+    assert found
+    for path in found:
+        package = "dime." + os.path.relpath(os.path.dirname(path), ROOT).replace(os.sep, ".")
+        with open(path, encoding="utf-8") as stream:
+            if side == "host" and not _parses_here(stream.read()):
+                pytest.skip("this Python is older than the host side's language")
+            stream.seek(0)
+            assert breaches(stream.read(), side, package) == [], path
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import dime.host",
+        "from dime import host",
+        "from dime.host.plan import Plan",
+        "from ..host import plan",
+        "def f():\n    import dime.host.lab as lab",
+    ],
+)
+def test_the_walk_finds_a_breach(line):
+    assert breaches(line, "device", "dime.device")
+
+
+def test_the_walk_passes_what_is_allowed():
+    assert not breaches("import dime.hosting\nfrom dime.contract import tables\nimport os", "device", "dime.device")
+
+
+def _parses_here(source):
+    try:
+        ast.parse(source)
+        return True
+    except SyntaxError:
+        return False

@@ -1,0 +1,50 @@
+import json
+import os
+
+import pytest
+
+from dime.contract.errors import TableError
+from dime.contract.run import OBSERVED_FIELDS, RUN, SPEC_FIELDS, RunSpec
+
+
+def spec(**changes):
+    fields = {name: name for name in list(SPEC_FIELDS) + list(OBSERVED_FIELDS)}
+    return RunSpec(**dict(fields, **changes))
+
+
+def test_it_is_read_as_it_was_written(tmp_path):
+    spec(frequencies_hz=[-1], versions={"torch": "1.10"}).write(str(tmp_path))
+    read = RunSpec.read(str(tmp_path))
+    assert read.frequencies_hz == [-1]
+    assert read.versions == {"torch": "1.10"}
+    assert os.listdir(str(tmp_path)) == [RUN]
+
+
+def test_only_what_was_asked_for_makes_runs_different():
+    assert spec().differences(spec(state="complete", command_line="other")) == []
+    assert spec().differences(spec(seed=1, runs=2)) == ["runs", "seed"]
+
+
+def test_fields_must_be_the_known_ones():
+    with pytest.raises(TableError, match="lacks .*network.* unknown colour"):
+        RunSpec(colour="red")
+
+
+@pytest.mark.parametrize("content, message", [("{", "damaged"), ("[]", "not an object"), ("{}", "lacks network")])
+def test_damage_is_one_line_that_names_the_file(tmp_path, content, message):
+    with open(str(tmp_path / RUN), "w") as stream:
+        stream.write(content)
+    with pytest.raises(TableError, match=message) as failure:
+        RunSpec.read(str(tmp_path))
+    assert RUN in str(failure.value)
+
+
+def test_a_missing_one_is_one_line(tmp_path):
+    with pytest.raises(TableError, match="No such file"):
+        RunSpec.read(str(tmp_path))
+
+
+def test_every_field_reaches_the_file(tmp_path):
+    spec().write(str(tmp_path))
+    with open(str(tmp_path / RUN)) as stream:
+        assert list(json.load(stream)) == list(SPEC_FIELDS) + list(OBSERVED_FIELDS)
