@@ -1,8 +1,8 @@
 """Unpacks locked wheels for an image's Python and processor into a folder; nothing of them is run.
 
 Runs on the builder's own processor for images of any other, which spares the emulation of pip:
-``packages.py TARGET --python 3.6 --arch arm64 [--wheels FOLDER] LOCK...``. A folder of wheels that has a requirements.lock of
-its own stands in for every lock and every download.
+``packages.py TARGET --python 3.6 --arch arm64 [--wheels FOLDER] LOCK...``. A folder of wheels that has a requirements.lock
+of its own stands in for every lock and every download.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def main():
                "--abi", "cp" + digits + ("m" if digits < "38" and len(digits) == 2 else ""), "--progress-bar", "off",
                "--root-user-action", "ignore", "--platform", "linux_" + machine]  # fmt: skip
     for minor in range(17, 37):
-        command += ["--platform", "manylinux_2_%d_%s" % (minor, machine)]
+        command += ["--platform", f"manylinux_2_{minor}_{machine}"]
     command += ["--platform", "manylinux2014_" + machine]
     own = os.path.join(arguments.wheels, "requirements.lock") if arguments.wheels else ""
     locks = arguments.locks
@@ -41,7 +41,9 @@ def main():
     os.makedirs(arguments.target, exist_ok=True)
     for lock in locks:
         subprocess.check_call([*command, "--require-hashes", "--requirement", lock])
-    if arguments.python == "%d.%d" % sys.version_info[:2]:  # byte code is not bound to a processor, but to a version
+    if arguments.python == ".".join(
+        map(str, sys.version_info[:2])
+    ):  # byte code is not bound to a processor, but to a version
         compileall.compile_dir(arguments.target, quiet=2, workers=0,
                                invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)  # fmt: skip
 

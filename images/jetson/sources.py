@@ -1,8 +1,8 @@
 """Fetches what no package index has for a Jetson: NVIDIA's PyTorch wheel, and torchvision from its source.
 
-``sources.py torch|torchvision VERSION-OF-TORCH TARGET [--wheels FOLDER] [--sha256 HASH]``. Neither is imported: without the
-libraries that NVIDIA's runtime mounts, PyTorch does not load in a build. torchvision is its Python part, which holds every
-network; its compiled image operators (nms, roi_align) need CUDA to be built and nothing here calls them.
+``sources.py torch|torchvision VERSION-OF-TORCH TARGET [--wheels FOLDER] [--sha256 HASH]``. Neither is imported: without
+the libraries that NVIDIA's runtime mounts, PyTorch does not load in a build. torchvision is its Python part, which holds
+every network; its compiled image operators (nms, roi_align) need CUDA to be built and nothing here calls them.
 A file of that name in FOLDER stands in for the download.
 """
 
@@ -29,14 +29,14 @@ def content(pin, name, wheels):
         with urllib.request.urlopen(pin["url"], timeout=60) as answer:
             return answer.read()
     except OSError as error:
-        sys.exit("%s: %s; a folder with %s can stand in: --build-context wheels=DIR" % (pin["url"], error, name))
+        sys.exit(f"{pin['url']}: {error}; a folder with {name} can stand in: --build-context wheels=DIR")
 
 
 def check(what, found, wanted):
     if not wanted:
-        print("WARNING: %s has no recorded hash; this one has sha256 %s: put it into pins.json" % (what, found))
+        print(f"WARNING: {what} has no recorded hash; this one has sha256 {found}: put it into pins.json")
     elif found != wanted:
-        sys.exit("%s: sha256 is %s, not %s as pinned; refused" % (what, found, wanted))
+        sys.exit(f"{what}: sha256 is {found}, not {wanted} as pinned; refused")
 
 
 def torch(pins, target, wheels, sha256):
@@ -51,16 +51,16 @@ def torch(pins, target, wheels, sha256):
 def torchvision(pins, target, wheels, _):
     """Installs the Python part; the pinned hash is over names and hashes of its files, as published in its wheel."""
     pin = pins["torchvision"]
-    archive = tarfile.open(fileobj=io.BytesIO(content(pin, "vision-%s.tar.gz" % pin["version"], wheels)))
     digest, files = hashlib.sha256(), {}
-    for member in archive.getmembers():
-        name = member.name.partition("/")[2]
-        if member.isfile() and name.startswith("torchvision/") and name.endswith(".py") and "/csrc/" not in name:
-            files[name] = archive.extractfile(member).read()
+    with tarfile.open(fileobj=io.BytesIO(content(pin, f"vision-{pin['version']}.tar.gz", wheels))) as archive:
+        for member in archive.getmembers():
+            name = member.name.partition("/")[2]
+            if member.isfile() and name.startswith("torchvision/") and name.endswith(".py") and "/csrc/" not in name:
+                files[name] = archive.extractfile(member).read()
     for name in sorted(files):
         digest.update(name.encode() + b"\0" + hashlib.sha256(files[name]).digest())
     check("torchvision " + pin["version"], digest.hexdigest(), pin["sha256"])
-    files["torchvision/version.py"] = ("__version__ = %r\ncuda = None\n" % pin["version"]).encode()
+    files["torchvision/version.py"] = f"__version__ = {pin['version']!r}\ncuda = None\n".encode()
     for name, text in files.items():
         path = os.path.join(target, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -79,7 +79,7 @@ def main():
     with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "pins.json")) as stream:
         pins = json.load(stream)
     if arguments.version not in pins:
-        sys.exit("TORCH=%s is not one of %s" % (arguments.version, ", ".join(sorted(pins))))
+        sys.exit(f"TORCH={arguments.version} is not one of {', '.join(sorted(pins))}")
     os.makedirs(arguments.target, exist_ok=True)
     {"torch": torch, "torchvision": torchvision}[arguments.what](
         pins[arguments.version], arguments.target, arguments.wheels, arguments.sha256
