@@ -82,6 +82,13 @@ def profile(network, samples, folder, options, board, device, emit=None, around_
     return Summary(run.rows, run.rows - len(rows), inside_s)
 
 
+def shuffled(bundles, seed, iteration):
+    """The order in which a pass measures the bundles: the same for the same seed and pass in every Python."""
+    order = list(bundles)
+    random.Random("{} {}".format(seed, iteration)).shuffle(order)
+    return order
+
+
 class _Run(object):
     """All measurements of one run, and how far they have got."""
 
@@ -106,9 +113,7 @@ class _Run(object):
         """Measures what is missing at one frequency; returns the seconds spent inside runs."""
         inside_s = 0.0
         for iteration in range(self._spec.iterations):
-            order = list(self._bundles)
-            random.Random("{} {}".format(self._spec.seed, iteration)).shuffle(order)
-            for bundle in order:
+            for bundle in shuffled(self._bundles, self._spec.seed, iteration):
                 name = spell(bundle, self._network.layers)
                 if (frequency_hz, iteration, name) in self._finished:
                     continue
@@ -161,7 +166,7 @@ def check(options):
         InputError: One has none.
     """
     for name, least in (("iterations", 1), ("runs", 1), ("warmups", 0), ("threads", 0), ("min_window_s", 0)):
-        if options[name] < least:
+        if not least <= options[name] < float("inf"):
             raise InputError("{} is {}; it must be at least {}".format(name, options[name], least))
     if options["max_layers"] is not None and options["max_layers"] < 1:
         raise InputError("max_layers is {}; it must be at least 1".format(options["max_layers"]))
@@ -215,6 +220,7 @@ def _spec(network, samples, options, board, device, chosen, frequencies, root):
         weights=network.weights,
         samples=samples.label,
         origin="measured",
+        layer_bytes=network.layer_bytes(),
         layer_bytes=network.layer_bytes(),
         description=facts,
         governor=facts["governor"],

@@ -28,6 +28,7 @@ class Network(object):
         self.modules = modules
         self.input_shape = tuple(input_shape)
         self.weights = weights
+        self._shapes = None
 
     def module(self, bundle):
         """The layers of a bundle as one module; nothing is copied."""
@@ -39,12 +40,13 @@ class Network(object):
         """Shapes of every layer's input and of the last one's output, found by one pass over zeros."""
         import torch
 
-        shapes, x = [self.input_shape], torch.zeros(self.input_shape)
-        with torch.no_grad():
-            for module in self.modules:
-                x = module(x)
-                shapes.append(tuple(x.shape))
-        return shapes
+        if self._shapes is None:
+            self._shapes, x = [self.input_shape], torch.zeros(self.input_shape)
+            with torch.no_grad():
+                for module in self.modules:
+                    x = module(x)
+                    self._shapes.append(tuple(x.shape))
+        return self._shapes
 
     def layer_bytes(self):
         """Memory that each layer takes where it runs: its parameters and buffers, and its input."""

@@ -1,0 +1,252 @@
+import contextlib
+import errno
+import json
+import os
+from collections import Counter
+
+import pytest
+import torch
+
+from dime.contract import tables
+from dime.contract.clock import monotonic_ns
+from dime.contract.errors import DeviceError, InputError, TableError
+from dime.contract.run import RUN, TIMINGS, RunSpec
+from dime.device import stop, storage, timings
+
+
+def rows_of(folder):
+    return tables.read(os.path.join(str(folder), TIMINGS), tables.TIMINGS)
+
+
+def test_one_row_a_run_of_every_bundle_in_every_pass(tiny, tmp_path):
+    before_ns = monotonic_ns()
+    summary = tiny.profile(tmp_path / "out")
+    rows = rows_of(tmp_path / "out")
+    assert summary.rows == summary.measured_rows == len(rows) == 6 * 2 * 3
+    counts = Counter((row["bundle"], row["iteration"]) for row in rows)
+    assert set(counts.values()) == {3}
+    assert {bundle for bundle, _ in counts} == {"a", "a_b", "a_b_c", "b", "b_c", "c"}
+    assert all(before_ns <= row["start_ns"] < row["end_ns"] <= monotonic_ns() for row in rows)
+    assert [row["start_ns"] for row in rows] == sorted(row["start_ns"] for row in rows)
+    assert all(abs(row["duration_s"] - (row["end_ns"] - row["start_ns"]) * 1e-9) < 1e-12 for row in rows)
+    assert sum(row["duration_s"] for row in rows) < summary.inside_s
+
+
+def test_shapes_and_sizes_are_those_of_the_tensors(tiny, tmp_path):
+    tiny.profile(tmp_path / "out")
+    columns = ("bundle", "input_shape", "output_shape", "input_bytes", "output_bytes")
+    found = {tuple(row[column] for column in columns) for row in rows_of(tmp_path / "out")}
+    assert ("a_b", "1x4", "1x5", 16, 20) in found
+    assert ("c", "1x5", "1x2", 20, 8) in found
+    assert len(found) == 6
+
+
+def test_runs_cycle_over_the_images(tiny, tmp_path):
+    tiny.profile(tmp_path / "out", runs=4)
+    images = [row["image"] for row in rows_of(tmp_path / "out") if row["bundle"] == "a" and row["iteration"] == 0]
+    assert images == ["left", "right", "left", "right"]
+
+
+def order(folder, iteration):
+    names = [row["bundle"] for row in rows_of(folder) if row["iteration"] == iteration]
+    return [name for number, name in enumerate(names) if number == 0 or names[number - 1] != name]
+
+
+def test_the_order_is_the_seeds_and_differs_between_passes(tiny, tmp_path):
+    for folder, seed in (("one", 0), ("again", 0), ("other", 1)):
+        tiny.profile(tmp_path / folder, seed=seed)
+    assert order(tmp_path / "one", 0) == order(tmp_path / "again", 0)
+    assert order(tmp_path / "one", 0) != order(tmp_path / "one", 1)
+    assert order(tmp_path / "one", 0) != order(tmp_path / "other", 0)
+
+
+def test_the_run_says_how_it_was_made(tiny, tmp_path):
+    tiny.profile(tmp_path / "out", max_layers=2)
+    spec = RunSpec.read(str(tmp_path / "out"))
+    assert (spec.network, spec.layers, spec.device, spec.board) == ("tiny", ["a", "b", "c"], "here", "generic")
+    assert (spec.processor, spec.threads, spec.max_layers, spec.frequencies_hz) == ("cpu", 1, 2, [-1])
+    assert (spec.origin, spec.state, spec.weights, spec.samples) == ("measured", "complete", "seeded 0", "label")
+    assert spec.layer_bytes == [4 * (4 * 6 + 6 + 4), 4 * (6 * 5 + 5 + 6), 4 * (5 * 2 + 2 + 5)]
+    assert spec.versions["torch"] == str(torch.__version__)
+    assert spec.description["memory_bytes"] > 0
+    assert len(spec.sessions) == 1
+    assert spec.sessions[0]["clocks"][0]["frequency_hz"] == -1
+    assert {row["bundle"] for row in rows_of(tmp_path / "out")} == {"a", "a_b", "b", "b_c", "c"}
+
+
+def test_progress_is_announced_and_reaches_its_end(tiny, tmp_path):
+    tiny.profile(tmp_path / "out")
+    assert tiny.heard[0] == ("hello", {"version": "0.1.0", "device": "here", "network": "tiny", "total": 12})
+    assert [fields["done"] for kind, fields in tiny.heard if kind == "progress"] == list(range(1, 13))
+
+
+def test_bursts_fill_their_window(tiny, tmp_path):
+    tiny.profile(tmp_path / "out", min_window_s=0.01, iterations=1)
+    rows = rows_of(tmp_path / "out")
+    assert all(row["end_ns"] - row["start_ns"] >= 10 * 1000 * 1000 for row in rows)
+    assert all(row["repeats"] > 1 for row in rows)
+    for row in rows:
+        assert row["duration_s"] * row["repeats"] == pytest.approx((row["end_ns"] - row["start_ns"]) * 1e-9)
+
+
+def test_threads_are_set_during_the_run_and_then_as_before(tiny, tmp_path):
+    before, seen = torch.get_num_threads(), []
+
+    @contextlib.contextmanager
+    def look(frequency_hz):
+        seen.append((frequency_hz, torch.get_num_threads()))
+        yield
+
+    tiny.profile(tmp_path / "out", threads=before + 1, around_frequency=look)
+    assert seen == [(-1, before + 1)]
+    assert torch.get_num_threads() == before
+
+
+def test_a_complete_run_is_not_touched(tiny, tmp_path):
+    tiny.profile(tmp_path / "out")
+    before = [(tmp_path / "out" / name).read_bytes() for name in (RUN, TIMINGS)]
+    with pytest.raises(TableError, match="holds this run already, complete; nothing was overwritten"):
+        tiny.profile(tmp_path / "out")
+    assert before == [(tmp_path / "out" / name).read_bytes() for name in (RUN, TIMINGS)]
+
+
+def test_another_run_is_not_mixed_in(tiny, tmp_path):
+    tiny.profile(tmp_path / "out")
+    before = (tmp_path / "out" / TIMINGS).read_bytes()
+    with pytest.raises(TableError, match=r"differ in runs \(3 there, 4 now\), seed \(0 there, 5 now\)"):
+        tiny.profile(tmp_path / "out", runs=4, seed=5)
+    assert (tmp_path / "out" / TIMINGS).read_bytes() == before
+
+
+def test_a_table_of_unknown_origin_is_not_continued(tiny, tmp_path):
+    tiny.profile(tmp_path / "out")
+    (tmp_path / "out" / RUN).unlink()
+    with pytest.raises(TableError, match="timings.csv without run.json; nothing was overwritten"):
+        tiny.profile(tmp_path / "out")
+
+
+class Cut(Exception):
+    pass
+
+
+def cut_after(tiny, out, bundles, **changes):
+    """Measures so many bundles and is cut off."""
+
+    class Emit(type(tiny.heard)):
+        def __call__(self, kind, **fields):
+            super(Emit, self).__call__(kind, **fields)
+            if kind == "progress" and fields["done"] == bundles:
+                raise Cut()
+
+    tiny.heard = Emit()
+    with pytest.raises(Cut):
+        tiny.profile(out, **changes)
+    tiny.heard = type(tiny.heard).__bases__[0]()
+
+
+@pytest.mark.parametrize("bundles", [1, 6, 11])
+@pytest.mark.parametrize("lost", [0, 1, 30, 150, 330])
+def test_a_run_that_was_cut_off_goes_on_behind_the_last_finished_bundle(tiny, tmp_path, bundles, lost):
+    cut_after(tiny, tmp_path / "out", bundles)
+    path = tmp_path / "out" / TIMINGS
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) - lost])
+    kept = bundles if lost == 0 else max(0, bundles - 1 if lost < 150 else bundles - 2)
+    before = rows_of(tmp_path / "out") if lost == 0 else None
+    summary = tiny.profile(tmp_path / "out")
+    rows = rows_of(tmp_path / "out")
+    assert len(rows) == summary.rows == 36
+    assert set(Counter((row["bundle"], row["iteration"]) for row in rows).values()) == {3}
+    assert before is None or rows[: len(before)] == before
+    assert summary.measured_rows >= 36 - 3 * bundles
+    assert summary.measured_rows % 3 == 0
+    assert lost > 30 or 36 - summary.measured_rows == 3 * kept
+    assert any("resumed: {} rows".format(36 - summary.measured_rows) in text for text in tiny.heard.texts("note"))
+    spec = RunSpec.read(str(tmp_path / "out"))
+    assert [session["rows"] for session in spec.sessions] == [0, 36 - summary.measured_rows]
+    assert spec.state == "complete"
+
+
+def test_a_resumed_run_has_the_order_of_an_uncut_one(tiny, tmp_path):
+    tiny.profile(tmp_path / "uncut")
+    cut_after(tiny, tmp_path / "out", 5)
+    tiny.profile(tmp_path / "out")
+    assert [order(tmp_path / "out", n) for n in (0, 1)] == [order(tmp_path / "uncut", n) for n in (0, 1)]
+
+
+def test_a_run_cut_off_before_its_first_row_starts_anew(tiny, tmp_path):
+    cut_after(tiny, tmp_path / "out", 1)
+    (tmp_path / "out" / TIMINGS).unlink()
+    assert tiny.profile(tmp_path / "out").measured_rows == 36
+
+
+def test_other_software_does_not_continue_a_run(tiny, tmp_path):
+    cut_after(tiny, tmp_path / "out", 5)
+    content = json.loads((tmp_path / "out" / RUN).read_text())
+    content["versions"]["torch"] = "0.4"
+    (tmp_path / "out" / RUN).write_text(json.dumps(content))
+    with pytest.raises(TableError, match="differ in versions"):
+        tiny.profile(tmp_path / "out")
+
+
+def test_one_process_at_a_time(tiny, tmp_path):
+    with storage.locked(str(tmp_path / "out")), pytest.raises(TableError, match="being written to by another process"):
+        tiny.profile(tmp_path / "out")
+
+
+def test_a_full_disk_is_one_line_and_the_run_can_go_on(tiny, tmp_path, monkeypatch):
+    real = os.fsync
+    calls = []
+
+    def full(handle):
+        calls.append(handle)
+        if len(calls) > 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DeviceError, match="No space left on device; make room"):
+        tiny.profile(tmp_path / "out")
+    monkeypatch.undo()
+    assert tiny.profile(tmp_path / "out").rows == 36
+
+
+def test_a_signal_ends_the_run_between_two_runs(tiny, tmp_path, monkeypatch):
+    def pull(kind, **fields):
+        if kind == "progress" and fields["done"] == 2:
+            stop._State.pending = True
+
+    tiny.heard = pull
+    with pytest.raises(stop.Stopped):
+        tiny.profile(tmp_path / "out")
+    assert len(rows_of(tmp_path / "out")) == 6
+    assert RunSpec.read(str(tmp_path / "out")).state == "running"
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"iterations": 0}, "iterations is 0; it must be at least 1"),
+        ({"runs": 0}, "runs is 0"),
+        ({"warmups": -1}, "warmups is -1"),
+        ({"threads": -1}, "threads is -1"),
+        ({"max_layers": 0}, "max_layers is 0"),
+        ({"min_window_s": -0.1}, "min_window_s is -0.1"),
+        ({"min_window_s": float("nan")}, "min_window_s is nan"),
+        ({"processor": "tpu"}, "unknown processor 'tpu'; known: auto, cpu, cuda"),
+        ({"frequencies_hz": [123]}, "generic: cannot fix 123 Hz; known: none here"),
+        ({"frequencies_hz": "all"}, "generic: no clock can be fixed here"),
+    ],
+)
+def test_an_option_without_use_is_refused_before_anything_happens(tiny, tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        tiny.profile(tmp_path / "out", root=tmp_path, **changes)
+    assert not (tmp_path / "out").exists()
+
+
+def test_warm_ups_may_be_none(tiny, tmp_path):
+    assert tiny.profile(tmp_path / "out", warmups=0, runs=1, iterations=1).rows == 6
+
+
+def test_the_order_is_the_same_in_every_python():
+    assert timings.shuffled(range(8), seed=0, iteration=1) == [0, 6, 7, 3, 4, 1, 5, 2]
