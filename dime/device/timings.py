@@ -221,7 +221,6 @@ def _spec(network, samples, options, board, device, chosen, frequencies, root):
         samples=samples.label,
         origin="measured",
         layer_bytes=network.layer_bytes(),
-        layer_bytes=network.layer_bytes(),
         description=facts,
         governor=facts["governor"],
         versions=processor.versions(),
