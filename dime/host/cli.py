@@ -71,7 +71,103 @@ def profile(
         print(folder)
 
 
-COMMANDS: arguments.Commands = {"samples": samples, "profile": profile}
+def solve(
+    net: str,
+    edge: str = "edge",
+    server: str = "server",
+    link: str = "3G,4G,WiFi",
+    goal: str = "latency",
+    max_latency: float | None = None,
+    max_energy: float | None = None,
+    private: str = "0",
+    memory: str = "",
+    freqs: str = "",
+    max_bundle: int | None = None,
+    rule: str = "free",
+    edge_power: float | None = None,
+    arithmetic: str = "correct",
+    result_bytes: int = 4,
+    solver: str = "auto",
+    time_limit: float = 60.0,
+    gap: float = 0.0,
+    results: str = "results",
+    out: str | None = None,
+    write_lp: str | None = None,
+    figures: bool = False,
+) -> None:
+    """Finds the best plan for each link, proves it, and writes plan.json, frontier.parquet and report.html.
+
+    Examples:
+        dime solve --net=alexnet
+        dime solve --net=vgg11 --edge=nano --server=wiscad --link=4G --goal=energy --max-latency=0.2
+        dime solve --net=alexnet --link=up=20,down=50,rtt=0.01
+
+    Args:
+        net: The network that was profiled.
+        edge: The weak device, where input and result are; its name, a run's folder, or a table.
+        server: The other devices in the same way, joined by commas.
+        link: Links by name, joined by commas; FILE.toml:NAME; its numbers; or pairs, nano-hub=WiFi with a colon for =.
+        goal: latency, energy, throughput, or weighted:PER_S,PER_J.
+        max_latency: Largest latency in s.
+        max_energy: Largest energy in J.
+        private: How many first layers stay on the weak device, or their names joined by commas.
+        memory: DEVICE=BYTES, joined by commas; most that the layers there may take.
+        freqs: DEVICE=HZ+HZ+..., joined by commas; the only frequencies to use.
+        max_bundle: Largest bundle.
+        rule: free, or published, which allows a device with n layers at most ceil(n / largest bundle) bundles.
+        edge_power: Models the weak device's energy as this many W while it computes; for a device without a meter.
+        arithmetic: correct, or published, which repeats the units of the published radio energies.
+        result_bytes: Bytes sent home at the end; 4 is the class, 0 takes the last layer's whole output.
+        solver: auto, exact, gurobi, highs or brute_force.
+        time_limit: Longest time for one search in s.
+        gap: Relative distance from the optimum that is good enough.
+        results: The folder that holds DEVICE/NET.
+        out: The folder to write into; without it the next free RESULTS/plans/NET/NUMBER.
+        write_lp: A file for the integer program of the first link.
+        figures: Also writes each picture as PNG and SVG.
+    """
+    from dime.host import goals, output, study
+
+    limits = goals.parse_limits(max_latency, max_energy, private, memory, freqs, max_bundle, rule)
+    profiles = study.find_profiles(net, edge, server, results, edge_power)
+    found = study.make_study(
+        profiles,
+        link,
+        goal,
+        limits,
+        solver=solver,
+        time_limit_s=time_limit,
+        gap=gap,
+        arithmetic=arithmetic,
+        result_bytes=result_bytes or None,
+    )
+    print(output.write(found, output.folder(results, net, out), figures, write_lp))
+
+
+def demo(
+    net: str = "alexnet", runs: int = 20, iterations: int = 5, edge_power: float = 5.0, results: str = "results/demo"
+) -> None:
+    """Profiles a network on this machine as weak device and as server, and plans it for 3G, 4G and WiFi.
+
+    Examples:
+        dime demo
+        dime demo --net=resnet18 --runs=5
+
+    Args:
+        net: The network.
+        runs: Timed runs of each bundle in a pass.
+        iterations: Passes over all bundles.
+        edge_power: Watts that the weak device is taken to draw while it computes, since no meter watches it.
+        results: The folder for all results; a profile that is there already is used again.
+    """
+    from dime.host import measure
+
+    options = measure.Options(runs, iterations)
+    list(measure.profile(net, "local", options, results=results, keep=True))
+    solve(net, results=results, edge_power=edge_power)
+
+
+COMMANDS: arguments.Commands = {"demo": demo, "samples": samples, "profile": profile, "solve": solve}
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -94,3 +94,54 @@ class Limits:
                 raise InputError(f"the limit on {name} must be a finite number >= 0, not {value}")
         if self.max_bundle is not None and self.max_bundle < 1:
             raise InputError(f"the largest bundle must have at least 1 layer, not {self.max_bundle}")
+
+
+def parse_limits(
+    max_latency_s: float | None = None,
+    max_energy_j: float | None = None,
+    private: str = "0",
+    memory: str = "",
+    frequencies: str = "",
+    max_bundle: int | None = None,
+    rule: str = "free",
+) -> Limits:
+    """Reads limits as they are typed.
+
+    Args:
+        max_latency_s: Largest latency.
+        max_energy_j: Largest energy.
+        private: A count of first layers, or names of layers joined by commas.
+        memory: ``DEVICE=BYTES``, joined by commas.
+        frequencies: ``DEVICE=HZ+HZ``, joined by commas.
+        max_bundle: Largest number of layers in a bundle.
+        rule: Bundle-count rule.
+
+    Raises:
+        InputError: A part is not of that form, or a value has no use.
+    """
+    return Limits(
+        max_latency_s,
+        max_energy_j,
+        int(private) if private.isdigit() else tuple(name.strip() for name in private.split(",")),
+        {device: _whole(text, f"memory of {device}") for device, text in _pairs(memory, "DEVICE=BYTES")},
+        {
+            device: tuple(_whole(one, f"frequency of {device}") for one in text.split("+"))
+            for device, text in _pairs(frequencies, "DEVICE=HZ+HZ")
+        },
+        max_bundle,
+        rule,
+    )
+
+
+def _pairs(text: str, form: str) -> list[tuple[str, str]]:
+    pairs = [tuple(part.strip().partition("=")[::2]) for part in text.split(",") if part.strip()]
+    if not all(name and value for name, value in pairs):
+        raise InputError(f"'{text}' is not of the form {form}, joined by commas")
+    return [(name, value) for name, value in pairs]
+
+
+def _whole(text: str, what: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(f"{what}: '{text}' is not a whole number") from None

@@ -1,0 +1,64 @@
+"""A study's files: for each link plan.json and frontier.parquet in a folder of its own, and one report over all."""
+
+from __future__ import annotations
+
+import re
+from itertools import count
+from pathlib import Path
+
+from dime.contract.errors import InputError
+from dime.contract.run import FRONTIER, PLAN, REPORT
+from dime.host import report
+from dime.host.study import Study
+
+
+def folder(results: str, net: str, out: str | None = None) -> Path:
+    """Chooses a folder that does not exist yet.
+
+    Args:
+        results: The folder of all results.
+        net: The network.
+        out: The folder asked for; None takes the next free RESULTS/plans/NET/NUMBER.
+
+    Raises:
+        InputError: The folder asked for exists already.
+    """
+    if out is None:
+        return next(path for n in count(1) if not (path := Path(results) / "plans" / net / f"{n:03}").exists())
+    if Path(out).exists():
+        raise InputError(f"{out} exists already; nothing was overwritten")
+    return Path(out)
+
+
+def write(study: Study, into: Path, figures: bool = False, write_lp: str | None = None) -> str:
+    """Writes everything.
+
+    Args:
+        study: What was found.
+        into: The folder, which must not exist yet.
+        figures: Also writes each picture as PNG and SVG.
+        write_lp: A file for the integer program of the first link, or None.
+
+    Returns:
+        The text for the terminal; it ends with where the files are.
+
+    Raises:
+        InputError: A file exists already, or the disk would not take it.
+    """
+    if write_lp:
+        from dime.host.solvers import gurobi
+
+        gurobi.write_lp(study.links[0].problem, write_lp)
+    try:
+        for link in study.links:
+            place = into / re.sub(r"[^A-Za-z0-9._-]+", "_", link.name)
+            place.mkdir(parents=True)
+            link.plan.write(place / PLAN)
+            if link.frontier is not None:
+                link.frontier.write(place / FRONTIER)
+        report.write(study, into / REPORT)
+        if figures:
+            report.figures(study, into / "figures")
+    except OSError as error:
+        raise InputError(f"{into}: {error.strerror}") from None
+    return f"{report.text(study)}\nfiles: {into}\n"
