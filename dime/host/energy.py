@@ -5,10 +5,10 @@ gives the integral from its beginning to any moment, and a window's energy is a 
 interpolated power, whatever lies between the readings and the window's edges.
 
 Where the load steps up or down at an edge, interpolation smears the step over the reading interval h in which it lies,
-at a place unknown. Part of the window's energy is then counted outside: for a step of dP, (h/6) dP on average (the mean
-of the half-triangle max(0, x) over a hat function of half-width h; the same for counters). That part is added back. A
-meter that averages over its period instead of reading at a point smears a little more, up to h/5; the difference is
-carried as uncertainty.
+at a place unknown. Part of the window's energy is then counted outside, and added back here: for a step of dP on average
+(h/6) dP with counters or readings of a moment (the mean of max(0, x) over a hat function of half-width h), and (h/5) dP
+with readings that are means over the period (the hat smeared by a box of width h). How a power meter averages is
+between the two; what is not known of it is carried as uncertainty.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from dime.host.meters._base import FLOAT
 from dime.host.power_trace import INTEGERS, Trace
 
-EDGE_SHARE = 1 / 6
-EDGE_SHARE_ERROR = 1 / 5 - 1 / 6
+EDGE_SHARE = {"power": (1 / 6 + 1 / 5) / 2, "energy": 1 / 6}
+EDGE_SHARE_ERROR = {"power": (1 / 5 - 1 / 6) / np.sqrt(12), "energy": 0.0}
 REJECTIONS = (
     "shorter than the meter's period",
     "before the log began",
@@ -133,7 +133,7 @@ def measure(trace: Trace, start_ns: INTEGERS, end_ns: INTEGERS, clock_error_s: F
     return Energies(
         energy_j=known(energy_j + edge_j),
         edge_j=known(edge_j),
-        sampling_j=known(np.abs(steps_j) * EDGE_SHARE_ERROR),
+        sampling_j=known(np.abs(steps_j) * EDGE_SHARE_ERROR[trace.kind]),
         resolution_j=known(resolution_j),
         early_j=known(early_j),
         late_j=known(late_j),
@@ -158,7 +158,7 @@ def _edges(
         inside_s = np.minimum(inside_s, middle_s) if inwards > 0 else np.maximum(inside_s, middle_s)
         outside_s = np.clip(outside_s, trace.time_s[begins[part]], trace.time_s[ends[part]])
         steps_j += spacing_s * (whole.power_w(inside_s) - whole.power_w(outside_s))
-    return EDGE_SHARE * steps_j, steps_j
+    return EDGE_SHARE[trace.kind] * steps_j, steps_j
 
 
 def _resolution_w(trace: Trace, begin: NDArray[np.intp], end: NDArray[np.intp]) -> FLOAT:

@@ -161,7 +161,7 @@ def _unlogged(spec: RunSpec) -> list[dict[str, Any]]:
 
 
 def _sessions(spec: RunSpec, sessions: Sequence[Mapping[str, Any]], columns: Mapping[str, Any]) -> INTEGERS:
-    """Each row's entry in clock.json: a run that was cut off and resumed, perhaps after a reboot, has several clocks."""
+    """Each row's entry in clock.json: a run that was cut off and resumed, perhaps rebooted, has several clocks."""
     rows = len(columns["start_ns"])
     number = np.zeros(rows, np.int64)
     starts = [dict(one) for one in vars(spec)["sessions"] or []]

@@ -6,7 +6,8 @@ Four standard uncertainties make an energy's interval (Guide to the Expression o
   from one repetition to the next is in it: the load's own variation, the meter's noise, where its readings fell.
 * sampling: how the meter averages within its period, at edges where the load steps.
 * resolution: values are cut to whole steps.
-* clock: all windows of a run are displaced by the same unknown time.
+* clock: all windows of a run are displaced by the same unknown time. A window between steps of the load loses energy
+  whichever way it is displaced, like the absolute value of a normal variable: so the interval reaches further upwards.
 
 The last three are shared by all repetitions and do not shrink with their number. The squares are added; the factor is
 Student's t at the effective degrees of freedom (Welch and Satterthwaite).
@@ -26,6 +27,9 @@ from dime.host.meters._base import FLOAT
 from dime.host.power_trace import INTEGERS
 
 SOURCES = ("repeats", "sampling", "resolution", "clock")
+# Mean and standard deviation of the absolute value of a standard normal variable.
+HALF_NORMAL_MEAN = math.sqrt(2 / math.pi)
+HALF_NORMAL_SPREAD = math.sqrt(1 - 2 / math.pi)
 
 
 class Groups(NamedTuple):
@@ -115,11 +119,12 @@ def summarise(
     shared = {
         "sampling": groups.mean(energies.sampling_j / repeats),
         "resolution": groups.mean(energies.resolution_j / repeats),
-        "clock": np.sqrt((early**2 + late**2) / 2),
+        "clock": np.hypot((late - early) / 2, HALF_NORMAL_SPREAD * (late + early) / 2),
     }
     systematic = np.sqrt(sum(np.square(value) for value in shared.values()))
     columns["energy_mean_j"] = energy[0]
-    columns["energy_low_j"], columns["energy_high_j"] = _interval(*energy, systematic)
+    displaced = HALF_NORMAL_MEAN * (late + early) / 2
+    columns["energy_low_j"], columns["energy_high_j"] = _interval(energy[0] - displaced, *energy[1:], systematic)
     columns["energy_repeats_j"] = energy[1]
     for source, value in shared.items():
         columns[f"energy_{source}_j"] = value

@@ -28,6 +28,9 @@ WRAP_MS = 1 << 32
 QUALITY_SUFFIX = "_quality.json"
 # Two quartz clocks differ by less than this; a steeper line through the arrivals is an accident of a short log.
 MAX_DRIFT = 500e-6
+# Which moment a reading stands for is known to half its period: SmartPower 3 takes the mean of the last two of its own
+# readings, which may have been made up to half a period before the line is written.
+MOMENT_SPAN = 0.5
 _BLOCKS = 2000
 
 
@@ -193,8 +196,10 @@ def build(
             part = segment == number
             own_s = (unrolled[rows][part] - unrolled[rows][part][0]) * 1e-3
             offset_s, slope = quickest_line(own_s, arrival_s[part])
-            # A reading's time is cut off to whole ms: on average it was read half a ms later.
-            time_s[part] = own_s * (1 + slope) + offset_s + 0.5e-3 - wire_s
+            usual_s = float(np.median(np.diff(own_s))) if len(own_s) > 1 else 0.0
+            # A line is stamped when it is written, and cut to whole ms: half a ms is missing on average. Its values are
+            # means over the period before: they stand for the period's middle.
+            time_s[part] = own_s * (1 + slope) + offset_s + 0.5e-3 - wire_s - usual_s / 2
     else:
         time_s = np.asarray(arrival_s)
     if (np.diff(time_s) <= 0).any():
@@ -215,7 +220,7 @@ def build(
         on=series.on[rows],
         segment=segment,
         period_s=period_s,
-        clock_error_s=float(np.sqrt((period_s**2 + (1e-6 if series.own_clock else 0.0)) / 12)),
+        clock_error_s=float(np.hypot(period_s * MOMENT_SPAN, 1e-3 if series.own_clock else 0.0) / np.sqrt(12)),
         counts=counts,
         host_clock=quality.get("host_clock", {}),
     )

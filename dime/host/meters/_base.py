@@ -75,6 +75,8 @@ class Meter(Protocol):
 
     Attributes:
         writes: Name of the plug-in that reads the log which this meter's rows make.
+        kind: As in `Series`.
+        own_clock: As in `Series`.
         origin: ``measured`` or ``replayed``.
         columns: Names of the log's columns that `Sample.text` fills.
         wire_s: Least time from a reading's end to its arrival here.
@@ -82,6 +84,8 @@ class Meter(Protocol):
     """
 
     writes: str
+    kind: str
+    own_clock: bool
     origin: str
     columns: Sequence[str]
     wire_s: float
@@ -169,18 +173,20 @@ class Polled:
 
     Args:
         writes: The plug-in's name.
+        kind: ``power`` or ``energy``.
         columns: Names of the values that ``ask`` gives, as the log's columns.
         ask: Reads them once; whole numbers in the units of the columns. None if there is nothing new.
         period_s: Time between two questions.
     """
 
+    own_clock = False
     origin = "measured"
     wire_s = 0.0
 
     def __init__(
-        self, writes: str, columns: Sequence[str], ask: Callable[[], Sequence[int] | None], period_s: float
+        self, writes: str, kind: str, columns: Sequence[str], ask: Callable[[], Sequence[int] | None], period_s: float
     ) -> None:
-        self.writes = writes
+        self.writes, self.kind = writes, kind
         self.columns: Sequence[str] = [TIME, *columns]
         self.faults: Counter[str] = Counter()
         self._ask, self._period_ns = ask, round(period_s * 1e9)

@@ -75,7 +75,7 @@ def open_meter(options: Options) -> Polled:
             raise DeviceError(f"the INA3221 stopped answering: {error}") from None
         return values
 
-    return Polled("ina3221", columns, ask, options.period_s)
+    return Polled("ina3221", "power", columns, ask, options.period_s)
 
 
 def _rail(columns: Sequence[str], channel: str) -> list[str]:

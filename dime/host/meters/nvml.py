@@ -75,7 +75,7 @@ def open_meter(options: Options) -> Polled:
         last[:] = now
         return now if moved else None
 
-    return Polled("nvml", columns, ask, options.period_s)
+    return Polled("nvml", "energy", columns, ask, options.period_s)
 
 
 def reading(columns: Sequence[str], channel: str) -> Reading:

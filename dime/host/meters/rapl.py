@@ -71,7 +71,7 @@ def open_meter(options: Options) -> Polled:
         raw[:] = now
         return list(counted)
 
-    return Polled("rapl", columns, ask, options.period_s)
+    return Polled("rapl", "energy", columns, ask, options.period_s)
 
 
 def reading(columns: Sequence[str], channel: str) -> Reading:

@@ -62,6 +62,8 @@ class Replay:
         self.columns: Sequence[str] = header[:-1]
         self._reading = reading(self.columns, options.channel)
         self.writes = writer(self.columns).__name__.rsplit(".", 1)[-1]
+        self.own_clock = self.writes == "smartpower3"
+        self.kind = "energy" if self.writes == "rapl" else "power"
         self.faults: Counter[str] = Counter()
         self._time_column = header.index(TIME)
         self._started_ns = monotonic_ns()

@@ -97,6 +97,8 @@ class SmartPower3:
     """
 
     writes = "smartpower3"
+    kind = "power"
+    own_clock = True
     origin = "measured"
     columns: Sequence[str] = COLUMNS
 

@@ -174,8 +174,11 @@ def conclude(
     version: str,
     seconds: float,
 ) -> Solution:
-    """Makes a Solution whose objective is recomputed from the problem; of an optimal one it is its own bound."""
+    """Makes a Solution whose objective is recomputed from the problem; an optimal one without a bound is its own."""
     objective = None if choices is None else value(problem, evaluate(problem, choices))
-    if objective is not None and (status == "optimal" or (bound is not None and bound > objective)):
-        bound = objective if status == "optimal" and bound is None else min(objective, bound or 0.0)
+    if objective is not None:
+        if bound is not None:
+            bound = min(bound, objective)
+        elif status == "optimal":
+            bound = objective
     return Solution(status, choices, objective, bound, name, version, seconds)

@@ -15,14 +15,16 @@ The state r carries what the past forbids the future:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
+from dime.contract.errors import InputError
 from dime.host.problem import Choice, Device, Problem
 from dime.host.statistics import Bools, Ints
 
-LARGEST = 20_000_000
+LARGEST_ARCS = 6_000_000
 _ABSENT = np.int64(2**62)
 
 
@@ -112,19 +114,26 @@ class _States:
     enter: Ints
 
 
-def _states(problem: Problem) -> _States:
-    """Finds all states by walking from the first one."""
-    devices = len(problem.devices)
-    longest = problem.largest_bundle
-    published = problem.limits.rule == "published"
-    pipeline = problem.goal.kind == "throughput"
-    single = longest >= len(problem.layers)
+def _states(problem: Problem) -> _States | None:
+    """Finds all states by walking from the first one; None if there are too many."""
+    return _walk(
+        len(problem.devices),
+        problem.largest_bundle,
+        problem.limits.rule == "published",
+        problem.goal.kind == "throughput",
+        problem.largest_bundle >= len(problem.layers),
+    )
+
+
+@lru_cache(maxsize=32)
+def _walk(devices: int, longest: int, published: bool, pipeline: bool, single: bool) -> _States | None:
+    most = 1 if single else longest - 1
 
     def after_bundle(state: tuple[int, ...], device: int, length: int) -> tuple[int, ...] | None:
         if not published:
             return state
         spent = state[device] + (1 if single else longest - length)
-        return None if spent > (1 if single else longest - 1) else (*state[:device], spent, *state[device + 1 :])
+        return None if spent > most else (*state[:device], spent, *state[device + 1 :])
 
     def after_enter(state: tuple[int, ...], device: int) -> tuple[int, ...] | None:
         if not pipeline:
@@ -134,11 +143,12 @@ def _states(problem: Problem) -> _States:
     number = {(0,) * (devices + 1): 0}
     bundles: list[list[list[int]]] = []
     enters: list[list[int]] = []
-    lengths = range(1, longest + 1)
     waiting = list(number)
     for state in waiting:
+        if len(waiting) * devices * longest > LARGEST_ARCS:
+            return None
         new = [
-            *(after_bundle(state, x, length) for x in range(devices) for length in lengths),
+            *(after_bundle(state, x, length) for x in range(devices) for length in range(1, longest + 1)),
             *(after_enter(state, x) for x in range(devices)),
         ]
         for following in new:
@@ -148,9 +158,16 @@ def _states(problem: Problem) -> _States:
         ids = [-1 if following is None else number[following] for following in new]
         bundles.append([[-1, *ids[x * longest : (x + 1) * longest]] for x in range(devices)])
         enters.append(ids[devices * longest :])
-        if len(number) * devices * longest > LARGEST:
-            break
     return _States(np.array(bundles).transpose(1, 0, 2), np.array(enters).T)
+
+
+def estimate(problem: Problem) -> float:
+    """An upper bound on the number of arcs."""
+    states = _states(problem)
+    if states is None:
+        return float("inf")
+    options = sum(int(usable.sum()) for usable in problem.usable)
+    return states.enter.shape[1] * (options + len(problem.layers) * len(problem.devices) ** 2)
 
 
 class _Nodes(NamedTuple):
@@ -179,11 +196,21 @@ class _Arcs(NamedTuple):
     changes: bool
 
 
-def build(problem: Problem) -> Graph:
-    """Builds the graph of a problem; options that cannot be best are left out, and so are forbidden ones."""
+def build(problem: Problem, prune: bool = True) -> Graph:
+    """Builds the graph of a problem.
+
+    Args:
+        problem: The problem.
+        prune: Leave out options that another one of the same bundle and device beats in both costs.
+
+    Returns:
+        The graph; forbidden options are not in it.
+    """
     states = _states(problem)
+    if states is None:
+        raise InputError("the bundle-count rule needs too many states for this largest bundle")
     nodes = _Nodes(len(problem.devices), states.enter.shape[1])
-    parts = _bundles(problem, states, nodes) + _crossings(problem, states, nodes)
+    parts = _bundles(problem, states, nodes, prune) + _crossings(problem, states, nodes)
     columns = [
         np.concatenate([np.broadcast_to(np.asarray(part[at]), part.head.shape) for part in parts])
         for at in range(len(_Arcs._fields))
@@ -195,11 +222,12 @@ def build(problem: Problem) -> Graph:
     return Graph(starts, tail, latency, energy, device, bundle, column, changes)
 
 
-def _bundles(problem: Problem, states: _States, nodes: _Nodes) -> list[_Arcs]:
+def _bundles(problem: Problem, states: _States, nodes: _Nodes, prune: bool) -> list[_Arcs]:
     first, last = problem.bounds
     parts = []
     for x, device in enumerate(problem.devices):
-        rows, columns = undominated(device, problem.usable[x] & _fits(problem, x)[:, None])
+        usable = problem.usable[x] & _fits(problem, x)[:, None]
+        rows, columns = undominated(device, usable) if prune else np.nonzero(usable)
         length = last[rows] - first[rows] + 1
         for r in range(nodes.states):
             after = states.bundle[x, r, length]

@@ -2,23 +2,31 @@
 
 Without a limit on what the goal leaves out, the best plan is a shortest path. With one, and for the whole frontier,
 every node keeps all its undominated labels (label setting): one pass gives the complete set of best trade-offs, in
-integers and therefore exactly.
+integers and therefore exactly. Three forms of it agree: ``_packed`` (plain Python, small graphs), ``_kernel`` (compiled,
+with bounds) and ``_vector`` (more than two quantities: memory limits and pipelines).
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
+from typing import Protocol
 
 import numpy as np
 
 import dime
-from dime.host.problem import Choice, Problem
+from dime.host.evaluation import evaluate, value
+from dime.host.problem import PER_S, Choice, Problem
 from dime.host.solvers import Capabilities, Solution, _graph, _packed, conclude
 from dime.host.statistics import Ints
 
 CAPABILITIES = Capabilities()
+# Up to so many arcs plain Python is done before numba is imported; up to so many the bounds cost more than they save.
+SMALL_ARCS = 4_000
+BOUNDED_ARCS = 3_000
+SLOPES = (0.02, 0.1, 0.3, 1.0, 3.0, 10.0, 50.0)
 
 
 def available() -> str | None:
@@ -32,39 +40,117 @@ def version() -> str:
 
 
 def refuses(problem: Problem) -> str | None:
-    """Nothing so far."""
-    return None
+    """A graph that would not fit into memory: long bundles under the published rule on many devices, mostly."""
+    arcs = _graph.estimate(problem)
+    most = _graph.LARGEST_ARCS
+    return None if arcs <= most else f"exact would need {arcs:.1e} arcs, more than {most:.0e}"
+
+
+class Labels(Protocol):
+    """The labels of every node, whichever form found them."""
+
+    def at(self, node: int) -> list[tuple[int, int]]: ...
+
+    def has(self, node: int, latency_ps: int, energy_pj: int) -> bool: ...
+
+
+@dataclass(frozen=True, eq=False)
+class TradeOffs:
+    """The undominated plans of a problem that keep its limits.
+
+    Attributes:
+        time_ps: Latency, or the slowest stage's time for the goal throughput; ascending.
+        energy_pj: Energy, descending.
+        complete: Whether these are all there are; False if time ran out.
+        choices: Gives the plan of the k-th point.
+        values: What the goal makes of each, as integers that compare exactly.
+    """
+
+    time_ps: Ints
+    energy_pj: Ints
+    complete: bool
+    choices: Callable[[int], tuple[Choice, ...]]
+    values: list[int]
 
 
 def solve(problem: Problem, time_limit_s: float, gap: float) -> Solution:
-    """Finds the best plan by a shortest path, or by the frontier where a limit cuts across the goal."""
+    """Finds the best plan by a shortest path, or among the trade-offs where a limit cuts across the goal."""
     began = monotonic()
+
+    def answer(status: str, choices: tuple[Choice, ...] | None, bound: float | None = None) -> Solution:
+        return conclude(problem, status, choices, bound, "exact", version(), monotonic() - began)
+
     graph = _graph.build(problem)
-    weights = problem.goal.weights
-    crossing_limit = problem.latency_limit_ps is not None or problem.energy_limit_pj is not None
-    labels = _packed.label(graph, began + time_limit_s, None if crossing_limit else weights)
+    limited = problem.latency_limit_ps is not None or problem.energy_limit_pj is not None
+    if _has_more_quantities(problem):
+        found = _trade_offs_of_many(problem, graph, began + time_limit_s, whole=False)
+    elif limited:
+        found = _trade_offs_of_two(problem, graph, began + time_limit_s)
+    else:
+        choices = _shortest(problem, graph, problem.goal.weights)
+        return answer("infeasible", None) if choices is None else answer("optimal", choices)
+    if not found.values:
+        return answer("infeasible" if found.complete else "unknown", None, _relaxed_bound(problem, graph))
+    best = found.choices(found.values.index(min(found.values)))
+    return answer("optimal", best) if found.complete else answer("feasible", best, _relaxed_bound(problem, graph))
+
+
+def trade_offs(problem: Problem, time_limit_s: float) -> TradeOffs:
+    """Finds all undominated plans; if time runs out, those that were known before the exact pass."""
+    graph = _graph.build(problem)
+    if _has_more_quantities(problem):
+        return _trade_offs_of_many(problem, graph, monotonic() + time_limit_s, whole=True)
+    return _trade_offs_of_two(problem, graph, monotonic() + time_limit_s)
+
+
+def _has_more_quantities(problem: Problem) -> bool:
+    """Whether a label must hold more than latency and energy.
+
+    Where a device has at most one bundle, memory only forbids bundles.
+    """
+    single = problem.limits.rule == "published" and problem.largest_bundle >= len(problem.layers)
+    return problem.goal.kind == "throughput" or (bool(problem.memory_limits) and not single)
+
+
+def _trade_offs_of_two(problem: Problem, graph: _graph.Graph, deadline: float) -> TradeOffs:
+    try:
+        graph, labels = label(graph, deadline, problem.latency_limit_ps, problem.energy_limit_pj)
+    except KeyboardInterrupt:
+        labels = None
     if labels is None:
-        return conclude(problem, "unknown", None, None, "exact", version(), monotonic() - began)
-    kept = [
-        (weights[0] * latency + weights[1] * energy, latency, energy)
-        for latency, energy in labels.at(graph.sink)
-        if within(problem, latency, energy)
-    ]
-    if not kept:
-        return conclude(problem, "infeasible", None, None, "exact", version(), monotonic() - began)
-    _, latency, energy = min(kept)
-    choices = graph.choices(problem, path(graph, labels, latency, energy))
-    return conclude(problem, "optimal", choices, None, "exact", version(), monotonic() - began)
+        return _known(problem, graph)
+    points = np.array([at for at in labels.at(graph.sink) if _within(problem, *at)], np.int64).reshape(-1, 2)
+
+    def choices(at: int) -> tuple[Choice, ...]:
+        return graph.choices(problem, path(graph, labels, int(points[at, 0]), int(points[at, 1])))
+
+    return TradeOffs(points[:, 0], points[:, 1], True, choices, _values(problem, points))
 
 
-def within(problem: Problem, latency_ps: int, energy_pj: int) -> bool:
-    """Whether the totals keep the limits on latency and energy."""
-    return (problem.latency_limit_ps is None or latency_ps <= problem.latency_limit_ps) and (
-        problem.energy_limit_pj is None or energy_pj <= problem.energy_limit_pj
+def label(
+    graph: _graph.Graph, deadline: float, latency_limit_ps: int | None = None, energy_limit_pj: int | None = None
+) -> tuple[_graph.Graph, Labels | None]:
+    """Labels a graph in the form that suits its size.
+
+    Returns:
+        The graph, possibly with fewer arcs, and its labels; None if the deadline passed.
+    """
+    if len(graph.tail) <= SMALL_ARCS and "dime.host.solvers._kernel" not in sys.modules:
+        return graph, _packed.label(graph, deadline)
+    from dime.host.solvers import _kernel
+
+    if len(graph.tail) <= BOUNDED_ARCS:
+        return graph, _kernel.label(graph, deadline)
+    bounds = _kernel.find_bounds(
+        graph,
+        np.inf if latency_limit_ps is None else latency_limit_ps,
+        np.inf if energy_limit_pj is None else energy_limit_pj,
     )
+    graph = graph.keep(_kernel.worthwhile(graph, bounds))
+    return graph, _kernel.label(graph, deadline, bounds)
 
 
-def path(graph: _graph.Graph, labels: _packed.Labels, latency_ps: int, energy_pj: int) -> list[int]:
+def path(graph: _graph.Graph, labels: Labels, latency_ps: int, energy_pj: int) -> list[int]:
     """Finds the arcs of a path that costs what a label of the sink says, by subtracting backwards."""
     arcs = []
     node = graph.sink
@@ -80,32 +166,69 @@ def path(graph: _graph.Graph, labels: _packed.Labels, latency_ps: int, energy_pj
     return arcs[::-1]
 
 
-@dataclass(frozen=True, eq=False)
-class TradeOffs:
-    """The undominated plans of a problem that keep its limits.
+def _trade_offs_of_many(problem: Problem, graph: _graph.Graph, deadline: float, whole: bool) -> TradeOffs:
+    from dime.host.solvers import _vector
 
-    Attributes:
-        time_ps: Latency, or the slowest stage's time for the goal throughput; ascending.
-        energy_pj: Energy, descending.
-        complete: Whether these are all there are; False if time ran out.
-        choices: Gives the plan of the k-th point.
-    """
-
-    time_ps: Ints
-    energy_pj: Ints
-    complete: bool
-    choices: Callable[[int], tuple[Choice, ...]]
-
-
-def trade_offs(problem: Problem, time_limit_s: float) -> TradeOffs:
-    """Finds all undominated plans."""
-    graph = _graph.build(problem)
-    labels = _packed.label(graph, monotonic() + time_limit_s)
-    if labels is None:
-        return TradeOffs(np.empty(0, np.int64), np.empty(0, np.int64), False, lambda at: ())
-    points = np.array([point for point in labels.at(graph.sink) if within(problem, *point)], np.int64).reshape(-1, 2)
+    labels, front, what, complete = _vector.solve(problem, graph, deadline, whole)
+    points = what.objectives(labels.costs[graph.sink][front])
+    time = points[:, 0] if what.latency >= 0 or what.period >= 0 else np.zeros(len(front), np.int64)
+    energy = points[:, -1] if what.energy >= 0 else np.zeros(len(front), np.int64)
 
     def choices(at: int) -> tuple[Choice, ...]:
-        return graph.choices(problem, path(graph, labels, int(points[at, 0]), int(points[at, 1])))
+        return graph.choices(problem, labels.path(graph, int(front[at])))
 
-    return TradeOffs(points[:, 0], points[:, 1], True, choices)
+    return TradeOffs(time, energy, complete, choices, _values(problem, np.stack([time, energy], axis=1)))
+
+
+def _shortest(problem: Problem, graph: _graph.Graph, weights: tuple[int, int]) -> tuple[Choice, ...] | None:
+    labels = _packed.label(graph, np.inf, weights)
+    points = labels.at(graph.sink) if labels else []
+    return graph.choices(problem, path(graph, labels, *points[0])) if labels and points else None
+
+
+def _known(problem: Problem, graph: _graph.Graph) -> TradeOffs:
+    """Plans found by shortest paths in a few directions that keep the limits."""
+    ends = [_shortest(problem, graph, weights) for weights in ((1, 0), (0, 1))]
+    found = {choices: evaluate(problem, choices) for choices in ends if choices is not None}
+    if len(found) == 2:
+        fast, frugal = found.values()
+        for slope in SLOPES:
+            weights = (fast.energy_pj - frugal.energy_pj), int(slope * (frugal.latency_ps - fast.latency_ps))
+            choices = _shortest(problem, graph, weights)
+            if choices is not None:
+                found[choices] = evaluate(problem, choices)
+    kept = sorted(
+        {
+            (totals.latency_ps, totals.energy_pj): choices for choices, totals in found.items() if not totals.broken
+        }.items()
+    )
+    points = np.array([point for point, _ in kept], np.int64).reshape(-1, 2)
+    return TradeOffs(points[:, 0], points[:, 1], False, lambda at: kept[at][1], _values(problem, points))
+
+
+def _within(problem: Problem, latency_ps: int, energy_pj: int) -> bool:
+    return (problem.latency_limit_ps is None or latency_ps <= problem.latency_limit_ps) and (
+        problem.energy_limit_pj is None or energy_pj <= problem.energy_limit_pj
+    )
+
+
+def _values(problem: Problem, points: Ints) -> list[int]:
+    """What the goal makes of each (time, energy), as integers that compare exactly."""
+    a, b = (1, 0) if problem.goal.kind == "throughput" else problem.goal.weights
+    return [a * time + b * energy for time, energy in points.tolist()]
+
+
+def _relaxed_bound(problem: Problem, graph: _graph.Graph) -> float | None:
+    """The goal's value of the best plan when limits on totals and memory are ignored.
+
+    A pipeline has at most one stage a device and one more crossing than that; the slowest takes at least its share of
+    the least latency.
+    """
+    pipeline = problem.goal.kind == "throughput"
+    choices = _shortest(problem, graph, (1, 0) if pipeline else problem.goal.weights)
+    if choices is None:
+        return None
+    totals = evaluate(problem, choices)
+    if pipeline:
+        return totals.latency_ps / PER_S / (2 * len(problem.devices) + 1)
+    return value(problem, totals)

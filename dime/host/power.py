@@ -1,0 +1,192 @@
+"""meter -> power.csv: by hand, or started and stopped by the device under test."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from dime.contract import plugins
+from dime.contract.errors import DeviceError, InputError
+from dime.host import meters as meters_package
+from dime.host.meters._base import Options
+from dime.host.power_server import Server
+from dime.host.recorder import Recorder
+
+TOKEN_VARIABLE = "DIME_POWER_TOKEN"
+_LIVE_EVERY_S = 0.5
+
+
+def meters(**options: Any) -> dict[str, str]:
+    """Says which meters are usable here.
+
+    Args:
+        **options: As for `log`.
+
+    Returns:
+        For each meter an empty text, or why it is not usable.
+    """
+    chosen = Options.of(**options)
+    return {name: str(plugins.load(meters_package, name).available(chosen)) for name in plugins.names(meters_package)}
+
+
+def log(file: str | os.PathLike[str], meter: str = "smartpower3", **options: Any) -> Path:
+    """Logs until Ctrl-C, or until a recording ends.
+
+    Args:
+        file: The log; its quality file will lie beside it. Neither may exist.
+        meter: The meter's name.
+        **options: Of the meter, as in `meters._base.Options`.
+
+    Returns:
+        The log.
+
+    Raises:
+        DimeError: The meter cannot be opened or gives no readings, or the file cannot be written.
+    """
+    path = Path(file)
+    if path.exists():
+        raise InputError(f"{path} is there already; nothing was overwritten")
+    with _recorder(meter, options, "Ctrl-C") as recorder, _interrupts() as interrupted:
+        recorder.start(path)
+        if recorder.kind == "power":
+            recorder.wait_for_reading()
+        _watch(recorder, lambda: interrupted.is_set() or recorder.ended.is_set())
+    return path
+
+
+def serve(
+    address: str = "127.0.0.1",
+    port: int = 5000,
+    meter: str = "smartpower3",
+    folder: str | os.PathLike[str] = ".",
+    token: str | None = None,
+    keep: bool = False,
+    ready: Callable[[int], None] | None = None,
+    **options: Any,
+) -> None:
+    """Waits for devices to start and stop logs, until one of them asks for the end, or Ctrl-C.
+
+    Args:
+        address: Address to listen at; others than this machine's own reach it only at an address of the network.
+        port: Port to listen at; 0 takes a free one.
+        meter: The meter's name.
+        folder: Where the logs are written.
+        token: What clients must know; None takes it from the environment (DIME_POWER_TOKEN) if it is there.
+        keep: Stay after a client's ``shutdown``.
+        ready: Told the port once clients may connect.
+        **options: Of the meter, as in `meters._base.Options`.
+
+    Raises:
+        DimeError: The meter cannot be opened or gives no readings, the address cannot be listened at, or a log
+            could not be written to its end.
+    """
+    place = Path(folder)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{place}: {error.strerror}") from None
+    secret = os.environ.get(TOKEN_VARIABLE, "") if token is None else token
+    with (
+        contextlib.closing(_listener(address, port)) as listener,
+        _recorder(meter, options, "end of the logger") as recorder,
+        _interrupts() as interrupted,
+    ):
+        recorder.wait_for_reading()
+        server = Server(recorder, place, secret, keep, _say)
+        thread = threading.Thread(target=server.listen, args=(listener,), daemon=True)
+        thread.start()
+        bound = listener.getsockname()[1]
+        _say(f"{meter}: waiting for devices at {address}:{bound}{', with a token' if secret else ''}")
+        if ready is not None:
+            ready(bound)
+        try:
+            _watch(recorder, lambda: interrupted.is_set() or server.ended.is_set())
+        finally:
+            server.close()
+            thread.join()
+
+
+def _listener(address: str, port: int) -> socket.socket:
+    try:
+        family, kind, number, _, where = socket.getaddrinfo(
+            address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, number)
+    except (OSError, OverflowError) as error:
+        raise InputError(f"cannot listen at {address}:{port}: {error}") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(where)
+        listener.listen()
+    except (OSError, OverflowError) as error:
+        listener.close()
+        why = getattr(error, "strerror", None) or error
+        raise DeviceError(f"cannot listen at {address}:{port}: {why}; is another logger running?") from None
+    return listener
+
+
+@contextlib.contextmanager
+def _recorder(meter: str, options: dict[str, Any], ended_by: str) -> Iterator[Recorder]:
+    """An open meter, whose log is completed on every way out."""
+    recorder = Recorder(meter, Options.of(**options), _say)
+    try:
+        yield recorder
+    finally:
+        path = recorder.close(ended_by)
+        if path is not None:
+            _say(f"{path} is complete")
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[threading.Event]:
+    """Turns Ctrl-C and SIGTERM into an event, where signals can be caught."""
+    interrupted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        interrupted.set()
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interrupted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _watch(recorder: Recorder, is_over: Callable[[], bool]) -> None:
+    """Shows a live line on a terminal until it is over."""
+    live = sys.stderr.isatty()
+    began = time.monotonic()
+    next_line = 0.0
+    while not is_over():
+        time.sleep(0.05)
+        if live and time.monotonic() >= next_line:
+            next_line = time.monotonic() + _LIVE_EVERY_S
+            state = recorder.status()
+            watts = "--" if math.isnan(state.power_w) else f"{state.power_w:.3f}"
+            trouble = f"   {state.trouble}" if state.trouble else ""
+            passed = time.strftime("%H:%M:%S", time.gmtime(time.monotonic() - began))
+            line = f"{passed}   {watts} W   {state.rate_hz:.0f}/s   {state.dropped} dropped{trouble}"
+            sys.stderr.write(f"\r\x1b[K{line}")
+            sys.stderr.flush()
+    if live:
+        sys.stderr.write("\n")
+
+
+def _say(line: str) -> None:
+    start = "\r\x1b[K" if sys.stderr.isatty() else ""
+    sys.stderr.write(f"{start}{line}\n")
+    sys.stderr.flush()

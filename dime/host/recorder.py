@@ -1,0 +1,303 @@
+"""A meter that is read all the time, and the log that is being written, if any.
+
+Two threads: one only waits for the meter and stamps what arrives; the other writes rows and forces them onto the disk,
+so that a slow disk costs no reading. Everything else is asked of the second thread and answered by it in turn.
+"""
+
+from __future__ import annotations
+
+import math
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from dime.contract import plugins
+from dime.contract.clock import monotonic_ns
+from dime.contract.errors import DeviceError, DimeError, TableError
+from dime.host import meters, power_trace
+from dime.host.meters._base import Meter, Options, RecordingEndedError, Sample, Series, now_ns
+from dime.host.power_file import PowerFile
+
+SILENCE_S = 3.0
+REOPEN_AFTER_S = 1.0
+MOST_WAITING = 4096
+RECENT_ROWS = 1 << 19
+LEAD_S = 30.0
+_Answer = TypeVar("_Answer")
+_Call = tuple[Callable[[], Any], "Future[Any]"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """The live line: W or NaN, readings a second, what was dropped or missed so far, and why there is no reading."""
+
+    power_w: float
+    rate_hz: float
+    dropped: int
+    trouble: str
+
+
+class _Recent:
+    """The last readings, in a ring whose memory is taken at once."""
+
+    def __init__(self) -> None:
+        self._integers = np.zeros((2, RECENT_ROWS), np.int64)
+        self._floats = np.zeros((2, RECENT_ROWS))
+        self.count = 0
+
+    def add(self, sample: Sample, value: float, step: float) -> None:
+        place = self.count % RECENT_ROWS
+        self._integers[:, place] = sample.time_ms, sample.timestamp_ns
+        self._floats[:, place] = value, step
+        self.count += 1
+
+    def since(self, timestamp_ns: int) -> tuple[Any, Any, Any, Any]:
+        """Times, timestamps, values and steps of the readings from a moment on."""
+        number = min(self.count, RECENT_ROWS)
+        places = np.arange(self.count - number, self.count) % RECENT_ROWS
+        places = places[np.searchsorted(self._integers[1, places], timestamp_ns) :]
+        return (*self._integers[:, places], *self._floats[:, places])
+
+    def newest_ns(self) -> int:
+        return int(self._integers[1, (self.count - 1) % RECENT_ROWS]) if self.count else 0
+
+
+class Recorder:
+    """Reads a meter until closed.
+
+    Args:
+        name: The meter's plug-in.
+        options: Its options.
+        say: Told one line whenever something happens that a person should know.
+
+    Raises:
+        DimeError: The meter cannot be opened.
+    """
+
+    def __init__(self, name: str, options: Options, say: Callable[[str], None]) -> None:
+        self.name = name
+        self._plugin, self._options, self._say = plugins.load(meters, name), options, say
+        self._meter: Meter = self._plugin.open_meter(options)
+        self.kind = self._meter.kind
+        writer = plugins.load(meters, self._meter.writes)
+        self._reading = writer.reading(self._meter.columns, options.channel)
+        self._queue: queue.Queue[list[Sample] | _Call] = queue.Queue(MOST_WAITING)
+        self._recent = _Recent()
+        self._faults: Counter[str] = Counter()
+        self._faults_before: Mapping[str, int] = {}
+        self._log: PowerFile | None = None
+        self._log_failed = ""
+        self._trouble = ""
+        self._closing = threading.Event()
+        self.ended = threading.Event()
+        self._threads = [threading.Thread(target=target, daemon=True) for target in (self._read, self._work)]
+        for thread in self._threads:
+            thread.start()
+
+    def _read(self) -> None:
+        while not self._closing.is_set():
+            try:
+                samples = self._meter.read()
+                if samples:
+                    self._queue.put(samples)
+            except RecordingEndedError:
+                self.ended.set()
+                return
+            except DeviceError as error:
+                self._trouble = str(error)
+                self._say(f"{error}; waiting for it")
+                self._reopen()
+
+    def _reopen(self) -> None:
+        """Waits until the meter is back."""
+        lost = self._meter
+        lost.close()
+        while not self._closing.wait(REOPEN_AFTER_S):
+            try:
+                meter = self._plugin.open_meter(self._options)
+            except DimeError:
+                continue
+            self._faults += lost.faults
+            self._faults["meter gone"] += 1
+            self._meter = meter
+            self._trouble = ""
+            self._say("the meter is back")
+            return
+
+    def _work(self) -> None:
+        while True:
+            try:
+                work = self._queue.get(timeout=0.2)
+            except queue.Empty:
+                work = []
+            if isinstance(work, tuple):
+                call, answer = work
+                try:
+                    answer.set_result(call())
+                except BaseException as error:
+                    answer.set_exception(error)
+                if call == self._finish:
+                    return
+            else:
+                self._keep(work)
+
+    def _keep(self, samples: Sequence[Sample]) -> None:
+        for sample in samples:
+            self._recent.add(sample, *self._reading(sample.text.split(",")))
+        if self._log is None:
+            return
+        try:
+            self._log.write(samples)
+            if self._log.is_due():
+                self._log.sync(self._since_start())
+        except OSError as error:
+            self._log_failed = f"{self._log.path}: {error.strerror}; the log ends there"
+            self._log = None
+            self._say(self._log_failed)
+
+    def _total(self) -> Counter[str]:
+        return self._faults + self._meter.faults
+
+    def _since_start(self) -> dict[str, int]:
+        return dict(self._total() - Counter(self._faults_before))
+
+    def _ask(self, call: Callable[[], _Answer]) -> _Answer:
+        """Has the writing thread do something, after all that was read before."""
+        answer: Future[_Answer] = Future()
+        self._queue.put((call, answer))
+        return answer.result()
+
+    def wait_for_reading(self) -> None:
+        """Waits for the first reading.
+
+        Raises:
+            DeviceError: None came in time; the message says what did.
+        """
+        deadline_ns = monotonic_ns() + int(SILENCE_S * 1e9)
+        while not self._recent.count and not self.ended.is_set():
+            if monotonic_ns() > deadline_ns:
+                raise DeviceError(
+                    f"no valid line in {SILENCE_S:g} s; is it logging, at this rate? ({self._meter.silence()})"
+                )
+            time.sleep(0.01)
+
+    def start(self, path: Path, ended_by: str = "another start") -> None:
+        """Starts a log; one that is being written is completed first, unless it is the same.
+
+        Raises:
+            DimeError: The file cannot be created; what was being written goes on.
+        """
+        self._ask(lambda: self._start(path, ended_by))
+
+    def _start(self, path: Path, ended_by: str) -> None:
+        if self._log is not None and self._log.path == path:
+            return
+        log = PowerFile(path, self._meter, self._options.channel)
+        self._stop(ended_by)
+        self._log, self._log_failed, self._faults_before = log, "", self._total()
+
+    def stop(self, ended_by: str) -> Path | None:
+        """Completes the log that is being written, if there is one; returns its path.
+
+        Raises:
+            TableError: The disk would not take all of it.
+        """
+        return self._ask(lambda: self._stop(ended_by))
+
+    def _stop(self, ended_by: str) -> Path | None:
+        failed, self._log_failed = self._log_failed, ""
+        log, self._log = self._log, None
+        if failed:
+            raise TableError(failed)
+        if log is None:
+            return None
+        try:
+            log.close(ended_by, self._since_start())
+        except OSError as error:
+            raise TableError(f"{log.path}: {error.strerror}; its end is missing") from None
+        return log.path
+
+    def mark(self, mark: dict[str, Any]) -> None:
+        """Adds a mark to the log that is being written, if there is one."""
+        self._ask(lambda: self._log.mark(mark) if self._log is not None else None)
+
+    def status(self) -> Status:
+        """The last second."""
+        return self._ask(self._status)
+
+    def _status(self) -> Status:
+        newest_ns = self._recent.newest_ns()
+        _, _, value, _ = self._recent.since(newest_ns - 1_000_000_000)
+        faults = self._total()
+        trouble = self._trouble
+        silent_s = (now_ns() - newest_ns) * 1e-9
+        if not trouble and silent_s > SILENCE_S and self._meter.origin == "measured":
+            trouble = f"silent for {silent_s:.0f} s"
+        if not trouble and len(value) and not math.isfinite(value[-1]):
+            trouble = "no single channel is on: choose one with --channel"
+        power_w = math.nan
+        if len(value) > 1:
+            known = value[np.isfinite(value)]
+            rise = float(value[-1] - value[0])
+            power_w = rise if self.kind == "energy" else float(known.mean()) if len(known) else math.nan
+        missing = self._log.quality()["readings_missing_in_gaps"] if self._log is not None else 0
+        dropped = sum(count for name, count in faults.items() if name not in ("lines read", "meter gone"))
+        return Status(power_w, float(max(len(value) - 1, 0)), dropped + missing, trouble)
+
+    def period_s(self) -> float:
+        """The usual time between two readings, lately."""
+        return self._ask(lambda: float(np.median(np.diff(self._recent.since(0)[1][-1000:]) * 1e-9)))
+
+    def trace(self, since_ns: int, until_ns: int, patience_s: float) -> power_trace.Trace:
+        """The recent readings, once they reach a moment.
+
+        Args:
+            since_ns: The earliest moment needed, on the logger's clock.
+            until_ns: The latest.
+            patience_s: How long to wait for it.
+
+        Returns:
+            The trace, beginning somewhat earlier to have the arrivals of more lines.
+
+        Raises:
+            TableError: There are no readings.
+        """
+        deadline_ns = monotonic_ns() + int(patience_s * 1e9)
+        while self._recent.newest_ns() <= until_ns and monotonic_ns() < deadline_ns:
+            time.sleep(0.005)
+        return self._ask(lambda: self._trace(since_ns))
+
+    def _trace(self, since_ns: int) -> power_trace.Trace:
+        time_ms, timestamp_ns, value, step = self._recent.since(since_ns - int(LEAD_S * 1e9))
+        on = np.isfinite(value)
+        meter = self._meter
+        series = Series("", meter.kind, meter.own_clock, np.where(on, value, 0.0), np.where(on, step, 0.0), on)
+        return power_trace.build(series, time_ms, timestamp_ns, self.name, {"wire_s": meter.wire_s})
+
+    def close(self, ended_by: str) -> Path | None:
+        """Completes the log and lets go of the meter.
+
+        Returns:
+            The log's path, if one was being written.
+
+        Raises:
+            TableError: The disk would not take all of the log.
+        """
+        self._closing.set()
+        self._threads[0].join()
+        try:
+            return self.stop(ended_by)
+        finally:
+            self._ask(self._finish)
+            self._meter.close()
+
+    def _finish(self) -> None:
+        """The last thing that the writing thread does."""

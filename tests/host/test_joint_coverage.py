@@ -1,0 +1,117 @@
+"""The stated 95 % interval against the truth, where the truth is known: simulated runs, seen through a simulated meter."""
+
+import numpy as np
+import pytest
+from lab.loads import Load
+
+from dime.host import clock as clocks
+from dime.host import energy, power_trace
+from dime.host.joint_summary import Groups, summarise
+from dime.host.meters._base import Series
+
+PERIOD_S = 0.005
+VOLTAGE_V = 5.0
+BUNDLES = 12
+ITERATIONS = 5
+BURSTS = 4
+
+
+def run(random, spread=0.01, drift_between=0.01, gap_s=(0.0, 0.0), idle_w=1.5):
+    """A run: bursts of each bundle, back to back, in an order that is drawn anew in each iteration.
+
+    Returns:
+        The load, its windows (device seconds), each window's bundle, iteration and repeats, and each bundle's true mean
+        energy of one run.
+    """
+    duration_s = random.uniform(0.002, 0.08, BUNDLES)
+    power_w = random.uniform(2.5, 9.0, BUNDLES)
+    # Within a run the power goes up and down, as layers do: three parts that average to the bundle's power.
+    shape = random.uniform(0.6, 1.4, (BUNDLES, 3))
+    shape /= shape.mean(axis=1, keepdims=True)
+    times, powers, windows = [], [], []
+    now = 1.0
+    for iteration in range(ITERATIONS):
+        common = 1 + drift_between * random.standard_normal()
+        for bundle in random.permutation(BUNDLES):
+            local = common * (1 + drift_between * random.standard_normal())
+            for burst in range(-1, BURSTS + 1):
+                counted = 0 <= burst < BURSTS
+                repeats = int(np.ceil((0.1 if counted else 0.01) / duration_s[bundle]))
+                start = now
+                factor = local * (1 + spread * random.standard_normal())
+                for _ in range(repeats):
+                    for part in range(3):
+                        times.append(now)
+                        powers.append(power_w[bundle] * factor * shape[bundle, part])
+                        now += duration_s[bundle] / 3
+                if counted:
+                    windows.append((start, now, bundle, iteration, repeats))
+                times.append(now)
+                powers.append(idle_w)
+                now += random.uniform(*gap_s) + 20e-6
+            times.append(now)
+            powers.append(idle_w)
+            now += random.uniform(0.0005, 0.003)
+    return Load.of(idle_w, times, powers), windows, power_w * duration_s
+
+
+def meter(random, load, end_s, noise_a=0.004):
+    """What the meter makes of a load: the columns of its log, the logger's clock being the device's plus an offset."""
+    count = int((end_s + 2.0) / PERIOD_S)
+    # The meter's task comes late now and then; its clock is 40 ppm off, and its readings lie somewhere in their period.
+    read_s = random.uniform(0, PERIOD_S) + np.arange(count) * PERIOD_S * (1 + 40e-6) + random.exponential(50e-6, count)
+    # The current is the mean of the last two readings, the later of which was made some time before the line is written.
+    before_s = random.uniform(0, PERIOD_S / 2)
+    current = np.mean([load.powers_w(read_s - before_s - back) / VOLTAGE_V for back in (0.0, PERIOD_S / 2)], axis=0)
+    current = np.maximum(current + noise_a * random.standard_normal(count), 0)
+    voltage_mv, current_ma = np.full(count, np.floor(VOLTAGE_V * 1e3 + 0.4)), np.floor(current * 1e3)
+    own_ms = np.floor((read_s - read_s[0]) / (1 + 40e-6) * 1e3 + 123456.3).astype(np.int64)
+    wire_s = 81 * 10 / 500000
+    arrival_s = read_s + wire_s + random.exponential(0.3e-3, count)
+    for late in np.flatnonzero(random.random(count) < 0.002):
+        arrival_s[max(0, late - 5) : late] = np.maximum(arrival_s[max(0, late - 5) : late], arrival_s[late])
+    keep = random.random(count) > 1 / 256
+    value = (voltage_mv + 0.5) * (current_ma + 0.5) * 1e-6
+    series = Series("0", "power", True, value[keep], (voltage_mv[keep] + 0.5) * 1e-6, np.ones(keep.sum(), bool))
+    return series, own_ms[keep], arrival_s[keep], {"wire_s": wire_s}
+
+
+OFFSET_NS = 1_700_000_000_000_000_000
+
+
+def exchanges(random, end_s, way_s=0.4e-3):
+    """Three bursts of exchanges over a network with unequal ways."""
+    there, back = random.uniform(0.2, 1.0, 2) * way_s
+    bursts = []
+    for at_s in (0.2, end_s / 2, end_s):
+        burst = []
+        for number in range(8):
+            sent = at_s + number * 0.002
+            received = sent + there + random.exponential(0.2e-3)
+            answered = received + 30e-6
+            came = answered + back + random.exponential(0.2e-3)
+            burst.append(
+                (round(sent * 1e9), OFFSET_NS + round(received * 1e9), OFFSET_NS + round(answered * 1e9), round(came * 1e9))
+            )
+        bursts.append(burst)
+    return bursts
+
+
+def joined(seed, **shape):
+    """One simulated run, joined; returns the summary and the true energies."""
+    random = np.random.default_rng(seed)
+    noise_a = shape.pop("noise_a", 0.004)
+    load, windows, truth = run(random, **shape)
+    end_s = windows[-1][1]
+    series, own_ms, arrival_s, quality = meter(random, load, end_s, noise_a)
+    trace = power_trace.build(series, own_ms, OFFSET_NS + np.rint(arrival_s * 1e9).astype(np.int64), "simulated", quality)
+    clock = clocks.from_exchanges(exchanges(random, end_s))
+    start_s, stop_s, bundle, iteration, repeats = (np.array(column) for column in zip(*windows, strict=True))
+    start_ns, stop_ns = (np.rint(edge * 1e9).astype(np.int64) for edge in (start_s, stop_s))
+    error_s = np.hypot(clock.error_s(start_ns), trace.clock_error_s)
+    energies = energy.measure(trace, clock.logger_ns(start_ns), clock.logger_ns(stop_ns), error_s)
+    assert (energies.rejected == "").all()
+    names = [{"layers": str(one), "frequency_hz": -1} for one in range(BUNDLES)]
+    groups = Groups.of(bundle, iteration)
+    summary = summarise(names, groups, (stop_s - start_s) / repeats, repeats, energies, np.full(BUNDLES, np.nan))
+    return summary, truth
