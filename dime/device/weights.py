@@ -5,6 +5,7 @@ import math
 import os
 import re
 import sys
+from http.client import HTTPException
 from urllib.parse import urlparse
 from urllib.request import urlopen
 
@@ -98,10 +99,15 @@ def _pretrained(name, emit):
         path = os.path.join(cache, os.path.basename(urlparse(address).path))
         emit("note", text="fetching pretrained weights: {}".format(os.path.basename(path)))
         _fetch(address, path)
-    expected = re.search(r"-([0-9a-f]{8,})\.pth$", path)
-    if expected and not storage.digest(path).startswith(expected.group(1)):
+    if not _is_intact(path, os.path.basename(path)):
         raise TableError("{} is damaged: its SHA-256 does not begin as its name says; remove it".format(path))
     return path
+
+
+def _is_intact(path, name):
+    """Tells whether a file's SHA-256 begins as its published name says."""
+    expected = re.search(r"-([0-9a-f]{8,})\.", name)
+    return expected is None or storage.digest(path).startswith(expected.group(1))
 
 
 def _address(name):
@@ -126,6 +132,8 @@ def _fetch(address, path):
         with urlopen(address, timeout=PATIENCE_S) as source, open(path + ".part", "wb") as stream:
             for piece in iter(lambda: source.read(1 << 20), b""):
                 stream.write(piece)
+        if not _is_intact(path + ".part", os.path.basename(path)):
+            raise ValueError("they arrived damaged")
         os.replace(path + ".part", path)
-    except (EnvironmentError, ValueError) as error:
+    except (EnvironmentError, HTTPException, ValueError) as error:
         raise InputError("pretrained weights cannot be fetched ({}); give a file, or seeded <n>".format(error))
