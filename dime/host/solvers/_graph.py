@@ -167,7 +167,7 @@ def estimate(problem: Problem) -> float:
     if states is None:
         return float("inf")
     options = sum(int(usable.sum()) for usable in problem.usable)
-    return states.enter.shape[1] * (options + len(problem.layers) * len(problem.devices) ** 2)
+    return float(states.enter.shape[1] * (options + len(problem.layers) * len(problem.devices) ** 2))
 
 
 class _Nodes(NamedTuple):

@@ -1,10 +1,10 @@
 """Label setting, compiled (numba), with bounds that keep large graphs small.
 
-The same labels as ``_packed``, for graphs of any size. Before the exact pass, shortest paths in a few weighted directions
-are found from the source to every node and from every node to the sink. Their sums are costs of real plans; the
-undominated ones bound the frontier from above. Read the other way, each direction says how much the rest of a path costs
-at least. An arc or label whose every continuation is dominated by a plan already known is dropped; ties are kept, so
-that no point of the frontier is lost. Bounds are floats with a margin; labels are integers.
+The same labels as ``_packed``, for graphs of any size. Before the exact pass, shortest paths in a few weighted
+directions are found from the source to every node and from every node to the sink. Their sums are costs of real plans;
+the undominated ones bound the frontier from above. Read the other way, each direction says how much the rest of a path
+costs at least. An arc or label whose every continuation is dominated by a plan already known is dropped; ties are kept,
+so that no point of the frontier is lost. Bounds are floats with a margin; labels are integers.
 """
 
 from __future__ import annotations
@@ -69,10 +69,9 @@ class Bounds:
 
 
 @njit(cache=True)
-def _shortest(
-    starts: Ints, tail: Ints, latency: Ints, energy: Ints, per_ps: float, per_pj: float, ahead: Any, to_go: Any
-) -> None:  # pragma: no cover - compiled
+def _shortest(arcs: Any, per_ps: float, per_pj: float, ahead: Any, to_go: Any) -> None:  # pragma: no cover - compiled
     """Fills (value, latency, energy) of the best path from the source and to the sink, one row a node."""
+    starts, tail, latency, energy = arcs
     nodes = len(starts) - 1
     ahead[:, 0] = np.inf
     ahead[0] = 0.0
@@ -112,19 +111,10 @@ def _hopeless(value: Any, corner_ps: Any, corner_pj: Any, corners: Any) -> bool:
 
 
 @njit(cache=True)
-def _worthwhile(
-    starts: Ints,
-    tail: Ints,
-    latency: Ints,
-    energy: Ints,
-    weights: Any,
-    ahead: Any,
-    to_go: Any,
-    corner_ps: Any,
-    corner_pj: Any,
-    corners: Any,
-) -> Any:  # pragma: no cover - compiled
+def _worthwhile(arcs: Any, known: Any, ahead: Any) -> Any:  # pragma: no cover - compiled
     """For each arc whether some path through it may be undominated."""
+    starts, tail, latency, energy = arcs
+    weights, to_go, corner_ps, corner_pj, corners = known
     kept = np.zeros(len(tail), np.bool_)
     value = np.empty(len(weights))
     for node in range(len(starts) - 1):
@@ -137,76 +127,72 @@ def _worthwhile(
 
 
 @njit(cache=True)
-def _label(
-    starts: Ints,
-    tail: Ints,
-    latency: Ints,
-    energy: Ints,
-    node: int,
-    begin: Any,
-    end: Any,
-    label_ps: Any,
-    label_pj: Any,
-    used: int,
-    budget: int,
-    weights: Any,
-    to_go: Any,
-    corner_ps: Any,
-    corner_pj: Any,
-    corners: Any,
-) -> tuple[int, int]:  # pragma: no cover - compiled
-    """Labels nodes from ``node`` on, until room or budget runs out; returns the next node and the room used."""
+def _merge(ours: Any, count: int, theirs: Any, at: int, stop: int, step: Any, merged: Any) -> int:  # pragma: no cover
+    """Merges two sets that ascend in latency and descend in energy; keeps what is undominated, returns how many."""
+    a_ps, a_pj = ours
+    b_ps, b_pj = theirs
+    to_ps, to_pj = merged
+    i = kept = 0
+    least = np.iinfo(np.int64).max
+    while i < count or at < stop:
+        other_ps = b_ps[at] + step[0] if at < stop else 0
+        other_pj = b_pj[at] + step[1] if at < stop else 0
+        if at == stop or (i < count and (a_ps[i] < other_ps or (a_ps[i] == other_ps and a_pj[i] <= other_pj))):
+            next_ps, next_pj = a_ps[i], a_pj[i]
+            i += 1
+        else:
+            next_ps, next_pj = other_ps, other_pj
+            at += 1
+        if next_pj < least:
+            to_ps[kept], to_pj[kept] = next_ps, next_pj
+            least = next_pj
+            kept += 1
+    return kept
+
+
+@njit(cache=True)
+def _room(held: Any, count: int, size: int) -> Any:  # pragma: no cover - compiled
+    """The first ``count`` labels in arrays of a new size."""
+    latency, energy = np.empty(size, np.int64), np.empty(size, np.int64)
+    latency[:count] = held[0][:count]
+    energy[:count] = held[1][:count]
+    return latency, energy
+
+
+@njit(cache=True)
+def _label(arcs: Any, known: Any, node: int, span: Any, labels: Any, used: int) -> Any:  # pragma: no cover - compiled
+    """Labels nodes from ``node`` on, for a while or until room runs out; returns the next node and the room used."""
+    starts, tail, latency, energy = arcs
+    weights, to_go, corner_ps, corner_pj, corners = known
+    begin, end = span
     size = 1024
-    a_ps, a_pj = np.empty(size, np.int64), np.empty(size, np.int64)
-    b_ps, b_pj = np.empty(size, np.int64), np.empty(size, np.int64)
+    held, spare = _room(labels, 0, size), _room(labels, 0, size)
     value = np.empty(len(weights))
-    while node < len(starts) - 1:
+    work = 0
+    while node < len(starts) - 1 and work < CHUNK:
         count = 0
         for arc in range(starts[node], starts[node + 1]):
             at, stop = begin[tail[arc]], end[tail[arc]]
             if at == stop:
                 continue
-            budget -= count + stop - at
-            if count + stop - at > size:
-                size = 2 * (count + stop - at)
-                grown_ps, grown_pj = np.empty(size, np.int64), np.empty(size, np.int64)
-                grown_ps[:count] = a_ps[:count]
-                grown_pj[:count] = a_pj[:count]
-                a_ps, a_pj = grown_ps, grown_pj
-                b_ps, b_pj = np.empty(size, np.int64), np.empty(size, np.int64)
-            # Merge two sets that ascend in latency and descend in energy; keep what lowers the energy.
-            i = merged = 0
-            least = np.iinfo(np.int64).max
-            while i < count or at < stop:
-                other_ps = label_ps[at] + latency[arc] if at < stop else 0
-                other_pj = label_pj[at] + energy[arc] if at < stop else 0
-                if at == stop or (i < count and (a_ps[i] < other_ps or (a_ps[i] == other_ps and a_pj[i] <= other_pj))):
-                    next_ps, next_pj = a_ps[i], a_pj[i]
-                    i += 1
-                else:
-                    next_ps, next_pj = other_ps, other_pj
-                    at += 1
-                if next_pj < least:
-                    b_ps[merged], b_pj[merged] = next_ps, next_pj
-                    least = next_pj
-                    merged += 1
-            a_ps, b_ps = b_ps, a_ps
-            a_pj, b_pj = b_pj, a_pj
-            count = merged
-        if used + count > len(label_ps):
+            needed = count + stop - at
+            work += needed
+            if needed > size:
+                size = 2 * needed
+                held, spare = _room(held, count, size), _room(spare, 0, size)
+            count = _merge(held, count, labels, at, stop, (latency[arc], energy[arc]), spare)
+            held, spare = spare, held
+        if used + count > len(labels[0]):
             return node, used
-        if starts[node] < starts[node + 1]:
-            begin[node] = used
-            for i in range(count):
-                for m in range(len(weights)):
-                    value[m] = weights[m, 0] * a_ps[i] + weights[m, 1] * a_pj[i] + to_go[m, node]
-                if len(weights) == 0 or not _hopeless(value, corner_ps, corner_pj, corners):
-                    label_ps[used], label_pj[used] = a_ps[i], a_pj[i]
-                    used += 1
-            end[node] = used
+        begin[node] = used
+        for i in range(count):
+            for m in range(len(weights)):
+                value[m] = weights[m, 0] * held[0][i] + weights[m, 1] * held[1][i] + to_go[m, node]
+            if len(weights) == 0 or not _hopeless(value, corner_ps, corner_pj, corners):
+                labels[0][used], labels[1][used] = held[0][i], held[1][i]
+                used += 1
+        end[node] = used
         node += 1
-        if budget < 0:
-            break
     return node, used
 
 
@@ -226,19 +212,25 @@ def label(graph: Graph, deadline: float, bounds: Bounds = _NOTHING) -> Labels | 
     """
     nodes = len(graph.starts) - 1
     start, end = np.zeros(nodes, np.int64), np.zeros(nodes, np.int64)
-    label_ps, label_pj = np.zeros(1 << 14, np.int64), np.zeros(1 << 14, np.int64)
+    labels = np.zeros(1 << 14, np.int64), np.zeros(1 << 14, np.int64)
     end[graph.source] = used = 1
     node = graph.source + 1
-    known = (bounds.weights, bounds.to_go, bounds.corner_ps, bounds.corner_pj, bounds.corners)
-    arcs = (graph.starts, graph.tail, graph.latency_ps, graph.energy_pj)
     while node < nodes:
-        following, used = _label(*arcs, node, start, end, label_ps, label_pj, used, CHUNK, *known)
+        following, used = _label(_arcs(graph), _known(bounds), node, (start, end), labels, used)
         if following == node:
-            label_ps, label_pj = (np.concatenate((labels, np.zeros_like(labels))) for labels in (label_ps, label_pj))
+            labels = np.concatenate((labels[0], np.zeros_like(labels[0]))), np.concatenate((labels[1], labels[1]))
         node = following
         if monotonic() > deadline or used > MOST_LABELS:
             return None
-    return Labels(start, end, label_ps, label_pj)
+    return Labels(start, end, *labels)
+
+
+def _arcs(graph: Graph) -> tuple[Ints, Ints, Ints, Ints]:
+    return graph.starts, graph.tail, graph.latency_ps, graph.energy_pj
+
+
+def _known(bounds: Bounds) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    return bounds.weights, bounds.to_go, bounds.corner_ps, bounds.corner_pj, bounds.corners
 
 
 def find_bounds(graph: Graph, latency_limit_ps: float = np.inf, energy_limit_pj: float = np.inf) -> Bounds:
@@ -252,7 +244,6 @@ def find_bounds(graph: Graph, latency_limit_ps: float = np.inf, energy_limit_pj:
     Returns:
         The bounds, or empty ones if the sink cannot be reached.
     """
-    arcs = (graph.starts, graph.tail, graph.latency_ps, graph.energy_pj)
     nodes = len(graph.starts) - 1
     weights = [(1.0, 0.0), (0.0, 1.0)]
     ahead: list[Floats] = []
@@ -260,7 +251,7 @@ def find_bounds(graph: Graph, latency_limit_ps: float = np.inf, energy_limit_pj:
     for per_ps, per_pj in weights:
         ahead.append(np.empty((nodes, 3)))
         to_go.append(np.empty((nodes, 3)))
-        _shortest(*arcs, per_ps, per_pj, ahead[-1], to_go[-1])
+        _shortest(_arcs(graph), per_ps, per_pj, ahead[-1], to_go[-1])
         if len(ahead) == 2:
             if not np.isfinite(ahead[0][-1, 0]):
                 return _NOTHING
@@ -298,16 +289,5 @@ def _corners(points: Floats, latency_limit_ps: float, energy_limit_pj: float) ->
 
 def worthwhile(graph: Graph, bounds: Bounds) -> Bools:
     """For each arc whether some path through it may be on the frontier."""
-    kept: Bools = _worthwhile(
-        graph.starts,
-        graph.tail,
-        graph.latency_ps,
-        graph.energy_pj,
-        bounds.weights,
-        bounds.ahead,
-        bounds.to_go,
-        bounds.corner_ps,
-        bounds.corner_pj,
-        bounds.corners,
-    )
+    kept: Bools = _worthwhile(_arcs(graph), _known(bounds), bounds.ahead)
     return kept

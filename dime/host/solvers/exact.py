@@ -2,8 +2,8 @@
 
 Without a limit on what the goal leaves out, the best plan is a shortest path. With one, and for the whole frontier,
 every node keeps all its undominated labels (label setting): one pass gives the complete set of best trade-offs, in
-integers and therefore exactly. Three forms of it agree: ``_packed`` (plain Python, small graphs), ``_kernel`` (compiled,
-with bounds) and ``_vector`` (more than two quantities: memory limits and pipelines).
+integers and therefore exactly. Three forms of it agree: ``_packed`` (plain Python, small graphs), ``_kernel``
+(compiled, with bounds) and ``_vector`` (more than two quantities: memory limits and pipelines).
 """
 
 from __future__ import annotations
