@@ -1,8 +1,8 @@
 """Unpacks locked wheels for an image's Python and processor into a folder; nothing of them is run.
 
 Runs on the builder's own processor for images of any other, which spares the emulation of pip:
-``packages.py TARGET --python 3.6 --arch arm64 [--wheels FOLDER] LOCK...``. A folder of wheels that has a requirements.lock
-of its own stands in for every lock and every download.
+``packages.py TARGET --python 3.6 --arch arm64 [--wheels FOLDER] LOCK...``. A folder of wheels with a
+requirements.lock of its own stands in for every lock and every download.
 """
 
 import argparse

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from dime.contract.errors import DeviceError, DimeError, InputError
 from dime.host import engines, runs, volumes
+from dime.host.connection import DetachedError, Wishes
 from dime.host.lab import Device
-from dime.host.runs import Job, Run, Wishes
+from dime.host.runs import Job, Run
 
 if TYPE_CHECKING:
     import docker
@@ -48,7 +49,7 @@ def profile(jobs: Sequence[Job], registry: str = "") -> list[Path]:
             try:
                 with Status(f"{name} {job.network}") as status:
                     folders[number] = Run(job, registry, wishes, teller(name), status)()
-            except runs.DetachedError:
+            except DetachedError:
                 return
             except DimeError as error:
                 failures.append(error)

@@ -13,15 +13,16 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from dime.contract import messages
 from dime.contract.errors import ConnectionLostError, DeviceError
 from dime.contract.run import RUN, RunSpec
-from dime.host import engines, images, progress, volumes
+from dime.host import images, progress, volumes
+from dime.host.connection import DetachedError, Link, Wishes
+from dime.host.holding import HOLD, make_way
 from dime.host.lab import Device
 
 if TYPE_CHECKING:
@@ -29,11 +30,8 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
     from docker.models.images import Image
 
-T = TypeVar("T")
-HOLD = "dime-profile"  # the container's name while its run holds the device
 FOLDER = "run"  # of the results in their volume
 POLL_S = 1.0
-PATIENCE_S = 600.0  # how long a lost device is waited for
 STOP_S = 60.0
 RESTARTS = 3  # in a row without a finished bundle between them
 ENTRY = ["python3", "-m", "dime.device"]
@@ -61,75 +59,6 @@ class Job:
     out: Path
     threads: int = 0
     online: bool = False
-
-
-@dataclass
-class Wishes:
-    """What the person at the keyboard wants meanwhile."""
-
-    detach: Event = field(default_factory=Event)
-    stop: Event = field(default_factory=Event)
-
-
-class DetachedError(Exception):
-    """The run goes on without us."""
-
-
-class Link:
-    """A connection to a device that is made anew when it was lost, for as long as that is of use."""
-
-    def __init__(self, device: Device, wishes: Wishes, patience_s: float = PATIENCE_S):
-        self._device, self._wishes, self._patience_s = device, wishes, patience_s
-        self._context: Any = None
-        self._client: docker.DockerClient | None = None
-
-    def client(self) -> docker.DockerClient:
-        """The engine's client; connects if there is no connection."""
-        if self._client is None:
-            self._context = engines.connect(self._device)
-            self._client = self._context.__enter__()
-        return self._client
-
-    def close(self) -> None:
-        if self._context is not None:
-            context, self._context, self._client = self._context, None, None
-            context.__exit__(None, None, None)
-
-    def once(self, action: Callable[[docker.DockerClient], T]) -> T:
-        """Does something on the engine; a failure closes the connection."""
-        try:
-            client = self.client()
-            with engines.translated(self._device):
-                return action(client)
-        except ConnectionLostError:
-            self.close()
-            raise
-
-    def keep(self, action: Callable[[docker.DockerClient], T], lost: Callable[[str], None]) -> T:
-        """Does something on the engine, again and again until the device is back.
-
-        Args:
-            action: What to do; it may be done more than once.
-            lost: Told why, once for each loss.
-
-        Raises:
-            ConnectionLostError: It did not come back in time.
-            DetachedError: The person did not want to wait.
-        """
-        deadline, told = time.monotonic() + self._patience_s, False
-        while True:
-            try:
-                return self.once(action)
-            except ConnectionLostError as error:
-                if not told:
-                    lost(f"{error}; the run goes on there, waiting")
-                    told = True
-                if time.monotonic() > deadline:
-                    raise ConnectionLostError(
-                        f"{error}; waited {self._patience_s:.0f} s. The run may be going on: the same command finds it"
-                    ) from None
-                if self._wishes.detach.wait(2 * POLL_S):
-                    raise DetachedError from None
 
 
 class Run:
@@ -189,7 +118,7 @@ class Run:
         self._key = _key(self._job, samples, str(self._image.id))
         found = self._find(client)
         if found is None:
-            _make_way(client, device)
+            make_way(client, device)
             volume = f"dime-samples-{self._job.network}-{samples[:12]}"
             try:
                 named = {f"{self._job.network}/{name}": path for name, path in files.items()}
@@ -199,7 +128,7 @@ class Run:
                 raise DeviceError(f"{device.name}: {error}; type: make clean-device DEVICE={device.name}") from None
             found = self._create(client, volume)
         elif found.status != "running" and found.attrs["State"]["ExitCode"] != 0:
-            _make_way(client, device, found)
+            make_way(client, device, found)
         self._seen = found.attrs["State"]["StartedAt"]
         if found.status == "running":
             self._say(f"finds the run that {found.labels['dime.holder']} started {found.labels['dime.started']}")
@@ -255,7 +184,7 @@ class Run:
             )
         except docker.errors.APIError as error:
             if error.status_code == 409:
-                _make_way(client, device)
+                make_way(client, device)
             else:
                 volume.remove(force=True)
             raise
@@ -344,7 +273,7 @@ class Run:
     def _again(self, client: docker.DockerClient) -> None:
         container = self._find(client)
         if container is not None and container.status == "exited":
-            _make_way(client, self._job.device, container)
+            make_way(client, self._job.device, container)
             self._start_now(container)
 
     def _stop(self, client: docker.DockerClient) -> None:
@@ -450,30 +379,6 @@ def _key(job: Job, samples: str, image: str) -> str:
     """Names a run by everything that must be equal for two runs to be the same."""
     parts: Sequence[object] = (job.device.name, job.network, job.words, job.threads, samples, image)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
-
-
-def _make_way(client: docker.DockerClient, device: Device, ours: Container | None = None) -> None:
-    """Gives ``ours`` the device, or nobody; a run that has ended gives it up, its results stay.
-
-    Raises:
-        DeviceError: Another run holds it; the message says whose.
-    """
-    import docker.errors
-
-    try:
-        holder = client.containers.get(HOLD)
-    except docker.errors.NotFound:
-        holder = None
-    if holder is not None and (ours is None or holder.id != ours.id):
-        labels = holder.labels
-        if holder.status not in ("exited", "dead"):
-            raise DeviceError(
-                f"{device.name}: is held by {labels.get('dime.holder', 'somebody')} since {labels.get('dime.started')}"
-                f" ({labels.get('dime.what')}); wait, or ask; make clean-device DEVICE={device.name} ends that run"
-            )
-        holder.rename(f"dime-{labels['dime.key']}")
-    if ours is not None and ours.name != HOLD:
-        ours.rename(HOLD)
 
 
 def _runtime_known(client: docker.DockerClient, device: Device) -> None:

@@ -1,8 +1,8 @@
 """Fetches what no package index has for a Jetson: NVIDIA's PyTorch wheel, and torchvision from its source.
 
 ``sources.py torch|torchvision VERSION-OF-TORCH TARGET [--wheels FOLDER] [--sha256 HASH]``. Neither is imported: without
-the libraries that NVIDIA's runtime mounts, PyTorch does not load in a build. torchvision is its Python part, which holds
-every network; its compiled image operators (nms, roi_align) need CUDA to be built and nothing here calls them.
+the libraries that NVIDIA's runtime mounts, PyTorch does not load in a build. torchvision is its Python part, which
+holds every network; its compiled image operators (nms, roi_align) need CUDA to be built and nothing here calls them.
 A file of that name in FOLDER stands in for the download.
 """
 
