@@ -57,7 +57,7 @@ class Tiny(object):
         self.folder = folder
         for image in ("left", "right"):
             x = torch.rand(1, 4)
-            for layer, module in zip(self.layers, self.network.modules):
+            for layer, module in zip(self.layers, self.network.modules):  # noqa: B905
                 os.makedirs(os.path.join(folder, layer), exist_ok=True)
                 torch.save(x.clone(), os.path.join(folder, layer, image + ".pt"))
                 x = module(x).detach()

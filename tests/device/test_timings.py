@@ -125,7 +125,7 @@ def test_a_table_of_unknown_origin_is_not_continued(tiny, tmp_path):
         tiny.profile(tmp_path / "out")
 
 
-class Cut(Exception):
+class CutOffError(Exception):
     pass
 
 
@@ -136,10 +136,10 @@ def cut_after(tiny, out, bundles, **changes):
         def __call__(self, kind, **fields):
             super(Emit, self).__call__(kind, **fields)
             if kind == "progress" and fields["done"] == bundles:
-                raise Cut()
+                raise CutOffError()
 
     tiny.heard = Emit()
-    with pytest.raises(Cut):
+    with pytest.raises(CutOffError):
         tiny.profile(out, **changes)
     tiny.heard = type(tiny.heard).__bases__[0]()
 

@@ -33,7 +33,7 @@ def test_seeded_weights_are_the_same_everywhere():
 
 def test_seeded_weights_follow_their_seed():
     made = [model() for _ in range(3)]
-    for each, seed in zip(made, (1, 1, 2)):
+    for each, seed in zip(made, (1, 1, 2)):  # noqa: B905
         weights.seed(each, seed)
     assert torch.equal(made[0][2].weight, made[1][2].weight)
     assert not torch.equal(made[0][2].weight, made[2][2].weight)
