@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dime.contract.errors import InputError
 from dime.contract.run import FRONTIER, PLAN, REPORT
-from dime.host import report
+from dime.host import report, terminal
 from dime.host.study import Study
 
 
@@ -61,4 +61,4 @@ def write(study: Study, into: Path, figures: bool = False, write_lp: str | None 
             report.figures(study, into / "figures")
     except OSError as error:
         raise InputError(f"{into}: {error.strerror}") from None
-    return f"{report.text(study)}\nfiles: {into}\n"
+    return f"{terminal.text(study)}\nfiles: {into}\n"
