@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from dime.contract.bundles import Bundle, covers, spell
 from dime.contract.errors import InputError
@@ -99,6 +100,10 @@ def _broken(problem: Problem, choices: Sequence[Choice], totals: Totals) -> list
         broken.append(f"latency {totals.latency_ps / PER_S:g} s is over {problem.limits.latency_s:g} s")
     if problem.energy_limit_pj is not None and totals.energy_pj > problem.energy_limit_pj:
         broken.append(f"energy {totals.energy_pj / PER_J:g} J is over {problem.limits.energy_j:g} J")
+    for before, after in pairwise(choices):
+        short = before.bundle.last - before.bundle.first + 1 < problem.largest_bundle
+        if problem.limits.rule == "merged" and before.device == after.device and short:
+            broken.append(f"{problem.devices[after.device].name} runs bundles back to back that could be one")
     for at, device in enumerate(problem.devices):
         held = [c.bundle for c in choices if c.device == at]
         layers = sum(bundle.last - bundle.first + 1 for bundle in held)

@@ -11,7 +11,7 @@ from functools import cached_property
 from dime.contract.errors import InputError, unknown
 
 GOALS = ("latency", "energy", "throughput", "weighted")
-RULES = ("free", "published")
+RULES = ("merged", "free", "published")
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,9 @@ class Limits:
         memory_bytes: Device -> most bytes of the layers it holds.
         frequencies_hz: Device -> the frequencies it may use.
         max_bundle: Largest number of layers in a bundle.
-        rule: ``free``, or ``published``: a device that holds n layers has at most ceil(n / M) bundles, M being the
-            largest bundle allowed.
+        rule: ``free``; ``merged``: what a device runs in one go is one bundle, or bundles of the largest size M and
+            one rest, since cutting it up changes nothing but which measurements are added; ``published``: a device that
+            holds n layers has at most ceil(n / M) bundles.
     """
 
     latency_s: float | None = None

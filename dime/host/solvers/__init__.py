@@ -21,7 +21,7 @@ from dime.host.evaluation import evaluate, value
 from dime.host.goals import GOALS
 from dime.host.problem import Choice, Problem
 
-LIMITS = ("latency", "energy", "private", "memory", "frequencies", "max_bundle", "published rule")
+LIMITS = ("latency", "energy", "private", "memory", "frequencies", "max_bundle", "published rule", "merged rule")
 STATUSES = ("optimal", "feasible", "infeasible", "unknown")
 PREFERRED = ("exact", "gurobi", "highs")
 TIME_LIMIT_S = 60.0
@@ -107,6 +107,7 @@ def limits_of(problem: Problem) -> frozenset[str]:
         limits.frequencies_hz,
         limits.max_bundle is not None,
         limits.rule == "published",
+        limits.rule == "merged",
     )
     return frozenset(name for name, there in zip(LIMITS, has, strict=True) if there)
 

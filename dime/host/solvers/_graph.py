@@ -7,6 +7,7 @@ Nodes are numbered so that every arc leads to a higher number.
 
 The state r carries what the past forbids the future:
 
+* the merged rule: whether the bundle just done had the largest size M, and may be followed on the same device;
 * the published rule with M >= N: which devices have had their one bundle;
 * the published rule with M < N: each device's waste M x bundles - layers, which only grows and must stay below M;
 * a pipeline: which devices have had their stage.
@@ -108,10 +109,15 @@ def undominated(device: Device, usable: Bools) -> tuple[Ints, Ints]:
 
 @dataclass(frozen=True)
 class _States:
-    """The reachable states r; ``bundle`` (devices, states, lengths) and ``enter`` (devices, states) lead on, or -1."""
+    """The reachable states r.
+
+    ``bundle`` (devices, states, lengths), ``enter`` (devices, states) and ``stay`` (states) say which one follows, or
+    -1: after a bundle, after moving to a device, after going on with another bundle on the same one.
+    """
 
     bundle: Ints
     enter: Ints
+    stay: Ints
 
 
 def _states(problem: Problem) -> _States | None:
@@ -119,30 +125,40 @@ def _states(problem: Problem) -> _States | None:
     return _walk(
         len(problem.devices),
         problem.largest_bundle,
-        problem.limits.rule == "published",
+        problem.limits.rule,
         problem.goal.kind == "throughput",
         problem.largest_bundle >= len(problem.layers),
     )
 
 
 @lru_cache(maxsize=32)
-def _walk(devices: int, longest: int, published: bool, pipeline: bool, single: bool) -> _States | None:
+def _walk(devices: int, longest: int, rule: str, pipeline: bool, single: bool) -> _States | None:
     most = 1 if single else longest - 1
 
     def after_bundle(state: tuple[int, ...], device: int, length: int) -> tuple[int, ...] | None:
-        if not published:
+        if rule == "merged":
+            return (int(length == longest), *state[1:])
+        if rule == "free":
             return state
         spent = state[device] + (1 if single else longest - length)
         return None if spent > most else (*state[:device], spent, *state[device + 1 :])
 
     def after_enter(state: tuple[int, ...], device: int) -> tuple[int, ...] | None:
+        if rule == "merged":
+            state = (0, *state[1:])
         if not pipeline:
             return state
         return None if state[devices] & 1 << device else (*state[:devices], state[devices] | 1 << device)
 
+    def after_stay(state: tuple[int, ...]) -> tuple[int, ...] | None:
+        if rule == "merged":
+            return (0, *state[1:]) if state[0] else None
+        return state
+
     number = {(0,) * (devices + 1): 0}
     bundles: list[list[list[int]]] = []
     enters: list[list[int]] = []
+    stays: list[int] = []
     waiting = list(number)
     for state in waiting:
         if len(waiting) * devices * longest > LARGEST_ARCS:
@@ -150,6 +166,7 @@ def _walk(devices: int, longest: int, published: bool, pipeline: bool, single: b
         new = [
             *(after_bundle(state, x, length) for x in range(devices) for length in range(1, longest + 1)),
             *(after_enter(state, x) for x in range(devices)),
+            after_stay(state),
         ]
         for following in new:
             if following is not None and following not in number:
@@ -157,8 +174,9 @@ def _walk(devices: int, longest: int, published: bool, pipeline: bool, single: b
                 waiting.append(following)
         ids = [-1 if following is None else number[following] for following in new]
         bundles.append([[-1, *ids[x * longest : (x + 1) * longest]] for x in range(devices)])
-        enters.append(ids[devices * longest :])
-    return _States(np.array(bundles).transpose(1, 0, 2), np.array(enters).T)
+        enters.append(ids[devices * longest : -1])
+        stays.append(ids[-1])
+    return _States(np.array(bundles).transpose(1, 0, 2), np.array(enters).T, np.array(stays))
 
 
 def estimate(problem: Problem) -> float:
@@ -245,7 +263,7 @@ def _crossings(problem: Problem, states: _States, nodes: _Nodes) -> list[_Arcs]:
         for x in range(nodes.devices):
             # The edge device, which holds the input, may take up the chain at boundary 0 without a crossing.
             moves = [(np.zeros(1, np.int64), states.enter[x], True)] if d == 0 else []
-            moves.append((np.arange(1, layers), every if d == x else states.enter[x], d != x))
+            moves.append((np.arange(1, layers), states.stay if d == x else states.enter[x], d != x))
             for boundaries, after, changes in moves:
                 linked = boundaries[problem.crossing_ps[boundaries, d, x] >= 0]
                 j, r = (grid.ravel() for grid in np.meshgrid(linked, np.flatnonzero(after >= 0), indexing="ij"))
