@@ -83,7 +83,7 @@ def solve(
     memory: str = "",
     freqs: str = "",
     max_bundle: int | None = None,
-    rule: str = "free",
+    rule: str = "merged",
     edge_power: float | None = None,
     arithmetic: str = "correct",
     result_bytes: int = 4,
@@ -114,7 +114,7 @@ def solve(
         memory: DEVICE=BYTES, joined by commas; most that the layers there may take.
         freqs: DEVICE=HZ+HZ+..., joined by commas; the only frequencies to use.
         max_bundle: Largest bundle.
-        rule: free, or published, which allows a device with n layers at most ceil(n / largest bundle) bundles.
+        rule: merged (what a device runs in one go is one bundle), free, or published (one bundle a device, mostly).
         edge_power: Models the weak device's energy as this many W while it computes; for a device without a meter.
         arithmetic: correct, or published, which repeats the units of the published radio energies.
         result_bytes: Bytes sent home at the end; 4 is the class, 0 takes the last layer's whole output.
