@@ -1,75 +1,127 @@
-"""A study as text for the terminal: each link's plan, then DIME against the usual ways over all links."""
+"""A study as text for the terminal, at most 100 columns wide: each link's plan, then what the plans gain."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
 from dime.host.baselines import Row
+from dime.host.frontier import Frontier
+from dime.host.plan import Plan
 from dime.host.study import LinkStudy, Study
+from dime.host.units import plain, quantity, share
 
-SHOWN = ("DIME", "all on ", "best single cut")
+WIDTH = 100
+MODELLED = "modelled"
+NAME, FIGURE, ORIGIN, SAVED = 20, 9, 18, 8
 
 
 def text(study: Study) -> str:
-    """Renders a study for a terminal of 100 columns.
+    """Renders a study: each link's plan with its proof and frontier, then one comparison over all links.
 
-    Args:
-        study: What was found.
-
-    Returns:
-        Lines that end with where the numbers come from.
+    Every figure is labelled measured, replayed or modelled. A plan's own lines keep their form, however long.
     """
-    return "\n".join([*(_plan(link) for link in study.links), comparison(study), "", *sources(study)])
+    return "\n\n".join(["\n".join(sources(study)), *(_link(link) for link in study.links), comparison(study)])
 
 
-def _plan(link: LinkStudy) -> str:
-    lines = [link.name, str(link.plan), f"    {link.confirmation}"]
-    if link.frontier is not None and len(link.frontier) > 1:
-        first, knee, last = (link.frontier.plan(at) for at in (0, link.frontier.knee, -1))
-        lines.append(
-            f"    frontier: {len(link.frontier)} points; fastest {_pair(first.latency_s, first.energy_j)}; "
-            f"knee {_pair(knee.latency_s, knee.energy_j)}; most frugal {_pair(last.latency_s, last.energy_j)}"
+def origins(plan: Plan) -> tuple[str, str]:
+    """Where a plan's latency and energy come from, such as ``measured+modelled``; empty where there is no energy."""
+    sent = [MODELLED] if plan.transfers else []
+    latency = dict.fromkeys([*(step.origin for step in plan.steps), *sent])
+    energy = dict.fromkeys([*(step.energy_origin for step in plan.steps if step.energy_origin), *sent])
+    return "+".join(latency), "+".join(energy) if plan.energy_j is not None else ""
+
+
+def sources(study: Study) -> Iterator[str]:
+    """Where the numbers come from: the network, then a line a device and one for the links."""
+    yield _cut(f"{plain(study.network)}: least {goal_name(study)}")
+    for profile in study.profiles:
+        energy = "no energy"
+        if profile.run_energy_j is not None:
+            energy = f"energy {profile.energy_origin}"
+            energy += f" ({plain(profile.energy_model)})" if profile.energy_model else ""
+        yield _cut(
+            f"  {plain(profile.device)}: time {profile.origin} ({len(profile.run_duration_s)} runs of "
+            f"{len(profile.bundles)} bundles), {energy}, weights {plain(profile.weights or 'not stated')}"
         )
-    return "\n".join(lines) + "\n"
+    yield f"  links: transfer time and radio energy {MODELLED} from rates"
 
 
-def _pair(latency_s: float, energy_j: float | None) -> str:
-    return f"{latency_s:.4g} s, {energy_j:.4g} J"
+def goal_name(study: Study) -> str:
+    """What is made small, in words."""
+    return {"throughput": "time of the slowest stage", "weighted": "weighted sum"}.get(study.goal.kind, study.goal.kind)
 
 
 def comparison(study: Study) -> str:
     """The table of DIME's plan, all on one device, and the best single cut, for every link."""
-    has_energy = study.links[0].problem.has_energy
-    header = ["link", "plan", "latency s", *(["energy J"] if has_energy else []), "DIME saves"]
-    rows = []
+    with_energy = any(link.plan.energy_j is not None for link in study.links)
+    header = _line("plan", ("latency", "from"), ("energy", "from") if with_energy else None, "saved")
+    room = WIDTH - len(header) - 2
+    lines = [header]
     for link in study.links:
-        for row in filter(lambda row: row.name.startswith(SHOWN), link.baselines):
-            rows.append([link.name, row.name, *_costs(row, has_energy)])
-    return _table([header, *rows])
+        rows = [row for row in link.baselines if _shown(row, link)]
+        longest = max((row.plan.latency_s for row in rows if row.plan), default=0.0)
+        lines.append(_cut(plain(link.name)))
+        lines += [_row(row, at == 0, with_energy, longest, room) for at, row in enumerate(rows)]
+    lines.append(f"saved: share of the {goal_name(study)} that DIME's plan saves")
+    lines.append("bars: latency, # computation, . communication")
+    return "\n".join(line.rstrip() for line in lines)
 
 
-def _costs(row: Row, has_energy: bool) -> list[str]:
+def _link(link: LinkStudy) -> str:
+    lines = [_cut(f"-- {plain(link.name)} ".ljust(WIDTH, "-")), *str(link.plan).splitlines()]
+    if link.confirmation:
+        lines.append(f"    {plain(link.confirmation)}")
+    if link.frontier is not None and len(link.frontier):
+        lines.append(f"    frontier: {_points(link.frontier)}")
+    return "\n".join(lines)
+
+
+def _points(frontier: Frontier) -> str:
+    places = {"fastest": 0, "knee": frontier.knee, "least energy": len(frontier) - 1}
+    costs = {
+        name: f"{quantity(float(frontier.time_s[at]), 's')}, {quantity(float(frontier.energy_j[at]), 'J')}"
+        for name, at in places.items()
+    }
+    whole = "" if frontier.complete else " (time ran out: not all of it)"
+    if len(frontier) == 1:
+        return f"1 point{whole}: {costs['knee']}"
+    return f"{len(frontier)} points{whole}; " + "; ".join(f"{name} {cost}" for name, cost in costs.items())
+
+
+def _shown(row: Row, link: LinkStudy) -> bool:
+    names = ("DIME", "best single cut", *(f"all on {device.name}" for device in link.problem.devices))
+    return row.name in names
+
+
+def _row(row: Row, is_ours: bool, with_energy: bool, longest: float, room: int) -> str:
+    name = "  " + plain(row.name)
     if row.plan is None:
-        return ["-"] * (1 + has_energy) + [row.reason]
-    energy = [f"{row.plan.energy_j:.5g}"] if has_energy and row.plan.energy_j is not None else []
-    gain = "" if row.name == "DIME" else row.reason if row.gain is None else f"{row.gain:.1%}"
-    return [f"{row.plan.latency_s:.5g}", *energy, gain]
+        return _cut(f"{name}: {plain(row.reason)}")
+    latency_from, energy_from = origins(row.plan)
+    line = _line(
+        name,
+        (quantity(row.plan.latency_s, "s"), latency_from),
+        (quantity(row.plan.energy_j, "J"), energy_from) if with_energy else None,
+        "" if is_ours else share(row.gain) if row.feasible else "no",
+    )
+    if row.reason:
+        return f"{line}  {_bar(row.plan, longest, room)}\n" + _cut(f"    {plain(row.reason)}")
+    return f"{line}  {_bar(row.plan, longest, room)}"
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+def _bar(plan: Plan, longest: float, width: int) -> str:
+    """The latency, to scale but at least one character long."""
+    total = max(1, round(width * plan.latency_s / longest)) if longest else 0
+    computing = round(total * plan.computation_s / plan.latency_s) if plan.latency_s else 0
+    return "#" * computing + "." * (total - computing)
 
 
-def sources(study: Study) -> Iterable[str]:
-    """Where the numbers come from, a line a device and one for the links."""
-    for profile in study.profiles:
-        energy = f"; energy {profile.energy_model or profile.energy_origin}"
-        modelled = " (modelled)" if profile.energy_model else ""
-        yield (
-            f"{profile.device}: times {profile.origin}, {len(profile.run_duration_s)} runs of {len(profile.bundles)} "
-            f"bundles, weights {profile.weights or 'not stated'}"
-            + (energy + modelled if profile.run_energy_j is not None else "; no energy")
-        )
-    yield "links: times and radio energy modelled from rates (dime/host/links.toml)"
+def _line(name: str, latency: Sequence[str], energy: Sequence[str] | None, saved: str) -> str:
+    cells = [name[:NAME].ljust(NAME)]
+    for figure, origin in (latency, energy) if energy else (latency,):
+        cells += [figure.rjust(FIGURE), origin[:ORIGIN].ljust(ORIGIN)]
+    return " ".join([*cells, saved.rjust(SAVED)])
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"
