@@ -177,7 +177,9 @@ def _beaten(points: Ints, known: Ints) -> Bools:
     # Of the known points no later than this one, the last has the least energy.
     place = np.searchsorted(known[:, 0], points[:, 0], side="right") - 1
     best = known[np.maximum(place, 0)]
-    both: Bools = (place >= 0) & ((best[:, 1] < points[:, 1]) | ((best[:, 1] == points[:, 1]) & (best[:, 0] < points[:, 0])))
+    both: Bools = (place >= 0) & (
+        (best[:, 1] < points[:, 1]) | ((best[:, 1] == points[:, 1]) & (best[:, 0] < points[:, 0]))
+    )
     return both
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Protocol
 
@@ -18,7 +18,7 @@ import numpy as np
 
 import dime
 from dime.host.evaluation import evaluate, value
-from dime.host.problem import PER_S, Choice, Problem
+from dime.host.problem import PER_J, PER_S, Choice, Problem
 from dime.host.solvers import Capabilities, Solution, _graph, _packed, conclude
 from dime.host.statistics import Ints
 
@@ -232,3 +232,43 @@ def _relaxed_bound(problem: Problem, graph: _graph.Graph) -> float | None:
     if pipeline:
         return totals.latency_ps / PER_S / (2 * len(problem.devices) + 1)
     return value(problem, totals)
+
+
+def possible(problem: Problem, time_limit_s: float) -> bool:
+    """Whether any plan keeps the limits; a question that is not answered in time counts as yes."""
+    return solve(problem, time_limit_s, 0.0).status != "infeasible"
+
+
+def least(problem: Problem, quantity: str, time_limit_s: float) -> int | None:
+    """Least latency (ps) or energy (pJ) among the plans that keep the limits, whatever the goal.
+
+    Args:
+        problem: The problem.
+        quantity: ``latency`` or ``energy``.
+        time_limit_s: Longest time.
+
+    Returns:
+        The least value, or None if there is no such plan or time ran out.
+    """
+    if problem.goal.kind != "throughput":
+        solution = solve(problem.with_goal(quantity), time_limit_s, 0.0)
+        if solution.choices is None or solution.status != "optimal":
+            return None
+        totals = evaluate(problem, solution.choices)
+        return totals.latency_ps if quantity == "latency" else totals.energy_pj
+    from dime.host.solvers import _vector
+
+    # A limit that limits nothing makes the pipeline's labels carry the quantity.
+    anything = _vector.UNLIMITED // 2
+    if quantity == "latency":
+        carried = problem.with_limits(replace(problem.limits, latency_s=anything / PER_S))
+    else:
+        carried = problem.with_limits(replace(problem.limits, energy_j=anything / PER_J))
+    graph = _graph.build(carried)
+    what = _vector.quantities(carried, graph, False)
+    try:
+        costs = _vector.label(graph, what, monotonic() + time_limit_s).costs[graph.sink]
+    except _vector.OutOfTimeError:
+        return None
+    column = what.latency if quantity == "latency" else what.energy
+    return int(costs[:, column].min()) if len(costs) else None
