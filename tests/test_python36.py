@@ -16,7 +16,7 @@ def test_the_device_side_passes_its_tests_on_python_3_6():
         pytest.skip(setup.stderr.strip())
     assert setup.returncode == 0, setup.stderr
     result = subprocess.run(
-        [".venv-py36/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/contract", "tests/device"],
+        [".venv-py36/bin/python", "-m", "pytest", "-p", "no:cacheprovider", "tests/contract", "tests/device"],
         cwd=ROOT,
         capture_output=True,
         text=True,
