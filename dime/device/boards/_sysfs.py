@@ -144,8 +144,11 @@ def put_back(entries):
     failures = []
     for entry in reversed(entries):
         try:
-            if entry[0] == "clock":
-                Clock(*entry[1:4]).limit(*entry[4:6])
+            clock = Clock(*entry[1:4]) if entry[0] == "clock" else None
+            if (clock.saved() if clock else saved_text(entry[1])) == entry:
+                continue
+            if clock:
+                clock.limit(*entry[4:6])
             else:
                 write(entry[1], entry[2])
         except DeviceError as error:
