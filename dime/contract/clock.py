@@ -16,6 +16,19 @@ def monotonic_ns():
     return _read()
 
 
+def boot_id():
+    """Names the boot of this machine: clocks of the same boot are the same clock.
+
+    Returns:
+        str: What the kernel calls it; None where it does not say.
+    """
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as stream:
+            return stream.read().strip()
+    except EnvironmentError:
+        return None
+
+
 def _seconds_ns():
     return int(time.perf_counter() * 1e9)
 

@@ -58,11 +58,38 @@ def profile(options, emit):
     timings.check(vars(options))
     found = module.find(options.samples, options.network)
     network = networks.load(options.network, _weights(options.weights, found), emit)
+    log = _power_log(options, emit)
+    if log is not None and not options.min_window_s:
+        options.min_window_s = log.min_window_s
+    around = timings.quiet if log is None else log.around_frequency
     summary = timings.profile(
-        network, found, options.out, vars(options), board, options.device, emit, root=options.root
+        network, found, options.out, vars(options), board, options.device, emit, around, options.root
     )
+    if log is not None:
+        log.close()
     emit("note", text="{} rows; {:.1f} s were spent inside runs".format(summary.rows, summary.inside_s))
     emit("done", folder=options.out)
+
+
+def _power_log(options, emit):
+    """Greets the power logger, if there is one."""
+    if options.log_server_addr is None:
+        if options.energy_error:
+            raise InputError("--energy-error needs a power logger: --log-server-addr")
+        return None
+    from dime.device.power_log import PowerLog
+
+    return PowerLog(
+        options.log_server_addr,
+        options.log_server_port,
+        options.out,
+        options.device,
+        options.network,
+        emit=emit,
+        target=options.energy_error,
+        least_passes=options.iterations,
+        most_passes=options.most_iterations or 10 * options.iterations,
+    )
 
 
 def restore(options, emit):
@@ -136,6 +163,16 @@ def _frequencies(text):
         raise argparse.ArgumentTypeError("'{}' is neither all nor whole numbers of hertz joined by commas".format(text))
 
 
+def _share(text):
+    try:
+        share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise argparse.ArgumentTypeError("'{}' is no share such as 3% or 0.03".format(text))
+    return share
+
+
 def _parser():
     parser = _Parser(prog="python -m dime.device", description=__doc__)
     verbs = parser.add_subparsers(dest="name")
@@ -160,6 +197,11 @@ def _parser():
     verb.add_argument("--max-layers", type=int, help="largest bundle; all by default")
     verb.add_argument("--min-window-s", type=float, default=0.0, help="repeat runs back to back for at least so long")
     verb.add_argument("--seed", type=int, default=0, help="of the order of bundles")
+    verb.add_argument("--log-server-addr", help="where a power logger listens: it logs each frequency")
+    verb.add_argument("--log-server-port", type=int, default=5000, help="its port")
+    verb.add_argument(
+        "--energy-error", type=_share, default=0.0, help="repeat until energies are so sure: 3%%")
+    verb.add_argument("--most-iterations", type=int, help="give that up after so many passes; 10 x iterations")
 
     verb = verbs.add_parser("describe", help=describe.__doc__)
     verb.set_defaults(verb=describe)

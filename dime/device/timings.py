@@ -16,10 +16,13 @@ import torch
 from dime import __version__
 from dime.contract import tables
 from dime.contract.bundles import enumerate_bundles, spell
-from dime.contract.clock import monotonic_ns
+from dime.contract.clock import boot_id, monotonic_ns
 from dime.contract.errors import InputError, TableError
 from dime.contract.run import RUN, TIMINGS, RunSpec
 from dime.device import boards, processor, stop, storage
+
+# Length of the uncounted work before and after a bundle's windows, as a part of a window.
+LEAD = 0.1
 
 Summary = namedtuple("Summary", "rows measured_rows inside_s")
 Summary.__doc__ = "What a profile did: rows in the table, those measured now, seconds spent inside runs and warm-ups."
@@ -27,8 +30,8 @@ Summary.__doc__ = "What a profile did: rows in the table, those measured now, se
 
 @contextmanager
 def quiet(frequency_hz):
-    """What surrounds a frequency where no power is logged: nothing."""
-    yield
+    """What surrounds a frequency where no power is logged: nothing, and no pass beyond those asked for."""
+    yield lambda rows: []
 
 
 def profile(network, samples, folder, options, board, device, emit=None, around_frequency=quiet, root="/"):
@@ -44,6 +47,8 @@ def profile(network, samples, folder, options, board, device, emit=None, around_
         device: The device's name.
         emit: Called with a message's kind and fields.
         around_frequency: Called with each frequency in hertz; its context manager surrounds all work at that frequency.
+            It gives a function that is told the rows of each pass when it is over. After the last pass the function
+            names the bundles to measure once more; so there are further passes until it names none.
         root: Where sysfs is found.
 
     Returns:
@@ -73,10 +78,10 @@ def profile(network, samples, folder, options, board, device, emit=None, around_
                     if run.is_complete(frequency_hz):
                         continue
                     with board[1].fixed(frequency_hz, root, os.path.join(folder, boards.LEDGER)):
-                        with around_frequency(frequency_hz):
+                        with around_frequency(frequency_hz) as after_pass:
                             _note_clocks(spec, frequency_hz, board, root, emit)
                             spec.write(folder)
-                            inside_s += run.measure(frequency_hz, writer)
+                            inside_s += run.measure(frequency_hz, writer, after_pass)
             spec.state = "complete"
             spec.write(folder)
     return Summary(run.rows, run.rows - len(rows), inside_s)
@@ -106,23 +111,30 @@ class _Run(object):
         self.total = len(self._bundles) * spec.iterations * len(spec.frequencies_hz)
 
     def is_complete(self, frequency_hz):
-        finished = sum(1 for key in self._finished if key[0] == frequency_hz)
+        finished = sum(1 for key in self._finished if key[0] == frequency_hz and key[1] < self._spec.iterations)
         return finished == len(self._bundles) * self._spec.iterations
 
-    def measure(self, frequency_hz, writer):
+    def measure(self, frequency_hz, writer, after_pass):
         """Measures what is missing at one frequency; returns the seconds spent inside runs."""
         inside_s = 0.0
-        for iteration in range(self._spec.iterations):
+        wanted, iteration = set(spell(bundle, self._network.layers) for bundle in self._bundles), 0
+        while wanted:
+            pass_rows = []
             for bundle in shuffled(self._bundles, self._spec.seed, iteration):
                 name = spell(bundle, self._network.layers)
-                if (frequency_hz, iteration, name) in self._finished:
+                if name not in wanted or (frequency_hz, iteration, name) in self._finished:
                     continue
                 rows, seconds = self._measure_bundle(bundle, name, frequency_hz, iteration)
                 writer.write(rows)
                 inside_s += seconds
                 self.rows += len(rows)
+                pass_rows += rows
                 self._finished.add((frequency_hz, iteration, name))
                 self._emit("progress", done=len(self._finished), what=name)
+            more = after_pass(pass_rows)
+            iteration += 1
+            if iteration >= self._spec.iterations:
+                wanted = set(more)
         return inside_s
 
     def _measure_bundle(self, bundle, name, frequency_hz, iteration):
@@ -130,13 +142,15 @@ class _Run(object):
         module, inputs = self._network.module(bundle), self._inputs[bundle.first]
         rows, inside_s = [], 0.0
         with torch.inference_mode():
-            for run in range(-spec.warmups, spec.runs):
+            # A meter smears what happens at a window's edges: the same work goes on for a while before and after.
+            for run in range(-spec.warmups, spec.runs + (spec.min_window_s > 0)):
                 stop.check()
                 image, tensor = inputs[(iteration * spec.runs + run) % len(inputs)]
-                window_s = spec.min_window_s if run >= 0 else 0.0
+                counted = 0 <= run < spec.runs
+                window_s = spec.min_window_s * (1 if counted else LEAD)
                 repeats, duration_s, start_ns, end_ns, output = self._chosen.burst(module, tensor, window_s)
                 inside_s += (end_ns - start_ns) * 1e-9
-                if run >= 0:
+                if counted:
                     rows.append(
                         {
                             "bundle": name,
@@ -264,7 +278,7 @@ def _reopen(folder, spec, emit):
             "rows": len(rows),
             "start_ns": monotonic_ns(),
             "started_utc": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "boot_id": _boot_id(),
+            "boot_id": boot_id(),
             "clocks": [],
         }
     )
@@ -305,14 +319,6 @@ def _note_clocks(spec, frequency_hz, board, root, emit):
         emit("warning", text="the board is throttling: {}".format(", ".join(facts["throttled"])))
     now = {key: facts[key] for key in facts if key not in ("model", "memory_bytes")}
     spec.sessions[-1]["clocks"].append(dict(now, frequency_hz=frequency_hz, time_ns=monotonic_ns()))
-
-
-def _boot_id():
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as stream:
-            return stream.read().strip()
-    except EnvironmentError:
-        return None
 
 
 @contextmanager

@@ -5,10 +5,10 @@ gives the integral from its beginning to any moment, and a window's energy is a 
 interpolated power, whatever lies between the readings and the window's edges.
 
 Where the load steps up or down at an edge, interpolation smears the step over the reading interval h in which it lies,
-at a place unknown. Part of the window's energy is then counted outside, and added back here: for a step of dP on average
-(h/6) dP with counters or readings of a moment (the mean of max(0, x) over a hat function of half-width h), and (h/5) dP
-with readings that are means over the period (the hat smeared by a box of width h). How a power meter averages is
-between the two; what is not known of it is carried as uncertainty.
+at a place unknown. Part of the window's energy is then counted outside, and added back here: for a step of dP on
+average (h/6) dP with counters or readings of a moment (the mean of max(0, x) over a hat function of half-width h), and
+(h/5) dP with readings that are means over the period (the hat smeared by a box of width h). How a power meter averages
+is between the two; what is not known of it is carried as uncertainty.
 """
 
 from __future__ import annotations

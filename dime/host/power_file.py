@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dime.contract.clock import monotonic_ns
+from dime.contract.clock import boot_id, monotonic_ns
 from dime.contract.errors import InputError, TableError
 from dime.host.meters._base import TIMESTAMP, UNIX_MINUS_MONOTONIC_NS, Meter, Sample
 from dime.host.power_trace import QUALITY_SUFFIX, WRAP_MS, follows, quality_path
@@ -86,7 +86,7 @@ class PowerFile:
             "origin": meter.origin,
             "channel": channel,
             "wire_s": meter.wire_s,
-            "host_clock": {"boot_id": _boot_id(), "unix_minus_monotonic_ns": UNIX_MINUS_MONOTONIC_NS},
+            "host_clock": {"boot_id": boot_id(), "unix_minus_monotonic_ns": UNIX_MINUS_MONOTONIC_NS},
             "started_utc": _utc(),
         }
         self.marks: list[dict[str, Any]] = []
@@ -213,10 +213,3 @@ def _create(path: Path) -> int:
 
 def _utc() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-def _boot_id() -> str | None:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return None

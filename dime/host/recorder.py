@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -32,7 +32,23 @@ MOST_WAITING = 4096
 RECENT_ROWS = 1 << 19
 LEAD_S = 30.0
 _Answer = TypeVar("_Answer")
-_Call = tuple[Callable[[], Any], "Future[Any]"]
+
+
+class _Batch(NamedTuple):
+    """What one reading of the meter brought: samples, and all faults so far."""
+
+    samples: Sequence[Sample]
+    faults: Mapping[str, int]
+
+
+class _Call(NamedTuple):
+    """Something that the writing thread is asked to do."""
+
+    run: Callable[[], Any]
+    answer: Future[Any]
+
+
+_IDLE = _Batch((), {})
 
 
 @dataclass(frozen=True)
@@ -89,7 +105,7 @@ class Recorder:
         self.kind = self._meter.kind
         writer = plugins.load(meters, self._meter.writes)
         self._reading = writer.reading(self._meter.columns, options.channel)
-        self._queue: queue.Queue[list[Sample] | _Call] = queue.Queue(MOST_WAITING)
+        self._queue: queue.Queue[_Batch | _Call] = queue.Queue(MOST_WAITING)
         self._recent = _Recent()
         self._faults: Counter[str] = Counter()
         self._faults_before: Mapping[str, int] = {}
@@ -103,15 +119,18 @@ class Recorder:
             thread.start()
 
     def _read(self) -> None:
+        before: Counter[str] = Counter()
         while not self._closing.is_set():
             try:
                 samples = self._meter.read()
-                if samples:
-                    self._queue.put(samples)
+                if samples or self._meter.faults:
+                    self._queue.put(_Batch(samples, before + self._meter.faults))
             except RecordingEndedError:
+                self._queue.put(_Batch((), before + self._meter.faults))
                 self.ended.set()
                 return
             except DeviceError as error:
+                before += self._meter.faults + Counter({"meter gone": 1})
                 self._trouble = str(error)
                 self._say(f"{error}; waiting for it")
                 self._reopen()
@@ -125,8 +144,6 @@ class Recorder:
                 meter = self._plugin.open_meter(self._options)
             except DimeError:
                 continue
-            self._faults += lost.faults
-            self._faults["meter gone"] += 1
             self._meter = meter
             self._trouble = ""
             self._say("the meter is back")
@@ -137,25 +154,25 @@ class Recorder:
             try:
                 work = self._queue.get(timeout=0.2)
             except queue.Empty:
-                work = []
-            if isinstance(work, tuple):
-                call, answer = work
-                try:
-                    answer.set_result(call())
-                except BaseException as error:
-                    answer.set_exception(error)
-                if call == self._finish:
-                    return
-            else:
+                work = _IDLE
+            if isinstance(work, _Batch):
                 self._keep(work)
+                continue
+            try:
+                work.answer.set_result(work.run())
+            except BaseException as error:
+                work.answer.set_exception(error)
+            if work.run == self._finish:
+                return
 
-    def _keep(self, samples: Sequence[Sample]) -> None:
-        for sample in samples:
+    def _keep(self, batch: _Batch) -> None:
+        self._faults = Counter(batch.faults) if batch is not _IDLE else self._faults
+        for sample in batch.samples:
             self._recent.add(sample, *self._reading(sample.text.split(",")))
         if self._log is None:
             return
         try:
-            self._log.write(samples)
+            self._log.write(batch.samples)
             if self._log.is_due():
                 self._log.sync(self._since_start())
         except OSError as error:
@@ -163,16 +180,13 @@ class Recorder:
             self._log = None
             self._say(self._log_failed)
 
-    def _total(self) -> Counter[str]:
-        return self._faults + self._meter.faults
-
     def _since_start(self) -> dict[str, int]:
-        return dict(self._total() - Counter(self._faults_before))
+        return dict(self._faults - Counter(self._faults_before))
 
     def _ask(self, call: Callable[[], _Answer]) -> _Answer:
         """Has the writing thread do something, after all that was read before."""
         answer: Future[_Answer] = Future()
-        self._queue.put((call, answer))
+        self._queue.put(_Call(call, answer))
         return answer.result()
 
     def wait_for_reading(self) -> None:
@@ -202,7 +216,7 @@ class Recorder:
             return
         log = PowerFile(path, self._meter, self._options.channel)
         self._stop(ended_by)
-        self._log, self._log_failed, self._faults_before = log, "", self._total()
+        self._log, self._log_failed, self._faults_before = log, "", self._faults
 
     def stop(self, ended_by: str) -> Path | None:
         """Completes the log that is being written, if there is one; returns its path.
@@ -236,7 +250,6 @@ class Recorder:
     def _status(self) -> Status:
         newest_ns = self._recent.newest_ns()
         _, _, value, _ = self._recent.since(newest_ns - 1_000_000_000)
-        faults = self._total()
         trouble = self._trouble
         silent_s = (now_ns() - newest_ns) * 1e-9
         if not trouble and silent_s > SILENCE_S and self._meter.origin == "measured":
@@ -249,7 +262,7 @@ class Recorder:
             rise = float(value[-1] - value[0])
             power_w = rise if self.kind == "energy" else float(known.mean()) if len(known) else math.nan
         missing = self._log.quality()["readings_missing_in_gaps"] if self._log is not None else 0
-        dropped = sum(count for name, count in faults.items() if name not in ("lines read", "meter gone"))
+        dropped = sum(count for name, count in self._faults.items() if name not in ("lines read", "meter gone"))
         return Status(power_w, float(max(len(value) - 1, 0)), dropped + missing, trouble)
 
     def period_s(self) -> float:

@@ -11,7 +11,7 @@ from dime.contract import tables
 from dime.contract.clock import monotonic_ns
 from dime.contract.errors import DeviceError, InputError, TableError
 from dime.contract.run import RUN, TIMINGS, RunSpec
-from dime.device import stop, storage, timings
+from dime.device import processor, stop, storage, timings
 
 
 def rows_of(folder):
@@ -95,7 +95,7 @@ def test_threads_are_set_during_the_run_and_then_as_before(tiny, tmp_path):
     @contextlib.contextmanager
     def look(frequency_hz):
         seen.append((frequency_hz, torch.get_num_threads()))
-        yield
+        yield lambda rows: []
 
     tiny.profile(tmp_path / "out", threads=before + 1, around_frequency=look)
     assert seen == [(-1, before + 1)]
@@ -250,3 +250,29 @@ def test_warm_ups_may_be_none(tiny, tmp_path):
 
 def test_the_order_is_the_same_in_every_python():
     assert timings.shuffled(range(8), seed=0, iteration=1) == [0, 6, 7, 3, 4, 1, 5, 2]
+
+
+def test_bundles_are_measured_again_until_nobody_asks_for_more(tiny, tmp_path):
+    passes = []
+
+    @contextlib.contextmanager
+    def ask(frequency_hz):
+        def after_pass(rows):
+            passes.append(sorted(set(row["bundle"] for row in rows)))
+            return {2: ["a", "b_c"], 3: ["a"]}.get(len(passes), [])
+
+        yield after_pass
+
+    tiny.profile(tmp_path / "out", around_frequency=ask)
+    assert passes == [["a", "a_b", "a_b_c", "b", "b_c", "c"]] * 2 + [["a", "b_c"], ["a"]]
+    rows = tables.read(str(tmp_path / "out" / TIMINGS), tables.TIMINGS)
+    assert len(rows) == (2 * 6 + 3) * 3
+    assert max(row["iteration"] for row in rows) == 3
+
+
+def test_the_same_work_goes_on_before_and_after_windows(tiny, tmp_path, monkeypatch):
+    asked = []
+    burst = processor.Cpu.burst
+    monkeypatch.setattr(processor.Cpu, "burst", lambda self, *given: asked.append(given[2]) or burst(self, *given))
+    tiny.profile(tmp_path / "out", min_window_s=0.01, runs=2, warmups=1, iterations=1)
+    assert asked == [0.001, 0.01, 0.01, 0.001] * 6
