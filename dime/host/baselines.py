@@ -284,7 +284,8 @@ def _only(problem: Problem, devices: Sequence[int]) -> Problem:
 
 def _single_bundles(problem: Problem) -> Problem:
     """The same problem with as few bundles a device as the largest bundle allows."""
-    return problem.with_limits(replace(problem.limits, rule="published"))
+    rule = "merged" if problem.limits.rule == "merged" else "published"
+    return problem.with_limits(replace(problem.limits, rule=rule))
 
 
 def _merged(problem: Problem, choices: Choices) -> Choices:

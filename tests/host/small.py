@@ -72,7 +72,7 @@ def problems(draw, goals=("latency", "energy", "weighted:1,0.5"), limited=True, 
     if limited:
         limits = Limits(
             private_layers=draw(st.integers(0, layers)),
-            rule=draw(st.sampled_from(["free", "published"])),
+            rule=draw(st.sampled_from(["free", "merged", "published"])),
             max_bundle=draw(st.sampled_from([None, 1, 2])),
         )
     return problem(
