@@ -26,6 +26,9 @@ import re
 
 VERSION = 1
 ENCODING = "utf-8"
+START = "start"
+STOP = "stop"
+SHUTDOWN = "shutdown"
 STARTED = "started"
 STOPPED = "stopped"
 ACK_SHUTDOWN = "ack_shutdown"

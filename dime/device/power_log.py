@@ -170,7 +170,7 @@ class PowerLog(object):
         for number in range(1, 1000):
             one = name if number == 1 else "{}_{}.csv".format(name[: -len(".csv")], number)
             try:
-                self._command("start,{}".format(one), protocol.STARTED)
+                self._command("{},{}".format(protocol.START, one), protocol.STARTED)
                 return one
             except DeviceError as error:
                 if error.retryable or "is there already" not in str(error):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from lab.loads import Load
+from tests.lab.loads import Load
 
 from dime.host import clock as clocks
 from dime.host import energy, power_trace

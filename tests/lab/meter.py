@@ -1,7 +1,7 @@
-"""A stand-in for a SmartPower 3: a pseudo-terminal that gives its lines with its firmware's faults, or the same over UDP.
+"""A stand-in for a SmartPower 3: a pseudo-terminal that gives its lines with its firmware's faults; or over UDP.
 
-``python -m tests.lab.meter LINK [BAUD]`` puts a serial port at LINK. Its power follows this machine's processors: 1.5 W at
-rest and 5 W at full load.
+``python -m tests.lab.meter LINK [BAUD]`` puts a serial port at LINK. Its power follows this machine's processors: 1.5 W
+at rest and 5 W at full load.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tests.lab.loads import Load
 
-BOOT = b"\x00\xf8ets Jul 29 2019 12:21:46\r\n\r\nrst:0x1 (POWERON_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\nSmartPower3 v2.2\r\n"
+BOOT = b"\x00\xf8ets Jul 29 2019 12:21:46\r\n\r\nrst:0x1 (POWERON_RESET),boot:0x13\r\nSmartPower3 v2.2\r\n"
 SPEEDS = {
     getattr(termios, f"B{baud}"): baud
     for baud in (9600, 19200, 38400, 57600, 115200, 230400, 460800, 500000, 576000, 921600)
@@ -88,6 +88,7 @@ class StandInMeter:
         self._random = random.Random(3)
         self._boot_s = time.monotonic() - booted_ms * 1e-3
         self._pending = b""
+        self._wire_s = 0.0 if udp else 81 * 10 / baud
         self.port = ""
         if not udp:
             self._plug_in()
@@ -141,7 +142,7 @@ class StandInMeter:
         held_until_s = 0.0
         while not self._stop.is_set():
             next_s += self.period_s
-            time.sleep(max(0.0, next_s - time.monotonic()))
+            time.sleep(max(0.0, next_s + self._wire_s - time.monotonic()))
             if self._pending:
                 held += self._pending
                 self._pending = b""

@@ -1,0 +1,130 @@
+"""A device that pretends to run bundles: it changes the load of a stand-in meter, and logs power as the real one does."""
+
+import contextlib
+import math
+import threading
+import time
+
+from dime.contract import tables
+from dime.contract.bundles import enumerate_bundles, spell
+from dime.contract.clock import boot_id
+from dime.contract.run import TIMINGS, RunSpec
+from dime.device import power_log
+from dime.host import power
+
+LAYERS = ["conv1", "conv2", "fc"]
+IDLE_W = 1.5
+
+
+@contextlib.contextmanager
+def serving(meter, folder, **options):
+    """A power server in a thread; gives its port and the thread."""
+    ports, failures = [], []
+
+    def run():
+        try:
+            power.serve(port=0, folder=folder, serial=meter.port, baud=500000, ready=ports.append, **options)
+        except Exception as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    while not ports and thread.is_alive():
+        time.sleep(0.01)
+    if failures:
+        raise failures[0]
+    yield ports[0], thread
+    if thread.is_alive():
+        with contextlib.suppress(OSError):
+            power_log.PowerLog("127.0.0.1", ports[0], str(folder / "none"), "-", "-").close()
+    thread.join(10)
+    assert not thread.is_alive()
+    if failures:
+        raise failures[0]
+
+
+class Device:
+    """A device with a clock of its own.
+
+    Args:
+        load: Power that the meter sees; this device changes it.
+        offset_s: How far its clock is ahead.
+        drift: How much faster its clock runs.
+    """
+
+    def __init__(self, load, offset_s=-1234.5, drift=20e-6):
+        self.load, self.offset_s, self.drift = load, offset_s, drift
+        self.truth_j = {}
+
+    def now_ns(self):
+        return int((time.monotonic() * (1 + self.drift) + self.offset_s + 1e6) * 1e9)
+
+    def spin(self, until_ns):
+        self.load.change(time.monotonic(), 4.0)
+        while self.now_ns() < until_ns:
+            time.sleep(0.0005)
+        self.load.change(time.monotonic(), IDLE_W)
+
+    def burst(self, power_w, window_s):
+        """Works for a while; gives the window's edges on this device's clock and the true joules in it."""
+        start_s, start_ns = time.monotonic(), self.now_ns()
+        self.load.change(start_s, power_w)
+        time.sleep(window_s)
+        end_s, end_ns = time.monotonic(), self.now_ns()
+        return start_ns, end_ns, self.load.energy_j(start_s, end_s)
+
+    def run(self, folder, port, monkeypatch, powers_w=(3.0, 4.5, 6.0), iterations=2, runs=2, run_s=0.02, **options):
+        """Profiles three layers; the last layer of a bundle decides its power, its length the time of one run."""
+        monkeypatch.setattr(power_log, "monotonic_ns", self.now_ns)
+        monkeypatch.setattr(power_log, "spin", self.spin)
+        folder.mkdir()
+        log = power_log.PowerLog(
+            "127.0.0.1", port, str(folder), "nano", "tiny", least_passes=iterations, **options
+        )
+        session = {"rows": 0, "start_ns": self.now_ns(), "boot_id": boot_id()}
+        spec(iterations, runs, log.min_window_s, [session]).write(str(folder))
+        wanted, iteration = {spell(bundle, LAYERS) for bundle in enumerate_bundles(3)}, 0
+        with tables.Writer(str(folder / TIMINGS), tables.TIMINGS) as writer, log.around_frequency(921600000) as after_pass:
+            while wanted:
+                rows = []
+                for bundle in enumerate_bundles(3):
+                    name = spell(bundle, LAYERS)
+                    if name in wanted:
+                        rows += self._measure(bundle, name, iteration, runs, powers_w, log.min_window_s, run_s)
+                writer.write(rows)
+                again = after_pass(rows)
+                iteration += 1
+                if iteration >= iterations:
+                    wanted = set(again)
+        log.close()
+
+    def _measure(self, bundle, name, iteration, runs, powers_w, min_window_s, run_s):
+        power_w, one_s = powers_w[bundle.last], run_s * (bundle.last - bundle.first + 1)
+        repeats = math.ceil(min_window_s / one_s)
+        rows = []
+        self.burst(power_w, 0.02)
+        for run in range(runs):
+            start_ns, end_ns, joules = self.burst(power_w, repeats * one_s)
+            self.truth_j.setdefault(name, []).append(joules / repeats)
+            rows.append(
+                {
+                    "bundle": name, "first_layer": LAYERS[bundle.first], "last_layer": LAYERS[bundle.last],
+                    "frequency_hz": 921600000, "iteration": iteration, "run": run, "image": "cat", "repeats": repeats,
+                    "duration_s": (end_ns - start_ns) * 1e-9 / repeats, "start_ns": start_ns, "end_ns": end_ns,
+                    "input_bytes": 10 + bundle.first, "output_bytes": 11 + bundle.last,
+                    "input_shape": "1x2", "output_shape": "1x2",
+                }
+            )  # fmt: skip
+        self.burst(power_w, 0.02)
+        self.load.change(time.monotonic(), IDLE_W)
+        return rows
+
+
+def spec(iterations, runs, min_window_s, sessions):
+    """A run's description that fits the pretended rows."""
+    return RunSpec(
+        network="tiny", layers=LAYERS, device="nano", board="nano", processor="cuda", threads=0,
+        frequencies_hz=[921600000], max_layers=3, iterations=iterations, runs=runs, warmups=0,
+        min_window_s=min_window_s, seed=0, weights="seeded 0", samples="none", origin="measured",
+        sessions=sessions, state="complete",
+    )  # fmt: skip
