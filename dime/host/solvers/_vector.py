@@ -107,13 +107,13 @@ def quantities(problem: Problem, graph: Graph, whole: bool) -> Quantities:
     for device, limit in problem.memory_limits.items():
         add(np.where(graph.device == device, held[graph.bundle], 0), limit)
     steps = np.stack(columns, axis=1)
-    to_go = _to_go(graph, steps)
+    to_go = least_to_go(graph, steps)
     if pipeline:
         to_go[:, period : period + 2] = 0
     return Quantities(latency, energy, period, steps, np.array(most), to_go)
 
 
-def _to_go(graph: Graph, steps: Ints) -> Ints:
+def least_to_go(graph: Graph, steps: Ints) -> Ints:
     """Least sum of each column from every node to the sink, each column by itself."""
     to_go = np.full((graph.sink + 1, steps.shape[1]), UNLIMITED)
     to_go[graph.sink] = 0
