@@ -1,16 +1,28 @@
-"""Profiles devices of the lab: feature maps first, then every bundle timed on each device's own engine."""
+"""Profiles devices of the lab: feature maps first, then every bundle timed on each device's own engine, with its meter.
+
+A device with the engine ``local`` runs as a process of its own, one after the other; all others run at once, in
+containers on their own engines. Where the lab file names a meter, power is logged meanwhile and joined at the end.
+"""
 
 from __future__ import annotations
 
+import socket
 import sys
-from collections.abc import Iterable, Iterator
+import threading
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from dime.contract.errors import InputError
+from dime.contract import power_protocol
+from dime.contract.errors import DeviceError, DimeError, InputError
 from dime.contract.run import RUN, RunSpec
 from dime.host import lab as lab_file
 from dime.host import local
+
+FIRST_PORT, PORTS = 20_000, 10_000
 
 
 @dataclass(frozen=True)
@@ -23,6 +35,7 @@ class Options:
     max_layers: int | None = None
     seed: int = 0
     freqs: str | None = None
+    energy_error: str | None = None
 
     def words(self) -> list[str]:
         """The device side's arguments."""
@@ -30,7 +43,22 @@ class Options:
         words += [f"--seed={self.seed}"]
         words += [f"--max-layers={self.max_layers}"] if self.max_layers is not None else []
         words += [f"--frequencies={self.freqs}"] if self.freqs is not None else []
+        words += [f"--energy-error={self.energy_error}"] if self.energy_error is not None else []
         return words
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run to be made: a device, with one of its thread counts, and the folder that receives it."""
+
+    device: lab_file.Device
+    name: str
+    threads: int
+    folder: Path
+
+    @property
+    def complete(self) -> bool:
+        return (self.folder / RUN).exists() and RunSpec.read(str(self.folder)).state == "complete"
 
 
 def make_samples(net: str, source: str = "builtin", samples: str = "samples", weights: str = "auto") -> str:
@@ -59,7 +87,7 @@ def profile(
     results: str = "results",
     lab: str | None = None,
     keep: bool = False,
-) -> Iterator[Path]:
+) -> list[Path]:
     """Profiles a network on each device that is named.
 
     Args:
@@ -71,40 +99,131 @@ def profile(
         weights: pretrained, seeded, a file's name, or auto.
         results: The folder that receives DEVICE/NET.
         lab: The lab file; None takes lab.toml, if there is one.
-
         keep: Whether complete runs may stay as they are even if all of them are.
 
-    Yields:
-        The folder of each run, as it is finished.
+    Returns:
+        The folders of the runs.
 
     Raises:
         InputError: A device is unknown, or every run is complete already and ``keep`` is not set.
         DeviceError: A run failed; what it has measured stays, and the same call goes on from there.
     """
-    plans = list(_plans(lab_file.load(lab).choose(device), threads))
-    folders = {name: Path(results) / name / net for name, _, _ in plans}
-    complete = {name for name, folder in folders.items() if _is_complete(folder)}
-    if complete == set(folders) and not keep:
-        raise InputError(f"{', '.join(map(str, folders.values()))}: complete already; nothing was overwritten")
+    bench = lab_file.load(lab)
+    runs = list(_runs(bench.choose(device), net, threads, Path(results)))
+    complete = [run for run in runs if run.complete]
+    if len(complete) == len(runs) and not keep:
+        raise InputError(f"{', '.join(str(run.folder) for run in runs)}: complete already; nothing was overwritten")
     if not (Path(samples) / net).exists():
         make_samples(net, samples=samples, weights=weights)
-    for name, board, count in plans:
-        if name in complete:
-            print(f"{folders[name]} is complete already and was kept", file=sys.stderr)
-        else:
-            words = ["profile", f"--network={net}", f"--device={name}", f"--board={board}", f"--threads={count}"]
-            words += [f"--samples={samples}", f"--out={folders[name]}", f"--weights={weights}", *options.words()]
-            local.run(words, f"{name} {net}", count)
-        yield folders[name]
+    for run in complete:
+        print(f"{run.folder} is complete already and was kept", file=sys.stderr)
+    missing = [run for run in runs if run not in complete]
+    with ExitStack() as loggers:
+        words = {}
+        for run in missing:
+            log = loggers.enter_context(_logged(run)) if run.device.meter else []
+            words[run] = [f"--network={net}", f"--device={run.name}", f"--board={run.device.board}"]
+            words[run] += [f"--threads={run.threads}", f"--weights={weights}", *options.words(), *log]
+        failure = _remotely([run for run in missing if run.device.engine != lab_file.LOCAL], words, net, samples, bench)
+        for run in missing:
+            if run.device.engine == lab_file.LOCAL:
+                place = [f"--samples={samples}", f"--out={run.folder}"]
+                local.run(["profile", *place, *words[run]], f"{run.name} {net}", run.threads)
+    if failure:
+        raise failure
+    for run in missing:
+        if run.device.meter:
+            _join(run.folder)
+    return [run.folder for run in runs]
 
 
-def _plans(devices: Iterable[lab_file.Device], threads: int | None) -> Iterator[tuple[str, str, int]]:
-    """Name, board and thread count of each run; a device with several thread counts is run once for each."""
+def _runs(devices: Iterable[lab_file.Device], net: str, threads: int | None, results: Path) -> Iterator[_Run]:
+    """A device with several thread counts is run once for each."""
     for device in devices:
         counts = device.threads if threads is None else (threads,)
         for count in counts:
-            yield device.name if len(counts) == 1 else f"{device.name}-{count}threads", device.board, count
+            name = device.name if len(counts) == 1 else f"{device.name}-{count}threads"
+            yield _Run(device, name, count, results / name / net)
 
 
-def _is_complete(folder: Path) -> bool:
-    return (folder / RUN).exists() and RunSpec.read(str(folder)).state == "complete"
+def _remotely(
+    runs: Sequence[_Run], words: dict[_Run, list[str]], net: str, samples: str, bench: lab_file.Lab
+) -> DimeError | None:
+    """Runs on all other engines at once; gives the failure, which must not keep local runs from being made."""
+    if not runs:
+        return None
+    from dime.host import remote
+    from dime.host.runs import Job
+
+    jobs = [
+        Job(
+            run.device,
+            net,
+            ("profile", *words[run]),
+            Path(samples) / net,
+            run.folder,
+            run.threads,
+            online=run.device.meter is not None,
+        )
+        for run in runs
+    ]
+    try:
+        remote.profile(jobs, bench.registry)
+    except DimeError as error:
+        return error
+    return None
+
+
+@contextmanager
+def _logged(run: _Run) -> Iterator[list[str]]:
+    """A power logger for one run, in a thread; gives the device side's arguments that reach it."""
+    from dime.host import power
+
+    assert run.device.meter is not None
+    meter, address = run.device.meter, _address_towards(run.device)
+    port = FIRST_PORT + zlib.crc32(run.name.encode()) % PORTS  # the same each time, so that a run that goes on finds it
+    started = threading.Event()
+    failures: list[BaseException] = []
+
+    def serve() -> None:
+        try:
+            power.serve(address, port, meter.name, run.folder / "power", ready=lambda _: started.set(), **meter.options)
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            started.set()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    started.wait()
+    if failures:
+        raise failures[0]
+    try:
+        yield [f"--log-server-addr={address}", f"--log-server-port={port}"]
+    finally:
+        with suppress(OSError), socket.create_connection((address, port), timeout=5) as goodbye:
+            goodbye.sendall(power_protocol.SHUTDOWN.encode(power_protocol.ENCODING))
+            goodbye.recv(64)
+        thread.join(10)
+    if failures:
+        raise failures[0]
+
+
+def _address_towards(device: lab_file.Device) -> str:
+    """This computer's address as the device sees it; nothing but that is listened at."""
+    parts = urlsplit(device.engine)
+    if not parts.hostname:
+        return "127.0.0.1"
+    try:
+        with closing(socket.create_connection((parts.hostname, parts.port or 22), timeout=10)) as probe:
+            return str(probe.getsockname()[0])
+    except OSError as error:
+        raise DeviceError(f"{device.name}: cannot reach {parts.hostname}: {error}; is it switched on?") from None
+
+
+def _join(folder: Path) -> None:
+    """Joins a run with its power log and says what a person should know about it."""
+    from dime.host import joint_profile
+
+    for note in joint_profile.join(folder).notes:
+        print(f"{folder}: {note}", file=sys.stderr)

@@ -377,7 +377,8 @@ def restore_clocks(client: docker.DockerClient, image: Image, volume: str, devic
 
 def _key(job: Job, samples: str, image: str) -> str:
     """Names a run by everything that must be equal for two runs to be the same."""
-    parts: Sequence[object] = (job.device.name, job.network, job.words, job.threads, samples, image)
+    words = [word for word in job.words if not word.startswith("--log-server-addr=")]  # the computer may be another
+    parts: Sequence[object] = (job.device.name, job.network, words, job.threads, samples, image)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 
