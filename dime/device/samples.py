@@ -173,9 +173,9 @@ def _same_weights(asked, label):
 
 def _fill(target, network, source, weights, emit):
     """Computes all feature maps aside and moves them into place when they are complete."""
+    loaded = networks.load(network, weights, emit)
     import torch
 
-    loaded = networks.load(network, weights, emit)
     pictures = images.load(source, loaded.input_shape, emit)
     emit("hello", version=__version__, device=None, network=network, total=len(pictures))
     aside = target + ".part"

@@ -100,9 +100,9 @@ def load(name, weights="auto", emit=None):
     Raises:
         InputError: Unknown network, or weights that are not to be had or do not fit.
     """
+    plugin = describe(name)
     from dime.device import weights as sources
 
-    plugin = describe(name)
     model = plugin.build().eval()
     label = sources.fill(model, name, weights, getattr(plugin, "adapt", None), emit)
     for parameter in model.parameters():

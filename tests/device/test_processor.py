@@ -1,0 +1,130 @@
+"""The processor. No GPU is needed: torch's CUDA interface is played by stand-ins where one is talked to."""
+
+import time
+
+import pytest
+import torch
+
+from dime.contract.errors import DeviceError, InputError
+from dime.device import processor
+
+
+class Slow(torch.nn.Module):
+    def forward(self, x):
+        time.sleep(0.002)
+        return x + 1
+
+
+def test_a_single_run_is_timed_by_the_monotonic_clock():
+    repeats, duration_s, start_ns, end_ns, output = processor.Cpu().burst(Slow(), torch.zeros(1))
+    assert repeats == 1
+    assert duration_s == (end_ns - start_ns) * 1e-9 >= 0.002
+    assert output.item() == 1
+
+
+def test_a_burst_is_no_longer_than_its_window_needs():
+    repeats, duration_s, start_ns, end_ns, _ = processor.Cpu().burst(Slow(), torch.zeros(1), window_s=0.05)
+    assert 0.05 <= (end_ns - start_ns) * 1e-9 == pytest.approx(repeats * duration_s)
+    assert 2 <= repeats <= 25
+
+
+def test_without_a_gpu_the_cpu_is_taken_without_a_word(heard, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert processor.choose("auto", heard).name == "cpu"
+    assert heard == []
+    with pytest.raises(DeviceError, match="sees no GPU here; use --processor cpu"):
+        processor.choose("cuda", heard)
+
+
+@pytest.fixture
+def useless_gpu(monkeypatch):
+    """A GPU that torch sees and for which it has no kernels, as the 1.11 wheel on a Jetson Nano."""
+    real = torch.ones
+
+    def ones(*sizes, **options):
+        if options.get("device") == "cuda":
+            raise RuntimeError("CUDA error: no kernel image is available for execution on the device\nmore words")
+        return real(*sizes, **options)
+
+    monkeypatch.setattr(torch, "ones", ones)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (5, 3))
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_62", "sm_72"])
+
+
+def test_a_gpu_without_kernels_is_said_and_the_cpu_taken(heard, useless_gpu):
+    assert processor.choose("auto", heard).name == "cpu"
+    (warning,) = heard.texts("warning")
+    assert "the GPU is sm_53" in warning and "holds kernels for sm_62 sm_72: CUDA error: no kernel image" in warning
+    assert warning.endswith("using the CPU") and "\n" not in warning
+
+
+def test_a_gpu_without_kernels_is_an_error_if_asked_for(heard, useless_gpu):
+    with pytest.raises(DeviceError, match="the GPU is sm_53"):
+        processor.choose("cuda", heard)
+
+
+def test_an_unknown_processor_is_refused(heard):
+    with pytest.raises(InputError, match="unknown processor 'tpu'; known: auto, cpu, cuda"):
+        processor.choose("tpu", heard)
+
+
+class FakeGpu(object):
+    """Counts what a burst does; its events say 3 ms for each run."""
+
+    def __init__(self):
+        self.log = []
+        self.runs = 0
+
+    def event(self, enable_timing):
+        gpu = self
+
+        class Event(object):
+            def record(self):
+                gpu.log.append("record")
+                self.runs = gpu.runs
+
+            def elapsed_time(self, other):
+                assert gpu.log[-1] == "synchronize"
+                return 3.0 * (other.runs - self.runs)
+
+        assert enable_timing
+        return Event()
+
+    def synchronize(self):
+        self.log.append("synchronize")
+
+    def module(self, x):
+        time.sleep(0.001)
+        self.runs += 1
+        self.log.append("run")
+        return x
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    fake = FakeGpu()
+    monkeypatch.setattr(torch.cuda, "Event", fake.event)
+    monkeypatch.setattr(torch.cuda, "synchronize", fake.synchronize)
+    return fake
+
+
+def test_a_gpus_run_is_timed_by_events_between_synchronisations(gpu):
+    repeats, duration_s, start_ns, end_ns, _ = processor.Cuda().burst(gpu.module, torch.zeros(1))
+    assert gpu.log == ["synchronize", "record", "run", "record", "synchronize"]
+    assert repeats == 1 and duration_s == pytest.approx(0.003)
+    assert end_ns - start_ns >= 1000 * 1000
+
+
+def test_a_gpus_burst_is_divided_by_its_runs(gpu):
+    repeats, duration_s, start_ns, end_ns, _ = processor.Cuda().burst(gpu.module, torch.zeros(1), window_s=0.02)
+    assert repeats == gpu.runs > 1
+    assert duration_s == pytest.approx(0.003)
+    assert (end_ns - start_ns) * 1e-9 >= 0.02
+
+
+def test_versions_are_those_of_the_installed_packages():
+    found = processor.versions()
+    assert found["torch"] == str(torch.__version__)
+    torchvision = pytest.importorskip("torchvision")
+    assert found["torchvision"] == torchvision.__version__
