@@ -14,6 +14,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Counts = npt.NDArray[np.int16]
 
 TRIM = 0.2
 CONFIDENCE = 0.95
@@ -56,17 +57,32 @@ def interquartile_range(values: Floats, starts: Ints) -> Floats:
     return spreads
 
 
-def _trimmed_weights(counts: Ints) -> Floats:
-    """Weights that give the trimmed mean of resamples; ``counts`` (replicates, n) is how often each sorted run came."""
-    total = counts.shape[1]
-    cut = int(TRIM * total)
-    reached = np.clip(np.cumsum(counts, axis=1, dtype=np.int32), cut, total - cut)
-    return np.diff(reached, axis=1, prepend=cut) / float(total - 2 * cut)
+def _trimmed_means(drawn: Counts, ascending: Floats) -> Floats:
+    """Trimmed means of resamples.
+
+    The mean of the kept places is summed by parts: runs in ascending order, each times how many places its resamples
+    fill between the cuts, which is the step of a clipped running count.
+
+    Args:
+        drawn: How often each run was drawn, (runs in ascending order, replicates).
+        ascending: The runs' values, (n,) or (n, cells).
+
+    Returns:
+        (replicates,) or (cells, replicates).
+    """
+    count = len(drawn)
+    cut = int(TRIM * count)
+    reached = np.clip(np.cumsum(drawn, axis=0, dtype=np.int16), cut, count - cut).astype(np.float64)
+    inner: Floats = np.diff(ascending, axis=0).T @ reached[:-1]
+    ends = (count - cut) * ascending[-1] - cut * ascending[0]
+    means: Floats = (np.asarray(ends)[..., None] - inner) / (count - 2 * cut)
+    return means
 
 
-def _resamples(count: int, replicates: int, generator: np.random.Generator) -> Ints:
-    """How often each of ``count`` runs is drawn in each replicate: (replicates, count)."""
-    return generator.multinomial(count, np.full(count, 1.0 / count), size=replicates).astype(np.int64, copy=False)
+def _resamples(count: int, replicates: int, generator: np.random.Generator) -> Counts:
+    """How often each of ``count`` runs is drawn in each replicate: (count, replicates)."""
+    drawn = generator.multinomial(count, np.full(count, 1.0 / count), size=replicates)
+    return np.ascontiguousarray(drawn.T, dtype=np.int16)
 
 
 def interval(
@@ -90,8 +106,8 @@ def interval(
     low, high = np.empty(len(starts) - 1), np.empty(len(starts) - 1)
     tails = ((1 - confidence) / 2, (1 + confidence) / 2)
     for cells, positions in _blocks(starts):
-        weights = _trimmed_weights(_resamples(positions.shape[1], replicates, generator))
-        means = np.sort(values[positions], axis=1) @ weights.T
+        drawn = _resamples(positions.shape[1], replicates, generator)
+        means = _trimmed_means(drawn, np.sort(values[positions], axis=1).T)
         low[cells], high[cells] = np.quantile(means, tails, axis=1)
     return low, high
 
@@ -116,5 +132,5 @@ def bootstrap(quantities: list[Floats], starts: Ints, replicates: int = REPLICAT
             drawn = generator.permutation(replicates)
             for values, result in zip(quantities, means, strict=True):
                 order = np.argsort(values[run])
-                result[drawn, cell] = _trimmed_weights(pool[:, order]) @ values[run][order]
+                result[drawn, cell] = _trimmed_means(pool[order], values[run][order])
     return means

@@ -152,3 +152,19 @@ def large_problem(count: int, devices: int, frequencies: int = 12, seed: int = 0
                 latency[:, a, b] = bits.astype(np.int64)
                 energy[:, a, b] = (bits * 3.85 if 0 in (a, b) else bits * 0).astype(np.int64)
     return Problem(chain.network, chain.layers, count, tuple(made), latency, energy, chain.sizes_bytes, **arguments)
+
+
+def thin_problem(count: int, longest: int, **arguments) -> Problem:
+    """A very long chain whose bundles have few layers, on an edge device with four frequencies and a server."""
+    generator = np.random.default_rng(0)
+    bundles = len(enumerate_bundles(count, longest))
+    devices = []
+    for name, frequencies, most in (("edge", (1, 2, 3, 4), 1000), ("server", (-1,), 100)):
+        shape = (bundles, len(frequencies))
+        latency = generator.integers(most // 2, most, shape) * 1_000_000 // np.array(frequencies)
+        energy = generator.integers(10, 20, shape) * 1_000_000 * np.array(frequencies)
+        devices.append(Device(name, frequencies, latency, energy * int(name == "edge")))
+    crossing = generator.integers(10, 1000, (count + 1, 2, 2)) * 1_000_000
+    crossing[:, [0, 1], [0, 1]] = 0
+    layers, sizes = tuple(f"l{at}" for at in range(count)), (1,) * (count + 1)
+    return Problem("thin", layers, longest, tuple(devices), crossing, crossing.copy(), sizes, **arguments)

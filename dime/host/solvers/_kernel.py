@@ -35,10 +35,10 @@ class Labels:
     latency_ps: Ints
     energy_pj: Ints
 
-    def at(self, node: int) -> list[tuple[int, int]]:
-        """(latency, energy) of each label of a node."""
+    def at(self, node: int) -> Ints:
+        """(labels, 2): latency and energy of each label of a node."""
         part = slice(self.start[node], self.end[node])
-        return list(zip(self.latency_ps[part].tolist(), self.energy_pj[part].tolist(), strict=True))
+        return np.stack([self.latency_ps[part], self.energy_pj[part]], axis=1)
 
     def has(self, node: int, latency_ps: int, energy_pj: int) -> bool:
         """Whether a node has exactly this label."""

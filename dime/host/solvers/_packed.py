@@ -11,7 +11,10 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from time import monotonic
 
+import numpy as np
+
 from dime.host.solvers._graph import Graph
+from dime.host.statistics import Ints
 
 BITS = 62
 ENERGY = (1 << BITS) - 1
@@ -23,9 +26,9 @@ class Labels:
 
     of: list[list[int]]
 
-    def at(self, node: int) -> list[tuple[int, int]]:
-        """(latency, energy) of each label of a node."""
-        return [(label >> BITS, label & ENERGY) for label in self.of[node]]
+    def at(self, node: int) -> Ints:
+        """(labels, 2): latency and energy of each label of a node."""
+        return np.array([(label >> BITS, label & ENERGY) for label in self.of[node]], np.int64).reshape(-1, 2)
 
     def has(self, node: int, latency_ps: int, energy_pj: int) -> bool:
         """Whether a node has exactly this label."""

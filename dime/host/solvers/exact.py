@@ -9,7 +9,7 @@ integers and therefore exactly. Three forms of it agree: ``_packed`` (plain Pyth
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Protocol
@@ -26,6 +26,8 @@ CAPABILITIES = Capabilities()
 # Up to so many arcs plain Python is done before numba is imported; up to so many the bounds cost more than they save.
 SMALL_ARCS = 4_000
 BOUNDED_ARCS = 3_000
+# From so many replicates on, compiled code is worth the time to load it.
+MANY = 100
 SLOPES = (0.02, 0.1, 0.3, 1.0, 3.0, 10.0, 50.0)
 
 
@@ -49,7 +51,7 @@ def refuses(problem: Problem) -> str | None:
 class Labels(Protocol):
     """The labels of every node, whichever form found them."""
 
-    def at(self, node: int) -> list[tuple[int, int]]: ...
+    def at(self, node: int) -> Ints: ...
 
     def has(self, node: int, latency_ps: int, energy_pj: int) -> bool: ...
 
@@ -63,14 +65,23 @@ class TradeOffs:
         energy_pj: Energy, descending.
         complete: Whether these are all there are; False if time ran out.
         choices: Gives the plan of the k-th point.
-        values: What the goal makes of each, as integers that compare exactly.
+        weights: (a, b) such that a x time + b x energy orders the points as the goal does.
     """
 
     time_ps: Ints
     energy_pj: Ints
     complete: bool
     choices: Callable[[int], tuple[Choice, ...]]
-    values: list[int]
+    weights: tuple[int, int]
+
+    @property
+    def best(self) -> int:
+        """The point that the goal likes best."""
+        a, b = self.weights
+        values = [
+            a * time + b * energy for time, energy in zip(self.time_ps.tolist(), self.energy_pj.tolist(), strict=True)
+        ]
+        return values.index(min(values))
 
 
 def solve(problem: Problem, time_limit_s: float, gap: float) -> Solution:
@@ -89,9 +100,9 @@ def solve(problem: Problem, time_limit_s: float, gap: float) -> Solution:
     else:
         choices = _shortest(problem, graph, problem.goal.weights)
         return answer("infeasible", None) if choices is None else answer("optimal", choices)
-    if not found.values:
+    if not len(found.time_ps):
         return answer("infeasible" if found.complete else "unknown", None, _relaxed_bound(problem, graph))
-    best = found.choices(found.values.index(min(found.values)))
+    best = found.choices(found.best)
     return answer("optimal", best) if found.complete else answer("feasible", best, _relaxed_bound(problem, graph))
 
 
@@ -101,6 +112,42 @@ def trade_offs(problem: Problem, time_limit_s: float) -> TradeOffs:
     if _has_more_quantities(problem):
         return _trade_offs_of_many(problem, graph, monotonic() + time_limit_s, whole=True)
     return _trade_offs_of_two(problem, graph, monotonic() + time_limit_s)
+
+
+def replicated(
+    problem: Problem, latency_ps: Sequence[Ints], energy_pj: Sequence[Ints], time_limit_s: float
+) -> Iterator[TradeOffs]:
+    """Finds all undominated plans under many sets of costs, much faster than one problem after the other.
+
+    Args:
+        problem: The problem; its options must be those of every replicate.
+        latency_ps: For each device (replicates, bundles, frequencies).
+        energy_pj: The same of energy.
+        time_limit_s: Longest time for one replicate.
+
+    Yields:
+        The trade-offs of each replicate.
+    """
+    count = len(latency_ps[0])
+    if _has_more_quantities(problem):
+        for at in range(count):
+            costs = [device[at] for device in latency_ps], [device[at] for device in energy_pj]
+            yield trade_offs(problem.with_costs(*costs), time_limit_s)
+        return
+    if count > MANY:
+        from dime.host.solvers import _kernel  # noqa: F401 - loading it makes `label` use it
+    graph = _graph.build(problem, prune=False)
+    places = [
+        (arcs, graph.bundle[arcs], graph.column[arcs])
+        for arcs in (np.flatnonzero(graph.device == device) for device in range(len(problem.devices)))
+    ]
+    for at in range(count):
+        latency, energy = graph.latency_ps.copy(), graph.energy_pj.copy()
+        for device, (arcs, bundle, column) in enumerate(places):
+            latency[arcs] = latency_ps[device][at, bundle, column]
+            energy[arcs] = energy_pj[device][at, bundle, column]
+        drawn = replace(graph, latency_ps=latency, energy_pj=energy)
+        yield _trade_offs_of_two(problem, drawn, monotonic() + time_limit_s)
 
 
 def _has_more_quantities(problem: Problem) -> bool:
@@ -119,12 +166,16 @@ def _trade_offs_of_two(problem: Problem, graph: _graph.Graph, deadline: float) -
         labels = None
     if labels is None:
         return _known(problem, graph)
-    points = np.array([at for at in labels.at(graph.sink) if _within(problem, *at)], np.int64).reshape(-1, 2)
+    points = labels.at(graph.sink)
+    if problem.latency_limit_ps is not None:
+        points = points[points[:, 0] <= problem.latency_limit_ps]
+    if problem.energy_limit_pj is not None:
+        points = points[points[:, 1] <= problem.energy_limit_pj]
 
     def choices(at: int) -> tuple[Choice, ...]:
         return graph.choices(problem, path(graph, labels, int(points[at, 0]), int(points[at, 1])))
 
-    return TradeOffs(points[:, 0], points[:, 1], True, choices, _values(problem, points))
+    return TradeOffs(points[:, 0], points[:, 1], True, choices, _weights(problem))
 
 
 def label(
@@ -177,13 +228,15 @@ def _trade_offs_of_many(problem: Problem, graph: _graph.Graph, deadline: float, 
     def choices(at: int) -> tuple[Choice, ...]:
         return graph.choices(problem, labels.path(graph, int(front[at])))
 
-    return TradeOffs(time, energy, complete, choices, _values(problem, np.stack([time, energy], axis=1)))
+    return TradeOffs(time, energy, complete, choices, _weights(problem))
 
 
 def _shortest(problem: Problem, graph: _graph.Graph, weights: tuple[int, int]) -> tuple[Choice, ...] | None:
     labels = _packed.label(graph, np.inf, weights)
-    points = labels.at(graph.sink) if labels else []
-    return graph.choices(problem, path(graph, labels, *points[0])) if labels and points else None
+    if labels is None or not labels.of[graph.sink]:
+        return None
+    latency, energy = labels.at(graph.sink)[0].tolist()
+    return graph.choices(problem, path(graph, labels, latency, energy))
 
 
 def _known(problem: Problem, graph: _graph.Graph) -> TradeOffs:
@@ -203,19 +256,11 @@ def _known(problem: Problem, graph: _graph.Graph) -> TradeOffs:
         }.items()
     )
     points = np.array([point for point, _ in kept], np.int64).reshape(-1, 2)
-    return TradeOffs(points[:, 0], points[:, 1], False, lambda at: kept[at][1], _values(problem, points))
+    return TradeOffs(points[:, 0], points[:, 1], False, lambda at: kept[at][1], _weights(problem))
 
 
-def _within(problem: Problem, latency_ps: int, energy_pj: int) -> bool:
-    return (problem.latency_limit_ps is None or latency_ps <= problem.latency_limit_ps) and (
-        problem.energy_limit_pj is None or energy_pj <= problem.energy_limit_pj
-    )
-
-
-def _values(problem: Problem, points: Ints) -> list[int]:
-    """What the goal makes of each (time, energy), as integers that compare exactly."""
-    a, b = (1, 0) if problem.goal.kind == "throughput" else problem.goal.weights
-    return [a * time + b * energy for time, energy in points.tolist()]
+def _weights(problem: Problem) -> tuple[int, int]:
+    return (1, 0) if problem.goal.kind == "throughput" else problem.goal.weights
 
 
 def _relaxed_bound(problem: Problem, graph: _graph.Graph) -> float | None:
@@ -225,7 +270,7 @@ def _relaxed_bound(problem: Problem, graph: _graph.Graph) -> float | None:
     the least latency.
     """
     pipeline = problem.goal.kind == "throughput"
-    choices = _shortest(problem, graph, (1, 0) if pipeline else problem.goal.weights)
+    choices = _shortest(problem, graph, _weights(problem))
     if choices is None:
         return None
     totals = evaluate(problem, choices)

@@ -75,8 +75,14 @@ def load(program: _ilp.Model) -> tuple[Any, float]:
     """Gives a program to HiGHS; returns it with the goal's value for a scaled cost of 1."""
     import highspy
 
-    solver: Any = cast(Any, highspy.Highs)()
-    solver.setOptionValue("output_flag", False)
+    class Quiet(highspy.Highs):
+        """HiGHS without the banner that it prints when callbacks are enabled, before any option could be set."""
+
+        def enableCallbacks(self) -> None:  # noqa: N802
+            self.setOptionValue("output_flag", False)
+            cast(Any, super()).enableCallbacks()
+
+    solver: Any = cast(Any, Quiet)()
     cost, unit = program.scaled_cost()
     count = len(cost)
     none = np.empty(0, np.int32)
