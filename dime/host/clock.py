@@ -184,6 +184,9 @@ def find_code(trace: Trace, busy_ns: Sequence[Sequence[int]]) -> Found | None:
     power = np.diff(integral.energy_j(grid_s)) / step_s
     if step_s <= 0 or len(power) <= length or length < len(busy_ns):
         return None
+    resolution_w = float(np.median(trace.step)) / (1 if trace.kind == "power" else step_s)
+    if np.ptp(power) < resolution_w:
+        return None
     template = np.diff(_busy_s(edges_s, np.linspace(0.0, length * step_s, length + 1) - guard_s)) / step_s
     correlation = _correlate(power, template)
     best = int(np.argmax(correlation))

@@ -122,13 +122,13 @@ def profile(
         words = {}
         for run in missing:
             log = loggers.enter_context(_logged(run)) if run.device.meter else []
-            words[run] = [f"--network={net}", f"--device={run.name}", f"--board={run.device.board}"]
-            words[run] += [f"--threads={run.threads}", f"--weights={weights}", *options.words(), *log]
+            words[run.name] = [f"--network={net}", f"--device={run.name}", f"--board={run.device.board}"]
+            words[run.name] += [f"--threads={run.threads}", f"--weights={weights}", *options.words(), *log]
         failure = _remotely([run for run in missing if run.device.engine != lab_file.LOCAL], words, net, samples, bench)
         for run in missing:
             if run.device.engine == lab_file.LOCAL:
                 place = [f"--samples={samples}", f"--out={run.folder}"]
-                local.run(["profile", *place, *words[run]], f"{run.name} {net}", run.threads)
+                local.run(["profile", *place, *words[run.name]], f"{run.name} {net}", run.threads)
     if failure:
         raise failure
     for run in missing:
@@ -147,7 +147,7 @@ def _runs(devices: Iterable[lab_file.Device], net: str, threads: int | None, res
 
 
 def _remotely(
-    runs: Sequence[_Run], words: dict[_Run, list[str]], net: str, samples: str, bench: lab_file.Lab
+    runs: Sequence[_Run], words: dict[str, list[str]], net: str, samples: str, bench: lab_file.Lab
 ) -> DimeError | None:
     """Runs on all other engines at once; gives the failure, which must not keep local runs from being made."""
     if not runs:
@@ -159,7 +159,7 @@ def _remotely(
         Job(
             run.device,
             net,
-            ("profile", *words[run]),
+            ("profile", *words[run.name]),
             Path(samples) / net,
             run.folder,
             run.threads,
@@ -182,12 +182,13 @@ def _logged(run: _Run) -> Iterator[list[str]]:
     assert run.device.meter is not None
     meter, address = run.device.meter, _address_towards(run.device)
     port = FIRST_PORT + zlib.crc32(run.name.encode()) % PORTS  # the same each time, so that a run that goes on finds it
+    options = {"serial" if key == "port" else key: value for key, value in meter.options.items()}
     started = threading.Event()
     failures: list[BaseException] = []
 
     def serve() -> None:
         try:
-            power.serve(address, port, meter.name, run.folder / "power", ready=lambda _: started.set(), **meter.options)
+            power.serve(address, port, meter.name, run.folder / "power", ready=lambda _: started.set(), **options)
         except BaseException as error:
             failures.append(error)
         finally:

@@ -1,0 +1,35 @@
+"""A profile with a meter through the command: the logger, the device, the join, and then a plan in joules."""
+
+import json
+import time
+
+import pytest
+
+from tests.host.conftest import dime
+from tests.lab.loads import Load
+from tests.lab.meter import StandInMeter
+
+
+@pytest.mark.timeout(300)
+def test_a_device_with_a_meter_is_profiled_in_joules_by_one_command(tmp_path, profiled):
+    load = Load(idle_w=3.0)
+    (tmp_path / "samples").symlink_to(profiled / "samples")
+    with StandInMeter(load, baud=500000) as meter:
+        (tmp_path / "lab.toml").write_text(
+            f'[metered]\nengine = "local"\nthreads = 1\nmeter = {{name = "smartpower3", port = "{meter.port}", baud = 500000}}\n'
+        )
+        time.sleep(0.2)
+        options = ["--runs=2", "--iterations=1", "--warmups=0", "--max-layers=1"]
+        dime("profile", "--net=alexnet", "--device=metered", *options, folder=tmp_path)
+    folder = tmp_path / "results/metered/alexnet"
+    assert (folder / "joint_profile.parquet").exists()
+    quality = [json.loads(path.read_text()) for path in sorted((folder / "power").glob("*.json"))]
+    assert quality
+    result = dime("solve", "--net=alexnet", "--edge=metered", "--server=metered", folder=tmp_path, check=False)
+    assert "named twice" in result.stderr
+    from dime.host.profiles import load_profile
+
+    profile = load_profile(str(folder))
+    assert profile.energy_origin == "measured"
+    watts = profile.means.energy_j / profile.means.duration_s
+    assert watts == pytest.approx(3.0, rel=0.02)
