@@ -31,6 +31,7 @@ REOPEN_AFTER_S = 1.0
 MOST_WAITING = 4096
 RECENT_ROWS = 1 << 19
 LEAD_S = 30.0
+READINGS_FOR_A_PERIOD = 20
 _Answer = TypeVar("_Answer")
 
 
@@ -266,8 +267,17 @@ class Recorder:
         return Status(power_w, float(max(len(value) - 1, 0)), dropped + missing, trouble)
 
     def period_s(self) -> float:
-        """The usual time between two readings, lately."""
-        return self._ask(lambda: float(np.median(np.diff(self._recent.since(0)[1][-1000:]) * 1e-9)))
+        """The usual time between two readings; waits until some have been seen."""
+        deadline_ns = monotonic_ns() + int(SILENCE_S * 1e9)
+        while self._recent.count < READINGS_FOR_A_PERIOD and monotonic_ns() < deadline_ns:
+            time.sleep(0.01)
+        return self._ask(self._period_s)
+
+    def _period_s(self) -> float:
+        time_ms, timestamp_ns, _, _ = self._recent.since(0)
+        steps_s = np.diff(time_ms[-1000:]) * 1e-3 if self._meter.own_clock else np.diff(timestamp_ns[-1000:]) * 1e-9
+        steps_s = steps_s[steps_s > 0]
+        return float(np.median(steps_s)) if len(steps_s) else 0.0
 
     def trace(self, since_ns: int, until_ns: int, patience_s: float) -> power_trace.Trace:
         """The recent readings, once they reach a moment.
@@ -284,9 +294,14 @@ class Recorder:
             TableError: There are no readings.
         """
         deadline_ns = monotonic_ns() + int(patience_s * 1e9)
-        while self._recent.newest_ns() <= until_ns and monotonic_ns() < deadline_ns:
-            time.sleep(0.005)
-        return self._ask(lambda: self._trace(since_ns))
+        while True:
+            arrived = self._recent.newest_ns() > until_ns
+            late = monotonic_ns() > deadline_ns
+            trace = self._ask(lambda: self._trace(since_ns)) if arrived or late else None
+            # A line stands for a moment before its arrival: the newest one may not reach as far as it came late.
+            if trace is not None and (late or trace.seconds(np.array([until_ns]))[0] <= trace.time_s[-1]):
+                return trace
+            time.sleep(0.01)
 
     def _trace(self, since_ns: int) -> power_trace.Trace:
         time_ms, timestamp_ns, value, step = self._recent.since(since_ns - int(LEAD_S * 1e9))

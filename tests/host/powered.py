@@ -8,6 +8,7 @@ import time
 from dime.contract import tables
 from dime.contract.bundles import enumerate_bundles, spell
 from dime.contract.clock import boot_id
+from dime.contract.errors import DimeError
 from dime.contract.run import TIMINGS, RunSpec
 from dime.device import power_log
 from dime.host import power
@@ -35,7 +36,7 @@ def serving(meter, folder, **options):
         raise failures[0]
     yield ports[0], thread
     if thread.is_alive():
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, DimeError):
             power_log.PowerLog("127.0.0.1", ports[0], str(folder / "none"), "-", "-").close()
     thread.join(10)
     assert not thread.is_alive()
@@ -78,13 +79,14 @@ class Device:
         monkeypatch.setattr(power_log, "monotonic_ns", self.now_ns)
         monkeypatch.setattr(power_log, "spin", self.spin)
         folder.mkdir()
-        log = power_log.PowerLog(
-            "127.0.0.1", port, str(folder), "nano", "tiny", least_passes=iterations, **options
-        )
+        log = power_log.PowerLog("127.0.0.1", port, str(folder), "nano", "tiny", least_passes=iterations, **options)
         session = {"rows": 0, "start_ns": self.now_ns(), "boot_id": boot_id()}
         spec(iterations, runs, log.min_window_s, [session]).write(str(folder))
         wanted, iteration = {spell(bundle, LAYERS) for bundle in enumerate_bundles(3)}, 0
-        with tables.Writer(str(folder / TIMINGS), tables.TIMINGS) as writer, log.around_frequency(921600000) as after_pass:
+        with (
+            tables.Writer(str(folder / TIMINGS), tables.TIMINGS) as writer,
+            log.around_frequency(921600000) as after_pass,
+        ):
             while wanted:
                 rows = []
                 for bundle in enumerate_bundles(3):

@@ -176,7 +176,7 @@ class StandInMeter:
             if SPEEDS.get(termios.tcgetattr(self._master)[5]) not in (self.baud, 38400):
                 data = bytes((byte * 7 + 0x83) & 0xFF | 0x80 for byte in data[: len(data) // 3])
             os.write(self._master, data)
-        except (BlockingIOError, OSError, termios.error):
+        except (OSError, ValueError, termios.error):
             pass
 
 

@@ -118,7 +118,7 @@ class Options:
         baud: smartpower3: the rate set in the meter's menu.
         channel: Which of the meter's channels feeds the device; empty: the only one there is, or that is on.
         period_s: ina3221, rapl, nvml: time between two readings.
-        file: replay: the recorded log.
+        recording: replay: the recorded log.
         at_once: replay: hand out everything without waiting.
         root: ina3221, rapl: where /sys is found; another folder for tests.
     """
@@ -127,7 +127,7 @@ class Options:
     baud: int = 115200
     channel: str = ""
     period_s: float = 0.005
-    file: str = ""
+    recording: str = ""
     at_once: bool = False
     root: str = "/sys"
 

@@ -48,9 +48,9 @@ class Replay:
     wire_s = 0.0
 
     def __init__(self, options: Options) -> None:
-        if not options.file:
-            raise DeviceError("which recording? give --file, a power log")
-        self._path, self._at_once = Path(options.file), options.at_once
+        if not options.recording:
+            raise DeviceError("which recording? give --recording, a power log")
+        self._path, self._at_once = Path(options.recording), options.at_once
         try:
             self._stream = self._path.open(encoding="utf-8", errors="replace")
         except OSError as error:
@@ -122,9 +122,9 @@ class Replay:
 
 
 def available(options: Options) -> str:
-    if not options.file:
-        return "needs a recorded log: --file"
-    return "" if Path(options.file).is_file() else f"{options.file}: no such file"
+    if not options.recording:
+        return "needs a recorded log: --recording"
+    return "" if Path(options.recording).is_file() else f"{options.recording}: no such file"
 
 
 def open_meter(options: Options) -> Replay:
