@@ -26,7 +26,14 @@ BLOCK = 1 << 20
 Say = Callable[[str], None]
 
 
-def build(image: str = "all", platform: str = "", registry: str = "", push: bool = False, **variables: str) -> None:
+def build(
+    image: str = "all",
+    platform: str = "",
+    registry: str = "",
+    push: bool = False,
+    no_cache: bool = False,
+    **variables: str,
+) -> None:
     """Builds images with docker buildx bake.
 
     Args:
@@ -34,6 +41,7 @@ def build(image: str = "all", platform: str = "", registry: str = "", push: bool
         platform: Platforms joined by commas; empty for all of the image's.
         registry: The registry's host and port; the images are named for it.
         push: Send them to the registry, which several platforms at once need on older engines.
+        no_cache: Build everything anew.
         **variables: Further variables of docker/docker-bake.hcl, in any case, such as ``torch="1.10"``.
 
     Raises:
@@ -45,7 +53,7 @@ def build(image: str = "all", platform: str = "", registry: str = "", push: bool
     if not (SOURCE_ROOT / BAKE_FILE).exists():
         raise InputError(f"{BAKE_FILE} is not there; images are built from a checkout of the source")
     command = [docker_command(), "buildx", "bake", "--file", str(BAKE_FILE)]
-    settings = {name.upper(): value for name, value in variables.items() if value}
+    settings = {name.upper(): value for name, value in variables.items()}
     settings |= {"REGISTRY": registry.rstrip("/") + "/"} if registry else {}
     settings = {
         "REVISION": _git("rev-parse", "HEAD"),
@@ -57,8 +65,9 @@ def build(image: str = "all", platform: str = "", registry: str = "", push: bool
             command.append(f"--allow=fs.read={folder}")
     if platform:
         command += [f"--set=*.platform={platform}"]
-    output = "type=registry" if push else "type=image"
-    command += [f"--set=*.output={output},rewrite-timestamp=true", *(TARGETS if image == "all" else [image])]
+    if no_cache:
+        command.append("--no-cache")
+    command += [f"--set=*.output=type={'registry' if push else 'image'}", *(TARGETS if image == "all" else [image])]
     result = subprocess.run(command, cwd=SOURCE_ROOT, env={**os.environ, **settings}, check=False)
     if result.returncode:
         raise DeviceError(f"docker buildx bake ended with {result.returncode}; its last lines say why")
@@ -78,7 +87,7 @@ def push(registry: str, image: str = "all", **variables: str) -> None:
     """
     if not registry:
         raise InputError("no registry; type: make push REGISTRY=bench.lan:5000, or put registry = ... into lab.toml")
-    build(image, registry=registry, push=True, **variables)
+    build(image, "", registry, True, False, **variables)
 
 
 def docker_command() -> str:

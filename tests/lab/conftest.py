@@ -1,0 +1,133 @@
+"""The lab for tests: started once, with the images under test built from the real Dockerfiles and pushed."""
+
+import os
+import shutil
+import sys
+
+import pytest
+
+from dime.host import images, lab
+from dime.host.runs import Job
+
+from . import machine
+from .__main__ import up
+from .board import BOARDS, NANO, POTATO
+from .place import HOME, REGISTRY, REPOSITORY, STATE, environment, run, say
+
+WHEELS = STATE / "wheels"
+
+
+def pytest_collection_modifyitems(items):
+    reason = (
+        ""
+        if os.environ.get("CI") == "true" or os.environ.get("DIME_LAB")
+        else "the lab is not asked for: make test-lab"
+    )
+    reason = machine.missing() or reason
+    for item in items:
+        if "lab" in item.keywords and reason:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def bench():
+    """The lab, up, with this process being a person at its computer."""
+    up()
+    patch = pytest.MonkeyPatch()
+    for key in ("HOME", "DOCKER_HOST", "PATH"):
+        patch.setenv(key, environment()[key])
+    for board in BOARDS:
+        board.shape(None)
+        board.free_disk()
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="session")
+def built(bench):
+    """Both images for their platforms, in the registry; bases and wheels that cannot be pulled are stood in for."""
+    wheels()
+    settings = {
+        "jetson_base": f"{REGISTRY}/{machine.BASE}", "jetson_python": "3.11", "jetson_packages": "",
+        "jetson_wheels": str(WHEELS), "host_torch": "boards", "host_wheels": "",
+    }  # fmt: skip
+    for name in images.TARGETS:
+        images.push(REGISTRY, name, **settings)
+    return settings
+
+
+def wheels():
+    """PyTorch for old ARM processors, from the host image's own lock."""
+    lock = REPOSITORY / "images/host/torch-arm64.lock"
+    if (WHEELS / "requirements.lock").exists() and (WHEELS / "requirements.lock").read_bytes() == lock.read_bytes():
+        return
+    say("fetches wheels for arm64")
+    shutil.rmtree(WHEELS, ignore_errors=True)
+    WHEELS.mkdir(parents=True)
+    platforms = [f"--platform=manylinux_2_{minor}_aarch64" for minor in (17, 27, 28)] + [
+        "--platform=manylinux2014_aarch64"
+    ]
+    run(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "--python-version=3.11",
+        *platforms, "--require-hashes", "--requirement", lock, "--dest", WHEELS)  # fmt: skip
+    shutil.copyfile(lock, WHEELS / "requirements.lock")
+
+
+@pytest.fixture(scope="session")
+def samples(bench):
+    """AlexNet's feature maps."""
+    folder = STATE / "samples"
+    run(sys.executable, "-m", "dime.device", "samples", "--network=alexnet", f"--samples={folder}", cwd=REPOSITORY)
+    return folder / "alexnet"
+
+
+@pytest.fixture
+def nano(built):
+    NANO.up()
+    yield NANO
+    NANO.heal()
+    NANO.up()
+
+
+@pytest.fixture
+def potato(built):
+    POTATO.up()
+    yield POTATO
+    POTATO.heal()
+    POTATO.up()
+
+
+@pytest.fixture
+def job(samples, tmp_path):
+    """Makes a short profile's job: single layers, one run each, unless words say otherwise."""
+
+    def make(board, *words, **changes):
+        device = lab.load(write_lab(tmp_path, **changes)).devices[board.name]
+        all_words = (
+            "profile", "--network=alexnet", f"--device={board.name}", f"--board={device.board}", "--iterations=1",
+            "--warmups=0", "--threads=1", *(words or ("--runs=1", "--max-layers=1", "--frequencies=-1")),
+        )  # fmt: skip
+        return Job(device, "alexnet", all_words, samples, tmp_path / "results" / board.name / "alexnet", 1)
+
+    return make
+
+
+def write_lab(folder, **changes):
+    """A lab file for both boards; ``nano_runtime="x"`` changes a key of one of them."""
+    text = f'registry = "{REGISTRY}"\n'
+    for board in BOARDS:
+        keys = {"engine": board.engine, "board": board.name}
+        keys |= {key.split("_", 1)[1]: value for key, value in changes.items() if key.startswith(board.name)}
+        text += f"[{board.name}]\n" + "".join(f"{key} = {str(value)!r}\n" for key, value in keys.items())
+    path = folder / "lab.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def stranger(monkeypatch, tmp_path):
+    """A person who knows no host keys."""
+    (tmp_path / "home/.ssh").mkdir(parents=True)
+    (tmp_path / "home/.docker").symlink_to(HOME / ".docker")
+    for name in ("config", "id_ed25519"):
+        shutil.copy(HOME / ".ssh" / name, tmp_path / "home/.ssh" / name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))

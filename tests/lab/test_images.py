@@ -1,0 +1,81 @@
+"""The images as they are built: who they run as, what is in them, on every processor that they are for."""
+
+import json
+
+import pytest
+
+from dime.host import images
+
+from .place import REGISTRY, docker
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+SMOKE = ("python3", "-m", "dime.device", "describe", "--device=local")
+FORWARD = (
+    "import torch, torchvision; torch.set_num_threads(1); torch.manual_seed(0);"
+    "print(torchvision.models.alexnet(weights=None).eval()(torch.ones(1, 3, 224, 224)).shape)"
+)
+
+
+def in_image(image, platform, *words, env=()):
+    variables = [part for one in env for part in ("--env", one)]
+    return docker(
+        "run", "--rm", "--init", "--network=none", "--platform", platform, *variables, "--entrypoint", words[0],
+        f"{REGISTRY}/{image}:latest", *words[1:],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("image, platforms", [("dime-host", {"amd64", "arm64"}), ("dime-jetson", {"arm64"})])
+def test_one_name_stands_for_all_platforms(built, image, platforms):
+    text = docker("buildx", "imagetools", "inspect", "--raw", f"{REGISTRY}/{image}:latest", check=False).stdout
+    if not text:  # older clients speak TLS only
+        import urllib.request
+
+        request = urllib.request.Request(
+            f"http://{REGISTRY}/v2/{image}/manifests/latest",
+            headers={"Accept": "application/vnd.oci.image.index.v1+json"},
+        )
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as answer:
+            text = answer.read()
+    manifests = json.loads(text)["manifests"]
+    found = {one["platform"]["architecture"] for one in manifests} - {"unknown"}
+    assert found == platforms
+    assert any(one.get("annotations", {}).get("vnd.docker.reference.type") for one in manifests), "no provenance"
+
+
+@pytest.mark.parametrize("cpu", ["cortex-a53", "cortex-a57"])
+@pytest.mark.parametrize("image", ["dime-host", "dime-jetson"])
+def test_the_boards_own_instructions_are_enough(built, image, cpu):
+    assert "[1, 1000]" in in_image(image, "linux/arm64", "python3", "-c", FORWARD, env=[f"QEMU_CPU={cpu}"]).stdout
+
+
+def test_the_device_side_says_what_it_is(built):
+    lines = in_image("dime-jetson", "linux/arm64", *SMOKE, env=["QEMU_CPU=cortex-a57"]).stdout.splitlines()
+    assert json.loads(lines[-1])["facts"]["versions"]["torch"]
+
+
+def test_they_do_not_run_as_root_and_carry_labels(built):
+    for image, platform in (("dime-host", "linux/amd64"), ("dime-jetson", "linux/arm64")):
+        assert in_image(image, platform, "id", "-u").stdout.strip() == "1000"
+        config = json.loads(docker("image", "inspect", f"{REGISTRY}/{image}:latest").stdout)[0]["Config"]
+        labels = config["Labels"]
+        assert len(labels["org.opencontainers.image.revision"]) == 40
+        assert labels["org.opencontainers.image.version"]
+
+
+def test_the_jetsons_image_has_no_host_side(built):
+    listing = in_image("dime-jetson", "linux/arm64", "ls", "/dime/dime").stdout.split()
+    assert set(listing) == {"__init__.py", "contract", "device"}
+
+
+def test_nobodys_secrets_are_in_them(built):
+    for image in images.TARGETS.values():
+        history = docker("history", "--no-trunc", f"{REGISTRY}/{image}:latest").stdout.lower()
+        assert not [word for word in ("password", "wlssecret", "licenseid", "token=") if word in history]
+
+
+def test_the_same_source_and_date_give_the_same_layers(built):
+    def layers():
+        images.build("jetson", registry=REGISTRY, no_cache=True, **built)
+        return json.loads(docker("image", "inspect", f"{REGISTRY}/dime-jetson:latest").stdout)[0]["RootFS"]["Layers"]
+
+    assert layers() == layers()
