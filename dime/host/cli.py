@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from dime.contract.errors import DimeError
 from dime.host import arguments
+
+if TYPE_CHECKING:
+    from dime.host.lab import Device
 
 
 def samples(net: str, source: str = "builtin", samples: str = "samples", weights: str = "auto") -> None:
@@ -36,6 +40,7 @@ def profile(
     iterations: int = 5,
     warmups: int = 2,
     max_layers: int | None = None,
+    energy_error: str | None = None,
     threads: int | None = None,
     seed: int = 0,
     samples: str = "samples",
@@ -57,6 +62,7 @@ def profile(
         iterations: Passes over all bundles, each in another order.
         warmups: Runs before them that are not counted.
         max_layers: Largest bundle; without it the whole network.
+        energy_error: Goes on repeating until energies are known so well, such as 3%; for a device with a meter.
         threads: CPU threads; without it what the lab file says.
         seed: Seed of the order of the bundles.
         samples: The folder that holds the feature maps; made from the pictures that ship with DIME if need be.
@@ -66,7 +72,7 @@ def profile(
     """
     from dime.host import measure
 
-    options = measure.Options(runs, iterations, warmups, max_layers, seed, freqs)
+    options = measure.Options(runs, iterations, warmups, max_layers, seed, freqs, energy_error)
     for folder in measure.profile(net, device, options, threads, samples, weights, results, lab):
         print(folder)
 
@@ -167,7 +173,252 @@ def demo(
     solve(net, results=results, edge_power=edge_power)
 
 
-COMMANDS: arguments.Commands = {"demo": demo, "samples": samples, "profile": profile, "solve": solve}
+def join(run: str, power: str | None = None, clock: str | None = None, channel: str = "", force: bool = False) -> None:
+    """Joins a run's timings with the power logged meanwhile: joules for each bundle and clock, with error bars.
+
+    Examples:
+        dime join --run=results/nano/alexnet
+        dime join --run=results/nano/alexnet --power=logs/nano_alexnet.csv
+
+    Args:
+        run: The run's folder.
+        power: The power log, or the folder that holds the logs; without it the run's own.
+        clock: exchanges, pattern, or same machine; without it the first that there is.
+        channel: The meter's channel that feeds the device; without it the only one that was on.
+        force: Joins although two clocks disagree by more than their error bars.
+    """
+    from dime.host import joint_profile
+
+    joined = joint_profile.join(run, power, clock, channel, force=force)
+    for note in joined.notes:
+        print(note, file=sys.stderr)
+    print(f"{joined.path}: {joined.rows} rows with energies")
+
+
+def sweep(
+    net: str,
+    edge: str = "edge",
+    server: str = "server",
+    link: str = "3G,4G,WiFi",
+    edge_power: float | None = None,
+    rule: str = "published",
+    arithmetic: str = "correct",
+    results: str = "results",
+    out: str | None = None,
+) -> None:
+    """Writes the published tables: sweeps over limits, over private layers, and over the choice of clocks.
+
+    Examples:
+        dime sweep --net=alexnet --edge=nano --server=wiscad
+
+    Args:
+        net: The network that was profiled.
+        edge: The weak device; its name, a run's folder, or a table.
+        server: The other devices in the same way, joined by commas.
+        link: Links by name, joined by commas, or one in any other form.
+        edge_power: Models the weak device's energy as this many W while it computes.
+        rule: published, merged or free.
+        arithmetic: correct, or published, which repeats the units of the published radio energies.
+        results: The folder that holds DEVICE/NET.
+        out: The folder to write into; without it the next free RESULTS/plans/NET/NUMBER.
+    """
+    from dime.host import goals, output, study, sweeps
+    from dime.host.problem import build_problem
+
+    profiles = study.find_profiles(net, edge, server, results, edge_power)
+    limits = goals.Limits(rule=rule)
+    problems = {
+        name: build_problem(profiles, name, "latency", limits, arithmetic=arithmetic) for name in study.link_names(link)
+    }
+    for path in sweeps.write(problems, output.folder(results, net, out)):
+        print(path)
+
+
+def power_serve(
+    address: str = "127.0.0.1",
+    port: int = 5000,
+    meter: str = "smartpower3",
+    serial: str = "/dev/ttyUSB0",
+    baud: int = 115200,
+    channel: str = "",
+    file: str = "",
+    folder: str = "power",
+    keep: bool = False,
+) -> None:
+    """Waits for devices to start and stop power logs, by the published protocol.
+
+    A token that clients must know may stand in the environment as DIME_POWER_TOKEN.
+
+    Examples:
+        dime power serve 192.168.1.2 5000 --meter=smartpower3 --serial=/dev/ttyUSB0 --baud=500000
+
+    Args:
+        address: Address to listen at.
+        port: Port to listen at.
+        meter: smartpower3, ina3221, rapl, nvml or replay.
+        serial: The serial port, or udp://ADDRESS:PORT.
+        baud: The rate set in the meter's menu.
+        channel: The meter's channel that feeds the device.
+        file: A recorded log, for replay.
+        folder: Where the logs are written.
+        keep: Stays after a client's shutdown.
+    """
+    from dime.host import power
+
+    options = {"serial": serial, "baud": baud, "channel": channel, "file": file}
+    power.serve(address, port, meter, folder, keep=keep, **options)
+
+
+def power_log(
+    output: str,
+    meter: str = "smartpower3",
+    serial: str = "/dev/ttyUSB0",
+    baud: int = 115200,
+    channel: str = "",
+    file: str = "",
+) -> None:
+    """Logs power until Ctrl-C.
+
+    Examples:
+        dime power log idle.csv --serial=/dev/ttyUSB0 --baud=500000
+
+    Args:
+        output: The log.
+        meter: smartpower3, ina3221, rapl, nvml or replay.
+        serial: The serial port, or udp://ADDRESS:PORT.
+        baud: The rate set in the meter's menu.
+        channel: The meter's channel that feeds the device.
+        file: A recorded log, for replay.
+    """
+    from dime.host import power
+
+    print(power.log(output, meter, serial=serial, baud=baud, channel=channel, file=file))
+
+
+def power_meters() -> None:
+    """Says which meters are usable here, and why the others are not.
+
+    Examples:
+        dime power meters
+    """
+    from dime.host import power
+
+    for name, reason in power.meters().items():
+        print(f"{name:12} {reason or 'usable'}")
+
+
+def doctor(device: str = "all", lab: str | None = None) -> None:
+    """Tries every part of the lab file: ssh, engine, runtime, clocks, disk, meter; says what is wrong and what to type.
+
+    Examples:
+        dime doctor
+        dime lab check --device=nano
+
+    Args:
+        device: Names or tags of the lab file, joined by commas.
+        lab: The lab file; without it lab.toml, if there is one.
+    """
+    from dime.host import doctor as tries
+    from dime.host import lab as lab_file
+
+    failed = 0
+    for finding in tries.check(lab_file.load(lab), device):
+        print(finding)
+        failed += not finding.works
+    if failed:
+        raise DimeError(f"{failed} of the lab's parts {'does' if failed == 1 else 'do'} not work; see above")
+
+
+def build(image: str = "all", platform: str = "", registry: str = "", torch: str = "") -> None:
+    """Builds the images.
+
+    Examples:
+        dime build --image=host --platform=linux/amd64
+        dime build --image=jetson --torch=1.10
+
+    Args:
+        image: host, jetson, or all.
+        platform: Platforms joined by commas; without it all of the image's.
+        registry: The registry's host and port, for which the images are named.
+        torch: Variant of PyTorch; 1.10 has kernels for the Nano's GPU.
+    """
+    from dime.host import images
+
+    images.build(image, platform, registry, **({"torch": torch} if torch else {}))
+
+
+def push(registry: str, image: str = "all", torch: str = "") -> None:
+    """Builds what has changed and sends it to a registry, with one manifest for all platforms.
+
+    Examples:
+        dime push --registry=bench:5000
+
+    Args:
+        registry: The registry's host and port.
+        image: host, jetson, or all.
+        torch: Variant of PyTorch.
+    """
+    from dime.host import images
+
+    images.push(registry, image, **({"torch": torch} if torch else {}))
+
+
+def collect(device: str = "all", results: str = "results", lab: str | None = None) -> None:
+    """Fetches the results of runs that ended while nobody was there.
+
+    Examples:
+        dime collect --device=nano
+
+    Args:
+        device: Names or tags of the lab file, joined by commas.
+        results: The folder that receives DEVICE/NET.
+        lab: The lab file; without it lab.toml, if there is one.
+    """
+    for entry in _remote_devices(device, lab):
+        from dime.host import remote
+
+        for folder in remote.collect(entry, results):
+            print(folder)
+
+
+def clean_device(device: str, lab: str | None = None) -> None:
+    """Removes what is ours from a device, running or not: containers, results, samples, images.
+
+    Examples:
+        dime clean-device --device=nano
+
+    Args:
+        device: Names or tags of the lab file, joined by commas.
+        lab: The lab file; without it lab.toml, if there is one.
+    """
+    for entry in _remote_devices(device, lab):
+        from dime.host import remote
+
+        for removed in remote.clean(entry):
+            print(f"{entry.name}: removed {removed}")
+
+
+def _remote_devices(names: str, lab: str | None) -> list[Device]:
+    from dime.host import lab as lab_file
+
+    return [device for device in lab_file.load(lab).choose(names) if device.engine != lab_file.LOCAL]
+
+
+COMMANDS: arguments.Commands = {
+    "demo": demo,
+    "samples": samples,
+    "profile": profile,
+    "join": join,
+    "solve": solve,
+    "sweep": sweep,
+    "power": {"serve": power_serve, "log": power_log, "meters": power_meters},
+    "lab": {"check": doctor},
+    "doctor": doctor,
+    "build": build,
+    "push": push,
+    "collect": collect,
+    "clean-device": clean_device,
+}
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -16,7 +16,8 @@ def test_a_device_with_a_meter_is_profiled_in_joules_by_one_command(tmp_path, pr
     (tmp_path / "samples").symlink_to(profiled / "samples")
     with StandInMeter(load, baud=500000) as meter:
         (tmp_path / "lab.toml").write_text(
-            f'[metered]\nengine = "local"\nthreads = 1\nmeter = {{name = "smartpower3", port = "{meter.port}", baud = 500000}}\n'
+            '[metered]\nengine = "local"\nthreads = 1\n'
+            f'meter = {{name = "smartpower3", port = "{meter.port}", baud = 500000}}\n'
         )
         time.sleep(0.2)
         options = ["--runs=2", "--iterations=1", "--warmups=0", "--max-layers=1"]
