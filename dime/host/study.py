@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dime.contract.errors import InputError, TableError
 from dime.contract.run import RUN
@@ -19,6 +20,9 @@ from dime.host.plan import Plan, confirm, make_plan
 from dime.host.problem import Problem, build_problem
 from dime.host.profiles import Profile, load_profile
 from dime.host.solvers import Solution
+
+if TYPE_CHECKING:
+    from dime.host.uncertainty import Uncertainty
 
 LINKS = "3G,4G,WiFi"
 
@@ -35,6 +39,7 @@ class LinkStudy:
         confirmation: ``confirmed by Gurobi 13.0.3``, or why it is not.
         frontier: Every best trade-off; None where there is no energy to trade.
         baselines: The plan and every baseline, by what they really cost.
+        uncertainty: What resampled runs say, of the plan first; None where that was not asked for.
     """
 
     name: str
@@ -44,6 +49,7 @@ class LinkStudy:
     confirmation: str
     frontier: Frontier | None
     baselines: tuple[baselines.Row, ...]
+    uncertainty: Uncertainty | None = None
 
 
 @dataclass(frozen=True, eq=False)

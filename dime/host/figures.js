@@ -1,0 +1,219 @@
+"use strict";
+// Building blocks of the report: elements, units, strips of layers, and plots that answer to pointer and keys.
+// Texts reach the page through text nodes only.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const SVG = document.getElementById("patterns").namespaceURI;
+const h = (tag, attributes, ...children) => build(document.createElement(tag), attributes, children);
+const s = (tag, attributes, ...children) => build(document.createElementNS(SVG, tag), attributes, children);
+
+function build(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (typeof value === "function") node.addEventListener(name, value);
+    else if (name === "style") Object.assign(node.style, value);
+    else if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value);
+  }
+  node.append(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== ""));
+  return node;
+}
+
+const PREFIXES = [[1e9, "G"], [1e6, "M"], [1e3, "k"], [1, ""], [1e-3, "m"], [1e-6, "µ"], [1e-9, "n"], [1e-12, "p"]];
+
+function scaled(value, unit) {
+  const size = Number(Math.abs(value).toPrecision(3));
+  const largest = unit === "s" ? 1 : 1e9;
+  return PREFIXES.find(([factor]) => factor <= largest && size >= factor) || [1e-12, "p"];
+}
+
+function quantity(value, unit) {
+  if (value === null || value === undefined) return "–";
+  if (value === 0 || (unit === "B" && Math.abs(value) < 1000)) return `${Math.round(value)} ${unit}`;
+  const [factor, prefix] = scaled(value, unit);
+  const shown = value / factor;
+  const digits = Math.max(0, 2 - Math.floor(Math.log10(Number(Math.abs(shown).toPrecision(3)))));
+  return `${shown.toFixed(digits)} ${prefix}${unit}`.trim();
+}
+
+function rounded(value, unit, digits = 3) {
+  if (value === 0) return "0";
+  const [factor, prefix] = scaled(value, unit);
+  return `${Number((value / factor).toPrecision(digits))} ${prefix}${unit}`.trim();
+}
+
+const share = (part) => part === null || part === undefined ? "–" : `${(100 * part).toFixed(1).replace(/^-(0\.0)$/, "$1")} %`;
+const clock = (hz) => hz < 0 ? "clock left alone" : quantity(hz, "Hz");
+const count = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
+const deviceName = (at) => data.devices[at].name;
+const tint = (at) => `d${at % 6}`;
+
+function bundleName(first, last) {
+  return first === last ? data.layers[first] : `${data.layers[first]} – ${data.layers[last]}`;
+}
+
+// Origins: a shape, a word and a colour each.
+const ORIGINS = ["measured", "replayed", "modelled"];
+
+function weakest(origins) {
+  return ORIGINS[Math.max(0, ...origins.filter(Boolean).map((origin) => ORIGINS.indexOf(origin)))];
+}
+
+function originMark(origin, x, y, r, extra = "") {
+  const kind = `p-${origin} ${extra}`;
+  if (origin === "replayed") return s("path", { class: kind, d: `M${x - r} ${y - r}L${x + 1.2 * r} ${y}L${x - r} ${y + r}Z` });
+  if (origin === "modelled") {
+    return s("path", { class: kind, d: `M${x} ${y - 1.25 * r}L${x + 1.25 * r} ${y}L${x} ${y + 1.25 * r}L${x - 1.25 * r} ${y}Z` });
+  }
+  return s("circle", { class: kind, cx: x, cy: y, r });
+}
+
+function badge(origin, what = "") {
+  const mark = originMark(origin, 6, 6, 4);
+  mark.removeAttribute("class");
+  mark.setAttribute("fill", origin === "measured" ? "currentColor" : "none");
+  mark.setAttribute("stroke", "currentColor");
+  mark.setAttribute("stroke-width", "1.5");
+  return h("span", { class: `badge ${origin}` }, s("svg", { width: 13, height: 12, "aria-hidden": "true" }, mark), `${what} ${origin}`.trim());
+}
+
+function planOrigin(steps, quantityName) {
+  const origins = steps.map((step) => data.devices[step[2]][quantityName === "energy" ? "energy_origin" : "origin"]);
+  return weakest(origins);
+}
+
+// The plan as a strip: one cell a layer, coloured by device; hatched cells are modelled, grey ones cross a link.
+function strip(steps, size = "", width = 0) {
+  const longest = Math.max(...data.layers.map((name) => name.length));
+  const room = width ? (width - 20 * steps.length) / data.layers.length : 0;
+  const across = size === "" && room >= 6.5 * longest + 3;
+  const upright = size === "" && !across && room >= 15;
+  const cells = [];
+  let here = 0;
+  const cross = (to) => {
+    if (to !== here) {
+      const title = `${deviceName(here)} to ${deviceName(to)}`;
+      cells.push(h("div", { class: "sent fill modelled", title }, to > here ? "⇡" : "⇣"));
+    }
+    here = to;
+  };
+  for (const [first, last, device, hz] of steps) {
+    cross(device);
+    const kind = `layer fill ${tint(device)} ${data.devices[device].origin}`;
+    const layers = data.layers.slice(first, last + 1);
+    const title = `${bundleName(first, last)} on ${deviceName(device)}, ${clock(hz)}`;
+    cells.push(h("div", { class: "bundle", title, style: { flex: `${layers.length} 1 0` } },
+      layers.map((name) => h("div", { class: kind }, across || upright ? h("span", null, name) : null))));
+  }
+  cross(0);
+  const described = steps.map(([first, last, device]) => `${bundleName(first, last)} on ${deviceName(device)}`).join("; ");
+  const tall = upright && longest > 3;
+  const style = tall ? { height: `${Math.min(180, 7 * longest + 12)}px` } : {};
+  return h("div", { class: `strip ${tall ? "tall" : size}`, role: "img", "aria-label": described, style }, cells);
+}
+
+// Runs `render(width)` now and whenever the width changes.
+function responsive(render) {
+  const host = h("div");
+  let width = 0;
+  new ResizeObserver(([entry]) => {
+    const now = Math.floor(entry.contentRect.width);
+    if (now && now !== width) host.replaceChildren(render(width = now));
+  }).observe(host);
+  return host;
+}
+
+function scale(low, high, from, to, log) {
+  const view = log ? Math.log10 : Number;
+  const [a, b] = [view(low), view(high)];
+  const place = (value) => from + (view(value) - a) / (b - a) * (to - from);
+  const most = Math.max(2, Math.floor(Math.abs(to - from) / (from < to ? 78 : 42)));
+  place.ticks = log ? logTicks(low, high, most) : linearTicks(low, high, most);
+  const [first, second] = place.ticks;
+  place.digits = log ? 3 : Math.min(9, Math.max(3, 1 + Math.ceil(Math.log10(Math.abs(high) / Math.abs(second - first)))));
+  return place;
+}
+
+function linearTicks(low, high, most) {
+  const raw = (high - low) / most;
+  const power = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((value) => value >= raw * 0.999);
+  const ticks = [];
+  for (let k = Math.ceil(low / step - 1e-9); k * step <= high * (1 + 1e-9); k += 1) ticks.push(Number((k * step).toPrecision(12)));
+  return ticks;
+}
+
+function logTicks(low, high, most) {
+  for (const factors of [[1, 2, 3, 5, 7], [1, 2, 5], [1, 3], [1]]) {
+    const ticks = [];
+    for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += 1) {
+      for (const factor of factors) ticks.push(Number((factor * 10 ** power).toPrecision(12)));
+    }
+    const inside = ticks.filter((tick) => tick >= low * 0.9999 && tick <= high * 1.0001);
+    if (inside.length <= most) return inside.length > 1 ? inside : [low, high];
+  }
+  return [low, high];
+}
+
+// Bounds of some values with a margin; logarithmic where they span more than `ratio`.
+function bounds(values, ratio = 12) {
+  const low = Math.min(...values), high = Math.max(...values);
+  if (low > 0 && high / low > ratio) return { low: low / 1.2, high: high * 1.2, log: true };
+  const margin = Math.max((high - low) * 0.1, Math.abs(high) * 0.01) || 1;
+  return { low: low >= 0 ? Math.max(0, low - margin) : low - margin, high: high + margin, log: false };
+}
+
+/* A plot with two axes.
+   axes: {label, unit, low, high, log, ticks}; paint(layer, X, Y) draws; points: [{x, y}] can be picked by pointer,
+   finger and arrow keys: the nearest one is marked and handed to pick(point). */
+function plot({ width, height, x, y, paint, points, pick, label, byColumn = false, yText = null }) {
+  const area = { left: yText ? yText.width : 64, right: width - 14, top: 14, bottom: height - 44 };
+  const X = scale(x.low, x.high, area.left, area.right, x.log);
+  const Y = scale(y.low, y.high, area.bottom, area.top, y.log);
+  const svg = s("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", tabindex: points.length ? 0 : null, "aria-label": label });
+  for (const tick of x.ticks || X.ticks) {
+    svg.append(s("line", { class: "grid", x1: X(tick), x2: X(tick), y1: area.top, y2: area.bottom }),
+      s("text", { class: "soft", x: X(tick), y: area.bottom + 17, "text-anchor": "middle" }, x.text ? x.text(tick) : rounded(tick, x.unit, X.digits)));
+  }
+  for (const tick of yText ? [] : Y.ticks) {
+    svg.append(s("line", { class: "grid", x1: area.left, x2: area.right, y1: Y(tick), y2: Y(tick) }),
+      s("text", { class: "soft", x: area.left - 6, y: Y(tick) + 4, "text-anchor": "end" }, y.text ? y.text(tick) : rounded(tick, y.unit, Y.digits)));
+  }
+  svg.append(s("line", { class: "axis", x1: area.left, x2: area.right, y1: area.bottom, y2: area.bottom }),
+    s("line", { class: "axis", x1: area.left, x2: area.left, y1: area.top, y2: area.bottom }),
+    s("text", { x: area.right, y: height - 6, "text-anchor": "end" }, x.label + (x.log ? " (log scale)" : "")));
+  if (y.label) svg.append(s("text", { x: 4, y: 11 }, y.label + (y.log ? " (log scale)" : "")));
+  const layer = s("g");
+  const cursor = s("g", { "pointer-events": "none" });
+  svg.append(layer, cursor);
+  paint(layer, X, Y, area);
+  let current = -1;
+  const choose = (at) => {
+    if (at < 0 || at === current) return;
+    current = at;
+    const point = points[at];
+    const [px, py] = [X(point.x), Y(point.y)];
+    cursor.replaceChildren(...(byColumn ? [s("line", { class: "cross", x1: px, x2: px, y1: area.top, y2: area.bottom })] : [
+      s("path", { class: "cross", fill: "none", d: `M${px} ${area.bottom}V${py}H${area.left}` }),
+      s("circle", { class: "ring", cx: px, cy: py, r: 8 })]));
+    pick(point);
+  };
+  const nearest = (event) => {
+    const box = svg.getBoundingClientRect();
+    const [px, py] = [event.clientX - box.left, event.clientY - box.top];
+    let best = -1, least = Infinity;
+    points.forEach((point, at) => {
+      const distance = Math.abs(X(point.x) - px) ** 2 + (byColumn ? 0 : Math.abs(Y(point.y) - py) ** 2);
+      if (distance < least) [best, least] = [at, distance];
+    });
+    choose(best);
+  };
+  svg.addEventListener("pointermove", nearest);
+  svg.addEventListener("pointerdown", nearest);
+  svg.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1, ArrowUp: -1, ArrowDown: 1 }[event.key];
+    if (!step || !points.length) return;
+    event.preventDefault();
+    choose(Math.min(points.length - 1, Math.max(0, current + step)));
+  });
+  svg.choose = choose;
+  return svg;
+}
