@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dime.contract.errors import DimeError
 from dime.host import arguments
@@ -241,7 +241,7 @@ def power_serve(
     serial: str = "/dev/ttyUSB0",
     baud: int = 115200,
     channel: str = "",
-    file: str = "",
+    recording: str = "",
     folder: str = "power",
     keep: bool = False,
 ) -> None:
@@ -259,13 +259,13 @@ def power_serve(
         serial: The serial port, or udp://ADDRESS:PORT.
         baud: The rate set in the meter's menu.
         channel: The meter's channel that feeds the device.
-        file: A recorded log, for replay.
+        recording: A recorded log, for replay.
         folder: Where the logs are written.
         keep: Stays after a client's shutdown.
     """
     from dime.host import power
 
-    options = {"serial": serial, "baud": baud, "channel": channel, "file": file}
+    options: dict[str, Any] = {"serial": serial, "baud": baud, "channel": channel, "recording": recording}
     power.serve(address, port, meter, folder, keep=keep, **options)
 
 
@@ -275,7 +275,7 @@ def power_log(
     serial: str = "/dev/ttyUSB0",
     baud: int = 115200,
     channel: str = "",
-    file: str = "",
+    recording: str = "",
 ) -> None:
     """Logs power until Ctrl-C.
 
@@ -288,11 +288,11 @@ def power_log(
         serial: The serial port, or udp://ADDRESS:PORT.
         baud: The rate set in the meter's menu.
         channel: The meter's channel that feeds the device.
-        file: A recorded log, for replay.
+        recording: A recorded log, for replay.
     """
     from dime.host import power
 
-    print(power.log(output, meter, serial=serial, baud=baud, channel=channel, file=file))
+    print(power.log(output, meter, serial=serial, baud=baud, channel=channel, recording=recording))
 
 
 def power_meters() -> None:
@@ -344,7 +344,7 @@ def build(image: str = "all", platform: str = "", registry: str = "", torch: str
     """
     from dime.host import images
 
-    images.build(image, platform, registry, **({"torch": torch} if torch else {}))
+    images.build(image, platform, registry, **_variables(torch))
 
 
 def push(registry: str, image: str = "all", torch: str = "") -> None:
@@ -360,7 +360,11 @@ def push(registry: str, image: str = "all", torch: str = "") -> None:
     """
     from dime.host import images
 
-    images.push(registry, image, **({"torch": torch} if torch else {}))
+    images.push(registry, image, **_variables(torch))
+
+
+def _variables(torch: str) -> dict[str, Any]:
+    return {"torch": torch} if torch else {}
 
 
 def collect(device: str = "all", results: str = "results", lab: str | None = None) -> None:
