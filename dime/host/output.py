@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dime.contract.errors import InputError
 from dime.contract.run import FRONTIER, PLAN, REPORT
-from dime.host import report, terminal
+from dime.host import report, solvers, terminal
 from dime.host.study import Study
 
 
@@ -46,9 +46,7 @@ def write(study: Study, into: Path, figures: bool = False, write_lp: str | None 
         InputError: A file exists already, or the disk would not take it.
     """
     if write_lp:
-        from dime.host.solvers import gurobi
-
-        gurobi.write_lp(study.links[0].problem, write_lp)
+        solvers.write_lp(study.links[0].problem, write_lp)
     try:
         for link in study.links:
             place = into / re.sub(r"[^A-Za-z0-9._-]+", "_", link.name)

@@ -14,6 +14,7 @@ from dime.host.problem import PER_J, PER_S, Choice, Problem
 from dime.host.solvers import Solution, load, reason_against
 
 SAME = 1e-9
+SUMS = ("latency_s", "computation_s", "communication_s", "energy_j", "computation_j", "radio_j", "period_s", "value")
 
 
 @dataclass(frozen=True)
@@ -255,7 +256,9 @@ def check(problem: Problem, plan: Plan) -> None:
     if totals.broken:
         raise InputError(f"the plan breaks a limit: {'; '.join(totals.broken)}")
     right = describe(problem, choices)
-    for name in ("latency_s", "computation_s", "communication_s", "energy_j", "computation_j", "radio_j", "value"):
+    if plan.steps != right.steps or plan.transfers != right.transfers:
+        raise InputError("the plan's steps or transfers are not what the problem says of them")
+    for name in SUMS:
         said, is_ = getattr(plan, name), getattr(right, name)
         if (said is None) != (is_ is None) or (said is not None and abs(said - is_) > SAME * max(1.0, abs(is_))):
             raise InputError(f"the plan says {name} = {said}, but its steps give {is_}")
@@ -291,6 +294,10 @@ def confirm(problem: Problem, solution: Solution, solver: str = "gurobi", time_l
         )
     ):
         raise InputError(f"{other.version} contradicts {solution.version}: {other.objective}, not {solution.objective}")
-    if other.status != "optimal" or solution.status != "optimal":
+    if solution.status != "optimal" or solution.objective is None:
+        return f"not confirmed: {solution.version} did not finish"
+    if other.status != "optimal" or other.objective is None:
         return f"not confirmed: {other.version} did not finish in {time_limit_s:g} s"
+    if other.objective < solution.objective * (1 - SAME):
+        return f"not confirmed: {other.version} finds {other.objective:.6g}, which is within the gap"
     return f"confirmed by {other.version}"

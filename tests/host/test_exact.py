@@ -16,7 +16,7 @@ from tests.host import synthetic
 from tests.host.instances import FULL, enumerated, random_problem
 
 INSTANCES = 500
-ASKED = range(0, INSTANCES, 1 if FULL else 25)
+ASKED = range(0, INSTANCES, 1 if FULL else 10)
 
 
 def points(found):

@@ -11,6 +11,7 @@ A solver is a module with
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass, replace
 from typing import Protocol, cast
@@ -164,6 +165,17 @@ def solve(problem: Problem, solver: str = "auto", time_limit_s: float = TIME_LIM
             raise AssertionError(f"{name} returned a plan that breaks a limit: {'; '.join(broken)}")
         return replace(solution, note=f"{'; '.join(against)}; solved by {name}" if against else solution.note)
     raise InputError("no solver takes this problem: " + "; ".join(against))
+
+
+def write_lp(problem: Problem, path: str | os.PathLike[str]) -> None:
+    """Writes the integer program of a problem as an LP file, which every solver of integer programs reads.
+
+    Raises:
+        InputError: The file exists already, its name does not end in .lp, or the disk would not take it.
+    """
+    from dime.host.solvers import highs
+
+    highs.write_lp(problem, os.fspath(path))
 
 
 def conclude(

@@ -21,6 +21,7 @@ All numbers are integers here; ``scaled`` makes them floats of moderate size for
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -154,14 +155,17 @@ def build(problem: Problem, most_columns: int | None = None) -> Model:
         latency[column], energy[column] = ps, pj
         return column
 
+    names = [device.name for device in problem.devices]
+    if not all(re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) for name in names):
+        names = [f"device{d}" for d in range(devices)]
     holds: dict[tuple[int, int], dict[int, int]] = {(at, d): {} for at in range(count) for d in range(devices)}
     for choice, ps, pj in _options(problem, most_columns):
         (first, last), d, hz = choice
-        column = priced(f"bundle_{first}_{last}_{problem.devices[d].name}_{hz}".replace("-", "m"), ps, pj)
+        column = priced(f"bundle_{first}_{last}_{names[d]}_{hz if hz >= 0 else 'fixed'}", ps, pj)
         model.choices.append(choice)
         for at in range(first, last + 1):
             holds[at, d][column] = 1
-    layer = {(at, d): model.column(f"layer_{at}_{problem.devices[d].name}", 0) for at, d in holds}
+    layer = {(at, d): model.column(f"layer_{at}_{names[d]}", 0) for at, d in holds}
     for (at, d), columns in holds.items():
         model.row(f"on_{at}_{d}", {**columns, layer[at, d]: -1}, 0, 0)
     for at in range(count):

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from dime.contract.errors import InputError
 from dime.host.problem import Problem
 from dime.host.solvers import Capabilities, Solution, _ilp, conclude
 
@@ -69,6 +70,24 @@ def solve(problem: Problem, time_limit_s: float, gap: float) -> Solution:
         status = "infeasible"
     bound = None if (status == "optimal" and not gap) or plan is None else float(info.mip_dual_bound) * unit
     return conclude(problem, status, plan, bound, "highs", version(), monotonic() - began)
+
+
+def write_lp(problem: Problem, path: str) -> None:
+    """Does the work of ``solvers.write_lp``, which documents it."""
+    if not path.endswith(".lp"):
+        raise InputError(f"{path}: the integer program is written as an LP file; its name must end in .lp")
+    try:
+        with open(path, "x", encoding="utf-8"):
+            pass
+    except FileExistsError:
+        raise InputError(f"{path} exists already; nothing was overwritten") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    import highspy
+
+    solver, _ = load(_ilp.build(problem))
+    if solver.writeModel(path) == highspy.HighsStatus.kError:
+        raise InputError(f"{path}: the disk would not take the integer program")
 
 
 def load(program: _ilp.Model) -> tuple[Any, float]:
