@@ -2,12 +2,13 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 DIME := .venv/bin/dime
+RUN = $(if $(RUNTIME),DIME_RUNTIME=$(RUNTIME) )$(DIME)  # RUNTIME=docker: in the host image, with the same results
 
 # NAME=value becomes --name=value, where it was given on make's command line
 opt = $(foreach name,$(1),$(if $(findstring command,$(origin $(name))),--$(shell echo $(name) | tr 'A-Z_' 'a-z-')="$($(name))"))
 
 
-.PHONY: help setup demo test check samples profile solve
+.PHONY: help setup demo test check samples profile join solve sweep power-server build push collect clean-device doctor
 
 help:  ## this list
 	@echo "DIME: which layers of a network should run where, and at which clock"; echo
@@ -17,20 +18,44 @@ help:  ## this list
 setup:  ## makes .venv with everything below needs (every target does this by itself)
 	@scripts/setup.sh
 
-demo: setup  ## profiles AlexNet on this machine and plans it for three links
-	@$(DIME) demo $(call opt,NET RUNS ITERATIONS RESULTS)
+demo: setup  ## profiles AlexNet on this machine, plans it for three links
+	@$(DIME) demo $(call opt,NET RUNS ITERATIONS EDGE_POWER RESULTS)
 
-test: setup  ## the whole test suite                          make test ARGS="-k links"
+test: setup  ## the whole test suite                        make test ARGS="-k links"
 	@.venv/bin/python -m pytest $(ARGS)
 
 check: setup  ## style and types
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 
-samples: setup  ## inputs of every layer from pictures            make samples NET=vgg11 SOURCE=imagenette
-	@$(DIME) samples $(call opt,NET SOURCE SAMPLES WEIGHTS)
+samples: setup  ## inputs of every layer from pictures          make samples NET=vgg11 SOURCE=imagenette
+	@$(RUN) samples $(call opt,NET SOURCE SAMPLES WEIGHTS)
 
-profile: setup  ## times every bundle on a device                 make profile DEVICE=local NET=vgg11
-	@$(DIME) profile $(call opt,DEVICE NET FREQS RUNS ITERATIONS WARMUPS MAX_LAYERS THREADS SEED SAMPLES WEIGHTS RESULTS LAB)
+profile: setup  ## times every bundle on a device               make profile DEVICE=nano NET=alexnet
+	@$(DIME) profile $(call opt,DEVICE NET FREQS RUNS ITERATIONS WARMUPS MAX_LAYERS ENERGY_ERROR THREADS SEED SAMPLES WEIGHTS RESULTS LAB)
 
-solve: setup  ## the best plan for each link                     make solve NET=vgg11 LINK=4G GOAL=latency
-	@$(DIME) solve $(call opt,NET EDGE SERVER LINK GOAL MAX_LATENCY MAX_ENERGY SOLVER RESULTS OUT)
+join: setup  ## timings + power = joules a bundle            make join DEVICE=nano NET=alexnet
+	@$(DIME) join --run="$(or $(RESULTS),results)/$(DEVICE)/$(NET)" $(call opt,POWER CLOCK CHANNEL FORCE)
+
+solve: setup  ## the best plan for each link                  make solve NET=vgg11 LINK=4G GOAL=latency
+	@$(RUN) solve $(call opt,NET EDGE SERVER LINK GOAL MAX_LATENCY MAX_ENERGY PRIVATE MEMORY FREQS MAX_BUNDLE RULE EDGE_POWER ARITHMETIC RESULT_BYTES CONFIDENCE SOLVER TIME_LIMIT GAP RESULTS OUT WRITE_LP FIGURES)
+
+sweep: setup  ## the published tables                         make sweep NET=alexnet EDGE=nano SERVER=wiscad
+	@$(RUN) sweep $(call opt,NET EDGE SERVER LINK EDGE_POWER RULE ARITHMETIC RESULTS OUT)
+
+power-server: setup  ## logs power for devices that ask for it      make power-server SERIAL=/dev/ttyUSB0 BAUD=500000
+	@$(DIME) power serve $(call opt,ADDRESS PORT METER SERIAL BAUD CHANNEL FOLDER KEEP)
+
+build: setup  ## both images                                  make build IMAGE=jetson TORCH=1.10
+	@$(DIME) build $(call opt,IMAGE PLATFORM REGISTRY TORCH)
+
+push: setup  ## both images to a registry                    make push REGISTRY=bench:5000
+	@$(DIME) push $(call opt,REGISTRY IMAGE TORCH)
+
+collect: setup  ## results of runs that nobody waited for       make collect DEVICE=nano
+	@$(DIME) collect $(call opt,DEVICE RESULTS LAB)
+
+clean-device: setup  ## removes all that is ours from a device      make clean-device DEVICE=nano
+	@$(DIME) clean-device $(call opt,DEVICE LAB)
+
+doctor: setup  ## tries every part of the lab file             make doctor DEVICE=nano
+	@$(DIME) doctor $(call opt,DEVICE LAB)

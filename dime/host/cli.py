@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dime.contract.errors import DimeError
+from dime.contract.errors import DimeError, unknown
 from dime.host import arguments
 
 if TYPE_CHECKING:
@@ -425,6 +426,14 @@ COMMANDS: arguments.Commands = {
 }
 
 
+def _runtime() -> str:
+    """Where commands run, by DIME_RUNTIME: ``local``, or ``docker``: in the host image, on the folder one is in."""
+    runtime = os.environ.get("DIME_RUNTIME", "local")
+    if runtime not in ("local", "docker"):
+        raise unknown("runtime", runtime, ("local", "docker"))
+    return runtime
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Runs one command.
 
@@ -434,8 +443,13 @@ def main(words: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 1 for a failure that is told in one line, 130 for Ctrl-C.
     """
+    words = sys.argv[1:] if words is None else words
     try:
-        call = arguments.parse(COMMANDS, sys.argv[1:] if words is None else words, "dime")
+        call = arguments.parse(COMMANDS, words, "dime")
+        if call and _runtime() == "docker":
+            from dime.host import remote
+
+            return remote.run_in_host_image(words)
         if call:
             call.run()
     except DimeError as error:
