@@ -127,6 +127,8 @@ def _weights(asked, found):
     if asked != "auto" or found.manifest is None:
         return asked
     label = found.manifest["weights"]
+    if label == "pretrained":
+        return asked  # This machine may lack them; then it says so and takes others, which take as long.
     if label.startswith("file "):
         raise InputError("the feature maps were made with weights from a {}; name it: --weights FILE".format(label))
     return label

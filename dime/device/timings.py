@@ -77,11 +77,12 @@ def profile(network, samples, folder, options, board, device, emit=None, around_
                 for frequency_hz in frequencies:
                     if run.is_complete(frequency_hz):
                         continue
-                    with board[1].fixed(frequency_hz, root, os.path.join(folder, boards.LEDGER)):
+                    with board[1].fixed(frequency_hz, root, os.path.join(folder, boards.LEDGER)) as verify:
                         with around_frequency(frequency_hz) as after_pass:
-                            _note_clocks(spec, frequency_hz, board, root, emit)
+                            _note_clocks(spec, "start", frequency_hz, board, root, emit)
                             spec.write(folder)
-                            inside_s += run.measure(frequency_hz, writer, after_pass)
+                            inside_s += run.measure(frequency_hz, writer, verify, after_pass)
+                            _note_clocks(spec, "end", frequency_hz, board, root, emit)
             spec.state = "complete"
             spec.write(folder)
     return Summary(run.rows, run.rows - len(rows), inside_s)
@@ -114,8 +115,11 @@ class _Run(object):
         finished = sum(1 for key in self._finished if key[0] == frequency_hz and key[1] < self._spec.iterations)
         return finished == len(self._bundles) * self._spec.iterations
 
-    def measure(self, frequency_hz, writer, after_pass):
-        """Measures what is missing at one frequency; returns the seconds spent inside runs."""
+    def measure(self, frequency_hz, writer, verify, after_pass):
+        """Measures what is missing at one frequency; returns the seconds spent inside runs.
+
+        No row is written whose clock did not hold: ``verify`` raises DeviceError then.
+        """
         inside_s = 0.0
         wanted, iteration = set(spell(bundle, self._network.layers) for bundle in self._bundles), 0
         while wanted:
@@ -125,6 +129,7 @@ class _Run(object):
                 if name not in wanted or (frequency_hz, iteration, name) in self._finished:
                     continue
                 rows, seconds = self._measure_bundle(bundle, name, frequency_hz, iteration)
+                verify()
                 writer.write(rows)
                 inside_s += seconds
                 self.rows += len(rows)
@@ -313,12 +318,12 @@ def _inputs(network, samples, chosen):
     ]
 
 
-def _note_clocks(spec, frequency_hz, board, root, emit):
+def _note_clocks(spec, when, frequency_hz, board, root, emit):
     facts = board[1].describe(root)
     if facts["throttled"]:
         emit("warning", text="the board is throttling: {}".format(", ".join(facts["throttled"])))
     now = {key: facts[key] for key in facts if key not in ("model", "memory_bytes")}
-    spec.sessions[-1]["clocks"].append(dict(now, frequency_hz=frequency_hz, time_ns=monotonic_ns()))
+    spec.sessions[-1]["clocks"].append(dict(now, when=when, frequency_hz=frequency_hz, time_ns=monotonic_ns()))
 
 
 @contextmanager

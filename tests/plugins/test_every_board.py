@@ -27,7 +27,8 @@ def test_its_frequencies_are_ascending_and_can_all_be_fixed(board, tree, tmp_pat
     assert frequencies and frequencies == sorted(set(frequencies))
     before = state(tree)
     for frequency_hz in frequencies:
-        with board.fixed(frequency_hz, tree, str(tmp_path / "ledger")):
+        with board.fixed(frequency_hz, tree, str(tmp_path / "ledger")) as verify:
+            verify()
             assert frequency_hz in board.describe(tree)["clocks_hz"].values()
             assert state(tree) != before
         assert state(tree) == before
@@ -44,7 +45,8 @@ def test_a_failure_inside_restores_everything(board, tree):
 
 def test_a_clock_that_is_left_alone_is_not_touched(board, tree):
     before = state(tree)
-    with board.fixed(-1, tree):
+    with board.fixed(-1, tree) as verify:
+        verify()
         assert state(tree) == before
 
 

@@ -37,7 +37,7 @@ def fixed(frequency_hz, root, ledger):
         DeviceError: The frequency is none of the board's, may not be set, or does not stick.
     """
     if frequency_hz == -1:
-        yield
+        yield lambda: None
         return
     found = clocks(root)
     if not found:
@@ -50,7 +50,7 @@ def fixed(frequency_hz, root, ledger):
             if FASTEST in (_sysfs.read(clock.path("available_governors")) or "").split():
                 _sysfs.write(clock.path("governor"), FASTEST)
             clock.fix(frequency_hz)
-        yield
+        yield lambda: [clock.verify(frequency_hz) for clock in found]
 
 
 def describe(root):

@@ -108,6 +108,14 @@ class Clock(object):
             DeviceError: A limit or the clock reads differently afterwards.
         """
         self.limit(frequency_hz, frequency_hz)
+        self.verify(frequency_hz)
+
+    def verify(self, frequency_hz):
+        """Makes sure that the clock is fixed at a frequency.
+
+        Raises:
+            DeviceError: A limit or, for longer than a governor may take, the clock itself reads differently.
+        """
         for name in ("min", "max"):
             self._expect(name, frequency_hz)
         give_up = time.monotonic() + SETTLE_S

@@ -1,0 +1,37 @@
+"""How much of a profile's time is spent inside the runs it is made of."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from dime.contract import tables
+from dime.contract.run import TIMINGS
+
+
+@pytest.mark.benchmark
+def test_a_profile_takes_little_longer_than_its_runs(tmp_path, capsys):
+    def device(*words):
+        command = [sys.executable, "-m", "dime.device", *map(str, words), "--network=alexnet"]
+        subprocess.run(
+            [*command, "--samples", tmp_path / "samples"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+
+    device("samples", "--weights=seeded 0")
+    start_s = time.perf_counter()
+    device("profile", "--out", tmp_path / "out", "--threads=1", "--warmups=0")
+    wall_s = time.perf_counter() - start_s
+    rows = tables.read(str(tmp_path / "out" / TIMINGS), tables.TIMINGS)
+    inside_s = sum(row["duration_s"] * row["repeats"] for row in rows)
+    span_s = (rows[-1]["end_ns"] - rows[0]["start_ns"]) * 1e-9
+    with capsys.disabled():
+        print(
+            f"\nAlexNet, {len(rows)} runs: the process takes {wall_s / inside_s:.3f} times the time inside them "
+            f"({wall_s:.1f} s to {inside_s:.1f} s); from the first to the last run it is {span_s / inside_s:.3f} times"
+        )
+    assert wall_s <= 1.25 * inside_s
