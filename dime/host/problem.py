@@ -212,11 +212,15 @@ def bundle_bounds(layer_count: int, max_layers: int) -> tuple[Ints, Ints]:
     return first, np.arange(len(first)) - _row_offsets(layer_count, max_layers)[first] + first
 
 
+def _check_names(names: Sequence[str]) -> None:
+    if len(set(names)) < len(names):
+        raise InputError(f"two devices are called the same: {', '.join(names)}; name one with load_profile(device=...)")
+
+
 def _check(problem: Problem) -> None:
     """Refuses what no solver could handle: unknown names, missing energy, costs that are negative or too large."""
     limits, names = problem.limits, [device.name for device in problem.devices]
-    if len(set(names)) < len(names):
-        raise InputError(f"two devices are called the same: {', '.join(names)}; name one with load_profile(device=...)")
+    _check_names(names)
     if not problem.has_energy and (
         problem.goal.kind == "energy" or problem.goal.per_j > 0 or limits.energy_j is not None
     ):
@@ -289,6 +293,7 @@ def build_problem(
     """
     if not profiles:
         raise InputError("no profile was given; the first is the edge device's")
+    _check_names([profile.device for profile in profiles])
     edge = profiles[0]
     for profile in profiles[1:]:
         if profile.layers != edge.layers:
@@ -373,5 +378,5 @@ def _device(profile: Profile, longest: int, has_energy: bool) -> Device:
 
 def _integers(quantity: Floats | float, per_unit: int) -> Ints:
     """Rounds seconds or joules to integers; what could overflow a sum is capped and refused by the problem's check."""
-    integers: Ints = np.rint(np.minimum(np.asarray(quantity) * per_unit, LARGEST_SUM)).astype(np.int64)
+    integers: Ints = np.rint(np.minimum(quantity, LARGEST_SUM / per_unit) * per_unit).astype(np.int64)
     return integers

@@ -75,12 +75,17 @@ class TradeOffs:
     weights: tuple[int, int]
 
     @property
-    def best(self) -> int:
-        """The point that the goal likes best."""
+    def values(self) -> list[int]:
+        """What the goal makes of each point, as integers that compare exactly."""
         a, b = self.weights
-        values = [
+        return [
             a * time + b * energy for time, energy in zip(self.time_ps.tolist(), self.energy_pj.tolist(), strict=True)
         ]
+
+    @property
+    def best(self) -> int:
+        """The point that the goal likes best."""
+        values = self.values
         return values.index(min(values))
 
 
