@@ -165,7 +165,7 @@ function bounds(values, ratio = 12) {
    axes: {label, unit, low, high, log, ticks}; paint(layer, X, Y) draws; points: [{x, y}] can be picked by pointer,
    finger and arrow keys: the nearest one is marked and handed to pick(point). */
 function plot({ width, height, x, y, paint, points, pick, label, byColumn = false, yText = null }) {
-  const area = { left: yText ? yText.width : 64, right: width - 14, top: 14, bottom: height - 44 };
+  const area = { left: yText ? yText.width : 64, right: width - 14, top: y.label ? 24 : 14, bottom: height - 44 };
   const X = scale(x.low, x.high, area.left, area.right, x.log);
   const Y = scale(y.low, y.high, area.bottom, area.top, y.log);
   const svg = s("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", tabindex: points.length ? 0 : null, "aria-label": label });

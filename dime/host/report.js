@@ -274,7 +274,7 @@ function baselineSection(link) {
   const energetic = (row) => row.plan.energy_j !== null;
   const marks = rows.some((row, at) => at && row.plan && Math.abs(row.believed_latency_s - row.plan.latency_s) > 0.005 * row.plan.latency_s);
   return section("Against other ways to place the network",
-    "What each plan really costs, by the bundles it runs. Bars: computation in the device's colour, transfers grey; a bar that ends in … goes on."
+    (data.has_energy ? "What each plan really costs, by the bundles it runs: time above, energy below." : "What each plan really takes, by the bundles it runs.") + " Computation in the device's colour, transfers grey; a bar that ends in … goes on."
     + (marks ? " The black tick is what the method itself believes." : ""),
     h("div", { class: "rows" }, rows.map((row, at) => [
       h("div", { class: row.reason ? "who infeasible" : "who" }, h("span", { class: at ? "letter" : "letter ours" }, at ? letters(at - 1) : "D"),
@@ -282,7 +282,7 @@ function baselineSection(link) {
       h("div", { class: row.reason ? "bars infeasible" : "bars" }, row.plan ? [bar(row, "time"), energetic(row) ? bar(row, "energy") : null] : null,
         row.reason ? h("small", null, row.reason) : null),
       h("div", { class: "figures" }, row.plan ? [h("div", { class: "num" }, quantity(timeOf(row.plan), "s")), energetic(row) ? h("div", { class: "num" }, quantity(row.plan.energy_j, "J")) : null] : "–",
-        at && !row.reason ? h("div", { class: "note num" }, `saved ${share(row.gain)}`) : null),
+        at && !row.reason ? h("div", { class: "note num" }, `DIME saves ${share(row.gain)}`) : null),
     ])));
 }
 

@@ -62,10 +62,10 @@ def page(study: Study, command: str = "") -> str:
 
 
 def figures(study: Study, folder: str | os.PathLike[str]) -> list[Path]:
-    """Writes each picture as PNG and SVG for papers; see ``figures.write``."""
-    from dime.host import figures
+    """Writes each picture as PNG and SVG for papers; see ``dime.host.figures.write``."""
+    from dime.host.figures import write as draw
 
-    return figures.write(study, folder)
+    return draw(study, folder)
 
 
 def _asset(name: str) -> str:

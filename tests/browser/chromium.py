@@ -154,13 +154,13 @@ def browser(path: str) -> Iterator[Page]:
             os.dup2(high_in, 3)
             os.dup2(high_out, 4)
 
-        process = subprocess.Popen(  # noqa: PLW1509
+        process = subprocess.Popen(
             [path, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             close_fds=False,
-            preexec_fn=attach,
+            preexec_fn=attach,  # noqa: PLW1509
         )
         try:
             os.close(child_in)

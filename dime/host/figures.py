@@ -1,0 +1,361 @@
+"""Static pictures for papers: PNG and SVG of what the report shows. The same data give the same SVG, byte for byte."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, PercentFormatter
+
+from dime.contract.errors import InputError
+from dime.host import report_data
+from dime.host.report_data import Data
+from dime.host.study import Study
+from dime.host.units import clock, quantity
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FORMATS = ("png", "svg")
+# Okabe and Ito's palette, which people with any form of colour vision can tell apart.
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
+SENT = "#9aa4ae"
+HATCHES = {"measured": "", "replayed": "...", "modelled": "////"}
+MARKERS = {"measured": "o", "replayed": ">", "modelled": "D"}
+ORIGINS = tuple(MARKERS)
+DEVICE_MARKERS = "os^vPX"
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e3e6e9",
+    "hatch.linewidth": 0.4,
+    "hatch.color": "white",
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "svg.hashsalt": "dime",
+    "svg.fonttype": "path",
+    "text.parse_math": False,
+}
+WIDTH_IN = 7.0
+
+
+def write(study: Study, folder: str | os.PathLike[str], formats: Sequence[str] = FORMATS) -> list[Path]:
+    """Writes each picture of each link, and the bundle effect.
+
+    Args:
+        study: What was found.
+        folder: A new folder.
+        formats: ``png``, ``svg``, or any other that matplotlib writes.
+
+    Returns:
+        The files.
+
+    Raises:
+        InputError: The folder exists already, or the disk would not take a file.
+    """
+    data = report_data.collect(study)
+    written = []
+    try:
+        Path(folder).mkdir(parents=True)
+        with matplotlib.rc_context():
+            matplotlib.rcdefaults()
+            matplotlib.rcParams.update(STYLE)
+            for name, draw in _pictures(data):
+                figure = draw()
+                for kind in formats:
+                    written.append(Path(folder) / f"{name}.{kind}")
+                    figure.savefig(written[-1], dpi=200, bbox_inches="tight", metadata=_metadata(kind))
+    except FileExistsError:
+        raise InputError(f"{os.fspath(folder)} exists already; nothing was overwritten") from None
+    except OSError as error:
+        raise InputError(f"{os.fspath(folder)}: {error.strerror}") from None
+    return written
+
+
+def _metadata(kind: str) -> dict[str, None]:
+    return {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}.get(kind, {})
+
+
+def _pictures(data: Data) -> list[tuple[str, Callable[[], Figure]]]:
+    """Names, without ending, and what draws them; only those whose data are there."""
+    found: list[tuple[str, Callable[[], Figure]]] = []
+    for at, link in enumerate(data["links"]):
+        suffix = re.sub(r"[^A-Za-z0-9._-]+", "_", link["name"])[:40]
+        if suffix in [re.sub(r"[^A-Za-z0-9._-]+", "_", other["name"])[:40] for other in data["links"][:at]]:
+            suffix += f"_{at}"
+        drawn: dict[str, Callable[[Data, Data], Figure]] = {"plan": plan}
+        if link["frontier"]:
+            drawn["frontier"] = frontier
+        if link["baselines"]:
+            drawn["baselines"] = baselines
+        for name, draw in drawn.items():
+            found.append((f"{name}_{suffix}", lambda draw=draw, link=link: draw(data, link)))  # type: ignore[misc]
+    if any(group["bundles"] for group in data["effect"]):
+        found.append(("bundle_effect", lambda: bundle_effect(data)))
+    return found
+
+
+def frontier(data: Data, link: Data) -> Figure:
+    """Time against energy: all best trade-offs, the baselines by letter, intervals, knee and chosen plan."""
+    figure, axes = _start(4.0)
+    front, plan = link["frontier"], link["plan"]
+    time, energy = front["time_s"], front["energy_j"]
+    axes.step(time, energy, where="post", color=COLOURS[0], linewidth=0.9, zorder=2)
+    by_origin: dict[str, list[int]] = {}
+    for at, steps in enumerate(front["steps"]):
+        by_origin.setdefault(_weakest(data, steps, ("origin", "energy_origin")), []).append(at)
+    for origin, places in by_origin.items():
+        filled = COLOURS[0] if origin == "measured" else "white"
+        axes.plot(
+            [time[at] for at in places],
+            [energy[at] for at in places],
+            MARKERS[origin],
+            markersize=3 if len(time) > 100 else 4.5,
+            color=COLOURS[0],
+            markerfacecolor=filled,
+            label=f"best trade-off, {origin}",
+            zorder=3,
+        )
+    axes.plot(
+        [_time(data, plan)],
+        [plan["energy_j"]],
+        "o",
+        markersize=11,
+        markerfacecolor="none",
+        color="#7a1f5c",
+        label="chosen",
+    )
+    axes.annotate(
+        "knee", (time[front["knee"]], energy[front["knee"]]), (-6, -11), textcoords="offset points", ha="right"
+    )
+    for at, interval in zip(range(len(time)), front["intervals"], strict=True):
+        _whiskers(axes, time[at], energy[at], interval)
+    most = 1.5 * max([*time, _time(data, plan)]), 1.5 * max([*energy, plan["energy_j"]])
+    beyond = []
+    marked: dict[tuple[str, str], tuple[tuple[float, float], list[str]]] = {}
+    for letter, row in _rivals(link):
+        cost = _time(data, row["plan"]), row["plan"]["energy_j"]
+        told = quantity(cost[0], "s"), quantity(cost[1], "J")
+        named = f"{letter}: {row['name']}" + (" (breaks a limit)" if row["reason"] else "")
+        if cost[0] > most[0] or cost[1] > most[1]:
+            beyond.append(f"{named}, {', '.join(told)}")
+            continue
+        _whiskers(axes, *cost, row["interval"])
+        axes.plot(*cost, "x", color="black", markersize=5, label=named)
+        marked.setdefault(told, (cost, []))[1].append(letter)
+    for cost, letters in marked.values():
+        axes.annotate(" ".join(letters), cost, (5, 5), textcoords="offset points", weight="bold")
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(
+        handles, labels, title="not drawn: " + "; ".join(beyond) if beyond else None, title_fontsize=7, loc="best"
+    )
+    name = "slowest stage" if data["goal"] == "throughput" else "latency"
+    _axis(axes.xaxis, name, "s")
+    _axis(axes.yaxis, "energy", "J")
+    axes.set_title(_title(data, link))
+    return _finish(data, figure)
+
+
+def plan(data: Data, link: Data) -> Figure:
+    """The chosen plan: its layers coloured by device, then to scale where time and energy go."""
+    figure, axes = _start(2.4)
+    shown = link["plan"]
+    layers = data["layers"]
+    for first, last, device, _ in shown["steps"]:
+        for at in range(first, last + 1):
+            axes.barh(0, 1 / len(layers), left=at / len(layers), height=0.7, **_fill(data, device, "origin"))
+            label = layers[at] if len(layers) * max(map(len, layers)) < 90 else ""
+            axes.text((at + 0.5) / len(layers), 0, label, ha="center", va="center", fontsize=7, **_ink(device))
+        axes.plot([last / len(layers) + 1 / len(layers)] * 2, [-0.35, 0.35], color="white", linewidth=2.5)
+    names = ["layers"]
+    rows = [("time", "s", shown["latency_s"], 0, "origin")]
+    if shown["energy_j"]:
+        rows.append(("energy", "J", shown["energy_j"], 1, "energy_origin"))
+    for row, (name, unit, total, which, origin) in enumerate(rows, start=1):
+        left = 0.0
+        for device, value in _parts(data, shown, which):
+            fill = _fill(data, device, origin)
+            axes.barh(row, value / total, left=left, height=0.6, **fill)
+            if value / total > 0.09:
+                axes.text(
+                    left + value / total / 2,
+                    row,
+                    quantity(value, unit),
+                    ha="center",
+                    va="center",
+                    fontsize=7,
+                    **_ink(device),
+                )
+            left += value / total
+        names.append(f"{name} {quantity(total, unit)}")
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    axes.set_xticks([])
+    axes.spines[:].set_visible(False)
+    axes.grid(False)
+    _device_legend(data, axes)
+    axes.set_title(_title(data, link))
+    return _finish(data, figure)
+
+
+def baselines(data: Data, link: Data) -> Figure:
+    """What each way of placing the network takes: computation by device, and transfers."""
+    rows = [row for row in link["baselines"] if row["plan"]]
+    figure, axes = _start(0.9 + 0.32 * len(rows))
+    longest = min(max(row["plan"]["latency_s"] for row in rows), 4 * rows[0]["plan"]["latency_s"])
+    for at, row in enumerate(rows):
+        left = 0.0
+        for device, value in _parts(data, row["plan"], 0):
+            kept = min(value, longest - left)
+            axes.barh(at, kept, left=left, height=0.65, **_fill(data, device, "origin"))
+            left += kept
+        total = row["plan"]["latency_s"]
+        cut = "→ " if total > longest * 1.001 else ""
+        energy = "" if row["plan"]["energy_j"] is None else f", {quantity(row['plan']['energy_j'], 'J')}"
+        broken = " (breaks a limit)" if row["reason"] else ""
+        axes.text(left + longest / 100, at, f"{cut}{quantity(total, 's')}{energy}{broken}", va="center", fontsize=7)
+    axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
+    axes.invert_yaxis()
+    axes.set_xlim(0, longest * 1.32)
+    axes.grid(False, axis="y")
+    _axis(axes.xaxis, "latency", "s")
+    _device_legend(data, axes)
+    axes.set_title(_title(data, link))
+    return _finish(data, figure)
+
+
+def bundle_effect(data: Data) -> Figure:
+    """Time of each bundle relative to its layers' sum, by length, at each device's fastest clock; lines are medians."""
+    figure, axes = _start(3.4)
+    fastest = {group["device"]: group for group in data["effect"] if group["bundles"]}
+    groups = list(fastest.values())
+    count = len(data["layers"])
+    for at, group in enumerate(groups):
+        device = group["device"]
+        colour, offset = COLOURS[device % len(COLOURS)], 0.6 * ((at + 0.5) / len(groups) - 0.5)
+        spread = 0.6 / len(groups)
+        x = [
+            last - first + 1 + offset + spread * ((first + 1) / (count + 1) - 0.5)
+            for first, last, *_ in group["bundles"]
+        ]
+        y = [time / total - 1 for *_, time, total in group["bundles"]]
+        origin = data["devices"][device]["origin"]
+        label = f"{data['devices'][device]['name']}, {clock(group['frequency_hz'])} ({origin})"
+        face = colour if origin == "measured" else "white"
+        marker = DEVICE_MARKERS[device % len(DEVICE_MARKERS)]
+        axes.plot(x, y, marker, color=colour, markerfacecolor=face, markersize=3.5, label=label)
+        lengths = sorted({last - first + 1 for first, last, *_ in group["bundles"]})
+        middle = [
+            median(
+                ratio
+                for ratio, (first, last, *_) in zip(y, group["bundles"], strict=True)
+                if last - first + 1 == length
+            )
+            for length in lengths
+        ]
+        axes.plot([length + offset for length in lengths], middle, color=colour)
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_xlabel("layers in the bundle")
+    axes.set_ylabel("bundle time relative\nto the sum of its layers")
+    axes.legend()
+    axes.set_title(data["network"])
+    return _finish(data, figure)
+
+
+def _start(height_in: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _finish(data: Data, figure: Figure) -> Figure:
+    """Writes below the picture where its numbers come from."""
+    origins = []
+    for device in data["devices"]:
+        energy = device["energy_origin"]
+        model = f" ({device['energy_model']})" if device["energy_model"] else ""
+        origins.append(f"{device['name']}: time {device['origin']}" + (f", energy {energy}{model}" if energy else ""))
+    figure.supxlabel(" · ".join([*origins, "transfers modelled"]), fontsize=7, color="#5b6570")
+    return figure
+
+
+def _title(data: Data, link: Data) -> str:
+    return f"{data['network']}, {link['name']}"
+
+
+def _time(data: Data, plan: Data) -> float:
+    return float(plan["period_s"] if data["goal"] == "throughput" else plan["latency_s"])
+
+
+def _weakest(data: Data, steps: Sequence[Sequence[int]], names: Sequence[str]) -> str:
+    found = [data["devices"][step[2]][name] for step in steps for name in names]
+    return ORIGINS[max((ORIGINS.index(origin) for origin in found if origin), default=0)]
+
+
+def _rivals(link: Data) -> list[tuple[str, Data]]:
+    lettered = [(chr(ord("a") + at), row) for at, row in enumerate(link["baselines"][1:])]
+    return [(letter, row) for letter, row in lettered if row["plan"] and row["plan"]["energy_j"] is not None]
+
+
+def _whiskers(axes: Axes, x: float, y: float, interval: list[list[float]] | None) -> None:
+    if interval:
+        (left, right), (low, high) = interval
+        axes.errorbar(
+            x,
+            y,
+            xerr=[[max(0.0, x - left)], [max(0.0, right - x)]],
+            yerr=[[max(0.0, y - low)], [max(0.0, high - y)]],
+            fmt="none",
+            ecolor="#5b6570",
+            elinewidth=0.6,
+            capsize=1.5,
+            zorder=1,
+        )
+
+
+def _parts(data: Data, plan: Data, which: int) -> list[tuple[int | None, float]]:
+    """Time (0) or energy (1) of each device, then of the transfers, where there is any."""
+    parts: list[tuple[int | None, float]] = [
+        (at, sum(cost[which] or 0.0 for cost, step in zip(plan["costs"], plan["steps"], strict=True) if step[2] == at))
+        for at in range(len(data["devices"]))
+    ]
+    parts.append((None, plan["communication_s"] if which == 0 else plan["radio_j"]))
+    return [(device, value) for device, value in parts if value]
+
+
+def _fill(data: Data, device: int | None, origin: str) -> dict[str, Any]:
+    if device is None:
+        return {"color": SENT, "hatch": HATCHES["modelled"], "edgecolor": "white", "linewidth": 0.4}
+    hatch = HATCHES[data["devices"][device][origin] or "measured"]
+    return {"color": COLOURS[device % len(COLOURS)], "hatch": hatch, "edgecolor": "white", "linewidth": 0.4}
+
+
+def _ink(device: int | None) -> dict[str, Any]:
+    return {"color": "white" if device is not None and device % len(COLOURS) in (0, 5) else "black"}
+
+
+def _device_legend(data: Data, axes: Axes) -> None:
+    for at, device in enumerate(data["devices"]):
+        axes.barh(0, 0, label=f"{device['name']} ({device['origin']})", **_fill(data, at, "origin"))
+    axes.barh(0, 0, label="transfers (modelled)", **_fill(data, None, ""))
+    axes.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.02 if not axes.get_xlabel() else -0.2),
+        ncols=len(data["devices"]) + 1,
+    )
+
+
+def _axis(axis: Any, name: str, unit: str) -> None:
+    axis.set_major_formatter(EngFormatter(unit=unit))
+    axis.set_label_text(name)
