@@ -26,6 +26,8 @@ LEAST_WINDOW_S = 0.1
 READINGS_A_CHIP = 6
 LEAST_CHIP_S = 0.05
 CHIPS = 63
+# A chip is no whole number of the meter's periods, so that its edges fall everywhere between two readings.
+BETWEEN_READINGS = 0.382
 TOKEN_VARIABLE = "DIME_POWER_TOKEN"
 
 
@@ -221,7 +223,8 @@ class PowerLog(object):
         start_ns = monotonic_ns()
         time.sleep(REST_S)
         log["idle_ns"].append([start_ns, monotonic_ns()])
-        chip_s = max(LEAST_CHIP_S, READINGS_A_CHIP * self._period_s)
+        readings = max(READINGS_A_CHIP, math.ceil(LEAST_CHIP_S / self._period_s)) if self._period_s else 0
+        chip_s = (readings + BETWEEN_READINGS) * self._period_s or LEAST_CHIP_S
         chips = code("{} {}".format(where, log["frequency_hz"]))
         log["codes"].append({"where": where, "busy_ns": play(chips, chip_s, spin)})
         time.sleep(REST_S / 2)

@@ -162,7 +162,8 @@ def find_code(trace: Trace, busy_ns: Sequence[Sequence[int]]) -> Found | None:
     """Looks for a load pattern in the whole trace.
 
     The normalised correlation gives the place; least squares of the power against the busy share of each reading's
-    period gives the fraction of a period, and the curvature of its sum of squares the error.
+    period gives the fraction of a period. The error is what the curvature of its sum of squares says, together with
+    that of as many edges, each of which is known to lie between two readings.
 
     Args:
         trace: The power.
@@ -197,6 +198,7 @@ def find_code(trace: Trace, busy_ns: Sequence[Sequence[int]]) -> Found | None:
         return None
     coarse_s = grid_s[best] + guard_s
     shift_s, error_s = _refine(trace, edges_s, coarse_s, step_s, guard_s)
+    error_s = math.hypot(error_s, step_s / math.sqrt(12 * len(edges_s)))
     middle_ns = origin_ns + int(edges_s[-1] / 2 * 1e9)
     logger_start_ns = trace.epoch_ns + round((coarse_s + shift_s) * 1e9)
     return Found(middle_ns, logger_start_ns - origin_ns, error_s, strength)

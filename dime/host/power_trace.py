@@ -320,6 +320,8 @@ def load(path: Path, channel: str = "") -> Trace:
     writer = plugins.load(meters, quality["meter"]) if quality.get("meter") else replay.writer(columns)
     try:
         times = read([TIME, TIMESTAMP])
+        if len(times[TIME]) < 2:
+            raise TableError(f"holds {len(times[TIME])} readings: too few for a trace")
         series = writer.series(columns, read, channel or str(quality.get("channel", "")))
     except pyarrow.ArrowInvalid as error:
         raise TableError(f"{path} is damaged: {error}") from None

@@ -1,13 +1,13 @@
-"""The stated 95 % interval against the truth, where the truth is known: simulated runs, seen through a simulated meter."""
+"""The stated 95 % interval against the truth, where that is known: simulated runs, seen through a simulated meter."""
 
 import numpy as np
 import pytest
-from tests.lab.loads import Load
 
 from dime.host import clock as clocks
 from dime.host import energy, power_trace
 from dime.host.joint_summary import Groups, summarise
 from dime.host.meters._base import Series
+from tests.lab.loads import Load
 
 PERIOD_S = 0.005
 VOLTAGE_V = 5.0
@@ -60,7 +60,7 @@ def meter(random, load, end_s, noise_a=0.004):
     count = int((end_s + 2.0) / PERIOD_S)
     # The meter's task comes late now and then; its clock is 40 ppm off, and its readings lie somewhere in their period.
     read_s = random.uniform(0, PERIOD_S) + np.arange(count) * PERIOD_S * (1 + 40e-6) + random.exponential(50e-6, count)
-    # The current is the mean of the last two readings, the later of which was made some time before the line is written.
+    # The current is the mean of the last two readings, the later of which was made some time before.
     before_s = random.uniform(0, PERIOD_S / 2)
     current = np.mean([load.powers_w(read_s - before_s - back) / VOLTAGE_V for back in (0.0, PERIOD_S / 2)], axis=0)
     current = np.maximum(current + noise_a * random.standard_normal(count), 0)
@@ -90,9 +90,8 @@ def exchanges(random, end_s, way_s=0.4e-3):
             received = sent + there + random.exponential(0.2e-3)
             answered = received + 30e-6
             came = answered + back + random.exponential(0.2e-3)
-            burst.append(
-                (round(sent * 1e9), OFFSET_NS + round(received * 1e9), OFFSET_NS + round(answered * 1e9), round(came * 1e9))
-            )
+            times = [round(one * 1e9) for one in (sent, received, answered, came)]
+            burst.append((times[0], OFFSET_NS + times[1], OFFSET_NS + times[2], times[3]))
         bursts.append(burst)
     return bursts
 
@@ -104,7 +103,8 @@ def joined(seed, **shape):
     load, windows, truth = run(random, **shape)
     end_s = windows[-1][1]
     series, own_ms, arrival_s, quality = meter(random, load, end_s, noise_a)
-    trace = power_trace.build(series, own_ms, OFFSET_NS + np.rint(arrival_s * 1e9).astype(np.int64), "simulated", quality)
+    stamps = OFFSET_NS + np.rint(arrival_s * 1e9).astype(np.int64)
+    trace = power_trace.build(series, own_ms, stamps, "simulated", quality)
     clock = clocks.from_exchanges(exchanges(random, end_s))
     start_s, stop_s, bundle, iteration, repeats = (np.array(column) for column in zip(*windows, strict=True))
     start_ns, stop_ns = (np.rint(edge * 1e9).astype(np.int64) for edge in (start_s, stop_s))
@@ -115,3 +115,26 @@ def joined(seed, **shape):
     groups = Groups.of(bundle, iteration)
     summary = summarise(names, groups, (stop_s - start_s) / repeats, repeats, energies, np.full(BUNDLES, np.nan))
     return summary, truth
+
+
+@pytest.mark.parametrize(
+    ("what", "shape"),
+    [
+        ("as on a Nano", {}),
+        ("hardly any scatter: meter and clocks decide", {"spread": 0.002, "drift_between": 0.002}),
+        ("no scatter, no noise", {"spread": 0.0, "drift_between": 0.0, "noise_a": 0.0}),
+        ("rest between windows: a step at every edge", {"gap_s": (0.02, 0.05)}),
+        ("the same, hardly any scatter", {"gap_s": (0.02, 0.05), "spread": 0.001, "drift_between": 0.001}),
+    ],
+)
+def test_the_interval_covers_the_truth_19_times_in_20(what, shape):
+    """200 runs of 12 bundles each."""
+    inside, miss = [], []
+    for seed in range(200):
+        summary, truth = joined(seed, **dict(shape))
+        inside.append((summary["energy_low_j"] <= truth) & (truth <= summary["energy_high_j"]))
+        miss.append(summary["energy_mean_j"] / truth - 1)
+    covered, bias = np.mean(inside), np.mean(miss)
+    print(f"{what}: {covered:.1%} covered, mean {bias:+.2%}")
+    assert 0.92 <= covered <= 0.98, what
+    assert abs(bias) < 0.0025, what

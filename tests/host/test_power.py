@@ -456,7 +456,8 @@ grown = []
 keep = Recorder._keep
 def watched(self, batch):
     keep(self, batch)
-    if batch.samples and self._recent.count in (50_000, 200_000): grown.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    if batch.samples and self._recent.count in (50_000, 200_000):
+        grown.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 Recorder._keep = watched
 power.log({str(tmp_path / "copy.csv")!r}, meter="replay", recording={str(recording)!r}, at_once=True)
 print("GREW", grown[1] - grown[0], flush=True, file=__import__("sys").stderr)

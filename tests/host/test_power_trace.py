@@ -1,0 +1,156 @@
+"""From a log's rows to readings on the logger's clock: wraps, reboots, late lines, drift, damaged files."""
+
+import json
+
+import numpy as np
+import pytest
+
+from dime.contract.errors import TableError
+from dime.host import power_trace
+from dime.host.meters import smartpower3
+from dime.host.meters._base import Series
+from dime.host.power_trace import WRAP_MS, build, follows, quickest_line, unroll
+from tests.lab import meter as stand_in
+
+START_NS = 1_700_000_000_000_000_000
+
+
+def series(count, own_clock=True):
+    return Series("0", "power", own_clock, np.arange(count) * 1.0, np.full(count, 0.005), np.ones(count, bool))
+
+
+def rows(times_ms, delays_s=0.0, boots_s=0.0):
+    """Meter's times, and arrivals that are late by given delays."""
+    times_ms = np.asarray(times_ms)
+    arrivals = START_NS + np.rint((times_ms * 1e-3 + boots_s + delays_s) * 1e9).astype(np.int64)
+    return times_ms.astype(np.int64), arrivals
+
+
+@pytest.mark.parametrize(
+    ("previous_ms", "new_ms", "elapsed_s", "why"),
+    [
+        (WRAP_MS - 3, 2, 0.005, "wrap"),
+        (WRAP_MS - 3, 2, 0.3, "wrap"),
+        (100_000, 1_500, 2.5, "reboot"),
+        (100_000, 99_995, 0.0002, "late"),
+        (100_000, 100_000, 0.0, "late"),
+        (WRAP_MS - 100_000, 700, 2.0, "reboot"),
+        (5_000_000, 4_000, 86_400.0, "reboot"),
+    ],
+)
+def test_why_a_meters_time_goes_back(previous_ms, new_ms, elapsed_s, why):
+    assert follows(previous_ms, new_ms, elapsed_s) == why
+
+
+def test_a_wrap_goes_on_and_a_reboot_divides():
+    wrapped = np.arange(WRAP_MS - 50, WRAP_MS + 50, 5)
+    time_ms, arrivals = rows(wrapped)
+    unrolled, segment, keep = unroll(time_ms % WRAP_MS, arrivals)
+    assert (unrolled == wrapped).all() and keep.all() and not segment.any()
+    time_ms = np.concatenate([np.arange(100_000, 100_100, 5), np.arange(400, 500, 5)])
+    arrivals = START_NS + np.arange(40) * 5_000_000 + np.repeat([0, 1_000_000_000], 20)
+    _, segment, keep = unroll(time_ms, arrivals)
+    assert segment.tolist() == [0] * 20 + [1] * 20 and keep.all()
+
+
+def test_datagrams_that_overtake_each_other_are_left_out():
+    order = [0, 1, 3, 2, 4, 7, 5, 6, 8]
+    time_ms, arrivals = rows(100_000 + 5 * np.array(order))
+    _, segment, keep = unroll(time_ms, np.sort(arrivals))
+    assert time_ms[keep].tolist() == [100_000 + 5 * n for n in (0, 1, 3, 4, 7, 8)]
+    assert not segment.any()
+
+
+def test_the_quickest_arrivals_give_offset_and_drift():
+    random = np.random.default_rng(0)
+    own_s = np.arange(0, 600, 0.005)
+    arrival_s = own_s * (1 + 60e-6) + 3.0 + 0.0002 + random.exponential(0.002, len(own_s))
+    offset_s, slope = quickest_line(own_s, arrival_s)
+    assert offset_s == pytest.approx(3.0002, abs=5e-5) and slope == pytest.approx(60e-6, abs=3e-7)
+    for count in (1, 2, 3):
+        assert np.isfinite(quickest_line(own_s[:count], arrival_s[:count])).all()
+
+
+def test_a_burst_of_late_lines_does_not_move_the_readings():
+    own_ms = np.arange(815_000, 825_000, 5)
+    delays_s = np.full(len(own_ms), 0.002)
+    delays_s[500:520] += np.arange(0.1, 0.0, -0.005)
+    trace = build(series(len(own_ms)), *rows(own_ms, delays_s), quality={"wire_s": 0.00162})
+    assert np.diff(trace.time_s) == pytest.approx(0.005, abs=1e-7)
+    read_s = trace.time_s + (trace.epoch_ns - START_NS) * 1e-9
+    # 2 ms under way, of which 1.62 ms are known; the time is cut to whole ms; half a period back to the middle.
+    assert read_s[0] == pytest.approx(815 + 0.002 - 0.00162 + 0.0005 - 0.0025, abs=2e-4)
+    assert trace.period_s == pytest.approx(0.005) and 0.0005 < trace.clock_error_s < 0.001
+
+
+def write(folder, name="power.csv", count=200, columns=smartpower3.COLUMNS, quality=None, states=(1, 0)):
+    log = folder / name
+    lines = [",".join([*columns, "timestamp"])]
+    for number in range(count):
+        text = stand_in.line(1000 + number * 5, (100, 300), states, bug=False)[:-2].decode()
+        lines.append(f"{text},{START_NS + number * 5_000_000}")
+    log.write_text("\n".join(lines) + "\n")
+    if quality is not None:
+        power_trace.quality_path(log).write_text(json.dumps(quality))
+    return log
+
+
+def test_a_published_log_without_quality_file_is_read(tmp_path):
+    trace = power_trace.load(write(tmp_path))
+    assert len(trace.time_s) == 200 and trace.channel == "0" and trace.origin == "measured"
+    assert trace.value[0] == pytest.approx(5.0115 * 0.1005)
+
+
+def test_the_quality_file_says_which_channel_and_whether_it_is_a_replay(tmp_path):
+    quality = {"meter": "smartpower3", "channel": "1", "origin": "replayed"}
+    trace = power_trace.load(write(tmp_path, quality=quality, states=(1, 1)))
+    assert (trace.channel, trace.origin) == ("1", "replayed")
+    assert power_trace.load(tmp_path / "power.csv", "0").channel == "0"
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda log: log.unlink(), r"power\.csv: No such file or directory"),
+        (lambda log: log.write_text(""), "is empty"),
+        (lambda log: log.write_text("a,b\n1,2\n"), r"lacks the columns time \(ms\), timestamp"),
+        (lambda log: log.write_text("time (ms),x,timestamp\n1,2,3\n"), "its columns are no meter's: time"),
+        (lambda log: log.write_text(log.read_text().split("\n")[0] + "\n"), "holds 0 readings: too few"),
+        (lambda log: log.write_text("".join(log.read_text().splitlines(True)[:2])), "holds 1 readings: too few"),
+        (lambda log: log.write_text(log.read_text().replace("5011,0100", "5011,01x0", 1)), "is damaged: .*01x0"),
+        (lambda log: log.write_text(log.read_text().replace("channel 0 current", "c")), "lacks the columns channel 0"),
+        (lambda log: power_trace.quality_path(log).write_text("{"), r"power_quality\.json is damaged"),
+        (
+            lambda log: power_trace.quality_path(log).write_text('{"meter": "abacus"}'),
+            "unknown meter 'abacus'; known: ",
+        ),
+    ],
+)
+def test_a_damaged_log_is_one_clear_line(tmp_path, damage, words):
+    log = write(tmp_path)
+    damage(log)
+    with pytest.raises(Exception, match=words) as caught:
+        power_trace.load(log)
+    assert type(caught.value).__name__ in ("TableError", "InputError") and "\n" not in str(caught.value)
+
+
+def test_rows_with_a_field_too_few_are_counted(tmp_path):
+    log = write(tmp_path)
+    lines = log.read_text().split("\n")
+    lines[50] = lines[50].rpartition(",")[0]
+    log.write_text("\n".join(lines))
+    trace = power_trace.load(log)
+    assert trace.counts == {"rows": 199, "late lines": 0, "restarts": 0, "damaged rows": 1}
+
+
+def test_logs_one_after_another_are_joined_and_overlapping_ones_refused(tmp_path):
+    first = power_trace.load(write(tmp_path, "a.csv"))
+    later = power_trace.Trace(**{**vars(first), "name": "b", "epoch_ns": first.epoch_ns + 5_000_000_000})
+    whole = power_trace.join([later, first])
+    assert (np.diff(whole.time_s) > 0).all() and whole.segment[0] == 0 and whole.segment[-1] == 1
+    assert whole.counts["rows"] == 400 and whole.epoch_ns == first.epoch_ns
+    with pytest.raises(TableError, match=r"a\.csv and .*a\.csv overlap in time"):
+        power_trace.join([first, first])
+    other = power_trace.Trace(**{**vars(later), "channel": "1"})
+    with pytest.raises(TableError, match="do not belong together"):
+        power_trace.join([first, other])
