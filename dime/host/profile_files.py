@@ -88,10 +88,17 @@ def _timed_runs(path: str, layers: tuple[str, ...]) -> RawRuns:
         row = int(differing[0])
         name, ends = table["bundle"][row].as_py(), f"{layers[first[row]]} to {layers[last[row]]}"
         raise TableError(f"{path} line {row + 2}: bundle '{name}' does not go from {ends}")
+    frequency_hz = _integers(table, "frequency_hz", path)
+    key = [first, last, frequency_hz, _integers(table, "iteration", path), _integers(table, "run", path)]
+    order = np.lexsort(key)
+    again = np.flatnonzero((np.diff(np.stack(key)[:, order]) == 0).all(axis=0))
+    if len(again):
+        row = int(order[again[0] + 1])
+        raise TableError(f"{path} line {row + 2}: this run of bundle '{table['bundle'][row].as_py()}' is there twice")
     return RawRuns(
         first,
         last,
-        _integers(table, "frequency_hz", path),
+        frequency_hz,
         _floats(table, "duration_s", path),
         None,
         _integers(table, "input_bytes", path),

@@ -14,7 +14,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-Counts = npt.NDArray[np.int16]
+Counts = npt.NDArray[np.int32]
 
 TRIM = 0.2
 CONFIDENCE = 0.95
@@ -72,7 +72,7 @@ def _trimmed_means(drawn: Counts, ascending: Floats) -> Floats:
     """
     count = len(drawn)
     cut = int(TRIM * count)
-    reached = np.clip(np.cumsum(drawn, axis=0, dtype=np.int16), cut, count - cut).astype(np.float64)
+    reached = np.clip(np.cumsum(drawn, axis=0, dtype=np.int32), cut, count - cut).astype(np.float64)
     inner: Floats = np.diff(ascending, axis=0).T @ reached[:-1]
     ends = (count - cut) * ascending[-1] - cut * ascending[0]
     means: Floats = (np.asarray(ends)[..., None] - inner) / (count - 2 * cut)
@@ -82,7 +82,7 @@ def _trimmed_means(drawn: Counts, ascending: Floats) -> Floats:
 def _resamples(count: int, replicates: int, generator: np.random.Generator) -> Counts:
     """How often each of ``count`` runs is drawn in each replicate: (count, replicates)."""
     drawn = generator.multinomial(count, np.full(count, 1.0 / count), size=replicates)
-    return np.ascontiguousarray(drawn.T, dtype=np.int16)
+    return np.ascontiguousarray(drawn.T, dtype=np.int32)
 
 
 def interval(
