@@ -17,7 +17,7 @@ from dime.contract.errors import InputError
 from dime.host import report_data
 from dime.host.report_data import Data
 from dime.host.study import Study
-from dime.host.units import clock, quantity
+from dime.host.units import clock, plain, quantity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,6 +47,7 @@ STYLE: dict[Any, Any] = {
     "text.parse_math": False,
 }
 WIDTH_IN = 7.0
+LONGEST = 48
 
 
 def write(study: Study, folder: str | os.PathLike[str], formats: Sequence[str] = FORMATS) -> list[Path]:
@@ -63,7 +64,7 @@ def write(study: Study, folder: str | os.PathLike[str], formats: Sequence[str] =
     Raises:
         InputError: The folder exists already, or the disk would not take a file.
     """
-    data = report_data.collect(study)
+    data = _legible(report_data.collect(study))
     written = []
     try:
         Path(folder).mkdir(parents=True)
@@ -71,15 +72,25 @@ def write(study: Study, folder: str | os.PathLike[str], formats: Sequence[str] =
             matplotlib.rcdefaults()
             matplotlib.rcParams.update(STYLE)
             for name, draw in _pictures(data):
-                figure = draw()
                 for kind in formats:
                     written.append(Path(folder) / f"{name}.{kind}")
-                    figure.savefig(written[-1], dpi=200, bbox_inches="tight", metadata=_metadata(kind))
+                    draw().savefig(written[-1], dpi=200, bbox_inches="tight", metadata=_metadata(kind))
     except FileExistsError:
         raise InputError(f"{os.fspath(folder)} exists already; nothing was overwritten") from None
     except OSError as error:
         raise InputError(f"{os.fspath(folder)}: {error.strerror}") from None
     return written
+
+
+def _legible(data: Any) -> Any:
+    """The same data with every text fit to be drawn: no control characters, and not too long."""
+    if isinstance(data, dict):
+        return {name: _legible(value) for name, value in data.items()}
+    if isinstance(data, list):
+        return [_legible(value) for value in data]
+    if isinstance(data, str):
+        return plain(data) if len(data) <= LONGEST else plain(data)[: LONGEST - 1] + "…"
+    return data
 
 
 def _metadata(kind: str) -> dict[str, None]:

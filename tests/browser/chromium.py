@@ -81,11 +81,16 @@ class Page:
             raise AssertionError(f"{expression}: {answer['exceptionDetails']}")
         return answer["result"].get("value")
 
+    def settle(self) -> None:
+        """Waits until what was asked for has been drawn."""
+        self.value("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(null))))")
+
     def click(self, selector: str, at: int = 0) -> None:
         """Clicks the middle of an element with the mouse."""
         x, y = self.middle(selector, at)
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        self.settle()
 
     def hover(self, x: float, y: float) -> None:
         """Moves the mouse."""

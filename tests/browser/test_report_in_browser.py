@@ -1,0 +1,214 @@
+"""The report as a person meets it: in a real browser, with mouse, finger and keys."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from dime.host import report
+from dime.host.study import make_study
+from dime.host.units import quantity
+from tests.host import studies, synthetic
+
+pytestmark = pytest.mark.browser
+
+FRONTIER = "svg[aria-label*='best trade-offs']"
+READOUT = f"document.querySelector(\"{FRONTIER}\").closest('section').querySelector('.readout').innerText"
+
+
+def write(study, folder, name):
+    path = folder / f"{name}.html"
+    report.write(study, path, "dime solve --net=alexnet")
+    return path
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """Reports of a measured study with everything in it, of one without energy, and of one with hostile names."""
+    folder = tmp_path_factory.mktemp("reports")
+    full = studies.with_uncertainty(studies.study("3G,4G,WiFi", origin="measured"))
+    return full, {
+        "full": write(full, folder, "full"),
+        "no energy": write(studies.study(energy=False), folder, "no_energy"),
+        "hostile": write(studies.hostile(), folder, "hostile"),
+    }
+
+
+def text(page):
+    return page.value("document.body.innerText")
+
+
+@pytest.mark.parametrize("name", ["full", "no energy", "hostile"])
+def test_it_opens_without_a_complaint_and_asks_for_nothing_else(page, pages, name):
+    path = pages[1][name]
+    page.open(path)
+    assert page.requests == [path.as_uri()]
+    assert page.complaints == []
+    assert "The plan" in text(page)
+
+
+@pytest.mark.parametrize("name", ["full", "no energy", "hostile"])
+def test_a_phone_shows_all_of_it_without_scrolling_sideways(page, pages, name):
+    page.open(pages[1][name], width=390, height=844, phone=True)
+    tabs = page.value("document.querySelectorAll('[role=tab]').length")
+    for tab in range(tabs):
+        page.value(f"document.querySelectorAll('[role=tab]')[{tab}].click()")
+        page.settle()
+        assert page.value("[document.documentElement.scrollWidth, innerWidth]") == [390, 390]
+        assert page.value("[...document.querySelectorAll('svg')].every((s) => s.getBoundingClientRect().right <= 390)")
+        small = (
+            "[...document.querySelectorAll('svg text')].filter((t) => parseFloat(getComputedStyle(t).fontSize) < 11)"
+        )
+        assert page.value(f"{small}.length") == 0
+
+
+def test_the_mouse_finds_the_plan_behind_a_point(page, pages):
+    study, paths = pages
+    page.open(paths["full"])
+    front = study.links[0].frontier
+    at = len(front) - 1
+    page.hover(*page.middle(f"{FRONTIER} .p-measured", at))
+    shown = page.value(READOUT)
+    assert f"point {at + 1} of {len(front)}" in shown
+    assert quantity(float(front.time_s[at]), "s") in shown
+    assert quantity(float(front.energy_j[at]), "J") in shown
+    for step in front.plan(at).steps:
+        assert quantity(step.frequency_hz, "Hz") in shown
+    assert page.value(f'document.querySelectorAll("{FRONTIER} .cross").length') == 1
+
+
+def test_a_finger_does_the_same(page, pages):
+    study, paths = pages
+    page.open(paths["full"], width=390, height=844, phone=True)
+    page.tap(*page.middle(f"{FRONTIER} .p-measured"))
+    assert f"point 1 of {len(study.links[0].frontier)}" in page.value(READOUT)
+
+
+def test_and_so_do_the_arrow_keys(page, pages):
+    study, paths = pages
+    page.open(paths["full"])
+    page.value(f'document.querySelector("{FRONTIER}").focus()')
+    for _ in range(2):
+        page.press("ArrowRight")
+    assert f"point 2 of {len(study.links[0].frontier)}" in page.value(READOUT)
+
+
+def test_a_baseline_answers_too(page, pages):
+    study, paths = pages
+    page.open(paths["full"])
+    page.click(".choice button", 1)
+    row = next(row for row in study.links[0].baselines if row.name == "all on wiscad")
+    points = len(study.links[0].frontier)
+    index = [row.name for row in study.links[0].baselines[1:]].index(row.name)
+    page.value(f'document.querySelector("{FRONTIER}").choose({points + index})')
+    assert "all on wiscad" in page.value(READOUT)
+    assert quantity(row.plan.latency_s, "s") in page.value(READOUT)
+
+
+def test_each_link_has_its_tab(page, pages):
+    study, paths = pages
+    page.open(paths["full"])
+    for at, link in enumerate(study.links):
+        page.click("[role=tab]", at)
+        panel = page.value("document.getElementById('panel').innerText")
+        assert quantity(link.plan.latency_s, "s") in panel
+        assert link.plan.proof in panel
+        assert link.confirmation in panel
+        assert page.value("document.querySelector('[aria-selected=true]').innerText") == link.name
+    page.press("ArrowRight")
+    assert page.value("document.querySelector('[aria-selected=true]').innerText") == study.links[0].name
+
+
+def test_the_strip_has_every_layer_in_its_devices_colour(page, pages):
+    study, paths = pages
+    page.open(paths["full"])
+    page.click("[role=tab]", 2)
+    cells = page.value("[...document.querySelectorAll('#panel .strip:not(.small) .layer')].map((c) => c.className)")
+    plan = study.links[2].plan
+    expected = [
+        f"d{0 if step.device == 'nano' else 1}" for step in plan.steps for _ in range(step.first, step.last + 1)
+    ]
+    assert [name.split()[2] for name in cells] == expected
+    sent = page.value("document.querySelectorAll('#panel .strip:not(.small) .sent').length")
+    assert sent == len(plan.transfers)
+
+
+def test_measured_replayed_and_modelled_differ_in_shape_and_word(page, tmp_path):
+    shapes = {}
+    for origin in ("measured", "replayed", "modelled"):
+        page.open(write(studies.study("3G", origin=origin), tmp_path, origin))
+        assert f"time {origin}" in page.value("document.querySelector('.device').innerText")
+        mark = page.value(f'document.querySelector("{FRONTIER} .p-{origin}").outerHTML')
+        shapes[origin] = mark.split(" d=")[0].split()[0], mark.count("L"), mark.count("Z")
+    assert len(set(shapes.values())) == 3
+
+
+def test_what_is_modelled_is_hatched(page, pages):
+    page.open(pages[1]["full"])
+    image = (
+        "getComputedStyle(document.querySelector('.device + .device') && document.querySelector('{}')).backgroundImage"
+    )
+    assert "gradient" in page.value(image.format(".fill.modelled"))
+    assert page.value(image.format(".layer.measured")) == "none"
+
+
+def test_without_energy_latency_takes_the_place_of_the_trade_off(page, pages):
+    page.open(pages[1]["no energy"])
+    shown = text(page)
+    assert "Trade-off" not in shown
+    assert "no energy" in shown
+    assert "all on wiscad" in shown
+    assert page.value("document.querySelectorAll('.rows .bar').length") >= 4
+
+
+def test_names_are_shown_and_never_run(page, pages):
+    page.open(pages[1]["hostile"])
+    assert page.value("window.hacked") is None
+    assert page.value("document.querySelectorAll('img').length") == 0
+    assert studies.HOSTILE.replace("\x1b", "") in text(page).replace("\x1b", "")
+
+
+def test_dark_and_light_follow_the_system(page, pages):
+    colours = []
+    for dark in (False, True):
+        page.open(pages[1]["full"], dark=dark)
+        colours.append(page.value("getComputedStyle(document.body).backgroundColor"))
+    brightness = [sum(json.loads(colour.replace("rgb(", "[").replace(")", "]"))) for colour in colours]
+    assert brightness[0] > 700 and brightness[1] < 120
+
+
+def test_an_uncertain_plan_says_how_sure_it_is_and_what_to_measure(page, pages):
+    study, paths = pages
+    page.open(paths["full"])
+    panel = page.value("document.getElementById('panel').innerText")
+    found = study.links[0].uncertainty
+    assert f"{100 * found.chosen.best_share:.1f} %" in panel
+    assert "Worth measuring again" in panel
+    for cell in found.measure_next:
+        assert cell.bundle in panel
+    assert page.value(f'document.querySelectorAll("{FRONTIER} .whisker").length') > 0
+
+
+def test_a_chain_of_many_layers_and_one_of_a_single_layer_are_drawn(page, tmp_path):
+    for count in (1, 60):
+        problem = synthetic.large_problem(count, 2, frequencies=2)
+        chain = synthetic.long_chain(count)
+        profiles = [synthetic.profile(chain, "d0", synthetic.TWELVE_HZ[:2], runs=2), synthetic.server(chain, "d1")]
+        study = make_study(profiles, "WiFi")
+        assert len(study.links[0].problem.layers) == len(problem.layers)
+        page.open(write(study, tmp_path, f"chain{count}"), width=390, height=844, phone=True)
+        assert page.complaints == []
+        assert page.value("document.documentElement.scrollWidth") == 390
+
+
+def test_a_plan_that_is_not_proven_is_marked(page, tmp_path):
+    study = studies.study("WiFi")
+    link = study.links[0]
+    link = replace(
+        link,
+        plan=replace(link.plan, proof="best known, found by highs; no bound"),
+        confirmation="not confirmed: no licence",
+    )
+    page.open(write(replace(study, links=(link,)), tmp_path, "unproven"))
+    assert page.value("document.querySelectorAll('.proof .yes').length") == 0
+    assert "not confirmed: no licence" in text(page)

@@ -1,0 +1,127 @@
+"""The report's page and the data in it; what a browser makes of it is tested in tests/browser."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from dime.contract.errors import InputError
+from dime.host import report, report_data
+from dime.host.study import find_profiles, make_study
+from tests.host import studies, synthetic
+
+
+def embedded(page):
+    """The data that the page's script reads."""
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)[1])
+
+
+def test_the_page_asks_for_nothing_from_a_network():
+    page = report.page(studies.study(), "dime solve --net=alexnet")
+    assert "default-src 'none'" in page
+    for way in ("http://", "https://", "@import", "url(", " src=", " href=", "fetch(", "XMLHttpRequest"):
+        assert way not in page
+
+
+def test_names_reach_the_page_as_data_only():
+    study = studies.hostile()
+    page = report.page(study)
+    assert "<img" not in page
+    assert page.count("</script>") == 2
+    data = embedded(page)
+    assert data["layers"][0] == studies.HOSTILE
+    assert data["devices"][0]["weights"] == studies.HOSTILE
+    assert data["links"][0]["name"] == "WiFi" + studies.HOSTILE
+
+
+def test_every_point_of_the_frontier_comes_with_its_plan():
+    study = studies.study("WiFi")
+    shown, front = report_data.collect(study)["links"][0]["frontier"], study.links[0].frontier
+    assert shown["count"] == len(front) == len(shown["time_s"])
+    assert shown["time_s"] == pytest.approx(front.time_s.tolist())
+    for at, steps in enumerate(shown["steps"]):
+        assert [tuple(step) for step in steps] == [(*c.bundle, c.device, c.frequency_hz) for c in front.choices(at)]
+
+
+def test_a_large_frontier_is_thinned_but_keeps_its_ends_and_its_knee():
+    kept = report_data.thin(100_000, (777,))
+    assert kept[0] == 0 and kept[-1] == 99_999 and 777 in kept and len(kept) <= report_data.MOST_POINTS + 1
+    assert report_data.thin(7) == list(range(7))
+
+
+def test_intervals_stand_beside_the_plans_they_belong_to():
+    study = studies.with_uncertainty(studies.study("WiFi"))
+    link = report_data.collect(study)["links"][0]
+    chosen = study.links[0].uncertainty.chosen
+    assert link["interval"] == [list(chosen.latency_s), list(chosen.energy_j)]
+    assert all(low <= high for interval in link["frontier"]["intervals"] for low, high in interval)
+    assert link["certainty"]["best_share"] == chosen.best_share
+
+
+def test_the_bundle_effect_compares_with_the_sum_of_layers():
+    study = studies.study("WiFi")
+    group = next(group for group in report_data.collect(study)["effect"] if group["device"] == 1)
+    means = study.profiles[1].means.duration_s[:, 0]
+    singles = {b.first: means[at] for at, b in enumerate(study.profiles[1].bundles) if b.first == b.last}
+    for first, last, time, total in group["bundles"]:
+        assert total == pytest.approx(sum(singles[at] for at in range(first, last + 1)), rel=1e-9)
+        assert time == pytest.approx(means[study.profiles[1].bundles.index((first, last))], rel=1e-9)
+
+
+def test_without_energy_there_is_no_frontier():
+    data = report_data.collect(studies.study(energy=False))
+    assert not data["has_energy"]
+    assert all(link["frontier"] is None and link["plan"]["energy_j"] is None for link in data["links"])
+
+
+def test_a_pipeline_and_three_devices_are_shown():
+    chain = synthetic.ALEXNET
+    hub = synthetic.profile(chain, "hub", (-1,), 4e11, None, runs=3)
+    edge = synthetic.profile(chain, frequencies_hz=(921600000,), runs=3)
+    pairs = "nano-hub: WiFi; nano-wiscad: 4G; hub-wiscad: WiFi"
+    study = make_study([edge, hub, synthetic.server(chain)], pairs, "throughput")
+    link = report_data.collect(study)["links"][0]
+    assert [(rate["pair"], rate["upload_bit_s"]) for rate in link["rates"]] == [
+        ([0, 1], 18.88e6),
+        ([0, 2], 5.85e6),
+        ([1, 2], 18.88e6),
+    ]
+    assert link["frontier"]["time_name"] == "period_s"
+
+
+def test_what_run_json_says_is_told(profiled):
+    study = make_study(find_profiles("alexnet", "edge", "server", str(profiled / "results")), "4G")
+    facts = dict(report_data.collect(study)["sources"][0]["facts"])
+    assert facts["device"] == "edge"
+    assert "torch" in facts["versions"]
+    assert "profile" in facts["command_line"]
+
+
+def test_a_table_without_run_json_has_no_facts():
+    source = report_data.collect(studies.study())["sources"][0]
+    assert source == {"device": "nano", "path": "modelled nano", "file": "", "facts": []}
+
+
+def test_nothing_is_overwritten(tmp_path):
+    report.write(studies.study(), tmp_path / "report.html")
+    with pytest.raises(InputError, match="nothing was overwritten"):
+        report.write(studies.study(), tmp_path / "report.html")
+    with pytest.raises(InputError, match="No such file"):
+        report.write(studies.study(), tmp_path / "missing" / "report.html")
+
+
+def test_the_same_study_gives_the_same_page():
+    study = studies.study()
+    assert report.page(study, "dime solve") == report.page(replace(study), "dime solve")
+
+
+def test_a_report_needs_neither_matplotlib_nor_pandas():
+    code = (
+        "import sys; from tests.host import studies; from dime.host import report;"
+        "report.page(studies.study('4G')); print({'matplotlib', 'pandas', 'torch'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split() == ["set()"]
