@@ -17,7 +17,7 @@ from dime.contract.bundles import Bundle
 from dime.contract.errors import InfeasibleError, InputError
 from dime.host.evaluation import evaluate, value
 from dime.host.goals import Limits
-from dime.host.plan import Plan, describe
+from dime.host.plan import Plan, describe, one_line
 from dime.host.problem import PER_J, PER_S, Choice, Problem
 from dime.host.solvers import TIME_LIMIT_S, exact, solve
 from dime.host.statistics import Ints
@@ -43,6 +43,7 @@ class Row:
         gain: Share of the goal's value that DIME's plan saves: 1 - DIME / baseline; None where the baseline has no plan
             that keeps the limits.
         reason: Why it is infeasible, in one line; empty if it is not.
+        steps: The plan in one line.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Row:
     believed_value: float | None
     gain: float | None
     reason: str
+    steps: str = ""
 
     @property
     def feasible(self) -> bool:
@@ -207,9 +209,7 @@ def table(rows: Sequence[Row]) -> pd.DataFrame:
                 "believed_value": row.believed_value,
                 "gain": row.gain,
                 "reason": row.reason,
-                "plan": " | ".join(f"{s.bundle} @ {s.frequency_hz} on {s.device}" for s in row.plan.steps)
-                if row.plan
-                else "",
+                "plan": row.steps,
             }
             for row in rows
         ]
@@ -247,6 +247,7 @@ def _row(
         value(problem, believed),
         None if reason or real == 0 else 1 - best / real,
         reason,
+        one_line(problem, choices),
     )
 
 

@@ -266,7 +266,7 @@ class _Model:
             costs + np.floor(slope * spread * PER_S).astype(np.int64)
             for costs, spread in zip(mean.of_devices, self.variances[name], strict=True)
         ]
-        goal = of_goal(self.problem, own(self.problem))[0]
+        (goal,), _ = of_goal(self.problem, own(self.problem))
         relaxed = as_problem(self.problem, Quantity(chords, mean.crossing), goal, "energy", most)
         choices = exact.solve(relaxed, self._time_left(), 0.0).choices
         return None if choices is None else (evaluate(relaxed, choices).energy_pj, choices)
@@ -277,7 +277,7 @@ class _Model:
             alone = self.within_one(name, limit)
             if alone is None or self._keeps(alone, limits):
                 return alone
-        quantities = of_goal(self.problem, own(self.problem))
+        quantities, _ = of_goal(self.problem, own(self.problem))
         for name, limit in limits.items():
             quantities += [replace(self._mean(name), most=round(limit * PER_S)), self._variance(name)]
         kept = [

@@ -140,18 +140,25 @@ def own(problem: Problem) -> tuple[Quantity, Quantity]:
     )
 
 
-def of_goal(problem: Problem, *pairs: tuple[Quantity, Quantity]) -> list[Quantity]:
+def of_goal(problem: Problem, *pairs: tuple[Quantity, Quantity]) -> tuple[list[Quantity], Fraction]:
     """Joins latencies and energies into what the goal counts, as integers of one unit for all the pairs.
 
     Exact, unless a weighted goal's weights are so fine that sums would not fit into 62 bits; then each cost is rounded,
     by 1e-18 of the largest sum or so.
 
+    Returns:
+        One quantity a pair, and what one of their units is worth in the goal's unit.
+
     Raises:
         InputError: The goal is throughput, which is no sum.
     """
-    if problem.goal.kind == "throughput":
+    goal = problem.goal
+    if goal.kind == "throughput":
         raise InputError("the goal throughput is no sum over the steps of a plan; use latency, energy or weighted")
-    a, b = problem.goal.weights
+    a, b = goal.weights
+    worth = Fraction(1, PER_S)
+    if goal.kind == "weighted":
+        worth *= Fraction(goal.per_s) / a if a else Fraction(goal.per_j) / b
     largest = sum(a * _largest(problem, latency) + b * _largest(problem, energy) for latency, energy in pairs)
     scale = Fraction(1) if largest < LARGEST_SUM else Fraction(LARGEST_SUM // 4, largest)
 
@@ -162,13 +169,14 @@ def of_goal(problem: Problem, *pairs: tuple[Quantity, Quantity]) -> list[Quantit
         weights = float(a * scale), float(b * scale)
         return np.where(missing, -1, np.rint(weights[0] * latency + weights[1] * energy)).astype(np.int64)
 
-    return [
+    joined = [
         Quantity(
             [join(*costs) for costs in zip(latency.of_devices, energy.of_devices, strict=True)],
             join(latency.crossing, energy.crossing),
         )
         for latency, energy in pairs
     ]
+    return joined, worth / scale
 
 
 def as_problem(
@@ -203,3 +211,14 @@ def _largest(problem: Problem, quantity: Quantity) -> int:
     for costs in quantity.of_devices:
         np.maximum.at(greatest, problem.bounds[1], costs.max(axis=1))
     return int(greatest.sum()) + int(quantity.crossing.reshape(len(quantity.crossing), -1).max(axis=1).sum())
+
+
+def amount(problem: Problem, quantity: Quantity, choices: Sequence[Choice]) -> int:
+    """A quantity's sum over a plan."""
+    total, here = 0, 0
+    for bundle, device, frequency_hz in choices:
+        column = problem.devices[device].frequencies_hz.index(frequency_hz)
+        total += int(quantity.of_devices[device][problem.index(bundle), column])
+        total += int(quantity.crossing[bundle.first, here, device])
+        here = device
+    return total + int(quantity.crossing[len(problem.layers), here, 0])

@@ -223,6 +223,15 @@ def describe(
     )
 
 
+def one_line(problem: Problem, choices: Sequence[Choice]) -> str:
+    """A plan's steps as tables hold them: ``conv1_conv2 @ 921600000 on nano | fc1 @ -1 on server``."""
+    layers = list(problem.layers)
+    return " | ".join(
+        f"{spell(bundle, layers)} @ {frequency_hz} on {problem.devices[device].name}"
+        for bundle, device, frequency_hz in choices
+    )
+
+
 def _transfer(problem: Problem, boundary: int, source: int, target: int) -> list[Transfer]:
     cost = problem.crossing(boundary, source, target)
     if source == target or cost is None:

@@ -14,7 +14,8 @@ import numpy as np
 from dime.contract.bundles import spell
 from dime.contract.errors import InputError
 from dime.host import statistics
-from dime.host.problem import PER_J, PER_S, Problem
+from dime.host.plan import one_line
+from dime.host.problem import PER_J, PER_S
 from dime.host.resampling import Choices, Costs, Samples, plan_costs
 from dime.host.statistics import Bools, Floats
 
@@ -108,7 +109,7 @@ class Uncertainty:
             energy = plan.energy_j or (None, None)
             rows.append(
                 {
-                    "plan": describe_choices(self.samples.problem, plan.choices),
+                    "plan": one_line(self.samples.problem, plan.choices),
                     "latency_s_low": plan.latency_s[0],
                     "latency_s_high": plan.latency_s[1],
                     "energy_j_low": energy[0],
@@ -122,14 +123,6 @@ class Uncertainty:
             )
         frame: pd.DataFrame = pd.DataFrame(rows)
         return frame
-
-
-def describe_choices(problem: Problem, choices: Choices) -> str:
-    """A plan in one line."""
-    layers = list(problem.layers)
-    return " | ".join(
-        f"{spell(c.bundle, layers)} @ {c.frequency_hz} on {problem.devices[c.device].name}" for c in choices
-    )
 
 
 def bootstrap(

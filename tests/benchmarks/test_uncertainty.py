@@ -20,7 +20,7 @@ def test_a_thousand_bootstrap_frontiers(chain, rule, capsys):
     profiles = [synthetic.profile(chain), synthetic.server(chain)]
     problem = build_problem(profiles, "4G", "energy", Limits(rule=rule))
     front = frontier(problem)
-    samples = resampling.resample(problem, profiles, 2)
+    samples = resampling.resample(problem, profiles, 150)
     list(samples.trade_offs(60))  # what is compiled is loaded
 
     began = time.perf_counter()
