@@ -152,7 +152,7 @@ def solve(
 
 
 def demo(
-    net: str = "alexnet", runs: int = 20, iterations: int = 5, edge_power: float = 5.0, results: str = "results/demo"
+    net: str = "alexnet", runs: int = 10, iterations: int = 5, edge_power: float = 5.0, results: str = "results/demo"
 ) -> None:
     """Profiles a network on this machine as weak device and as server, and plans it for 3G, 4G and WiFi.
 
