@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 TIME_LIMIT_S = 30.0
 FEW = 5
+# Floats of equal weighted sums may differ in their last digits.
+SAME = 1e-12
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def bootstrap(
         winner = found.values.index(min(found.values))
         time_ps, energy_pj = found.time_ps[winner], found.energy_pj[winner]
         least.append(float(Costs(time_ps, energy_pj, time_ps).value(problem)))
-        is_best[:, at] = kept[:, at] & (values[:, at] <= least[-1])
+        is_best[:, at] = kept[:, at] & (values[:, at] <= least[-1] * (1 + SAME))
         place = np.minimum(np.searchsorted(found.time_ps, times[:, at]), len(found.time_ps) - 1)
         same_energy = (found.energy_pj[place] == energies[:, at]) | (not problem.has_energy)
         on_front[:, at] = (found.time_ps[place] == times[:, at]) & same_energy
@@ -236,7 +238,7 @@ def measure_next(
         values = np.stack([np.broadcast_to(cost.value(problem), len(samples)) for cost in costs])
         kept = np.stack([np.broadcast_to(cost.kept(problem), len(samples)) for cost in costs])
         best = np.where(kept, values, np.inf).min(axis=0)
-        changed = (best < values[0]) | (~kept[0] & np.isfinite(best))
+        changed = (best < values[0] * (1 - SAME)) | (~kept[0] & np.isfinite(best))
         gain = np.where(kept[0], values[0] - best, 0.0)
         if changed.any():
             name = spell(choice.bundle, list(problem.layers))
