@@ -21,6 +21,9 @@ class Chain:
     weight_bytes: tuple[float, ...]
     sizes_bytes: tuple[int, ...]
 
+    def __str__(self) -> str:
+        return self.network
+
 
 ALEXNET = Chain(
     "alexnet",

@@ -1,5 +1,9 @@
 """One suite for all solvers: a file in dime/host/solvers is a solver, and every one of them passes this."""
 
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -141,3 +145,20 @@ class TestChoosing:
     def test_infeasible_problems_are_explained(self):
         with pytest.raises(InfeasibleError, match=r"latency <= 0.001 s; possible .* latency 0\.0\d+ s"):
             solvers.solve(synthetic.problem(synthetic.ALEXNET, limits=Limits(latency_s=0.001)))
+
+
+@pytest.mark.parametrize("name", ["highs", "brute_force"])
+def test_an_interrupt_ends_the_search_and_keeps_what_was_found(name):
+    """Ctrl-C in a process of its own; a search that had ended by then has its optimum, which is as good."""
+    code = (
+        "from tests.host import synthetic; from dime.host.goals import Goal; from dime.host.solvers import load;"
+        "problem = synthetic.large_problem(40, 3, goal=Goal('throughput')); print('go', flush=True);"
+        f"print(load({name!r}).solve(problem, 300.0, 0.0).status)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "go\n"
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        status = process.stdout.read().splitlines()[-1]
+    assert process.returncode == 0
+    assert status in ("feasible", "unknown", "optimal")

@@ -291,3 +291,12 @@ def worthwhile(graph: Graph, bounds: Bounds) -> Bools:
     """For each arc whether some path through it may be on the frontier."""
     kept: Bools = _worthwhile(_arcs(graph), _known(bounds), bounds.ahead)
     return kept
+
+
+def prepare() -> None:
+    """Compiles everything, or loads it from numba's cache: seconds once, so that no later call has to wait."""
+    ends = np.array([0, 0, 1]), np.array([0])
+    none = np.array([-1])
+    graph = Graph(*ends, np.array([1]), np.array([1]), none, none, none, np.array([True]))
+    bounds = find_bounds(graph)
+    label(graph.keep(worthwhile(graph, bounds)), np.inf, bounds)
