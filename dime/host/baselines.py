@@ -6,10 +6,12 @@ it cannot see (a bundle's time differs from the sum of its layers') shows when i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -26,6 +28,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Choices = tuple[Choice, ...]
+
+
+class Method(Protocol):
+    """A baseline."""
+
+    def __call__(self, problem: Problem, *, deadline: float = inf) -> Choices: ...
+
+
+class _LateError(InputError):
+    """The deadline passed."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +75,14 @@ class Row:
         return not self.reason
 
 
-def all_on(problem: Problem, device: int = 0) -> Choices:
+def all_on(problem: Problem, device: int = 0, *, deadline: float = inf) -> Choices:
     """Everything on one device: the status quo without partitioning.
 
     Args:
         problem: The problem.
         device: The device's position; 0 is the edge device ("all on the device"), another one gets the input over its
             link and sends the result home ("all on the server").
+        deadline: ``time.monotonic()`` after which to give up; so for all baselines.
 
     Returns:
         One bundle at its best clock, or ceil(N / M) of them where the largest bundle M is smaller than the network.
@@ -77,10 +90,10 @@ def all_on(problem: Problem, device: int = 0) -> Choices:
     Raises:
         InfeasibleError: No such plan keeps the limits.
     """
-    return _solve(_single_bundles(_only(problem, [device])))
+    return _solve(_single_bundles(_only(problem, [device])), deadline)
 
 
-def best_single_cut(problem: Problem) -> Choices:
+def best_single_cut(problem: Problem, *, deadline: float = inf) -> Choices:
     """The best of all single cuts: the first k layers on the device, the rest on one server, 0 <= k <= N.
 
     The plans of Neurosurgeon (Kang et al., ASPLOS 2017, doi 10.1145/3037697.3037698) and JALAD (Li et al., ICPADS 2018,
@@ -96,13 +109,13 @@ def best_single_cut(problem: Problem) -> Choices:
         crossing_ps[at, server, 0] = -1
         restricted = _single_bundles(replace(_only(problem, [0, server]), crossing_ps=crossing_ps))
         try:
-            found.append(_solve(restricted))
+            found.append(_solve(restricted, deadline))
         except InfeasibleError:
             continue
     return _best(problem, found)
 
 
-def single_cut_by_layers(problem: Problem) -> Choices:
+def single_cut_by_layers(problem: Problem, *, deadline: float = inf) -> Choices:
     """The single cut that looks best on sums of single-layer times.
 
     Neurosurgeon (Kang et al., ASPLOS 2017, doi 10.1145/3037697.3037698) predicts layer by layer and adds up.
@@ -110,10 +123,10 @@ def single_cut_by_layers(problem: Problem) -> Choices:
     Raises:
         InfeasibleError: No such plan seems to keep the limits.
     """
-    return best_single_cut(layer_sums(problem))
+    return best_single_cut(layer_sums(problem), deadline=deadline)
 
 
-def joint_dnn(problem: Problem) -> Choices:
+def joint_dnn(problem: Problem, *, deadline: float = inf) -> Choices:
     """A shortest path over single layers with any number of crossings.
 
     JointDNN (Eshratifar, Abrishami, Pedram, IEEE Transactions on Mobile Computing 20(2), 2021,
@@ -132,13 +145,13 @@ def joint_dnn(problem: Problem) -> Choices:
         clocks = {**fastest, problem.devices[0].name: (clock,)}
         limits = replace(problem.limits, frequencies_hz=clocks, max_bundle=1, rule="free")
         try:
-            found.append(_solve(problem.with_limits(limits)))
+            found.append(_solve(problem.with_limits(limits), deadline))
         except InfeasibleError:
             continue
     return _merged(problem, _best(problem, found))
 
 
-def sum_of_layers(problem: Problem) -> Choices:
+def sum_of_layers(problem: Problem, *, deadline: float = inf) -> Choices:
     """DIME's own problem, clocks, rule and all, where every bundle is believed to cost the sum of its layers.
 
     What planning from a profile of single layers amounts to; DIME (SMARTCOMP 2024,
@@ -147,7 +160,7 @@ def sum_of_layers(problem: Problem) -> Choices:
     Raises:
         InfeasibleError: No such plan seems to keep the limits.
     """
-    return _merged(problem, _solve(layer_sums(problem)))
+    return _merged(problem, _solve(layer_sums(problem), deadline))
 
 
 def layer_sums(problem: Problem) -> Problem:
@@ -163,12 +176,15 @@ def layer_sums(problem: Problem) -> Problem:
     return problem.with_costs(latencies, energies)
 
 
-def compare(problem: Problem, choices: Sequence[Choice] | None = None) -> tuple[Row, ...]:
+def compare(
+    problem: Problem, choices: Sequence[Choice] | None = None, time_limit_s: float = TIME_LIMIT_S
+) -> tuple[Row, ...]:
     """Compares DIME's plan with all baselines.
 
     Args:
         problem: The problem.
         choices: DIME's plan; None: found here.
+        time_limit_s: Longest time for all baselines together; one that is not found by then has no plan, and says so.
 
     Returns:
         DIME's line, then one a baseline.
@@ -179,14 +195,18 @@ def compare(problem: Problem, choices: Sequence[Choice] | None = None) -> tuple[
     chosen = tuple(choices) if choices is not None else solve(problem).choices or ()
     best = value(problem, evaluate(problem, chosen))
     rows = [_row(problem, "DIME", "this plan", chosen, problem, best)]
+    deadline = monotonic() + time_limit_s
+    plan: Choices | None
     for name, source, method, belief in _baselines(problem):
         # JointDNN has no bundle-count rule to keep.
         judge = problem.with_limits(replace(problem.limits, rule="free")) if method is joint_dnn else problem
-        reason = ""
+        plan, reason = None, ""
         try:
-            plan: Choices | None = method(problem)
+            plan = method(problem, deadline=deadline)
+        except _LateError as error:
+            reason = str(error)
         except InfeasibleError as error:
-            plan, reason = _without_limits(method, problem), str(error)
+            plan, reason = _without_limits(method, problem, deadline), str(error)
         rows.append(_row(judge, name, source, plan, belief, best, reason))
     return tuple(rows)
 
@@ -217,7 +237,7 @@ def table(rows: Sequence[Row]) -> pd.DataFrame:
     return frame
 
 
-def _baselines(problem: Problem) -> Iterator[tuple[str, str, Callable[[Problem], Choices], Problem]]:
+def _baselines(problem: Problem) -> Iterator[tuple[str, str, Method, Problem]]:
     """(name, source, function, the problem it believes in) of each baseline."""
     sums = layer_sums(problem)
     for at, device in enumerate(problem.devices):
@@ -251,20 +271,21 @@ def _row(
     )
 
 
-def _without_limits(method: Callable[[Problem], Choices], problem: Problem) -> Choices | None:
+def _without_limits(method: Method, problem: Problem, deadline: float) -> Choices | None:
     """The plan that a baseline would like best, to say which limit it breaks; None if there is none."""
     try:
-        return method(problem.with_limits(Limits(max_bundle=problem.limits.max_bundle)))
-    except InfeasibleError:
+        return method(problem.with_limits(Limits(max_bundle=problem.limits.max_bundle)), deadline=deadline)
+    except (InfeasibleError, _LateError):
         return None
 
 
-def _solve(problem: Problem) -> Choices:
-    solution = exact.solve(problem, TIME_LIMIT_S, 0.0)
-    if solution.status == "infeasible":
+def _solve(problem: Problem, deadline: float) -> Choices:
+    left = deadline - monotonic()
+    solution = exact.solve(problem, min(left, TIME_LIMIT_S), 0.0) if left > 0 else None
+    if solution is not None and solution.status == "infeasible":
         raise InfeasibleError("no plan of this kind keeps the limits, or a link is missing")
-    if solution.choices is None:
-        raise InputError(f"no plan was found in {TIME_LIMIT_S:g} s; the network is too long to compare with baselines")
+    if solution is None or solution.choices is None:
+        raise _LateError("not found in time")
     return solution.choices
 
 

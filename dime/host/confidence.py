@@ -139,6 +139,18 @@ def plan_with_confidence(
     return ConfidentPlan(best, describe(problem, best, proof=text, solver="exact"), confidence, tuple(held))
 
 
+def parse(text: str) -> float:
+    """Reads a probability as it is typed: ``95%`` or ``0.95``.
+
+    Raises:
+        InputError: It is not a number.
+    """
+    try:
+        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        raise InputError(f"a confidence is typed as 95% or 0.95, not '{text}'") from None
+
+
 def moments(problem: Problem, profiles: Sequence[Profile]) -> tuple[dict[str, list[Ints]], dict[str, list[Floats]]]:
     """Means (ps and pJ) and variances (s^2 and J^2) of the raw runs of every cell, not trimmed.
 

@@ -18,7 +18,21 @@ from dime.host.goals import Goal
 from dime.host.problem import LARGEST_SUM, PER_S, Choice, Problem
 from dime.host.solvers import TIME_LIMIT_S, _graph, _vector
 from dime.host.solvers._graph import Graph
+from dime.host.solvers._vector import UNLIMITED
 from dime.host.statistics import Ints
+
+__all__ = [
+    "UNLIMITED",
+    "Paths",
+    "Quantity",
+    "amount",
+    "as_problem",
+    "of_goal",
+    "own",
+    "paths",
+    "shortest_through",
+    "undominated",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +77,30 @@ def paths(problem: Problem) -> Paths:
     return Paths(problem, graph, np.where(graph.device >= 0, computing, sizes[-1] + graph.latency_ps))
 
 
+def shortest_through(all_paths: Paths, costs: Ints) -> Ints:
+    """For each arc the least cost of a whole plan that takes it; ``UNLIMITED`` where none does.
+
+    Args:
+        all_paths: The paths.
+        costs: Cost of each arc.
+    """
+    graph = all_paths.graph
+    reached = np.full(graph.sink + 1, UNLIMITED)
+    reached[0] = 0
+    for node in range(1, graph.sink + 1):
+        arcs = slice(graph.starts[node], graph.starts[node + 1])
+        if arcs.start < arcs.stop:
+            reached[node] = min(UNLIMITED, int((reached[graph.tail[arcs]] + costs[arcs]).min()))
+    to_go = _vector.least_to_go(graph, costs[:, None])[:, 0]
+    head = np.repeat(np.arange(graph.sink + 1), np.diff(graph.starts))
+    through: Ints = np.where(
+        (reached[graph.tail] < UNLIMITED) & (to_go[head] < UNLIMITED),
+        reached[graph.tail] + costs + np.where(to_go[head] < UNLIMITED, to_go[head], 0),
+        UNLIMITED,
+    )
+    return through
+
+
 @dataclass(frozen=True, eq=False)
 class Quantity:
     """Something that adds up along a plan: non-negative integers.
@@ -100,7 +138,7 @@ def undominated(
     memory = _memory(bare)
     columns = [all_paths.flat(q.of_devices, q.crossing)[all_paths.cell] for q in (*quantities, *memory)]
     steps = np.stack(columns, axis=1)
-    most = np.array([_vector.UNLIMITED if q.most is None else q.most for q in (*quantities, *memory)])
+    most = np.array([UNLIMITED if q.most is None else q.most for q in (*quantities, *memory)])
     graph = all_paths.graph
     what = _vector.Quantities(-1, -1, -1, steps, most, _vector.least_to_go(graph, steps))
     try:

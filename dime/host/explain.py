@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dime.host import statistics
+from dime.host.criteria import UNLIMITED, of_goal, own, paths, shortest_through
 from dime.host.evaluation import evaluate, value
 from dime.host.plan import one_line
 from dime.host.problem import PER_J, PER_S, Choice, Problem
@@ -141,7 +142,7 @@ def explain(
         The explanation.
     """
     plan, deadline = tuple(choices), monotonic() + time_limit_s
-    own = value(problem, evaluate(problem, plan))
+    best = value(problem, evaluate(problem, plan))
     rivals = []
     for what, found in (
         ("any step", second_best(problem, plan, time_limit_s)),
@@ -150,20 +151,24 @@ def explain(
         if found is not None:
             other = value(problem, evaluate(problem, found))
             interval = None if samples is None else difference(samples, plan, found, confidence)
-            share = (other - own) / own if own else None
-            rivals.append(Rival(what, found, one_line(problem, found), other, other - own, share, interval))
-    return Explanation(own, problem.goal.unit, tuple(rivals), slacks(problem, plan, deadline), confidence)
+            share = (other - best) / best if best else None
+            rivals.append(Rival(what, found, one_line(problem, found), other, other - best, share, interval))
+    return Explanation(best, problem.goal.unit, tuple(rivals), slacks(problem, plan, deadline), confidence)
 
 
 def second_best(problem: Problem, choices: Choices, time_limit_s: float = TIME_LIMIT_S) -> Choices | None:
     """The best of all plans but one.
 
-    Every other plan has the first k steps in common with it and not the next one, for exactly one k: the best of each
-    such class is one problem for the solver (Lawler, Management Science 18(7), 1972).
-
     Returns:
         The plan, or None if there is no other one or time ran out.
     """
+    if _is_shortest_path(problem):
+        new = [np.ones(usable.shape, np.bool_) for usable in problem.usable]
+        for choice in choices:
+            _mark(problem, new, choice, False)
+        return _best_with_any(problem, new)
+    # Every other plan has the first k steps in common with it and not the next one, for exactly one k: the best of each
+    # such class is one problem for the solver (Lawler, Management Science 18(7), 1972).
     first = problem.bounds[0]
     classes = []
     for at, choice in enumerate(choices):
@@ -182,6 +187,12 @@ def other_placement(problem: Problem, choices: Choices, time_limit_s: float = TI
         The plan, or None if there is none or time ran out.
     """
     first, last = problem.bounds
+    if _is_shortest_path(problem):
+        new = [np.zeros(usable.shape, np.bool_) for usable in problem.usable]
+        for bundle, device, _ in choices:
+            for other in range(len(new)):
+                new[other][(first <= bundle.last) & (bundle.first <= last)] |= other != device
+        return _best_with_any(problem, new)
     classes = []
     for bundle, device, _ in choices:
         for layer in range(bundle.first, bundle.last + 1):
@@ -194,7 +205,7 @@ def other_placement(problem: Problem, choices: Choices, time_limit_s: float = TI
 def slacks(problem: Problem, choices: Choices, deadline: float = float("inf")) -> tuple[Slack, ...]:
     """How close a plan comes to each limit, and what each one costs."""
     limits, totals = problem.limits, evaluate(problem, choices)
-    own = value(problem, totals)
+    best = value(problem, totals)
     layers = {at: 0 for at in range(len(problem.devices))}
     for bundle, device, _ in choices:
         layers[device] += bundle.last - bundle.first + 1
@@ -204,9 +215,9 @@ def slacks(problem: Problem, choices: Choices, deadline: float = float("inf")) -
         price = None
         if monotonic() < deadline:
             freed = problem.with_limits(replace(limits, **without))  # type: ignore[arg-type]
-            best = exact.solve(freed, min(deadline - monotonic(), TIME_LIMIT_S), 0.0)
-            if best.status == "optimal" and best.objective is not None:
-                price = max(0.0, own - best.objective)
+            found_without = exact.solve(freed, min(deadline - monotonic(), TIME_LIMIT_S), 0.0)
+            if found_without.status == "optimal" and found_without.objective is not None:
+                price = max(0.0, best - found_without.objective)
         found.append(Slack(limit, most, used, most - used, unit, price))
 
     if problem.latency_limit_ps is not None:
@@ -240,6 +251,31 @@ def slacks(problem: Problem, choices: Choices, deadline: float = float("inf")) -
 def _mark(problem: Problem, allowed: list[Bools], choice: Choice, is_allowed: bool) -> None:
     column = problem.devices[choice.device].frequencies_hz.index(choice.frequency_hz)
     allowed[choice.device][problem.index(choice.bundle), column] = is_allowed
+
+
+def _is_shortest_path(problem: Problem) -> bool:
+    """Whether the best plan is a shortest path: nothing is limited that only a whole plan has."""
+    limited = (problem.latency_limit_ps, problem.energy_limit_pj) != (None, None) or problem.memory_limits
+    return problem.goal.kind != "throughput" and not limited
+
+
+def _best_with_any(problem: Problem, new: list[Bools]) -> Choices | None:
+    """The best plan that has at least one of some options: a shortest path through an arc."""
+    every = paths(problem)
+    (cost,), _ = of_goal(problem, own(problem))
+    through = shortest_through(every, every.flat(cost.of_devices, cost.crossing)[every.cell])
+    wanted = every.flat([mask.astype(np.int64) for mask in new], np.zeros_like(problem.crossing_ps))[every.cell] > 0
+    through = np.where(wanted, through, UNLIMITED)
+    arc = int(through.argmin())
+    if through[arc] >= UNLIMITED:
+        return None
+    bundle, device = problem.bundles[every.graph.bundle[arc]], int(every.graph.device[arc])
+    first, last = problem.bounds
+    allowed = [
+        np.repeat(((last < bundle.first) | (first > bundle.last))[:, None], mask.shape[1], axis=1) for mask in new
+    ]
+    allowed[device][every.graph.bundle[arc], every.graph.column[arc]] = True
+    return _best_of(problem, [allowed], TIME_LIMIT_S)
 
 
 def _best_of(problem: Problem, classes: list[list[Bools]], time_limit_s: float) -> Choices | None:

@@ -168,3 +168,10 @@ def test_three_devices_and_a_given_plan(alexnet):
     assert rows["DIME"].choices == rows["all on hub"].choices == given_plan
     assert rows["all on hub"].gain == 0
     assert {"all on nano", "all on wiscad"} <= set(rows)
+
+
+def test_what_is_not_found_in_time_says_so(alexnet):
+    rows = baselines.compare(alexnet, baselines.all_on(alexnet), time_limit_s=0)
+    assert rows[0].plan.value > 0
+    assert {row.reason for row in rows[1:]} == {"not found in time"}
+    assert baselines.table(rows)["plan"].iloc[1] == ""

@@ -125,3 +125,9 @@ def test_bad_input(alexnet):
         confidence.plan_with_confidence(problem, once, 0.95)
     with pytest.raises(InputError, match="took too long"):
         confidence.plan_with_confidence(problem, profiles, 0.95, time_limit_s=0)
+
+
+def test_a_probability_as_it_is_typed():
+    assert confidence.parse("95%") == confidence.parse("0.95") == 0.95
+    with pytest.raises(InputError, match=r"typed as 95% or 0\.95, not 'much'"):
+        confidence.parse("much")

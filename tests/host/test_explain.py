@@ -125,10 +125,11 @@ def test_one_plan_has_no_rival_and_a_late_search_gives_none():
     only = small.problem(1, 2, 1, limits=Limits(private_layers=1, frequencies_hz={"d0": (1000,)}))
     chosen = solve(only).choices
     assert explain.explain(only, chosen).rivals == ()
-    several = small.problem(3, 2, 1)
+    several = small.problem(3, 2, 1, limits=Limits(energy_j=9.0))
     late = explain.explain(several, solve(several).choices, time_limit_s=0)
     assert late.rivals == ()
-    assert str(late) == ""
+    assert [slack.price for slack in late.slacks] == [None]
+    assert str(late).startswith("energy: ")
 
 
 def test_a_plan_that_is_not_the_best_has_a_negative_margin():
