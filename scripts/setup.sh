@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv with everything that the targets of the Makefile need; does nothing when it is up to date.
 #
-# TORCH  where PyTorch comes from:
+# SETUP_TORCH  where PyTorch comes from:
 #          auto  (default) the locked pair when there is an NVIDIA GPU; else CPU wheels, or the locked pair where
 #                PyTorch's own index does not answer
 #          cpu   CPU wheels from PyTorch's own index, pinned by version
@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 locks=(scripts/uv.lock images/host/torch.lock tests/requirements.lock)
-stamp=.venv/dime-$(cat "$0" pyproject.toml "${locks[@]}" | sha256sum | cut -c1-16)-${TORCH:-auto}
+stamp=.venv/dime-$(cat "$0" pyproject.toml "${locks[@]}" | sha256sum | cut -c1-16)-${SETUP_TORCH:-auto}
 [ -e "$stamp" ] && exit 0
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -50,11 +50,11 @@ make_venv
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r scripts/uv.lock
 say "installing the locked packages"
 install --require-hashes -r tests/requirements.lock
-case ${TORCH:-auto} in
+case ${SETUP_TORCH:-auto} in
     locked) torch=locked ;;
-    cpu) cpu_torch || fail "PyTorch's own index did not give CPU wheels; try TORCH=locked"; torch=cpu ;;
+    cpu) cpu_torch || fail "PyTorch's own index did not give CPU wheels; try SETUP_TORCH=locked"; torch=cpu ;;
     auto) torch=locked; ! has_gpu && cpu_torch && torch=cpu ;;
-    *) fail "TORCH=$TORCH is not one of auto, cpu, locked" ;;
+    *) fail "SETUP_TORCH=$SETUP_TORCH is not one of auto, cpu, locked" ;;
 esac
 if [ "$torch" = locked ]; then
     say "installing the locked PyTorch (about 5 GB on disk)"

@@ -201,8 +201,7 @@ def _parser():
     verb.add_argument("--seed", type=int, default=0, help="of the order of bundles")
     verb.add_argument("--log-server-addr", help="where a power logger listens: it logs each frequency")
     verb.add_argument("--log-server-port", type=int, default=5000, help="its port")
-    verb.add_argument(
-        "--energy-error", type=_share, default=0.0, help="repeat until energies are so sure: 3%%")
+    verb.add_argument("--energy-error", type=_share, default=0.0, help="repeat until energies are so sure: 3%%")
     verb.add_argument("--most-iterations", type=int, help="give that up after so many passes; 10 x iterations")
 
     verb = verbs.add_parser("describe", help=describe.__doc__)

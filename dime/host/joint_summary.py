@@ -165,11 +165,11 @@ def short_of(summary: Mapping[str, Any], target: float) -> list[str]:
         shared = {source: float(summary[f"energy_{source}_j"][place]) for source in SOURCES[1:]}
         floor = 1.96 * math.sqrt(sum(value**2 for value in shared.values()))
         if not math.isfinite(half):
-            why = "measured once only"
+            why = "unknown: measured once only"
         elif floor > target * mean:
             largest = max(shared, key=lambda source: shared[source])
-            why = f"{largest} alone forbids it (±{floor / mean:.1%} however often it is repeated)"
+            why = f"±{half / mean:.1%}: {largest} alone forbids it (±{floor / mean:.1%} however often it is repeated)"
         else:
-            why = f"needs more repetitions than {summary['n'][place]}"
-        lines.append(f"{summary['layers'][place]} at {summary['frequency_hz'][place]} Hz: ±{half / mean:.1%}: {why}")
+            why = f"±{half / mean:.1%}: needs more repetitions than {summary['n'][place]}"
+        lines.append(f"{summary['layers'][place]} at {summary['frequency_hz'][place]} Hz: {why}")
     return lines

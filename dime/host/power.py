@@ -57,9 +57,13 @@ def log(file: str | os.PathLike[str], meter: str = "smartpower3", **options: Any
     if path.exists():
         raise InputError(f"{path} is there already; nothing was overwritten")
     with _recorder(meter, options, "Ctrl-C") as recorder, _interrupts() as interrupted:
-        recorder.start(path)
-        if recorder.kind == "power":
+        if recorder.is_replay:
+            recorder.start(path)
+            recorder.begin()
+        else:
+            recorder.begin()
             recorder.wait_for_reading()
+            recorder.start(path)
         _watch(recorder, lambda: interrupted.is_set() or recorder.ended.is_set())
     return path
 
@@ -101,6 +105,7 @@ def serve(
         _recorder(meter, options, "end of the logger") as recorder,
         _interrupts() as interrupted,
     ):
+        recorder.begin()
         recorder.wait_for_reading()
         server = Server(recorder, place, secret, keep, _say)
         thread = threading.Thread(target=server.listen, args=(listener,), daemon=True)

@@ -88,7 +88,7 @@ class _Recent:
 
 
 class Recorder:
-    """Reads a meter until closed.
+    """Reads a meter from `begin` until closed.
 
     Args:
         name: The meter's plug-in.
@@ -115,9 +115,17 @@ class Recorder:
         self._trouble = ""
         self._closing = threading.Event()
         self.ended = threading.Event()
-        self._threads = [threading.Thread(target=target, daemon=True) for target in (self._read, self._work)]
-        for thread in self._threads:
-            thread.start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        threading.Thread(target=self._work, daemon=True).start()
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether the meter is a recording, every row of which counts."""
+        return self._meter.origin == "replayed"
+
+    def begin(self) -> None:
+        """Begins to read the meter."""
+        self._reader.start()
 
     def _read(self) -> None:
         before: Counter[str] = Counter()
@@ -253,7 +261,7 @@ class Recorder:
         _, _, value, _ = self._recent.since(newest_ns - 1_000_000_000)
         trouble = self._trouble
         silent_s = (now_ns() - newest_ns) * 1e-9
-        if not trouble and silent_s > SILENCE_S and self._meter.origin == "measured":
+        if not trouble and silent_s > SILENCE_S and not self.is_replay:
             trouble = f"silent for {silent_s:.0f} s"
         if not trouble and len(value) and not math.isfinite(value[-1]):
             trouble = "no single channel is on: choose one with --channel"
@@ -320,7 +328,8 @@ class Recorder:
             TableError: The disk would not take all of the log.
         """
         self._closing.set()
-        self._threads[0].join()
+        if self._reader.ident is not None:
+            self._reader.join()
         try:
             return self.stop(ended_by)
         finally:

@@ -15,7 +15,7 @@ from dime.host import report_data, terminal
 from dime.host.study import Study
 
 STYLE = "report.css"
-SCRIPTS = ("figures.js", "report.js")
+SCRIPTS = ("blocks.js", "plots.js", "report.js")
 PAGE = "report.html"
 
 

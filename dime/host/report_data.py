@@ -9,7 +9,7 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,10 @@ from dime.host.problem import Choice, Problem
 from dime.host.profiles import Profile
 from dime.host.study import LinkStudy, Study
 from dime.host.terminal import goal_name
+
+if TYPE_CHECKING:
+    from dime.host.break_even import BestPlans
+    from dime.host.explain import Explanation
 
 # A frontier or a scatter with more points than this is drawn thinned, and says so.
 MOST_POINTS = 400
@@ -93,6 +97,44 @@ def _link(link: LinkStudy) -> Data:
         "baselines": [{**_baseline(link.problem, row), "interval": known.get(row.choices)} for row in link.baselines],
         "interval": known.get(link.plan.choices(link.problem)),
         "certainty": _certainty(link),
+        "maps": [_map(best) for best in link.maps],
+        "explanation": None if link.explanation is None else _explanation(link.explanation),
+    }
+
+
+def _explanation(found: Explanation) -> Data:
+    rivals = [
+        {
+            "what": rival.what,
+            "steps": _steps(rival.choices),
+            "margin": rival.margin,
+            "share": rival.share,
+            "interval": None if rival.interval is None else list(rival.interval),
+        }
+        for rival in found.rivals
+    ]
+    slacks = [asdict(slack) for slack in found.slacks]
+    return {"unit": found.unit, "confidence": found.confidence, "rivals": rivals, "slacks": slacks}
+
+
+def _map(best: BestPlans) -> Data:
+    """The knob's ranges; a rate is the link's own over the knob, so that the last region has the slowest links."""
+    return {
+        "vary": best.vary,
+        "here": float(best.here),
+        "round_trip_s": best.round_trip_s,
+        "rates_bit_s": None if best.link is None else [best.link.upload_bit_s, best.link.download_bit_s],
+        "unit": best.problem.goal.unit,
+        "regions": [
+            {
+                "low": float(region.low),
+                "high": None if region.high is None else float(region.high),
+                "steps": None if region.choices is None else _steps(region.choices),
+                "constant": float(region.constant),
+                "slope": float(region.slope),
+            }
+            for region in best.regions
+        ],
     }
 
 

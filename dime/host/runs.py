@@ -9,7 +9,9 @@ from __future__ import annotations
 import getpass
 import hashlib
 import json
+import os
 import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -251,7 +253,7 @@ class Run:
         """The container's state, and its lines since the last look; the state first, so that no line is missed."""
         container = self._find(client)
         if container is None:
-            raise DeviceError(f"{self._job.device.name}: the run is gone; somebody collected or removed it")
+            raise DeviceError(self._gone)
         state = container.attrs["State"]
         text = container.logs(timestamps=True, since=_seconds(self._seen))
         lines = [line.partition(" ") for line in text.decode(errors="replace").splitlines()]
@@ -319,17 +321,28 @@ class Run:
         container.client.volumes.get(self._volume).remove(force=True)
 
     def _collect(self, client: docker.DockerClient) -> None:
-        """Fetches the run's folder, checks it, and removes what is ours but the caches."""
-        container = self._find(client)
-        if container is None:
-            raise DeviceError(f"{self._job.device.name}: the run is gone; somebody collected or removed it")
+        """Fetches the run's folder, checks it, and removes what is ours but the caches; somebody may be faster."""
+        import docker.errors
+
         assert self._image is not None
-        fetch(client, container, self._image, self._volume, self._job.out)
-        self._discard(container)
+        try:
+            container = self._find(client)
+            if container is not None:
+                fetch(client, container, self._image, self._volume, self._job.out)
+                self._discard(container)
+                return
+        except (docker.errors.NotFound, docker.errors.NullResource):
+            pass
+        if not is_complete(self._job.out):
+            raise DeviceError(self._gone)
 
     def _find(self, client: docker.DockerClient) -> Container | None:
         found = client.containers.list(all=True, filters={"label": f"dime.key={self._key}"})
         return found[0] if found else None
+
+    @property
+    def _gone(self) -> str:
+        return f"{self._job.device.name}: the run is gone; somebody collected or removed it"
 
     @property
     def _volume(self) -> str:
@@ -350,7 +363,7 @@ def fetch(client: docker.DockerClient, container: Container, image: Image, volum
         DeviceError: Another run is in the folder, something did not arrive intact, or the disk is full.
     """
     expected = volumes.hashes(client, image, volume, FOLDER)
-    aside = out.with_name(out.name + ".incoming")
+    aside = out.with_name(f".{out.name}.{os.getpid()}-{threading.get_ident()}")
     out.parent.mkdir(parents=True, exist_ok=True)
     volumes.receive(container, f"/results/{FOLDER}", aside)
     try:

@@ -22,6 +22,8 @@ from dime.host.profiles import Profile, load_profile
 from dime.host.solvers import Solution
 
 if TYPE_CHECKING:
+    from dime.host.break_even import BestPlans
+    from dime.host.explain import Explanation
     from dime.host.uncertainty import Uncertainty
 
 LINKS = "3G,4G,WiFi"
@@ -40,6 +42,8 @@ class LinkStudy:
         frontier: Every best trade-off; None where there is no energy to trade.
         baselines: The plan and every baseline, by what they really cost.
         uncertainty: What resampled runs say, of the plan first; None where that was not asked for.
+        maps: The best plan for every bandwidth, and what else was asked for.
+        explanation: Margins over other plans and slacks of the limits; None where that was not asked for.
     """
 
     name: str
@@ -50,6 +54,8 @@ class LinkStudy:
     frontier: Frontier | None
     baselines: tuple[baselines.Row, ...]
     uncertainty: Uncertainty | None = None
+    maps: tuple[BestPlans, ...] = ()
+    explanation: Explanation | None = None
 
 
 @dataclass(frozen=True, eq=False)

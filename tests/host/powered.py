@@ -1,4 +1,4 @@
-"""A device that pretends to run bundles: it changes the load of a stand-in meter, and logs power as the real one does."""
+"""A device that pretends to run bundles: it changes a stand-in meter's load and logs power as the real one does."""
 
 import contextlib
 import math

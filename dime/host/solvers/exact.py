@@ -148,10 +148,15 @@ def replicated(
     ]
     for at in range(count):
         latency, energy = graph.latency_ps.copy(), graph.energy_pj.copy()
+        kept = graph.device < 0
         for device, (arcs, bundle, column) in enumerate(places):
             latency[arcs] = latency_ps[device][at, bundle, column]
             energy[arcs] = energy_pj[device][at, bundle, column]
-        drawn = replace(graph, latency_ps=latency, energy_pj=energy)
+            costs = replace(problem.devices[device], latency_ps=latency_ps[device][at], energy_pj=energy_pj[device][at])
+            best = np.zeros(costs.latency_ps.shape, np.bool_)
+            best[_graph.undominated(costs, problem.usable[device])] = True
+            kept[arcs] = best[bundle, column]
+        drawn = replace(graph, latency_ps=latency, energy_pj=energy).keep(kept)
         yield _trade_offs_of_two(problem, drawn, monotonic() + time_limit_s)
 
 

@@ -1,5 +1,5 @@
 "use strict";
-// Building blocks of the report: elements, units, strips of layers, and plots that answer to pointer and keys.
+// Building blocks of the report: elements, units, strips of layers, tables, and plots that answer to pointer and keys.
 // Texts reach the page through text nodes only.
 
 const data = JSON.parse(document.getElementById("data").textContent);
@@ -163,9 +163,9 @@ function bounds(values, ratio = 12) {
 
 /* A plot with two axes.
    axes: {label, unit, low, high, log, ticks}; paint(layer, X, Y) draws; points: [{x, y}] can be picked by pointer,
-   finger and arrow keys: the nearest one is marked and handed to pick(point). */
-function plot({ width, height, x, y, paint, points, pick, label, byColumn = false, yText = null }) {
-  const area = { left: yText ? yText.width : 64, right: width - 14, top: y.label ? 24 : 14, bottom: height - 44 };
+   finger and arrow keys: the nearest one is marked and handed to pick(point). byColumn: points are ranges from..to. */
+function plot({ width, height, x, y, paint, points, pick, label, byColumn = false, left = 64 }) {
+  const area = { left, right: width - 14, top: y.label ? 24 : 14, bottom: height - 44 };
   const X = scale(x.low, x.high, area.left, area.right, x.log);
   const Y = scale(y.low, y.high, area.bottom, area.top, y.log);
   const svg = s("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", tabindex: points.length ? 0 : null, "aria-label": label });
@@ -173,7 +173,7 @@ function plot({ width, height, x, y, paint, points, pick, label, byColumn = fals
     svg.append(s("line", { class: "grid", x1: X(tick), x2: X(tick), y1: area.top, y2: area.bottom }),
       s("text", { class: "soft", x: X(tick), y: area.bottom + 17, "text-anchor": "middle" }, x.text ? x.text(tick) : rounded(tick, x.unit, X.digits)));
   }
-  for (const tick of yText ? [] : Y.ticks) {
+  for (const tick of y.ticks || Y.ticks) {
     svg.append(s("line", { class: "grid", x1: area.left, x2: area.right, y1: Y(tick), y2: Y(tick) }),
       s("text", { class: "soft", x: area.left - 6, y: Y(tick) + 4, "text-anchor": "end" }, y.text ? y.text(tick) : rounded(tick, y.unit, Y.digits)));
   }
@@ -190,8 +190,8 @@ function plot({ width, height, x, y, paint, points, pick, label, byColumn = fals
     if (at < 0 || at === current) return;
     current = at;
     const point = points[at];
-    const [px, py] = [X(point.x), Y(point.y)];
-    cursor.replaceChildren(...(byColumn ? [s("line", { class: "cross", x1: px, x2: px, y1: area.top, y2: area.bottom })] : [
+    const [px, py] = byColumn ? [] : [X(point.x), Y(point.y)];
+    cursor.replaceChildren(...(byColumn ? [s("rect", { class: "ring", x: X(point.from), y: area.top, width: X(point.to) - X(point.from), height: area.bottom - area.top })] : [
       s("path", { class: "cross", fill: "none", d: `M${px} ${area.bottom}V${py}H${area.left}` }),
       s("circle", { class: "ring", cx: px, cy: py, r: 8 })]));
     pick(point);
@@ -201,7 +201,8 @@ function plot({ width, height, x, y, paint, points, pick, label, byColumn = fals
     const [px, py] = [event.clientX - box.left, event.clientY - box.top];
     let best = -1, least = Infinity;
     points.forEach((point, at) => {
-      const distance = Math.abs(X(point.x) - px) ** 2 + (byColumn ? 0 : Math.abs(Y(point.y) - py) ** 2);
+      const beside = byColumn ? Math.max(0, X(point.from) - px, px - X(point.to)) : Math.abs(X(point.x) - px);
+      const distance = beside ** 2 + (byColumn ? 0 : (Y(point.y) - py) ** 2);
       if (distance < least) [best, least] = [at, distance];
     });
     choose(best);
@@ -217,3 +218,58 @@ function plot({ width, height, x, y, paint, points, pick, label, byColumn = fals
   svg.choose = choose;
   return svg;
 }
+
+const section = (title, note, ...content) =>
+  h("section", null, h("h2", null, title), note ? h("p", { class: "note" }, note) : null, content);
+const fact = (value, name) => h("div", null, h("b", null, value), h("span", null, name));
+const num = (text, tag = "td") => h(tag, { class: "num" }, text);
+const timeOf = (plan) => data.goal === "throughput" ? plan.period_s : plan.latency_s;
+const timeName = data.goal === "throughput" ? "slowest stage" : "latency";
+
+function table(head, rows) {
+  return h("div", { class: "scroll" }, h("table", null,
+    h("thead", null, h("tr", null, head.map(([name, kind]) => h("th", { class: kind || "" }, name)))),
+    h("tbody", null, rows.map((cells) => h("tr", null, cells.map((cell, at) => {
+      const td = cell instanceof Element && cell.tagName === "TD" ? cell : h("td", null, cell);
+      td.dataset.label = head[at][0];
+      return td;
+    }))))));
+}
+
+function originBadges(steps, transfers) {
+  const badges = [badge(planOrigin(steps, "latency"), "time")];
+  if (data.has_energy && steps.some((step) => data.devices[step[2]].energy_origin)) {
+    badges.push(badge(weakest(steps.map((step) => data.devices[step[2]].energy_origin)), "energy"));
+  }
+  if (transfers) badges.push(badge("modelled", "transfers"));
+  return h("div", { class: "badges" }, badges);
+}
+
+const costs = (time, energy) => quantity(time, "s") + (energy === null || energy === undefined ? "" : ` · ${quantity(energy, "J")}`);
+const between = ([low, high], unit) => `${quantity(low, unit)} to ${quantity(high, unit)}`;
+const stepTexts = (steps) => steps.map(([a, b, device, hz]) => `${bundleName(a, b)} on ${deviceName(device)}${hz < 0 ? "" : ` at ${clock(hz)}`}`).join("; ");
+
+// A plan as a small strip with its steps in words below.
+const drawnPlan = (steps) => [strip(steps, "small"), h("div", { class: "note" }, stepTexts(steps))];
+
+// Where a plot tells what lies behind a point.
+function readout(empty) {
+  const host = h("div", { class: "readout", "aria-live": "polite" }, h("p", { class: "note" }, empty));
+  host.show = (title, numbers, steps, extra) => host.replaceChildren(h("b", null, title), " ", h("span", { class: "num" }, numbers),
+    steps ? drawnPlan(steps) : null,
+    extra ? h("div", { class: "note" }, extra) : null);
+  return host;
+}
+
+// Buttons of which one is pressed: [[name, value]].
+function choice(options, pressed, act, what = "") {
+  const buttons = options.map(([name, value]) => h("button", {
+    type: "button", "aria-pressed": String(value === pressed),
+    click: (event) => {
+      for (const button of buttons) button.setAttribute("aria-pressed", String(button === event.currentTarget));
+      act(value);
+    } }, name));
+  return h("div", { class: "choice" }, what ? h("span", null, what) : null, buttons);
+}
+
+const letters = (at) => String.fromCharCode(97 + at);

@@ -1,0 +1,245 @@
+"use strict";
+// The sections with plots: trade-off, map of break-even points, bundle effect.
+
+function frontierPoints(link) {
+  const front = link.frontier;
+  return front.time_s.map((time, at) => ({ x: time, y: front.energy_j[at], steps: front.steps[at], interval: front.intervals[at], name: `point ${at + 1} of ${front.count}` }));
+}
+
+function frontierSection(link) {
+  const front = link.frontier;
+  if (!front) return null;
+  const points = frontierPoints(link);
+  const rivals = link.baselines.slice(1).map((row, at) => ({ row, letter: letters(at) })).filter(({ row }) => row.plan && row.plan.energy_j !== null)
+    .map(({ row, letter }) => ({ x: timeOf(row.plan), y: row.plan.energy_j, steps: row.plan.steps, interval: row.interval, name: row.name, letter, out: Boolean(row.reason) }));
+  const chosen = { x: timeOf(link.plan), y: link.plan.energy_j, steps: link.plan.steps, interval: link.interval, name: "the chosen plan" };
+  const shown = readout("Point at the plot, tap it, or use the arrow keys: the plan behind the nearest point appears here.");
+  const most = { x: 1.5 * Math.max(chosen.x, ...points.map((point) => point.x)), y: 1.5 * Math.max(chosen.y, ...points.map((point) => point.y)) };
+  const far = rivals.filter((rival) => rival.x > most.x || rival.y > most.y);
+  const near = rivals.filter((rival) => !far.includes(rival));
+  const host = h("div");
+  const redraw = (all) => host.replaceChildren(responsive((width) => frontierPlot(link, width, points, all ? rivals : near, all ? [] : far, chosen, shown)));
+  redraw(false);
+  const thinned = points.length < front.count ? ` Drawn: ${points.length} of them, evenly spread.` : "";
+  const whole = front.complete ? `All ${front.count} best trade-offs; no plan lies below or left of the line.` : `${front.count} trade-offs found before the time ran out; there may be better ones.`;
+  const origin = weakest([...new Set(points.flatMap((point) => point.steps.map((step) => step[2])))].flatMap((at) => [data.devices[at].origin, data.devices[at].energy_origin]));
+  return section(`Trade-off of ${timeName} and energy`, (front.count === 1 ? "One plan is best in both." : whole) + thinned,
+    far.length ? choice([["close up", false], ["everything", true]], false, redraw) : null,
+    h("figure", null, host, h("figcaption", null,
+      h("span", null, s("svg", { width: 16, height: 14 }, originMark(origin, 8, 7, 4)), "best trade-off, computation ", badge(origin)),
+      h("span", null, s("svg", { width: 18, height: 18 }, s("circle", { class: "ring", cx: 9, cy: 9, r: 6 })), "chosen plan"),
+      rivals.map((rival) => h("span", null, h("span", { class: "letter" }, rival.letter), rival.name + (rival.out ? " (breaks a limit)" : "")
+        + (far.includes(rival) ? `, ${costs(rival.x, rival.y)}` : ""))),
+      h("span", null, "transfers ", badge("modelled")))),
+    shown);
+}
+
+function frontierPlot(link, width, points, rivals, far, chosen, shown) {
+  const all = [...points, ...rivals, chosen];
+  const height = Math.round(Math.min(460, Math.max(300, width * 0.62)));
+  const origins = points.map((point) => weakest([planOrigin(point.steps, "latency"), planOrigin(point.steps, "energy")]));
+  const named = [["fastest", 0], ["knee", link.frontier.knee], ["least energy", points.length - 1]];
+  const svg = plot({
+    width, height, label: `${timeName} against energy: ${points.length} best trade-offs and ${rivals.length} baselines`,
+    x: { label: timeName, unit: "s", ...bounds([...all.map((point) => point.x), ...(chosen.interval ? chosen.interval[0] : [])]) },
+    y: { label: "energy", unit: "J", ...bounds([...all.map((point) => point.y), ...(chosen.interval ? chosen.interval[1] : [])]) },
+    points: all,
+    pick: (point) => shown.show(point.name, costs(point.x, point.y), point.steps, [
+      point.out ? "Breaks a limit." : "", point.interval ? `Interval: ${between(point.interval[0], "s")}, ${between(point.interval[1], "J")}.` : ""].join(" ")),
+    paint: (layer, X, Y, area) => {
+      const corners = points.map((point, at) => (at ? `H${X(point.x)}V${Y(point.y)}` : `M${X(point.x)} ${Y(point.y)}`)).join("");
+      layer.append(s("path", { class: "beyond", d: `M${X(points[0].x)} ${area.top}V${Y(points[0].y)}${corners.replace(/^M\S+ \S+?(?=[HV]|$)/, "")}H${area.right}V${area.top}Z` }),
+        s("path", { class: "front", d: corners }));
+      for (const point of all.filter(({ interval }) => interval)) whiskers(layer, point, X, Y, area);
+      const r = points.length > 120 ? 2.2 : 3.4;
+      points.forEach((point, at) => layer.append(originMark(origins[at], X(point.x), Y(point.y), r)));
+      layer.append(s("circle", { class: "ring", cx: X(chosen.x), cy: Y(chosen.y), r: 6.5 }));
+      rivalMarks(layer, rivals, X, Y, area);
+      if (far.length) rivalBox(layer, area.right, area.top, `${far.map((rival) => rival.letter).join(" ")} ↗`, false, area);
+      pointLabels(layer, points, named, X, Y, area);
+    },
+  });
+  return svg;
+}
+
+function whiskers(layer, { x, y, interval: [time, energy] }, X, Y, area) {
+  const [left, right] = time.map((end) => Math.min(area.right, Math.max(area.left, X(end))));
+  const [low, high] = energy.map((end) => Math.min(area.bottom, Math.max(area.top, Y(end))));
+  layer.append(s("path", { class: "whisker", d: `M${left} ${Y(y)}H${right}M${X(x)} ${low}V${high}M${left} ${Y(y) - 3}v6M${right} ${Y(y) - 3}v6M${X(x) - 3} ${low}h6M${X(x) - 3} ${high}h6` }));
+}
+
+function rivalMarks(layer, rivals, X, Y, area) {
+  const groups = [];
+  for (const rival of rivals) {
+    const [x, y] = [X(rival.x), Y(rival.y)];
+    const group = groups.find((other) => Math.hypot(other.x - x, other.y - y) < 14);
+    if (group) group.text += ` ${rival.letter}`;
+    else groups.push({ x, y, text: rival.letter, out: rival.out });
+    layer.append(s("path", { class: "whisker", d: `M${x - 4} ${y - 4}L${x + 4} ${y + 4}M${x - 4} ${y + 4}L${x + 4} ${y - 4}` }));
+  }
+  for (const { x, y, text, out } of groups) rivalBox(layer, x, y, text, out, area);
+}
+
+function rivalBox(layer, x, y, text, out, area) {
+  const wide = 10 + 6.5 * text.length;
+  const left = Math.min(x + 8, area.right - wide), top = Math.max(1, y - 25);
+  layer.append(s("rect", { class: out ? "box out" : "box", x: left, y: top, width: wide, height: 18, rx: 4 }),
+    s("text", { x: left + wide / 2, y: top + 13, "text-anchor": "middle", "font-weight": 700 }, text));
+}
+
+function pointLabels(layer, points, named, X, Y, area) {
+  const places = new Map();
+  for (const [name, at] of named) places.set(at, [...(places.get(at) || []), name]);
+  for (const [at, names] of places) {
+    const [x, y] = [X(points[at].x), Y(points[at].y)];
+    const text = names.join(", ");
+    const right = x - area.left < 7 * text.length + 12;
+    layer.append(s("text", { class: "halo", x: right ? x + 11 : x - 9, y: right ? y + 4 : y + 17, "text-anchor": right ? "start" : "end" }, text));
+  }
+}
+
+const KNOBS = { bandwidth: "bandwidth", upload: "upload rate", download: "download rate", round_trip: "round trip" };
+
+function mapSection(link) {
+  if (!link.maps.length) return null;
+  const host = h("div");
+  const redraw = (at) => host.replaceChildren(...mapOf(link, link.maps[at]));
+  const names = link.maps.map((map, at) => [KNOBS[map.vary] + (map.round_trip_s === null ? "" : ` at a round trip of ${quantity(map.round_trip_s, "s")}`), at]);
+  redraw(0);
+  return section("Which plan for which link", "Break-even points are computed, not sampled: between two of them one plan is the best.",
+    names.length > 1 ? choice(names, 0, redraw) : null, host);
+}
+
+// What is drawn along the axis: a rate falls as the knob, the multiple of time on the air, grows.
+function knobAxis(map) {
+  const rate = map.rates_bit_s ? map.rates_bit_s[map.vary === "download" ? 1 : 0] : 1;
+  if (map.vary === "round_trip") return { of: (knob) => knob === null ? Infinity : knob, unit: "s", label: "round trip", tell: (value) => quantity(value, "s"), log: false };
+  const label = !map.rates_bit_s ? "multiple of the links' rates" : map.vary === "bandwidth" ? "upload rate; the download rate keeps its ratio to it" : KNOBS[map.vary];
+  const unit = map.rates_bit_s ? "bit/s" : "";
+  return { of: (knob) => knob === null ? 0 : knob === 0 ? Infinity : rate / knob, unit, label, tell: (value) => quantity(value, unit), log: true };
+}
+
+function mapOf(link, map) {
+  const axis = knobAxis(map);
+  const ranges = map.regions.map((region) => {
+    const [from, to] = [axis.of(region.low), axis.of(region.high)].sort((a, b) => a - b);
+    return { ...region, from, to };
+  }).sort((a, b) => a.from - b.from);
+  const here = axis.of(map.here);
+  const marks = [here, ...ranges.flatMap(({ from, to }) => [from, to])].filter((value) => value > 0 && Number.isFinite(value));
+  const ends = axis.log ? { low: Math.min(...marks) / 4, high: Math.max(...marks) * 4 } : { low: 0, high: Math.max(...marks, 0.05) * 1.5 };
+  const told = ({ from, to }) => !(from > 0) ? (Number.isFinite(to) ? `up to ${axis.tell(to)}` : "always") : Number.isFinite(to) ? `${axis.tell(from)} to ${axis.tell(to)}` : `from ${axis.tell(from)} on`;
+  const at = (region, knob) => knob === null ? "" : quantity(region.constant + region.slope * knob, map.unit);
+  const spans = (region) => [at(region, region.low), at(region, region.high)].filter(Boolean).join(" to ");
+  const shown = readout("Point at the map: the best plan of that range appears here.");
+  const points = ranges.map((range) => ({ ...range, from: Math.max(range.from, ends.low), to: Math.min(range.to, ends.high), told: told(range) }));
+  return [
+    h("figure", null, responsive((width) => mapPlot(width, link, axis, ends, here, points, (point) => shown.show(point.told,
+      point.steps ? `${data.goal_name} ${spans(point)}` : "no plan keeps the limits", point.steps))),
+    h("figcaption", null, data.devices.map((device, k) => h("span", null, h("span", { class: `key fill ${tint(k)} ${device.origin}` }), device.name, badge(device.origin))),
+      h("span", null, "transfers ", badge("modelled")))),
+    shown,
+    h("details", { open: points.length <= 6 ? "" : null }, h("summary", null, `${count(points.length, "range")} from ${axis.unit === "s" ? "short to long" : "slow to fast"}`),
+      table([[axis.label], ["best plan"], [data.goal_name, "num"]], points.map((point) =>
+        [point.told + (here >= point.from && here <= point.to ? " (here)" : ""), h("td", null, point.steps ? h("div", null, drawnPlan(point.steps)) : "no plan keeps the limits"), num(point.steps ? spans(point) : "–")]))),
+  ];
+}
+
+function mapPlot(width, link, axis, ends, here, points, pick) {
+  const N = data.layers.length;
+  const longest = Math.max(...data.layers.map((name) => name.length));
+  const left = N > 24 ? 30 : Math.min(width * 0.3, 7.2 * longest + 12);
+  const room = Math.floor((left - 12) / 7.2);
+  const height = Math.min(460, Math.max(200, 20 * N + 70));
+  return plot({
+    width, height, left, points, pick, byColumn: true,
+    label: `Best plan by ${axis.label}: ${points.length} ranges; rows are layers, colours devices`,
+    x: { label: axis.label, unit: axis.unit, ...ends, log: axis.log },
+    y: { label: "", low: N, high: 0, ticks: [] },
+    paint: (layer, X, Y, area) => {
+      for (const point of points) {
+        const [x, wide] = [X(point.from), X(point.to) - X(point.from)];
+        for (const [first, last, device] of point.steps || []) {
+          layer.append(s("rect", { class: `v${device % 6} cell`, x, y: Y(first), width: wide, height: Y(last + 1) - Y(first) }));
+        }
+        if (!point.steps) layer.append(s("text", { class: "soft", x: x + 6, y: area.top + 18 }, "no plan"));
+      }
+      data.layers.forEach((name, at) => {
+        if (N > 24) return;
+        layer.append(s("text", { class: "soft", x: left - 6, y: (Y(at) + Y(at + 1)) / 2 + 4, "text-anchor": "end" }, name.length > room ? `${name.slice(0, room - 1)}…` : name));
+      });
+      const places = [];
+      for (const point of points.slice(1)) {
+        const x = X(point.from);
+        layer.append(s("line", { class: "even", x1: x, x2: x, y1: area.top - 5, y2: area.bottom }));
+        if (places.every((other) => Math.abs(other - x) > 74)) {
+          places.push(x);
+          layer.append(s("text", { x, y: area.top - 9, "text-anchor": x > width - 45 ? "end" : "middle" }, axis.tell(point.from)));
+        }
+      }
+      layer.append(s("line", { class: "here", x1: X(here), x2: X(here), y1: area.top, y2: area.bottom + 6 }),
+        s("text", { class: "halo", x: X(here) + (X(here) > width * 0.7 ? -6 : 6), y: area.bottom - 8, "text-anchor": X(here) > width * 0.7 ? "end" : "start" }, link.name.length > 24 ? "here" : link.name));
+    },
+  });
+}
+
+function effectSection() {
+  const groups = data.effect.filter((group) => group.bundles.length);
+  if (!groups.length) return null;
+  const shown = readout("Point at the plot: the bundle behind the nearest mark appears here.");
+  const clocks = data.devices.map((device, at) => groups.filter((group) => group.device === at));
+  const picked = clocks.map((list) => list.length - 1);
+  const host = h("div");
+  const redraw = () => host.replaceChildren(responsive((width) => effectPlot(width, clocks.map((list, at) => list[picked[at]]).filter(Boolean), shown)));
+  const buttons = clocks.map((list, at) => list.length < 2 ? null : choice(list.map((group, k) => [clock(group.frequency_hz), k]), picked[at], (k) => {
+    picked[at] = k;
+    redraw();
+  }, deviceName(at)));
+  redraw();
+  return section("The bundle effect", "Time of each bundle against the sum of its layers' times, each run alone. Below zero, running layers together is faster than the sum says.",
+    buttons,
+    h("figure", null, host, h("figcaption", null, groups.filter((group, at) => groups.findIndex((other) => other.device === group.device) === at).map((group) =>
+      h("span", null, s("svg", { width: 14, height: 14 }, deviceMark(group.device, 7, 7, 4.5)), deviceName(group.device), badge(data.devices[group.device].origin))),
+      h("span", null, "lines: medians"))), shown);
+}
+
+const signed = (percent) => `${percent > 0 ? "+" : percent < 0 ? "−" : ""}${Math.abs(Number(percent.toPrecision(3)))} %`;
+
+function deviceMark(at, x, y, r) {
+  const kind = `v${at % 6}` + (data.devices[at].origin === "measured" ? "" : " hollow");
+  if (at % 3 === 1) return s("rect", { class: kind, x: x - r * 0.85, y: y - r * 0.85, width: r * 1.7, height: r * 1.7 });
+  if (at % 3 === 2) return s("path", { class: kind, d: `M${x} ${y - r}L${x + r} ${y + r * 0.8}H${x - r}Z` });
+  return s("circle", { class: kind, cx: x, cy: y, r: r * 0.9 });
+}
+
+function effectPlot(width, groups, shown) {
+  const N = data.layers.length;
+  const points = groups.flatMap((group, k) => group.bundles.map(([first, last, time, sum]) => ({
+    x: last - first + 1 + 0.6 * ((k + (first + 1) / (N + 1)) / groups.length - 0.5), y: time / sum - 1, first, last, time, sum, device: group.device, hz: group.frequency_hz, length: last - first + 1 })));
+  const range = bounds([0, ...points.map((point) => point.y)], Infinity);
+  return plot({
+    width, height: Math.round(Math.min(380, Math.max(260, width * 0.5))),
+    label: "Bundle time against the sum of its layers, by number of layers",
+    x: { label: "layers in the bundle", low: 1.5, high: N + 0.6, ticks: linearTicks(2, N, Math.min(N, Math.floor(width / 50))).filter((tick) => Number.isInteger(tick)), text: String },
+    y: { label: "bundle time relative to the sum", low: range.low, high: range.high, text: (tick) => signed(100 * tick) },
+    points,
+    pick: (point) => shown.show(`${bundleName(point.first, point.last)} on ${deviceName(point.device)}`,
+      `${quantity(point.time, "s")} together, ${quantity(point.sum, "s")} as a sum: ${signed(100 * point.y)}`, null,
+      `${count(point.length, "layer")}, ${clock(point.hz)}`),
+    paint: (layer, X, Y, area) => {
+      layer.append(s("line", { class: "zero", x1: area.left, x2: area.right, y1: Y(0), y2: Y(0) }));
+      for (const point of points) layer.append(deviceMark(point.device, X(point.x), Y(point.y), points.length > 300 ? 2.4 : 4));
+      groups.forEach((group, k) => {
+        const path = [];
+        for (let length = 2; length <= N; length += 1) {
+          const ratios = points.filter((point) => point.device === group.device && point.length === length).map((point) => point.y).sort((a, b) => a - b);
+          if (!ratios.length) continue;
+          const middle = (ratios[(ratios.length - 1) >> 1] + ratios[ratios.length >> 1]) / 2;
+          const x = length + 0.6 * ((k + 0.5) / groups.length - 0.5);
+          path.push(`${path.length ? "L" : "M"}${X(x)} ${Y(middle)}`);
+        }
+        layer.append(s("path", { class: `median v${group.device % 6}`, style: { fill: "none" }, d: path.join("") }));
+      });
+    },
+  });
+}
