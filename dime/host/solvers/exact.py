@@ -136,8 +136,8 @@ def replicated(
     count = len(latency_ps[0])
     if _has_more_quantities(problem):
         for at in range(count):
-            costs = [device[at] for device in latency_ps], [device[at] for device in energy_pj]
-            yield trade_offs(problem.with_costs(*costs), time_limit_s)
+            drawn_ps, drawn_pj = [device[at] for device in latency_ps], [device[at] for device in energy_pj]
+            yield trade_offs(problem.with_costs(drawn_ps, drawn_pj), time_limit_s)
         return
     if count > MANY:
         from dime.host.solvers import _kernel  # noqa: F401 - loading it makes `label` use it
