@@ -37,10 +37,10 @@ join: setup  ## timings + power = joules a bundle            make join DEVICE=na
 	@$(DIME) join --run="$(or $(RESULTS),results)/$(DEVICE)/$(NET)" $(call opt,POWER CLOCK CHANNEL FORCE)
 
 solve: setup  ## the best plan for each link                  make solve NET=vgg11 LINK=4G GOAL=latency
-	@$(RUN) solve $(call opt,NET EDGE SERVER LINK GOAL MAX_LATENCY MAX_ENERGY PRIVATE MEMORY FREQS MAX_BUNDLE RULE EDGE_POWER ARITHMETIC RESULT_BYTES CONFIDENCE SOLVER TIME_LIMIT GAP RESULTS OUT WRITE_LP FIGURES)
+	@$(RUN) solve $(call opt,NET EDGE SERVER LINK GOAL MAX_LATENCY MAX_ENERGY PRIVATE MEMORY FREQS MAX_BUNDLE RULE EDGE_POWER ARITHMETIC RESULT_BYTES SIZES CSV_UNIT CONFIDENCE REPLICATES SOLVER TIME_LIMIT GAP RESULTS OUT WRITE_LP FIGURES)
 
 sweep: setup  ## the published tables                         make sweep NET=alexnet EDGE=nano SERVER=wiscad
-	@$(RUN) sweep $(call opt,NET EDGE SERVER LINK EDGE_POWER RULE ARITHMETIC RESULTS OUT)
+	@$(RUN) sweep $(call opt,NET EDGE SERVER LINK EDGE_POWER RULE ARITHMETIC SIZES CSV_UNIT RESULTS OUT)
 
 power-server: setup  ## logs power for devices that ask for it      make power-server SERIAL=/dev/ttyUSB0 BAUD=500000
 	@$(DIME) power serve $(call opt,ADDRESS PORT METER SERIAL BAUD CHANNEL FOLDER KEEP)

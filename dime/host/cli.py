@@ -94,6 +94,10 @@ def solve(
     edge_power: float | None = None,
     arithmetic: str = "correct",
     result_bytes: int = 4,
+    sizes: str | None = None,
+    csv_unit: str = "ms",
+    confidence: str | None = None,
+    replicates: int = 200,
     solver: str = "auto",
     time_limit: float = 60.0,
     gap: float = 0.0,
@@ -108,6 +112,7 @@ def solve(
         dime solve --net=alexnet
         dime solve --net=vgg11 --edge=nano --server=wiscad --link=4G --goal=energy --max-latency=0.2
         dime solve --net=alexnet --link=up=20,down=50,rtt=0.01
+        dime solve --net=alexnet --goal=energy --max-latency=0.1 --confidence=95%
 
     Args:
         net: The network that was profiled.
@@ -125,6 +130,11 @@ def solve(
         edge_power: Models the weak device's energy as this many W while it computes; for a device without a meter.
         arithmetic: correct, or published, which repeats the units of the published radio energies.
         result_bytes: Bytes sent home at the end; 4 is the class, 0 takes the last layer's whole output.
+        sizes: Bytes of the input, of each tensor between layers and of the result, joined by commas, or a profile of
+            the network that has them; for published tables, which do not.
+        csv_unit: Unit of durs in a published CSV, ms or s.
+        confidence: Probability with which single runs must keep the limits, such as 95%; without it their means do.
+        replicates: Bootstrap replicates behind intervals, regret and what to measure again; 0 leaves these out.
         solver: auto, exact, gurobi, highs or brute_force.
         time_limit: Longest time for one search in s.
         gap: Relative distance from the optimum that is good enough.
@@ -133,20 +143,24 @@ def solve(
         write_lp: A file for the integer program of the first link.
         figures: Also writes each picture as PNG and SVG.
     """
+    from dime.host import confidence as probability
     from dime.host import goals, output, study
 
     limits = goals.parse_limits(max_latency, max_energy, private, memory, freqs, max_bundle, rule)
-    profiles = study.find_profiles(net, edge, server, results, edge_power)
+    profiles = study.find_profiles(net, edge, server, results, edge_power, csv_unit)
     found = study.make_study(
         profiles,
         link,
         goal,
         limits,
+        confidence=probability.parse(confidence) if confidence else None,
+        replicates=replicates,
         solver=solver,
         time_limit_s=time_limit,
         gap=gap,
         arithmetic=arithmetic,
         result_bytes=result_bytes or None,
+        sizes_bytes=study.find_sizes(net, sizes, results) if sizes else None,
     )
     print(output.write(found, output.folder(results, net, out), figures, write_lp))
 
@@ -204,6 +218,8 @@ def sweep(
     edge_power: float | None = None,
     rule: str = "published",
     arithmetic: str = "correct",
+    sizes: str | None = None,
+    csv_unit: str = "ms",
     results: str = "results",
     out: str | None = None,
 ) -> None:
@@ -220,16 +236,21 @@ def sweep(
         edge_power: Models the weak device's energy as this many W while it computes.
         rule: published, merged or free.
         arithmetic: correct, or published, which repeats the units of the published radio energies.
+        sizes: Bytes of the input, of each tensor between layers and of the result, joined by commas, or a profile of
+            the network that has them; for published tables, which do not.
+        csv_unit: Unit of durs in a published CSV, ms or s.
         results: The folder that holds DEVICE/NET.
         out: The folder to write into; without it the next free RESULTS/plans/NET/NUMBER.
     """
     from dime.host import goals, output, study, sweeps
     from dime.host.problem import build_problem
 
-    profiles = study.find_profiles(net, edge, server, results, edge_power)
+    profiles = study.find_profiles(net, edge, server, results, edge_power, csv_unit)
+    sizes_bytes = study.find_sizes(net, sizes, results) if sizes else None
     limits = goals.Limits(rule=rule)
     problems = {
-        name: build_problem(profiles, name, "latency", limits, arithmetic=arithmetic) for name in study.link_names(link)
+        name: build_problem(profiles, name, "latency", limits, arithmetic=arithmetic, sizes_bytes=sizes_bytes)
+        for name in study.link_names(link)
     }
     for path in sweeps.write(problems, output.folder(results, net, out)):
         print(path)

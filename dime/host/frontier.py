@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -90,10 +90,19 @@ class Frontier:
         import pyarrow
         from pyarrow import parquet
 
-        columns = {self.time_name: self.time_s, "energy_j": self.energy_j, "knee": np.arange(len(self)) == self.knee}
-        content = pyarrow.table(columns)
+        # Columns are made of buffers: pyarrow.array would import pandas, which takes a second.
+        columns = {
+            self.time_name: _column(pyarrow.float64(), self.time_s),
+            "energy_j": _column(pyarrow.float64(), self.energy_j),
+            "knee": _column(
+                pyarrow.bool_(), np.packbits(np.arange(len(self)) == self.knee, bitorder="little"), len(self)
+            ),
+        }
         if plans:
-            content = content.append_column("plan", pyarrow.array([self._steps(at) for at in range(len(self))]))
+            steps = pyarrow.lib.StringBuilder()
+            steps.append_values([self._steps(at) for at in range(len(self))])
+            columns["plan"] = steps.finish()
+        content = pyarrow.Table.from_arrays(list(columns.values()), list(columns))
         try:
             with open(path, "xb") as stream:
                 parquet.write_table(content, stream)
@@ -105,6 +114,13 @@ class Frontier:
     def _steps(self, at: int) -> str:
         plan = self.plan(at)
         return " | ".join(f"{step.bundle} @ {step.frequency_hz} on {step.device}" for step in plan.steps)
+
+
+def _column(kind: Any, values: Any, count: int | None = None) -> Any:
+    import pyarrow
+
+    buffer = pyarrow.py_buffer(np.ascontiguousarray(values))
+    return pyarrow.Array.from_buffers(kind, len(values) if count is None else count, [None, buffer])
 
 
 def frontier(problem: Problem, time_limit_s: float = TIME_LIMIT_S) -> Frontier:

@@ -333,7 +333,10 @@ def _boundary_sizes(
     if given is not None:
         known = [("sizes_bytes", tuple(given))]
     if not known:
-        raise InputError(f"{profiles[0].path} does not say how large the tensors between layers are; give sizes_bytes")
+        raise InputError(
+            f"{profiles[0].path} does not say how large the tensors between layers are; give their"
+            f" {len(profiles[0].layers) + 1} sizes in bytes, or a profile of the network that has them, as sizes"
+        )
     for path, sizes in known[1:]:
         if sizes != known[0][1]:
             raise InputError(f"{known[0][0]} and {path} disagree on the sizes of the tensors between layers")

@@ -40,7 +40,9 @@ def load(
     if os.path.basename(path) in (run.TIMINGS, run.JOINT_PROFILE) and os.path.exists(os.path.join(folder, run.RUN)):
         return _load_run(folder, device, os.path.basename(path))
     table = _read_parquet(path) if path.endswith((".parquet", ".pq")) else _read_csv(path, None)
-    names = [canonical(name) for name in _texts(table, "layers", path)]
+    texts = _texts(table, "layers", path)
+    canonical_names = {name: canonical(name) for name in set(texts)}
+    names = [canonical_names[name] for name in texts]
     chain = tuple(layers) if layers else infer_layers(names, path)
     stem = os.path.splitext(os.path.basename(path))[0]
     return from_runs(
@@ -192,7 +194,8 @@ def _read_parquet(path: str) -> Any:
     from pyarrow import ArrowException, parquet
 
     try:
-        table = parquet.read_table(path)
+        with parquet.ParquetFile(path) as file:  # read_table would import pandas, which takes a second
+            table = file.read()
     except (ArrowException, OSError) as error:
         raise TableError(f"{path} is not a whole parquet table: {str(error).splitlines()[0]}") from None
     if table.num_rows == 0:
@@ -245,7 +248,7 @@ def _keeps_rules(table: Any, columns: Sequence[tables.Column]) -> bool:
             return False
         values = table[column.name].unique().to_pylist() if column.kind is not float else None
         if values is None:
-            numbers = table[column.name].to_numpy()
+            numbers = _numbers(table[column.name])
             if not np.isfinite(numbers).all():
                 return False
             values = [numbers.min(), numbers.max()]
@@ -275,9 +278,18 @@ def _positions(table: Any, name: str, layers: tuple[str, ...], path: str) -> Int
 def _floats(table: Any, name: str, path: str) -> Floats:
     values = _column(table, name, path)
     try:
-        return np.asarray(values.cast("float64").to_numpy(), dtype=np.float64)
+        return _numbers(values)
     except (TypeError, ValueError) as error:
         raise TableError(f"{path}: column {name} is not numbers: {str(error).splitlines()[0]}") from None
+
+
+def _numbers(column: Any) -> Floats:
+    """A column as floats; numbers without gaps by a way that does not import pandas, which would take a second."""
+    from pyarrow import types
+
+    if column.null_count or not (types.is_floating(column.type) or types.is_integer(column.type)):
+        return np.asarray(column.cast("float64").to_numpy(), dtype=np.float64)
+    return np.from_dlpack(column.combine_chunks()).astype(np.float64, copy=False)
 
 
 def _integers(table: Any, name: str, path: str) -> Ints:

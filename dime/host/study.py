@@ -6,9 +6,12 @@ Frozen results, from which plan.json, frontier.parquet, the report and the text 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from dime.contract.errors import InputError, TableError
 from dime.contract.run import RUN
@@ -23,10 +26,16 @@ from dime.host.solvers import Solution
 
 if TYPE_CHECKING:
     from dime.host.break_even import BestPlans
+    from dime.host.confidence import Held
     from dime.host.explain import Explanation
+    from dime.host.resampling import Samples
     from dime.host.uncertainty import Uncertainty
 
 LINKS = "3G,4G,WiFi"
+REPLICATES = 200
+# Of a longer frontier only some points, evenly spread, get intervals.
+MOST_INTERVALS = 200
+MAPS = ("bandwidth", "round_trip")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +51,11 @@ class LinkStudy:
         frontier: Every best trade-off; None where there is no energy to trade.
         baselines: The plan and every baseline, by what they really cost.
         uncertainty: What resampled runs say, of the plan first; None where that was not asked for.
-        maps: The best plan for every bandwidth, and what else was asked for.
-        explanation: Margins over other plans and slacks of the limits; None where that was not asked for.
+        maps: The best plan for every bandwidth, and for every round trip, where they are defined.
+        explanation: Margins over other plans and slacks of the limits; None for a plan that is best only among those
+            whose limits hold with a probability.
+        held: How each limit holds, where it is to hold with a probability.
+        notes: What could not be found out, and why.
     """
 
     name: str
@@ -56,6 +68,8 @@ class LinkStudy:
     uncertainty: Uncertainty | None = None
     maps: tuple[BestPlans, ...] = ()
     explanation: Explanation | None = None
+    held: tuple[Held, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +88,12 @@ class Study:
 
 
 def find_profiles(
-    net: str, edge: str, server: str, results: str = "results", edge_power_w: float | None = None
+    net: str,
+    edge: str,
+    server: str,
+    results: str = "results",
+    edge_power_w: float | None = None,
+    csv_unit: str = "ms",
 ) -> tuple[Profile, ...]:
     """Loads the profiles of the devices that take part.
 
@@ -84,6 +103,7 @@ def find_profiles(
         server: The other devices in the same way, joined by commas.
         results: The folder that holds DEVICE/NET.
         edge_power_w: Models the edge device's energies as this constant power times time; None: as measured, if so.
+        csv_unit: Unit of the durations of published CSV tables, ``ms`` or ``s``.
 
     Returns:
         The profiles, the edge device's first.
@@ -92,7 +112,7 @@ def find_profiles(
         InputError: There is no such profile; those that there are are listed.
         TableError: A table is damaged.
     """
-    found = [_find(net, name.strip(), Path(results)) for name in (edge, *server.split(","))]
+    found = [_find(net, name.strip(), Path(results), csv_unit) for name in (edge, *server.split(","))]
     if len({profile.device for profile in found}) < len(found):
         raise InputError(f"a device is named twice among {edge}, {server}")
     if edge_power_w is not None:
@@ -100,12 +120,33 @@ def find_profiles(
     return tuple(found)
 
 
-def _find(net: str, name: str, results: Path) -> Profile:
+def find_sizes(net: str, text: str, results: str = "results") -> tuple[int, ...]:
+    """Finds how large the tensors between layers are, for published tables, which do not say it.
+
+    Args:
+        net: The network.
+        text: The sizes in bytes of the input, of each tensor between two layers and of the result, joined by commas; or
+            a profile of the same network, given as in ``find_profiles``.
+        results: The folder that holds DEVICE/NET.
+
+    Raises:
+        InputError: The profile does not say it either.
+        TableError: There is no such profile, or it is damaged.
+    """
+    if text.replace(",", "").replace(" ", "").isdigit():
+        return tuple(int(size) for size in text.split(",") if size.strip())
+    profile = _find(net, text.strip(), Path(results))
+    if profile.sizes_bytes is None:
+        raise InputError(f"{profile.path} does not say how large the tensors between layers are")
+    return profile.sizes_bytes
+
+
+def _find(net: str, name: str, results: Path, csv_unit: str = "ms") -> Profile:
     folder = results / name / net
     if (folder / RUN).exists():
         return load_profile(str(folder))
     if Path(name).exists() and ("/" in name or Path(name).suffix):
-        return load_profile(name, network=net)
+        return load_profile(name, network=net, duration_unit=csv_unit)
     there = sorted(path.parent.parent.name for path in results.glob(f"*/{net}/{RUN}"))
     known = f"there are: {', '.join(there)}" if there else "there is none yet"
     raise TableError(f"no profile of {net} on '{name}' in {results}; {known}; make one: dime profile --net={net}")
@@ -126,11 +167,14 @@ def make_study(
     goal: str = "latency",
     limits: Limits | None = None,
     *,
+    confidence: float | None = None,
+    replicates: int = REPLICATES,
     solver: str = "auto",
     time_limit_s: float = solvers.TIME_LIMIT_S,
     gap: float = 0.0,
     arithmetic: str = "correct",
     result_bytes: int | None = 4,
+    sizes_bytes: Sequence[int] | None = None,
 ) -> Study:
     """Plans for each link, and finds out what a reader will ask about the plans.
 
@@ -139,11 +183,14 @@ def make_study(
         link: Links by name, joined by commas, or one link in any form that ``links.connect`` takes.
         goal: What to make small; see ``Goal.parse``.
         limits: What to keep to.
+        confidence: Probability with which single runs must keep the limits on latency and energy; None: means do.
+        replicates: Bootstrap replicates for intervals, regret and what to measure again; 0: none of these.
         solver: A solver's name, or ``auto``.
         time_limit_s: Longest time for each search.
         gap: Relative distance from the optimum that is good enough.
         arithmetic: Radio arithmetic, ``correct`` or ``published``.
         result_bytes: What is sent home at the end; None: the last layer's whole output.
+        sizes_bytes: Sizes of the tensors at the N + 1 boundaries, where no profile has them.
 
     Returns:
         The study.
@@ -153,20 +200,92 @@ def make_study(
         InfeasibleError: No plan keeps the limits.
     """
     limits = limits or Limits()
+    names = link_names(link)
+    build = partial(build_problem, result_bytes=result_bytes, arithmetic=arithmetic, sizes_bytes=sizes_bytes)
+    problems = [build(profiles, name, goal, limits) for name in names]
+    drawn = _draw(problems[0], profiles, replicates)
     studies = []
-    for name in link_names(link):
-        problem = build_problem(profiles, name, goal, limits, arithmetic=arithmetic, result_bytes=result_bytes)
-        solution = solvers.solve(problem, solver, time_limit_s, gap)
-        other = "gurobi" if solution.solver != "gurobi" else "exact"
-        studies.append(
-            LinkStudy(
-                name,
-                problem,
-                solution,
-                make_plan(problem, solution),
-                confirm(problem, solution, other),
-                frontier(problem, time_limit_s) if problem.has_energy else None,
-                baselines.compare(problem, solution.choices),
-            )
-        )
-    return Study(tuple(profiles), studies[0].problem.goal, limits, tuple(studies))
+    for name, problem in zip(names, problems, strict=True):
+        samples = None if drawn is None else replace(drawn, problem=problem)
+        if confidence is None:
+            found = _plan(name, problem, samples, solver, time_limit_s, gap)
+        else:
+            found = _plan_with_confidence(name, problem, profiles, confidence, solver, time_limit_s)
+        studies.append(_with_uncertainty(_with_maps(found, time_limit_s), samples))
+    return Study(tuple(profiles), problems[0].goal, limits, tuple(studies))
+
+
+def _draw(problem: Problem, profiles: Sequence[Profile], replicates: int) -> Samples | None:
+    """Replicates that serve all links: transfers are modelled and do not vary."""
+    if replicates < 0 or replicates == 1:
+        raise InputError(f"a bootstrap needs at least 2 replicates, or 0 for none, not {replicates}")
+    if not replicates:
+        return None
+    from dime.host.resampling import resample
+
+    return resample(problem, profiles, replicates)
+
+
+def _plan(
+    name: str, problem: Problem, samples: Samples | None, solver: str, time_limit_s: float, gap: float
+) -> LinkStudy:
+    from dime.host.explain import explain
+
+    solution = solvers.solve(problem, solver, time_limit_s, gap)
+    plan = make_plan(problem, solution)
+    return LinkStudy(
+        name,
+        problem,
+        solution,
+        plan,
+        confirm(problem, solution, "gurobi" if solution.solver != "gurobi" else "exact"),
+        frontier(problem, time_limit_s) if problem.has_energy else None,
+        baselines.compare(problem, solution.choices),
+        explanation=explain(problem, plan.choices(problem), samples, time_limit_s=time_limit_s),
+    )
+
+
+def _plan_with_confidence(
+    name: str, problem: Problem, profiles: Sequence[Profile], confidence: float, solver: str, time_limit_s: float
+) -> LinkStudy:
+    if solver not in ("auto", "exact"):
+        raise InputError(f"a confidence is for the solver exact, not {solver}: it is beyond a linear integer program")
+    from dime.host.confidence import plan_with_confidence
+
+    found = plan_with_confidence(problem, profiles, confidence, time_limit_s)
+    return LinkStudy(
+        name,
+        problem,
+        solvers.solve(problem, "exact", time_limit_s),
+        found.plan,
+        "not confirmed: a limit that holds with a probability is beyond a linear integer program",
+        frontier(problem, time_limit_s) if problem.has_energy else None,
+        baselines.compare(problem, found.choices),
+        held=found.limits,
+    )
+
+
+def _with_maps(link: LinkStudy, time_limit_s: float) -> LinkStudy:
+    from dime.host.break_even import best_plans
+
+    maps, notes = [], []
+    for vary in MAPS:
+        try:
+            maps.append(best_plans(link.problem, link.name, vary, time_limit_s=time_limit_s))
+        except InputError as error:
+            notes.append(f"no map over the {vary.replace('_', ' ')}: {error}")
+    return replace(link, maps=tuple(maps), notes=tuple(dict.fromkeys(notes)))
+
+
+def _with_uncertainty(link: LinkStudy, samples: Samples | None) -> LinkStudy:
+    """The same, with the intervals of the plan, of the baselines and of the frontier."""
+    if samples is None:
+        return link
+    from dime.host.uncertainty import bootstrap
+
+    plans = [link.plan.choices(link.problem), *(row.choices for row in link.baselines if row.choices)]
+    if link.frontier is not None:
+        count = len(link.frontier)
+        points = np.unique(np.linspace(0, count - 1, min(count, MOST_INTERVALS)).round().astype(int))
+        plans += [link.frontier.choices(int(at)) for at in points]
+    return replace(link, uncertainty=bootstrap(samples, list(dict.fromkeys(plans))))

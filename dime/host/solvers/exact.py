@@ -26,8 +26,8 @@ CAPABILITIES = Capabilities()
 # Up to so many arcs plain Python is done before numba is imported; up to so many the bounds cost more than they save.
 SMALL_ARCS = 4_000
 BOUNDED_ARCS = 3_000
-# From so many replicates on, compiled code is worth the time to load it.
-MANY = 100
+# Where plain Python, tried on a few, would take so long for the other replicates, compiled code pays its loading.
+LOADING_S, TRIED = 1.0, 10
 SLOPES = (0.02, 0.1, 0.3, 1.0, 3.0, 10.0, 50.0)
 
 
@@ -139,14 +139,15 @@ def replicated(
             drawn_ps, drawn_pj = [device[at] for device in latency_ps], [device[at] for device in energy_pj]
             yield trade_offs(problem.with_costs(drawn_ps, drawn_pj), time_limit_s)
         return
-    if count > MANY:
-        from dime.host.solvers import _kernel  # noqa: F401 - loading it makes `label` use it
     graph = _graph.build(problem, prune=False)
     places = [
         (arcs, graph.bundle[arcs], graph.column[arcs])
         for arcs in (np.flatnonzero(graph.device == device) for device in range(len(problem.devices)))
     ]
+    began = monotonic()
     for at in range(count):
+        if at >= TRIED and (monotonic() - began) * (count - at) > LOADING_S * at:
+            from dime.host.solvers import _kernel  # noqa: F401 - loading it makes `label` use it
         latency, energy = graph.latency_ps.copy(), graph.energy_pj.copy()
         kept = graph.device < 0
         for device, (arcs, bundle, column) in enumerate(places):
