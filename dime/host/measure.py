@@ -113,8 +113,9 @@ def profile(
     complete = [run for run in runs if run.complete]
     if len(complete) == len(runs) and not keep:
         raise InputError(f"{', '.join(str(run.folder) for run in runs)}: complete already; nothing was overwritten")
-    if not (Path(samples) / net).exists():
-        make_samples(net, samples=samples, weights=weights)
+    maps = _feature_maps(Path(samples), net)
+    if maps is None:
+        maps = Path(make_samples(net, samples=samples, weights=weights))
     for run in complete:
         print(f"{run.folder} is complete already and was kept", file=sys.stderr)
     missing = [run for run in runs if run not in complete]
@@ -124,7 +125,7 @@ def profile(
             log = loggers.enter_context(_logged(run)) if run.device.meter else []
             words[run.name] = [f"--network={net}", f"--device={run.name}", f"--board={run.device.board}"]
             words[run.name] += [f"--threads={run.threads}", f"--weights={weights}", *options.words(), *log]
-        failure = _remotely([run for run in missing if run.device.engine != lab_file.LOCAL], words, net, samples, bench)
+        failure = _remotely([run for run in missing if run.device.engine != lab_file.LOCAL], words, net, maps, bench)
         for run in missing:
             if run.device.engine == lab_file.LOCAL:
                 place = [f"--samples={samples}", f"--out={run.folder}"]
@@ -137,6 +138,16 @@ def profile(
     return [run.folder for run in runs]
 
 
+def _feature_maps(samples: Path, net: str) -> Path | None:
+    """The folder with one folder a layer, ours or a published one; None where there is none, so that it can be made."""
+    if (samples / net).exists():
+        return samples / net
+    for place in (samples / f"{net}_samples", samples):
+        if len({path.parent for path in place.glob("*/*.pt")}) > 1:
+            return place
+    return None
+
+
 def _runs(devices: Iterable[lab_file.Device], net: str, threads: int | None, results: Path) -> Iterator[_Run]:
     """A device with several thread counts is run once for each."""
     for device in devices:
@@ -147,7 +158,7 @@ def _runs(devices: Iterable[lab_file.Device], net: str, threads: int | None, res
 
 
 def _remotely(
-    runs: Sequence[_Run], words: dict[str, list[str]], net: str, samples: str, bench: lab_file.Lab
+    runs: Sequence[_Run], words: dict[str, list[str]], net: str, maps: Path, bench: lab_file.Lab
 ) -> DimeError | None:
     """Runs on all other engines at once; gives the failure, which must not keep local runs from being made."""
     if not runs:
@@ -160,7 +171,7 @@ def _remotely(
             run.device,
             net,
             ("profile", *words[run.name]),
-            Path(samples) / net,
+            maps,
             run.folder,
             run.threads,
             online=run.device.meter is not None,

@@ -1,6 +1,7 @@
-"""A profile with a meter through the command: the logger, the device, the join, and then a plan in joules."""
+"""Profiles through the command: with a meter, its log, the join and a plan in joules; and from published feature maps."""
 
 import json
+import shutil
 import time
 
 import pytest
@@ -34,3 +35,17 @@ def test_a_device_with_a_meter_is_profiled_in_joules_by_one_command(tmp_path, pr
     assert profile.energy_origin == "measured"
     watts = profile.means.energy_j / profile.means.duration_s
     assert watts == pytest.approx(3.0, rel=0.02)
+
+
+@pytest.mark.parametrize("place", [".", "alexnet_samples"])
+def test_published_feature_maps_are_read_as_they_are(tmp_path, profiled, place):
+    shutil.copytree(profiled / "samples/alexnet", tmp_path / "alexnet_samples")
+    (tmp_path / "alexnet_samples/manifest.json").unlink()
+    for path in tmp_path.glob("alexnet_samples/*/*.pt"):
+        path.rename(path.with_name(f"n0{path.name}"))
+    options = ["--runs=1", "--iterations=1", "--warmups=0", "--max-layers=1", "--threads=1", "--weights=seeded"]
+    dime("profile", "--net=alexnet", f"--samples={place}", *options, folder=tmp_path)
+    rows = (tmp_path / "results/edge/alexnet/timings.csv").read_text().splitlines()[1:]
+    assert len(rows) == 8 and all(",n0" in row for row in rows)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["alexnet_samples", "results"]
+    assert len(list((tmp_path / "alexnet_samples").iterdir())) == 8
