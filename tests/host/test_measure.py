@@ -1,4 +1,4 @@
-"""Profiles through the command: with a meter, its log, the join and a plan in joules; and from published feature maps."""
+"""Profiles through the command: with a meter, its log, the join and joules; and from published feature maps."""
 
 import json
 import shutil
