@@ -462,7 +462,7 @@ def main(words: Sequence[str] | None = None) -> int:
         words: The command line; None takes the process's own.
 
     Returns:
-        The exit code: 0, 1 for a failure that is told in one line, 130 for Ctrl-C.
+        The exit code: 0, 1 for a failure that is told in one line, 130 for Ctrl-C, 141 where nobody reads the output.
     """
     words = sys.argv[1:] if words is None else words
     try:
@@ -473,9 +473,13 @@ def main(words: Sequence[str] | None = None) -> int:
             return remote.run_in_host_image(words)
         if call:
             call.run()
+            sys.stdout.flush()
     except DimeError as error:
         print(f"dime: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # whoever read our output has enough, such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print("dime: interrupted", file=sys.stderr)
         return 130

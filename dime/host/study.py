@@ -146,7 +146,8 @@ def _find(net: str, name: str, results: Path, csv_unit: str = "ms") -> Profile:
     if (folder / RUN).exists():
         return load_profile(str(folder))
     if Path(name).exists() and ("/" in name or Path(name).suffix):
-        return load_profile(name, network=net, duration_unit=csv_unit)
+        device = None if Path(name).is_dir() else Path(name).stem.removeprefix(f"{net}_")
+        return load_profile(name, device=device, network=net, duration_unit=csv_unit)
     there = sorted(path.parent.parent.name for path in results.glob(f"*/{net}/{RUN}"))
     known = f"there are: {', '.join(there)}" if there else "there is none yet"
     raise TableError(f"no profile of {net} on '{name}' in {results}; {known}; make one: dime profile --net={net}")

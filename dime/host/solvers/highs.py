@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from time import monotonic
 from typing import Any, cast
 
@@ -85,8 +86,15 @@ def write_lp(problem: Problem, path: str) -> None:
         raise InputError(f"{path}: {error.strerror}") from None
     import highspy
 
-    solver, _ = load(_ilp.build(problem))
-    if solver.writeModel(path) == highspy.HighsStatus.kError:
+    solver, unit = load(_ilp.build(problem))
+    try:
+        written = solver.writeModel(path) != highspy.HighsStatus.kError
+        header, _, program = Path(path).read_text(encoding="utf-8").partition("\n")
+        about = f"\\ {problem.goal.kind} = {unit!r} {problem.goal.unit} x obj".rstrip()
+        Path(path).write_text(f"{header}\n{about}\n{program}", encoding="utf-8")
+    except OSError:
+        written = False
+    if not written:
         raise InputError(f"{path}: the disk would not take the integer program")
 
 
