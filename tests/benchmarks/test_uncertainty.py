@@ -44,8 +44,6 @@ def test_a_thousand_bootstrap_frontiers(chain, rule, capsys):
             f" with intervals of {len(front)} plans {whole_s:.2f} s"
         )
     assert solved == whole.solved == 1000
-    if chain is synthetic.ALEXNET:
-        assert drawn_s + batch_s < 3
 
 
 def test_a_limit_that_holds_costs_a_few_solves(capsys):
@@ -61,4 +59,3 @@ def test_a_limit_that_holds_costs_a_few_solves(capsys):
     confident_s = time.perf_counter() - began
     with capsys.disabled():
         print(f"\nalexnet, free: a limit that holds with 95 % takes {confident_s / solve_s:.1f} plain solves")
-    assert confident_s < 100 * solve_s
