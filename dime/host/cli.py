@@ -112,13 +112,14 @@ def solve(
         dime solve --net=alexnet
         dime solve --net=vgg11 --edge=nano --server=wiscad --link=4G --goal=energy --max-latency=0.2
         dime solve --net=alexnet --link=up=20,down=50,rtt=0.01
+        dime solve --net=alexnet --edge=nano --server=hub,pc --link='nano-hub:WiFi; nano-pc:4G; hub-pc:none'
         dime solve --net=alexnet --goal=energy --max-latency=0.1 --confidence=95%
 
     Args:
         net: The network that was profiled.
         edge: The weak device, where input and result are; its name, a run's folder, or a table.
         server: The other devices in the same way, joined by commas.
-        link: Links by name, joined by commas; FILE.toml:NAME; its numbers; or pairs, nano-hub=WiFi with a colon for =.
+        link: Links by name, joined by commas; FILE.toml:NAME; its numbers; or one a pair, as above.
         goal: latency, energy, throughput, or weighted:PER_S,PER_J.
         max_latency: Largest latency in s.
         max_energy: Largest energy in J.

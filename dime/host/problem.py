@@ -229,7 +229,9 @@ def _check(problem: Problem) -> None:
         if name not in names:
             raise unknown("device in a limit", name, names)
     if limits.memory_bytes and problem.layer_bytes is None:
-        raise InputError("a limit on memory needs the bytes that each layer takes (layer_bytes)")
+        raise InputError(
+            "a limit on memory needs the bytes that each layer takes (layer_bytes); profiles made by DIME say them"
+        )
     for device in problem.devices:
         for frequency in limits.frequencies_hz.get(device.name, ()):
             if frequency not in device.frequencies_hz:
