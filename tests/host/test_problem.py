@@ -81,7 +81,7 @@ class TestRefusals:
 
     def test_missing_sizes(self):
         profile = one_run("nano", 1, lambda a, b: (1, 1), True)
-        with pytest.raises(InputError, match=r"nano does not say how large .*; give sizes_bytes"):
+        with pytest.raises(InputError, match=r"nano does not say how large .*; give their"):
             build_problem([profile], "4G")
         with pytest.raises(InputError, match="must be 9 numbers"):
             build_problem([profile], "4G", sizes_bytes=(1, 2))
