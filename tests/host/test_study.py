@@ -1,0 +1,81 @@
+"""A study: what is found out for each link, and that its parts are about the same plan."""
+
+import pytest
+
+from dime.contract.errors import TableError
+from dime.host import resampling, uncertainty
+from dime.host.goals import Limits
+from dime.host.study import find_sizes, make_study
+from tests.host import synthetic
+
+CHAIN = synthetic.ALEXNET
+
+
+@pytest.fixture(scope="module")
+def profiles():
+    return [synthetic.profile(CHAIN, frequencies_hz=synthetic.TWELVE_HZ[3::4], runs=8), synthetic.server(CHAIN)]
+
+
+def test_all_links_share_one_draw_and_get_what_each_alone_would(profiles):
+    found = make_study(profiles, "3G,WiFi", "energy", replicates=50)
+    for link in found.links:
+        assert len(link.uncertainty.samples) == 50
+        plan = link.plan.choices(link.problem)
+        alone = uncertainty.bootstrap(resampling.resample(link.problem, profiles, 50), [plan])
+        chosen = link.uncertainty.chosen
+        assert chosen.choices == plan
+        assert (chosen.value, chosen.best_share) == (alone.chosen.value, alone.chosen.best_share)
+        assert link.explanation.rivals[0].interval is not None
+
+
+def test_every_drawn_plan_has_an_interval(profiles):
+    link = make_study(profiles, "4G", limits=Limits(rule="free"), replicates=10).links[0]
+    known = {plan.choices for plan in link.uncertainty.plans}
+    assert {row.choices for row in link.baselines if row.choices} <= known
+    assert {link.frontier.choices(at) for at in range(len(link.frontier))} <= known
+
+
+def test_nothing_is_drawn_where_nothing_is_asked_for(profiles):
+    link = make_study(profiles, "4G", replicates=0).links[0]
+    assert link.uncertainty is None
+    assert link.explanation.rivals[0].interval is None
+
+
+def test_the_maps_go_through_the_links_own_place(profiles):
+    link = make_study(profiles, "4G", replicates=0).links[0]
+    assert [best.vary for best in link.maps] == ["bandwidth", "round_trip"]
+    for best in link.maps:
+        assert float(best.chosen.constant + best.chosen.slope * best.here) == pytest.approx(link.plan.value, abs=1e-11)
+    assert link.notes == ()
+
+
+def test_a_map_that_has_no_meaning_is_left_out_with_a_word(profiles):
+    link = make_study(profiles, "4G", "throughput", replicates=0).links[0]
+    assert link.maps == ()
+    assert len(link.notes) == 2
+    assert "throughput" in link.notes[0]
+    devices = [*profiles, synthetic.server(CHAIN, "hub")]
+    pairs = "nano-wiscad: up=8,down=8,rtt=0.1; nano-hub: WiFi; wiscad-hub: none"
+    link = make_study(devices, pairs, replicates=0).links[0]
+    assert [best.vary for best in link.maps] == ["bandwidth"]
+    assert link.notes == (
+        "no map over the round trip: the links have different round trips; one knob for all of them has no place for"
+        " them",
+    )
+
+
+def test_a_limit_that_holds_with_a_probability_is_kept_by_more_than_the_mean(profiles):
+    fastest = make_study(profiles, "4G", replicates=0).links[0].plan.latency_s
+    limits = Limits(latency_s=fastest * 1.3)
+    mean = make_study(profiles, "4G", "energy", limits, replicates=0).links[0]
+    sure = make_study(profiles, "4G", "energy", limits, replicates=0, confidence=0.99).links[0]
+    assert sure.held[0].share >= 0.99
+    assert sure.held[0].bound <= limits.latency_s * (1 + 1e-9)
+    assert sure.plan.energy_j >= mean.plan.energy_j
+    assert sure.explanation is None and mean.held == ()
+
+
+def test_sizes_are_numbers_or_a_profile_that_has_them(tmp_path):
+    assert find_sizes("alexnet", "1, 2,3", str(tmp_path)) == (1, 2, 3)
+    with pytest.raises(TableError, match="no profile of alexnet on 'nano'"):
+        find_sizes("alexnet", "nano", str(tmp_path))
