@@ -103,7 +103,8 @@ class Writer(object):
             raise TableError("{} exists already; nothing was overwritten".format(path))
         self._columns = columns
         fresh = not os.path.exists(path)
-        self._stream = open(path, "a", newline="")
+        # An image's name may hold what Python 3.6 cannot decode in a container without a locale.
+        self._stream = open(path, "a", newline="", encoding="utf-8", errors="surrogateescape")
         self._csv = csv.writer(self._stream, lineterminator="\n")
         if fresh:
             self._csv.writerow(header(columns))
@@ -186,7 +187,7 @@ def _scan(path, columns):
     """Reads rows up to the first problem; returns them with its description, or with None."""
     rows = []
     try:
-        with open(path, newline="") as stream:
+        with open(path, newline="", encoding="utf-8") as stream:
             content = stream.read()
     except EnvironmentError as error:
         raise TableError("{}: {}".format(path, error.strerror))
@@ -196,17 +197,19 @@ def _scan(path, columns):
         return rows, "{} is empty".format(path)
     if not content.endswith("\n"):
         return rows, "{} is truncated: its last line is incomplete".format(path)
+    if "\0" in content:
+        return rows, "{} line {}: a zero byte".format(path, content.count("\n", 0, content.index("\0")) + 1)
     lines = csv.reader(content.splitlines())
-    names = next(lines)
-    missing = [name for name in header(columns) if name not in names]
-    if missing:
-        return rows, "{} lacks the columns {}".format(path, ", ".join(missing))
-    for number, line in enumerate(lines, start=2):
-        if len(line) != len(names):
-            return rows, "{} line {}: {} values for {} columns".format(path, number, len(line), len(names))
-        texts = dict(zip(names, line))
-        try:
+    try:
+        names = next(lines)
+        missing = [name for name in header(columns) if name not in names]
+        if missing:
+            return rows, "{} lacks the columns {}".format(path, ", ".join(missing))
+        for line in lines:
+            if len(line) != len(names):
+                raise TableError("{} values for {} columns".format(len(line), len(names)))
+            texts = dict(zip(names, line))
             rows.append(OrderedDict((column.name, _check(column, texts[column.name])) for column in columns))
-        except TableError as error:
-            return rows, "{} line {}: {}".format(path, number, error)
+    except (TableError, csv.Error) as error:
+        return rows, "{} line {}: {}".format(path, lines.line_num, error)
     return rows, None

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -6,6 +8,7 @@ from dime.contract import tables
 from dime.contract.errors import TableError
 from dime.contract.tables import TIMINGS, Writer, read, recover
 
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 ROW = {
     "bundle": "conv1",
     "first_layer": "conv1",
@@ -89,6 +92,8 @@ def test_a_bad_value_is_refused_and_nothing_of_its_group_is_written(table, colum
         (lambda text: text.replace("duration_s", "seconds"), "lacks the columns duration_s"),
         (lambda text: text.replace("1x1000", "1x1000,7", 1), "line 2: 16 values for 15 columns"),
         (lambda text: text.replace(",10,20,", ",ten,20,"), "line 2: start_ns: 'ten' is not int"),
+        (lambda text: text.replace(",10,20,", ",1\0,20,"), "line 2: a zero byte"),
+        (lambda text: text.replace("1x1000", "1x" + "1" * 200000, 1), "line 2: field larger than field limit"),
         (lambda text: text.replace("0.30000000000000004", "nan"), "line 2: duration_s: nan is not a finite"),
         (lambda text: text.replace("0.30000000000000004", "-0.3"), "line 2: duration_s: -0.3 breaks the rule > 0"),
     ],
@@ -113,6 +118,21 @@ def test_half_a_row_is_dropped(table):
     edit(table, lambda text: text[:-5])
     assert [row["run"] for row in recover(table, TIMINGS)] == [0, 1]
     assert [row["run"] for row in read(table, TIMINGS)] == [0, 1]
+
+
+def test_what_a_power_cut_left_behind_the_last_row_is_dropped(table):
+    edit(table, lambda text: text + "\0" * 300)
+    assert [row["run"] for row in recover(table, TIMINGS)] == [0, 1, 2]
+    assert [row["run"] for row in read(table, TIMINGS)] == [0, 1, 2]
+
+
+def test_names_beyond_ascii_survive_a_machine_without_a_locale(tmp_path):
+    code = "import sys; from tests.contract.test_tables import ROW, TIMINGS, Writer, read; name = sys.argv[2]\n"
+    code += "with Writer(sys.argv[1], TIMINGS) as writer:\n    writer.write([dict(ROW, image=name)])\n"
+    code += "assert read(sys.argv[1], TIMINGS)[0]['image'].encode('utf-8') == 'caf\\u00e9'.encode('utf-8')"
+    words = [sys.executable, "-c", code, str(tmp_path / "table.csv"), u"caf\u00e9"]
+    environment = dict(os.environ, LC_ALL="C", LANG="C", PYTHONPATH=ROOT)
+    subprocess.check_call(words, env=environment)
 
 
 @pytest.mark.parametrize("kept", ["", "bundle,fir"])
