@@ -130,7 +130,7 @@ def test_names_beyond_ascii_survive_a_machine_without_a_locale(tmp_path):
     code = "import sys; from tests.contract.test_tables import ROW, TIMINGS, Writer, read; name = sys.argv[2]\n"
     code += "with Writer(sys.argv[1], TIMINGS) as writer:\n    writer.write([dict(ROW, image=name)])\n"
     code += "assert read(sys.argv[1], TIMINGS)[0]['image'].encode('utf-8') == 'caf\\u00e9'.encode('utf-8')"
-    words = [sys.executable, "-c", code, str(tmp_path / "table.csv"), u"caf\u00e9"]
+    words = [sys.executable, "-c", code, str(tmp_path / "table.csv"), "caf\u00e9"]
     environment = dict(os.environ, LC_ALL="C", LANG="C", PYTHONPATH=ROOT)
     subprocess.check_call(words, env=environment)
 
