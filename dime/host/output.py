@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import shutil
 from itertools import count
 from pathlib import Path
 
@@ -47,16 +50,24 @@ def write(study: Study, into: Path, figures: bool = False, write_lp: str | None 
     """
     if write_lp:
         solvers.write_lp(study.links[0].problem, write_lp)
+    aside = into.with_name(f".{into.name}.{os.getpid()}")  # so that a full disk leaves nothing half-written
     try:
         for link in study.links:
-            place = into / re.sub(r"[^A-Za-z0-9._-]+", "_", link.name)
+            place = aside / re.sub(r"[^A-Za-z0-9._-]+", "_", link.name)
             place.mkdir(parents=True)
             link.plan.write(place / PLAN)
             if link.frontier is not None:
                 link.frontier.write(place / FRONTIER)
-        report.write(study, into / REPORT)
+        report.write(study, aside / REPORT)
         if figures:
-            report.figures(study, into / "figures")
+            report.figures(study, aside / "figures")
+        aside.rename(into)
     except OSError as error:
+        if error.errno == errno.ENOTEMPTY:
+            raise InputError(f"{into} exists already; nothing was overwritten") from None
         raise InputError(f"{into}: {error.strerror}") from None
+    except InputError as error:
+        raise InputError(str(error).replace(str(aside), str(into))) from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
     return f"{terminal.text(study)}\nfiles: {into}\n"
