@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dime.contract.errors import InputError, TableError
+from dime.contract.errors import InfeasibleError, InputError, TableError
 from dime.contract.run import RUN
 from dime.host import baselines, solvers
 from dime.host.frontier import Frontier, frontier
@@ -155,7 +155,7 @@ def _find(net: str, name: str, results: Path, csv_unit: str = "ms") -> Profile:
 
 def link_names(text: str) -> list[str]:
     """Splits ``3G,4G,WiFi``; a link given by its numbers, a file, or pair by pair is one by itself."""
-    names = [text.strip()] if "=" in text or ":" in text else [name.strip() for name in text.split(",")]
+    names = [text.strip()] if "=" in text or ":" in text else list(dict.fromkeys(map(str.strip, text.split(","))))
     for name in names:
         if ";" not in name and ":" not in name:
             load_link(name)
@@ -208,10 +208,13 @@ def make_study(
     studies = []
     for name, problem in zip(names, problems, strict=True):
         samples = None if drawn is None else replace(drawn, problem=problem)
-        if confidence is None:
-            found = _plan(name, problem, samples, solver, time_limit_s, gap)
-        else:
-            found = _plan_with_confidence(name, problem, profiles, confidence, solver, time_limit_s)
+        try:
+            if confidence is None:
+                found = _plan(name, problem, samples, solver, time_limit_s, gap)
+            else:
+                found = _plan_with_confidence(name, problem, profiles, confidence, solver, time_limit_s)
+        except InfeasibleError as error:
+            raise InfeasibleError(f"{name}: {error}") from None
         studies.append(_with_uncertainty(_with_maps(found, time_limit_s), samples))
     return Study(tuple(profiles), problems[0].goal, limits, tuple(studies))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dime.contract.errors import TableError
+from dime.contract.errors import InfeasibleError, TableError
 from dime.host import resampling, uncertainty
 from dime.host.goals import Limits
 from dime.host.study import find_sizes, make_study
@@ -79,3 +79,12 @@ def test_sizes_are_numbers_or_a_profile_that_has_them(tmp_path):
     assert find_sizes("alexnet", "1, 2,3", str(tmp_path)) == (1, 2, 3)
     with pytest.raises(TableError, match="no profile of alexnet on 'nano'"):
         find_sizes("alexnet", "nano", str(tmp_path))
+
+
+def test_a_limit_that_no_plan_keeps_names_the_link(profiles):
+    with pytest.raises(InfeasibleError, match=r"^4G: no plan keeps the limit of latency <= 1e-06 s; possible .* 0\."):
+        make_study(profiles, "4G,WiFi", limits=Limits(latency_s=1e-6), replicates=0)
+
+
+def test_a_link_that_is_named_twice_is_planned_once(profiles):
+    assert [link.name for link in make_study(profiles, "4G, WiFi,4G", replicates=0).links] == ["4G", "WiFi"]
