@@ -3,6 +3,7 @@
 | kind | fields | meaning |
 |---|---|---|
 | hello | version, device, network, total | the run has started; ``total`` steps of progress lie ahead |
+| stage | total, unit, what | before that, something else is to be waited for: ``total`` steps of ``unit``, or None |
 | note | text | one line for the person watching |
 | warning | text | the same, and it may change how far the result can be trusted |
 | progress | done, what | ``done`` of ``total`` steps are finished; ``what`` is being worked on |
@@ -17,6 +18,7 @@ import sys
 
 KINDS = {
     "hello": ("version", "device", "network", "total"),
+    "stage": ("total", "unit", "what"),
     "note": ("text",),
     "warning": ("text",),
     "progress": ("done", "what"),

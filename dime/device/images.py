@@ -4,15 +4,16 @@ import hashlib
 import os
 import random
 import re
-import socket
+import shutil
 from collections import OrderedDict
 
 from dime.contract.errors import InputError
+from dime.device import downloads, storage
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as torchvision's weights expect them.
 CLASSES, PER_CLASS, IMAGENETTE_SEED = 10, 2, 0
-PATIENCE_S = 10  # For each answer of the server that has ImageNette.
+SIZE, IMAGENETTE = "320px", "imagenette2-320"
 
 
 def describe(source):
@@ -112,17 +113,12 @@ def _imagenette(emit):
     except Exception as error:  # torchvision fails in many ways where it does not fit torch, or is too old.
         raise InputError("ImageNette needs a newer torchvision ({}); use builtin or a folder of pictures".format(error))
     cache = os.path.join(os.path.expanduser(os.environ.get("XDG_CACHE_HOME", "~/.cache")), "dime")
-    present = os.path.isdir(os.path.join(cache, "imagenette2-320"))
-    if not present:
-        emit("note", text="fetching ImageNette (326 MB) to {}".format(cache))
-    patience_s = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(PATIENCE_S)
     try:
-        dataset = imagenette(cache, split="val", size="320px", download=not present)
+        if not os.path.isdir(os.path.join(cache, IMAGENETTE)):
+            _fetch(imagenette, cache, emit)
+        dataset = imagenette(cache, split="val", size=SIZE)
     except Exception as error:  # Whatever the network or a damaged archive makes torchvision raise.
         raise InputError("ImageNette cannot be had ({}); use builtin or a folder of pictures".format(error))
-    finally:
-        socket.setdefaulttimeout(patience_s)
     by_class = OrderedDict()
     for path, label in sorted(dataset._samples):
         by_class.setdefault(label, []).append(path)
@@ -130,3 +126,18 @@ def _imagenette(emit):
         raise InputError("ImageNette in {} is incomplete; remove it, so that it is fetched again".format(cache))
     draw = random.Random(IMAGENETTE_SEED)
     return _named(path for label in sorted(by_class) for path in draw.sample(by_class[label], PER_CLASS))
+
+
+def _fetch(imagenette, cache, emit):
+    """Fetches ImageNette; its folder appears in the cache when it is complete."""
+    emit("note", text="fetching ImageNette (326 MB) to {}".format(cache))
+    address, expected = imagenette._ARCHIVES[SIZE]
+    aside = os.path.join(cache, IMAGENETTE + ".part")
+
+    def is_intact(path):
+        return storage.digest(path, hashlib.md5()) == expected
+
+    downloads.fetch(address, os.path.join(aside, os.path.basename(address)), is_intact, emit)
+    imagenette(aside, split="val", size=SIZE, download=True)  # It finds the archive there, and unpacks it.
+    os.rename(os.path.join(aside, IMAGENETTE), os.path.join(cache, IMAGENETTE))
+    shutil.rmtree(aside)

@@ -173,10 +173,10 @@ def _same_weights(asked, label):
 
 def _fill(target, network, source, weights, emit):
     """Computes all feature maps aside and moves them into place when they are complete."""
+    pictures = images.load(source, networks.describe(network).INPUT_SHAPE, emit)
     loaded = networks.load(network, weights, emit)
     import torch
 
-    pictures = images.load(source, loaded.input_shape, emit)
     emit("hello", version=__version__, device=None, network=network, total=len(pictures))
     aside = target + ".part"
     shutil.rmtree(aside, ignore_errors=True)

@@ -28,6 +28,8 @@ HINTS = {
 def locked(folder):
     """Holds a folder, which is made if need be, for this process alone; the hold ends with the process at the latest.
 
+    A folder that was made for it and is still empty then goes again.
+
     Args:
         folder: Its path.
 
@@ -35,8 +37,9 @@ def locked(folder):
         TableError: Another process holds it.
         DeviceError: The folder cannot be made or written to.
     """
+    made = list(_missing(folder))
     with disk_errors(folder):
-        if not os.path.isdir(folder):
+        if made:
             os.makedirs(folder)
         handle = os.open(folder, os.O_RDONLY)
     try:
@@ -49,6 +52,22 @@ def locked(folder):
         yield
     finally:
         os.close(handle)
+        _remove_empty(made)
+
+
+def _missing(folder):
+    """The folder and those above it that are not there, the innermost first."""
+    while folder and not os.path.isdir(folder):
+        yield folder
+        folder = os.path.dirname(folder)
+
+
+def _remove_empty(folders):
+    for folder in folders:
+        try:
+            os.rmdir(folder)
+        except EnvironmentError:
+            return
 
 
 @contextmanager
@@ -69,9 +88,9 @@ def disk_errors(path):
         raise DeviceError("cannot write {}: {}; {}".format(error.filename or path, error.strerror, HINTS[error.errno]))
 
 
-def digest(path):
-    """SHA-256 of a file, in hexadecimal."""
-    found = hashlib.sha256()
+def digest(path, found=None):
+    """Hash of a file, in hexadecimal: SHA-256, or by another of hashlib's objects."""
+    found = found or hashlib.sha256()
     with open(path, "rb") as stream:
         for piece in iter(lambda: stream.read(1 << 20), b""):
             found.update(piece)

@@ -7,14 +7,12 @@ import re
 import sys
 from http.client import HTTPException
 from urllib.parse import urlparse
-from urllib.request import urlopen
 
 import torch
 
 from dime.contract.errors import DimeError, InputError, TableError
-from dime.device import storage, tensor_files
+from dime.device import downloads, storage, tensor_files
 
-PATIENCE_S = 10  # For an answer from the server that has the pretrained weights, and for each piece of them.
 SEEDED = re.compile(r"seeded(?:[ :=-]?(\d+))?$")
 
 
@@ -98,7 +96,7 @@ def _pretrained(name, emit):
         address = _address(name)
         path = os.path.join(cache, os.path.basename(urlparse(address).path))
         emit("note", text="fetching pretrained weights: {}".format(os.path.basename(path)))
-        _fetch(address, path)
+        _fetch(address, path, emit)
     if not _is_intact(path, os.path.basename(path)):
         raise TableError("{} is damaged: its SHA-256 does not begin as its name says; remove it".format(path))
     return path
@@ -124,16 +122,8 @@ def _address(name):
     return sys.modules[builder.__module__].model_urls[name]
 
 
-def _fetch(address, path):
-    """Downloads a file; what arrives stands under its name only when it is complete."""
+def _fetch(address, path, emit):
     try:
-        if not os.path.isdir(os.path.dirname(path)):
-            os.makedirs(os.path.dirname(path))
-        with urlopen(address, timeout=PATIENCE_S) as source, open(path + ".part", "wb") as stream:
-            for piece in iter(lambda: source.read(1 << 20), b""):
-                stream.write(piece)
-        if not _is_intact(path + ".part", os.path.basename(path)):
-            raise ValueError("they arrived damaged")
-        os.replace(path + ".part", path)
+        downloads.fetch(address, path, lambda arrived: _is_intact(arrived, os.path.basename(path)), emit)
     except (EnvironmentError, HTTPException, ValueError) as error:
         raise InputError("pretrained weights cannot be fetched ({}); give a file, or seeded <n>".format(error))

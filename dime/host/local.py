@@ -13,13 +13,14 @@ from dime.contract.errors import DeviceError
 from dime.host.progress import follow
 
 
-def run(arguments: Sequence[str], label: str, threads: int = 0) -> str:
+def run(arguments: Sequence[str], label: str, threads: int = 0, unit: str = "bundle") -> str:
     """Runs ``python -m dime.device`` with these arguments and shows its progress.
 
     Args:
         arguments: The device side's arguments.
         label: What the progress bar is called.
         threads: CPU threads for the numeric libraries; 0 leaves it to them.
+        unit: What its steps are.
 
     Returns:
         The folder that holds the result.
@@ -33,12 +34,16 @@ def run(arguments: Sequence[str], label: str, threads: int = 0) -> str:
     with _process([sys.executable, "-m", "dime.device", *arguments], environment) as process:
         assert process.stdout is not None
         try:
-            return follow(process.stdout, label)
+            return follow(process.stdout, label, unit)
         except DeviceError as error:
             code = process.wait()
             if code < 0:
-                raise DeviceError(f"{label}: killed by {signal.Signals(-code).name}; {error}") from None
+                raise DeviceError(f"{error}; killed by {signal.Signals(-code).name}{_likely(code)}") from None
             raise
+
+
+def _likely(code: int) -> str:
+    return ", likely for want of memory" if code == -signal.SIGKILL else ""
 
 
 @contextmanager

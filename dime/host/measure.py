@@ -74,7 +74,7 @@ def make_samples(net: str, source: str = "builtin", samples: str = "samples", we
         The network's folder.
     """
     words = ["samples", f"--network={net}", f"--source={source}", f"--samples={samples}", f"--weights={weights}"]
-    return local.run(words, f"samples {net}")
+    return local.run(words, f"samples {net}", unit="picture")
 
 
 def profile(

@@ -10,12 +10,13 @@ from dime.contract import messages
 from dime.contract.errors import DeviceError
 
 
-def follow(lines: Iterable[str], label: str) -> str:
+def follow(lines: Iterable[str], label: str, unit: str = "bundle") -> str:
     """Shows a run's messages until it ends.
 
     Args:
         lines: The device's output, as it comes; lines that are not messages are kept for the error report.
         label: What the bar is called, such as ``local alexnet``.
+        unit: What the run's steps are.
 
     Returns:
         The folder that the run's ``done`` message names.
@@ -26,7 +27,7 @@ def follow(lines: Iterable[str], label: str) -> str:
     from tqdm import tqdm
 
     last_words: deque[str] = deque(maxlen=3)
-    with tqdm(desc=label, unit="bundle", file=sys.stderr, mininterval=0.2, disable=None, leave=True) as bar:
+    with tqdm(desc=label, unit=unit, file=sys.stderr, mininterval=0.2, disable=None, leave=True) as bar:
         for line in lines:
             message = messages.decode(line)
             if message is None:
@@ -34,8 +35,10 @@ def follow(lines: Iterable[str], label: str) -> str:
                     last_words.append(line.strip())
                 continue
             match message["kind"]:
-                case "hello":
-                    bar.reset(total=message["total"])
+                case "hello" | "stage":
+                    bar.reset()
+                    bar.total, bar.unit = message["total"], message.get("unit", unit)
+                    bar.refresh()
                 case "progress":
                     bar.set_postfix_str(message["what"], refresh=False)
                     bar.update(message["done"] - bar.n)

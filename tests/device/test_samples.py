@@ -1,9 +1,13 @@
 import errno
+import hashlib
+import http.server
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
+import threading
 
 import pytest
 import torch
@@ -12,7 +16,7 @@ from torch import nn
 
 from dime.contract import plugins
 from dime.contract.errors import DeviceError, InputError, TableError
-from dime.device import images, networks, samples, tensor_files
+from dime.device import images, networks, samples, storage, tensor_files
 
 
 class TinyPlugin(object):
@@ -258,6 +262,55 @@ def test_imagenette_gives_two_pictures_a_class_always_the_same(tmp_path, imagene
     assert list(images.load("imagenette", (1, 3, 8, 8), None)) == drawn
 
 
+@pytest.fixture
+def archive(tmp_path, imagenette, monkeypatch):
+    """A server of ImageNette's archive, and an empty cache."""
+    from torchvision.datasets import Imagenette
+
+    path = str(tmp_path / "imagenette2-320.tgz")
+    with tarfile.open(path, "w:gz") as packed:
+        packed.add(str(imagenette.parent), "imagenette2-320")
+    shutil.rmtree(str(imagenette.parent))
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):  # noqa: N802
+            with open(path, "rb") as stream:
+                content = stream.read()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *arguments):
+            pass
+
+    listening = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    address = "http://127.0.0.1:{}/imagenette2-320.tgz".format(listening.server_port)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    archives = {"320px": (address, storage.digest(path, hashlib.md5()))}
+    monkeypatch.setattr(Imagenette, "_ARCHIVES", archives)
+    yield archives
+    listening.shutdown()
+    listening.server_close()
+
+
+def test_imagenette_is_fetched_once_with_its_progress(tmp_path, archive, heard):
+    assert len(make(tmp_path, source="imagenette", emit=heard).load("first", (1, 3, 8, 8))) == 20
+    assert heard.kinds()[:3] == ["note", "stage", "hello"]
+    assert os.listdir(str(tmp_path / "cache" / "dime")) == ["imagenette2-320"]
+    archive["320px"] = ("http://nowhere.invalid/imagenette2-320.tgz", "0")
+    assert len(images.load("imagenette", (1, 3, 8, 8), None)) == 20
+
+
+def test_imagenette_that_arrives_damaged_is_not_kept(tmp_path, archive, heard):
+    archive["320px"] = (archive["320px"][0], "0" * 32)
+    with pytest.raises(InputError, match="ImageNette cannot be had .it arrived damaged"):
+        make(tmp_path, source="imagenette", emit=heard)
+    assert not os.path.exists(str(tmp_path / "cache" / "dime" / "imagenette2-320"))
+    assert not os.path.exists(str(tmp_path / "samples"))
+
+
 def test_imagenette_that_is_incomplete_is_refused(tmp_path, imagenette):
     for number in range(4):
         (imagenette / "n03888257" / "n03888257_{}.JPEG".format(number)).unlink()
@@ -274,8 +327,10 @@ def test_imagenette_without_a_network_is_one_line(tmp_path, monkeypatch, heard):
     else:
         expected = "ImageNette cannot be had .*; use builtin or a folder of pictures"
         monkeypatch.setattr(imagenette.Imagenette, "_ARCHIVES", {"320px": ("http://nowhere.invalid/x.tgz", "0")})
+    monkeypatch.setattr(networks, "load", None)
     with pytest.raises(InputError, match=expected):
         make(tmp_path, source="imagenette", emit=heard)
+    assert not os.path.exists(str(tmp_path / "samples"))
 
 
 @pytest.fixture(params=["tiny", "tiny_samples", "."])

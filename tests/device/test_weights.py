@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from dime.contract.errors import InputError, TableError
-from dime.device import networks, weights
+from dime.device import downloads, networks, weights
 
 
 def model():
@@ -110,6 +110,7 @@ def test_pretrained_weights_are_fetched_once(cache, server, saved, heard, monkey
     assert torch.equal(other[0].weight, saved[1][0].weight)
     assert os.listdir(str(cache)) == [server[0]]
     assert heard.texts("note") == ["fetching pretrained weights: " + server[0]]
+    assert ("stage", {"total": 0, "unit": "MiB", "what": server[0]}) in heard
     monkeypatch.setattr(weights, "_address", None)
     assert weights.fill(model(), "model", "pretrained") == "pretrained"
 
@@ -143,7 +144,7 @@ def test_a_server_that_never_answers_does_not_hold_up(cache, monkeypatch):
         silent.listen(1)
         address = "http://127.0.0.1:{}/model-12345678.pth".format(silent.getsockname()[1])
         monkeypatch.setattr(weights, "_address", lambda name: address)
-        monkeypatch.setattr(weights, "PATIENCE_S", 0.2)
+        monkeypatch.setattr(downloads, "PATIENCE_S", 0.2)
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         with pytest.raises(InputError, match="cannot be fetched .*timed out"):
             weights.fill(model(), "model", "pretrained")

@@ -1,0 +1,36 @@
+"""Files from the network: what arrives stands under its name only when it is complete, and its progress is told."""
+
+import os
+from urllib.request import urlopen
+
+PATIENCE_S = 10  # For an answer, and for each piece.
+PIECE_BYTES = 1 << 20
+
+
+def fetch(address, path, is_intact, emit):
+    """Downloads a file.
+
+    Args:
+        address: Its URL.
+        path: Where it is to stand; its folder is made if need be.
+        is_intact: Called with the path of what has arrived.
+        emit: Called with a message's kind and fields.
+
+    Raises:
+        EnvironmentError: The network or the disk failed.
+        http.client.HTTPException: The server did.
+        ValueError: What has arrived is not intact.
+    """
+    name = os.path.basename(path)
+    if not os.path.isdir(os.path.dirname(path)):
+        os.makedirs(os.path.dirname(path))
+    with urlopen(address, timeout=PATIENCE_S) as source, open(path + ".part", "wb") as stream:
+        length = source.headers.get("Content-Length")
+        emit("stage", total=int(length) // PIECE_BYTES if length else None, unit="MiB", what=name)
+        for number, piece in enumerate(iter(lambda: source.read(PIECE_BYTES), b""), start=1):
+            stream.write(piece)
+            if number % 2 == 0:
+                emit("progress", done=stream.tell() // PIECE_BYTES, what=name)
+    if not is_intact(path + ".part"):
+        raise ValueError("it arrived damaged")
+    os.replace(path + ".part", path)
