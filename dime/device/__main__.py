@@ -122,6 +122,17 @@ def describe(options, emit):
     emit("description", facts=facts)
 
 
+def smoke(options, emit):
+    """Runs a real network once, on the GPU too where there is one, and says what it ran on."""
+    from dime.device import boards, networks
+
+    board = boards.choose(options.device, options.board)[1]
+    networks.need_torch()
+    from dime.device import smoke as module
+
+    emit("description", facts=module.check(board, options.processor, emit))
+
+
 def _weights(asked, found):
     """Takes the weights that the feature maps were made with, unless others are asked for."""
     if asked != "auto" or found.manifest is None:
@@ -207,6 +218,11 @@ def _parser():
     verb = verbs.add_parser("describe", help=describe.__doc__)
     verb.set_defaults(verb=describe)
     _device_options(verb)
+
+    verb = verbs.add_parser("smoke", help=smoke.__doc__)
+    verb.set_defaults(verb=smoke)
+    _device_options(verb)
+    verb.add_argument("--processor", default="auto", help="auto, cuda or cpu")
 
     verb = verbs.add_parser("restore", help=restore.__doc__)
     verb.set_defaults(verb=restore)

@@ -15,19 +15,20 @@ from dime.contract.errors import DeviceError, unknown
 KNOWN = ("auto", "cuda", "cpu")
 
 
-def choose(asked, emit):
+def choose(asked, emit, remedy=None):
     """Picks the processor.
 
     Args:
         asked: ``auto``, ``cuda`` or ``cpu``.
         emit: Called with a message's kind and fields; told why a GPU that is there cannot be used.
+        remedy: What to do about that, on a board that is measured for its GPU: there it is an error.
 
     Returns:
         Cuda or Cpu.
 
     Raises:
         InputError: Neither of these.
-        DeviceError: cuda was asked for and cannot be used.
+        DeviceError: cuda was asked for and cannot be used; or the GPU is there, cannot be used, and has a remedy.
     """
     if asked not in KNOWN:
         raise unknown("processor", asked, KNOWN)
@@ -36,6 +37,8 @@ def choose(asked, emit):
     usable, reason = probe()
     if usable:
         return Cuda()
+    if reason and remedy:
+        raise DeviceError("{}; {}".format(reason, remedy))
     if asked == "cuda":
         raise DeviceError(reason or "torch {} sees no GPU here; use --processor cpu".format(torch.__version__))
     if reason:
@@ -57,10 +60,19 @@ def probe():
         failure = "it computed nonsense"
     except RuntimeError as error:
         failure = str(error).strip().splitlines()[0]
-    major, minor = torch.cuda.get_device_capability()
-    return False, "the GPU is sm_{}{}, torch {} holds kernels for {}: {}".format(
-        major, minor, torch.__version__, " ".join(torch.cuda.get_arch_list()), failure
+    return False, "the GPU is {}, torch {} holds kernels for {}: {}".format(
+        gpu(), torch.__version__, " ".join(torch.cuda.get_arch_list()), failure
     )
+
+
+def gpu():
+    """The first GPU's kind, such as ``sm_53``."""
+    return "sm_{}{}".format(*torch.cuda.get_device_capability())
+
+
+def advice(board):
+    """What to do on a board whose GPU runs no kernel of this torch; None where the CPU will do."""
+    return getattr(board, "WITHOUT_KERNELS", None)
 
 
 def versions():

@@ -61,7 +61,7 @@ def profile(network, samples, folder, options, board, device, emit=None, around_
     """
     emit = emit or (lambda kind, **fields: None)
     check(options)
-    chosen = processor.choose(options["processor"], emit)
+    chosen = processor.choose(options["processor"], emit, processor.advice(board[1]))
     frequencies = _frequencies(options["frequencies_hz"], board, chosen, root, emit)
     spec = _spec(network, samples, options, board, device, chosen, frequencies, root)
     with storage.locked(folder), stop.deferred(), _threads(options["threads"]):

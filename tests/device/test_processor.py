@@ -5,8 +5,9 @@ import time
 import pytest
 import torch
 
+from dime.contract import plugins
 from dime.contract.errors import DeviceError, InputError
-from dime.device import processor
+from dime.device import boards, processor, smoke
 
 
 class Slow(torch.nn.Module):
@@ -128,3 +129,39 @@ def test_versions_are_those_of_the_installed_packages():
     assert found["torch"] == str(torch.__version__)
     torchvision = pytest.importorskip("torchvision")
     assert found["torchvision"] == torchvision.__version__
+
+
+def test_a_gpu_without_kernels_is_an_error_with_a_remedy_on_a_board_measured_for_it(heard, useless_gpu):
+    remedy = processor.advice(plugins.load(boards, "nano"))
+    with pytest.raises(DeviceError, match=r"the GPU is sm_53.*; type: make build DEVICE=nano TORCH=1\.10"):
+        processor.choose("auto", heard, remedy)
+    assert processor.choose("cpu", heard, remedy).name == "cpu"
+    assert processor.advice(plugins.load(boards, "potato")) is None
+
+
+def test_the_smoke_test_runs_a_network_and_says_on_what(heard):
+    facts = smoke.check(plugins.load(boards, "generic"), "cpu", heard)
+    assert facts["processor"] == "cpu" and facts["torch"] == str(torch.__version__)
+
+
+def test_the_smoke_test_finds_nonsense(heard, monkeypatch):
+    monkeypatch.setattr(torch, "rand", lambda shape: torch.full(shape, float("nan")))
+    with pytest.raises(DeviceError, match="nonsense on this processor"):
+        smoke.check(plugins.load(boards, "generic"), "cpu", heard)
+
+
+def test_the_smoke_test_finds_a_gpu_that_computes_otherwise(heard, monkeypatch):
+    class Wrong(processor.Cpu):
+        name = "cuda"
+
+        def place(self, thing):
+            return thing * 1.01 if torch.is_tensor(thing) else thing
+
+    monkeypatch.setattr(processor, "choose", lambda *_: Wrong())
+    with pytest.raises(DeviceError, match="GPU and CPU differ by .* of the largest output of alexnet"):
+        smoke.check(plugins.load(boards, "nano"), "auto", heard)
+
+
+def test_the_smoke_test_on_a_nano_without_kernels_says_what_to_type(heard, useless_gpu):
+    with pytest.raises(DeviceError, match=r"make build DEVICE=nano TORCH=1\.10"):
+        smoke.check(plugins.load(boards, "nano"), "auto", heard)

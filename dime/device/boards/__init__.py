@@ -6,6 +6,7 @@
 | frequencies_hz(root="/") | frequencies that can be fixed here, ascending; empty where none can |
 | fixed(frequency_hz, root, ledger) | context manager: fixes a frequency and restores everything on every way out |
 | describe(root="/") | the board as it is now: model, governor, temperatures_c, throttled, and more |
+| WITHOUT_KERNELS | optional: what to do if its GPU runs no kernel of the installed torch; without it the CPU is taken |
 
 `fixed` gives a function that raises DeviceError if the clock has moved since. A ledger is a file in which a board notes
 what it is about to change, so that `settle` can put it back even after the process was killed outright.

@@ -7,6 +7,10 @@ from dime.contract.errors import DeviceError
 from dime.device.boards import _cpufreq, _sysfs
 
 SWEEPS = True
+WITHOUT_KERNELS = (
+    "type: make build DEVICE=nano TORCH=1.10, whose wheel holds kernels for sm_53, then profile again; "
+    "or measure the CPU: --processor cpu"
+)
 GPU = "sys/devices/57000000.gpu"
 DEVFREQ = GPU + "/devfreq/57000000.gpu"
 RAIL_GATE = GPU + "/railgate_enable"
