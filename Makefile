@@ -8,7 +8,7 @@ RUN = $(if $(RUNTIME),DIME_RUNTIME=$(RUNTIME) )$(DIME)  # RUNTIME=docker: in the
 opt = $(foreach name,$(1),$(if $(findstring command,$(origin $(name))),--$(shell echo $(name) | tr 'A-Z_' 'a-z-')="$($(name))"))
 
 
-.PHONY: help setup demo test check samples profile join solve sweep power-server build push collect clean-device doctor
+.PHONY: help setup demo test test-lab check samples profile join solve sweep power-server build push collect clean-device doctor
 
 help:  ## this list
 	@echo "DIME: which layers of a network should run where, and at which clock"; echo
@@ -23,6 +23,9 @@ demo: setup  ## profiles AlexNet on this machine, plans it for three links
 
 test: setup  ## the whole test suite                        make test ARGS="-k links"
 	@.venv/bin/python -m pytest $(ARGS)
+
+test-lab: setup  ## the tests on stand-in boards with real engines (root)
+	@DIME_LAB=1 .venv/bin/python -m pytest tests/lab $(ARGS)
 
 check: setup  ## style and types
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
@@ -45,8 +48,8 @@ sweep: setup  ## the published tables                         make sweep NET=ale
 power-server: setup  ## logs power for devices that ask for it      make power-server SERIAL=/dev/ttyUSB0 BAUD=500000
 	@$(DIME) power serve $(call opt,ADDRESS PORT METER SERIAL BAUD CHANNEL FOLDER KEEP)
 
-build: setup  ## both images                                  make build IMAGE=jetson TORCH=1.10
-	@$(DIME) build $(call opt,IMAGE PLATFORM REGISTRY TORCH)
+build: setup  ## both images                                  make build DEVICE=nano TORCH=1.10
+	@$(DIME) build $(call opt,IMAGE DEVICE PLATFORM REGISTRY TORCH LAB)
 
 push: setup  ## both images to a registry                    make push REGISTRY=bench:5000
 	@$(DIME) push $(call opt,REGISTRY IMAGE TORCH)

@@ -352,21 +352,33 @@ def doctor(device: str = "all", lab: str | None = None) -> None:
         raise DimeError(f"{failed} of the lab's parts {'does' if failed == 1 else 'do'} not work; see above")
 
 
-def build(image: str = "all", platform: str = "", registry: str = "", torch: str = "") -> None:
-    """Builds the images.
+def build(
+    image: str = "all",
+    platform: str = "",
+    registry: str = "",
+    torch: str = "",
+    device: str = "",
+    lab: str | None = None,
+) -> None:
+    """Builds the images and tries each of them.
 
     Examples:
         dime build --image=host --platform=linux/amd64
-        dime build --image=jetson --torch=1.10
+        dime build --device=nano --torch=1.10
 
     Args:
         image: host, jetson, or all.
         platform: Platforms joined by commas; without it all of the image's.
         registry: The registry's host and port, for which the images are named.
         torch: Variant of PyTorch; 1.10 has kernels for the Nano's GPU.
+        device: A device of the lab file or a kind of board, whose image and platform are taken.
+        lab: The lab file; without it lab.toml, if there is one.
     """
     from dime.host import images
+    from dime.host import lab as lab_file
 
+    if device:
+        image, platform = images.of_device(device, lab_file.load(lab))
     images.build(image, platform, registry, **_variables(torch))
 
 

@@ -86,6 +86,7 @@ def _engine(device: Device, registry: str) -> Iterator[Finding]:
             yield Finding(name, "image", True, f"{image.tags[0]} for {image.attrs['Architecture']}")
             yield from _disk_and_clock(client, device, image)
             yield _board(client, device, image)
+            yield _smoke(client, device, image)
     except DimeError as error:
         yield Finding(name, "engine", False, str(error).removeprefix(f"{name}: "))
 
@@ -148,6 +149,19 @@ def _board(client: docker.DockerClient, device: Device, image: Image) -> Finding
     if not steps.isdigit() or steps == "0":
         return Finding(name, "board", False, f"{text}; its clocks cannot be set: {steps or 'no output'}")
     return Finding(name, "board", True, f"{text}, {steps} frequencies; the lowest and the highest were set")
+
+
+def _smoke(client: docker.DockerClient, device: Device, image: Image) -> Finding:
+    """Whether a network really runs there, on the GPU too where there is one."""
+    words = [*ENTRY, "smoke", f"--device={device.name}", f"--board={device.board}"]
+    lines = _output(client, image, words, runtime=device.runtime or None, **engines.gpus(device))
+    found = {message["kind"]: message for message in map(messages.decode, lines) if message}
+    if "description" not in found:
+        text = found.get("error", {}).get("text") or " | ".join(lines[-2:]) or "illegal instruction, or nothing said"
+        return Finding(device.name, "network", False, text)
+    facts = found["description"]["facts"]
+    on = f"{facts['gpu']} and the CPU agree" if facts["gpu"] else f"on the {facts['processor'].upper()}"
+    return Finding(device.name, "network", True, f"alexnet runs with torch {facts['torch']}: {on}")
 
 
 def _meter(device: Device) -> Finding:

@@ -51,6 +51,16 @@ def connect(device: Device, call_s: float = CALL_S) -> Iterator[docker.DockerCli
         client.close()
 
 
+def gpus(device: Device) -> dict[str, Any]:
+    """The options that hand a device's GPUs to a container; empty for none."""
+    import docker.types
+
+    if not device.gpus:
+        return {}
+    count = -1 if device.gpus == "all" else int(device.gpus)
+    return {"device_requests": [docker.types.DeviceRequest(count=count, capabilities=[["gpu"]])]}
+
+
 @contextmanager
 def translated(device: Device) -> Iterator[None]:
     """Turns what a lost connection, ssh or the engine raises into one clear line with the device's name.

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from dime.contract import messages
 from dime.contract.errors import DeviceError, DimeError, InputError, unknown
 from dime.host import engines
-from dime.host.lab import Device
+from dime.host.lab import BOARDS, Device, Lab
 
 if TYPE_CHECKING:
     import docker
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
 TARGETS = {"host": "dime-host", "jetson": "dime-jetson"}
 BAKE_FILE = Path("docker/docker-bake.hcl")
 SOURCE_ROOT = Path(__file__).resolve().parents[2]
+PLATFORMS = {"host": "linux/amd64,linux/arm64", "jetson": "linux/arm64"}
+# The oldest processor that an arm64 image must run on: newer wheels die there of an illegal instruction.
+PROCESSORS = {"host": "cortex-a53", "jetson": "cortex-a57"}
+SMOKE_S = 600.0
+ILLEGAL_INSTRUCTION = 132
 STREAM_S = 600.0  # a whole image over a slow link: bounded by progress, not by the call
 BLOCK = 1 << 20
 Say = Callable[[str], None]
@@ -34,7 +41,7 @@ def build(
     no_cache: bool = False,
     **variables: str,
 ) -> None:
-    """Builds images with docker buildx bake.
+    """Builds images with docker buildx bake, and tries each of them.
 
     Args:
         image: host, jetson, or all.
@@ -46,13 +53,15 @@ def build(
 
     Raises:
         InputError: There is no such image, or no checkout to build from.
-        DeviceError: The builder failed; its words were shown.
+        DeviceError: The builder failed, and its words were shown; or an image does not work.
     """
     if image != "all" and image not in TARGETS:
         raise unknown("image", image, [*TARGETS, "all"])
     if not (SOURCE_ROOT / BAKE_FILE).exists():
         raise InputError(f"{BAKE_FILE} is not there; images are built from a checkout of the source")
     command = [docker_command(), "buildx", "bake", "--file", str(BAKE_FILE)]
+    if subprocess.run([*command[:2], "version"], capture_output=True, check=False).returncode:
+        raise DeviceError("this docker has no buildx; scripts/computer.sh says what the lab's computer needs")
     settings = {name.upper(): value for name, value in variables.items()}
     settings |= {"REGISTRY": registry.rstrip("/") + "/"} if registry else {}
     settings = {
@@ -71,6 +80,75 @@ def build(
     result = subprocess.run(command, cwd=SOURCE_ROOT, env={**os.environ, **settings}, check=False)
     if result.returncode:
         raise DeviceError(f"docker buildx bake ended with {result.returncode}; its last lines say why")
+    tag = settings.get("TAG", os.environ.get("TAG", "latest"))
+    for target in TARGETS if image == "all" else [image]:
+        name = f"{settings.get('REGISTRY', '')}{TARGETS[target]}:{tag}"
+        for one in (platform or settings.get(f"{target.upper()}_PLATFORMS", PLATFORMS[target])).split(","):
+            print(f"{name} for {one}: {smoke(target, name, one)}", file=sys.stderr)
+
+
+def of_device(name: str, lab: Lab) -> tuple[str, str]:
+    """Finds what is to be built for a device.
+
+    Args:
+        name: A device of the lab file, or a kind of board.
+        lab: The lab.
+
+    Returns:
+        The image, host or jetson, and its platform; empty for all.
+
+    Raises:
+        InputError: There is neither such a device nor such a board, or its image is none of ours.
+    """
+    if name in lab.devices or name not in BOARDS:
+        device = lab.choose(name)[0]
+        image, platform = device.image, device.platform
+    else:
+        image, platform = BOARDS[name]["image"], BOARDS[name]["platform"]
+    repository = image.rpartition("/")[2].partition(":")[0] or TARGETS["host"]
+    found = next((target for target, ours in TARGETS.items() if ours == repository), None)
+    if found is None:
+        raise InputError(f"{name} runs {image}, which is not built from here; ours are {', '.join(TARGETS.values())}")
+    return found, platform
+
+
+def smoke(target: str, name: str, platform: str) -> str:
+    """Runs a built image's smoke test, on an emulated processor under the model of the oldest board.
+
+    Args:
+        target: host or jetson.
+        name: The image.
+        platform: One platform.
+
+    Returns:
+        What it ran on, or why it could not be tried here.
+
+    Raises:
+        DeviceError: The image does not work; the message says why.
+    """
+    command = [docker_command(), "run", "--rm", "--init", "--network=none", "--platform", platform]
+    command += ["--env", f"QEMU_CPU={PROCESSORS[target]}"] if platform == "linux/arm64" else []
+    command += ["--entrypoint", "python3", name, "-m", "dime.device", "smoke", f"--device={target}"]
+    command += ["--board=nano"] if target == "jetson" else []
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SMOKE_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise DeviceError(f"{name} for {platform}: its smoke test hangs") from None
+    said = {message["kind"]: message for message in map(messages.decode, done.stdout.splitlines()) if message}
+    if done.returncode == 0 and "description" in said:
+        facts = said["description"]["facts"]
+        return f"works: torch {facts['torch']} on {facts['gpu'] or facts['processor']}"
+    words = " | ".join(done.stderr.strip().splitlines()[-2:])
+    text = str(said.get("error", {}).get("text") or words)
+    if "No module named 'torch'" in text:
+        return "has no torch: it plans and logs, and profiles nothing"
+    if "cannot open shared object file" in text:
+        return "not tried here: NVIDIA's runtime mounts what torch needs on the board; there make doctor tries it"
+    if "exec format error" in text:
+        return "not tried here: this computer cannot run it; scripts/computer.sh adds the emulation"
+    if done.returncode == ILLEGAL_INSTRUCTION:
+        text = f"illegal instruction: its wheels are not for the board's processor ({PROCESSORS[target]})"
+    raise DeviceError(f"{name} for {platform}: its smoke test failed: {text or f'exit code {done.returncode}'}")
 
 
 def push(registry: str, image: str = "all", **variables: str) -> None:
@@ -83,7 +161,7 @@ def push(registry: str, image: str = "all", **variables: str) -> None:
 
     Raises:
         InputError: No registry, or no such image.
-        DeviceError: The builder failed.
+        DeviceError: The builder failed, or an image does not work.
     """
     if not registry:
         raise InputError("no registry; type: make push REGISTRY=bench.lan:5000, or put registry = ... into lab.toml")

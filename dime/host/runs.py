@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from dime.contract import messages
 from dime.contract.errors import ConnectionLostError, DeviceError
 from dime.contract.run import RUN, RunSpec
-from dime.host import images, progress, volumes
+from dime.host import engines, images, progress, volumes
 from dime.host.connection import DetachedError, Link, Wishes
 from dime.host.holding import HOLD, make_way
 from dime.host.lab import Device
@@ -37,7 +37,6 @@ POLL_S = 1.0
 STOP_S = 60.0
 RESTARTS = 3  # in a row without a finished bundle between them
 ENTRY = ["python3", "-m", "dime.device"]
-ILLEGAL_INSTRUCTION = 132
 
 
 @dataclass(frozen=True)
@@ -151,9 +150,7 @@ class Run:
             "mem_limit": device.memory or None,
             "environment": threads,
         }
-        if device.gpus:
-            count = -1 if device.gpus == "all" else int(device.gpus)
-            options["device_requests"] = [docker.types.DeviceRequest(count=count, capabilities=[["gpu"]])]
+        options |= engines.gpus(device)
         if device.set_clock:
             self._say("runs privileged, since it sets the board's clock")
             options |= {"privileged": True, "user": "0:0"}
@@ -266,7 +263,7 @@ class Run:
             raise DeviceError(f"{name}: stopped as you wished")
         if state["OOMKilled"]:
             raise DeviceError(f"{name}: killed for want of memory; take smaller bundles (--max-layers) or more memory")
-        if code == ILLEGAL_INSTRUCTION:
+        if code == images.ILLEGAL_INSTRUCTION:
             raise DeviceError(f"{name}: illegal instruction: the image's wheels are not for this processor")
         if code in (1, 2, 126, 127):
             words = f"; last lines: {' | '.join(self._last_words)}" if self._last_words else ""
