@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 
 from dime.contract import power_protocol as protocol
 from dime.contract.clock import boot_id, monotonic_ns
-from dime.contract.errors import ConnectionLostError, DeviceError
+from dime.contract.errors import ConnectionLostError, DeviceError, InputError
 from dime.contract.intervals import mean_and_error, t95
 from dime.contract.run import CLOCK
 
@@ -47,6 +47,7 @@ class PowerLog(object):
         most_passes: Passes after which it is given up.
 
     Raises:
+        InputError: There is no such port.
         DeviceError: Nobody listens there, or the token is refused.
 
     Attributes:
@@ -66,6 +67,8 @@ class PowerLog(object):
         least_passes=2,
         most_passes=50,
     ):
+        if not 0 < port < 65536:  # Python would take the rest of a division by 65536
+            raise InputError("the power logger cannot be at port {}; ports are 1 to 65535".format(port))
         self._where, self._folder = (address, port), folder
         self._device, self._network = device, network
         self._token = os.environ.get(TOKEN_VARIABLE, "") if token is None else token
