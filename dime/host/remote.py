@@ -182,12 +182,12 @@ def _ours(client: docker.DockerClient, *kinds: str) -> list[Container]:
     return [container for container in found if container.labels[volumes.LABEL] in (kinds or ("run",))]
 
 
-def run_in_host_image(words: Sequence[str], image: str = "dime-host", licence: str | None = None) -> int:
+def run_in_host_image(words: Sequence[str], image: str | None = None, licence: str | None = None) -> int:
     """Runs ``dime`` with these arguments in the host image, on the folder one is in; files belong to the person.
 
     Args:
         words: The arguments of ``dime``.
-        image: The image.
+        image: The image; None takes DIME_HOST_IMAGE, or else dime-host.
         licence: A Gurobi licence file; None takes GRB_LICENSE_FILE. It is mounted, not copied. WLS variables are passed
             on by their names, so that no secret stands on a command line.
 
@@ -199,6 +199,7 @@ def run_in_host_image(words: Sequence[str], image: str = "dime-host", licence: s
         DeviceError: There is no docker command.
     """
     from dime.host.images import docker_command
+    from dime.host.solvers import gurobi
 
     here = os.getcwd()
     command = [docker_command(), "run", "--rm", "--init", "--network=none", "--cap-drop=ALL", "--user"]
@@ -208,13 +209,14 @@ def run_in_host_image(words: Sequence[str], image: str = "dime-host", licence: s
     if file:
         if not Path(file).is_file():
             raise InputError(f"the Gurobi licence {file} is not there")
-        command += ["--volume", f"{Path(file).resolve()}:/run/secrets/gurobi.lic:ro"]
-    wls = [name for name in ("GRB_WLSACCESSID", "GRB_WLSSECRET", "GRB_LICENSEID") if name in os.environ]
+        command += ["--volume", f"{Path(file).resolve()}:/opt/gurobi/gurobi.lic:ro"]
+    wls = [name for name in gurobi.WLS if name in os.environ]
     if wls:
         command.remove("--network=none")  # a WLS licence is asked for over the network
         command += [part for name in wls for part in ("--env", name)]
     if sys.stdin.isatty() and sys.stderr.isatty():
         command += ["--interactive", "--tty"]
+    image = image or os.environ.get("DIME_HOST_IMAGE", "dime-host")
     return subprocess.run([*command, image, *words], check=False).returncode
 
 

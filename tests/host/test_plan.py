@@ -198,6 +198,28 @@ class TestLicence:
         assert "| not confirmed: gurobi has no usable licence (" in done.stdout
         assert done.stdout.count("\n") == 1 and not done.stderr
 
+    def test_a_web_services_licence_comes_by_environment_and_its_secret_is_not_told(self, monkeypatch):
+        import gurobipy
+
+        asked = []
+
+        def refuse(params):
+            asked.append(params)
+            raise gurobipy.GurobiError(10009, "token not granted")
+
+        for variable, word in zip(gurobi.WLS, ("an-id", "a-secret", "123"), strict=True):
+            monkeypatch.setenv(variable, word)
+        monkeypatch.setattr(gurobipy, "Env", refuse)
+        for cached in (gurobi._environment, gurobi.available):
+            cached.cache_clear()
+        try:
+            reason = gurobi.available()
+        finally:
+            for cached in (gurobi._environment, gurobi.available):
+                cached.cache_clear()
+        assert (asked[0]["WLSAccessID"], asked[0]["WLSSecret"], asked[0]["LicenseID"]) == ("an-id", "a-secret", 123)
+        assert "token not granted" in reason and "a-secret" not in reason
+
 
 class TestWriteLp:
     def test_another_program_reads_it_and_finds_the_same(self, problem, tmp_path):

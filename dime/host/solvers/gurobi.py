@@ -1,11 +1,13 @@
 """Gurobi: the integer program of ``_ilp`` through gurobipy.
 
-A licence is found by gurobipy itself: GRB_LICENSE_FILE, gurobi.lic in its usual places (also for licences that a web
-service hands to containers), or the one that comes with the package, which takes up to 2000 variables and 2000 rows.
+A licence is found by gurobipy itself: GRB_LICENSE_FILE, gurobi.lic in its usual places, or the one that comes with the
+package, which takes up to 2000 variables and 2000 rows. Where the environment holds the three words of a licence that a
+web service hands to containers (WLS), that one is asked for.
 """
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from time import monotonic
 from typing import Any
@@ -16,13 +18,18 @@ from dime.host.solvers import Capabilities, Solution, _ilp, conclude
 CAPABILITIES = Capabilities()
 FREE_SIZE = 2000
 TOLERANCE = 1e-9
+WLS = {"GRB_WLSACCESSID": "WLSAccessID", "GRB_WLSSECRET": "WLSSecret", "GRB_LICENSEID": "LicenseID"}
 
 
 @lru_cache(maxsize=1)
 def _environment() -> Any:
     import gurobipy
 
-    return gurobipy.Env(params={"OutputFlag": 0, "LogToConsole": 0})
+    params: dict[str, Any] = {"OutputFlag": 0, "LogToConsole": 0}
+    if all(variable in os.environ for variable in WLS):
+        params |= {parameter: os.environ[variable] for variable, parameter in WLS.items()}
+        params["LicenseID"] = int(params["LicenseID"])
+    return gurobipy.Env(params=params)
 
 
 @lru_cache(maxsize=1)
@@ -34,7 +41,7 @@ def available() -> str | None:
         return f"gurobi is not installed ({error})"
     try:
         _environment()
-    except gurobipy.GurobiError as error:
+    except (gurobipy.GurobiError, ValueError) as error:
         return f"gurobi has no usable licence ({str(error).splitlines()[0]})"
     return None
 
