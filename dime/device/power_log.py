@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 
 from dime.contract import power_protocol as protocol
 from dime.contract.clock import boot_id, monotonic_ns
-from dime.contract.errors import ConnectionLostError, DeviceError, InputError
+from dime.contract.errors import ConnectionLostError, DeviceError, InputError, TableError
 from dime.contract.intervals import mean_and_error, t95
-from dime.contract.run import CLOCK
+from dime.contract.run import CLOCK, RunSpec
 
 TIMEOUT_S = 10.0
 EXCHANGES = 16
@@ -78,7 +78,7 @@ class PowerLog(object):
         self._session = {"start_ns": monotonic_ns(), "boot_id": boot_id(), "bursts": [], "logs": []}
         self._earlier = self._read_earlier()
         self._period_s = self._greet()
-        self.min_window_s = max(LEAST_WINDOW_S, round(READINGS_A_WINDOW * self._period_s, 2))
+        self.min_window_s = self._window_s()
         if self._line is None:
             self._emit(
                 "warning",
@@ -86,6 +86,15 @@ class PowerLog(object):
                     *self._where
                 ),
             )
+
+    def _window_s(self):
+        """Length that holds enough readings; a run that goes on keeps its own, though the period came out otherwise."""
+        window_s = max(LEAST_WINDOW_S, round(READINGS_A_WINDOW * self._period_s, 2))
+        try:
+            before_s = RunSpec.read(self._folder).min_window_s
+        except TableError:
+            return window_s
+        return before_s if 0.8 < before_s / window_s < 1.25 else window_s
 
     def _read_earlier(self):
         try:

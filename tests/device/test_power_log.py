@@ -10,7 +10,7 @@ from dime.contract import power_protocol as protocol
 from dime.contract import tables
 from dime.contract.clock import boot_id, monotonic_ns
 from dime.contract.errors import ConnectionLostError, DeviceError, InputError
-from dime.contract.run import CLOCK, TIMINGS
+from dime.contract.run import CLOCK, TIMINGS, RunSpec
 from dime.device import power_log
 from dime.device.power_log import PowerLog, code, play, wanting
 from tests.device.conftest import device
@@ -78,6 +78,16 @@ def test_clocks_rests_and_codes_are_kept(tmp_path):
 def test_a_window_holds_enough_readings(tmp_path, period_s, window_s):
     with Logger(period_s=period_s) as logger:
         assert connect(logger, tmp_path).min_window_s == pytest.approx(window_s)
+
+
+@pytest.mark.parametrize(("before_s", "window_s"), [(1.98, 1.98), (2.04, 2.04), (1.0, 2.0), (0.0, 2.0)])
+def test_a_run_that_goes_on_keeps_its_window(tiny, tmp_path, before_s, window_s):
+    tiny.profile(tmp_path, iterations=1, runs=1, max_layers=1)
+    spec = RunSpec.read(str(tmp_path))
+    spec.min_window_s = before_s
+    spec.write(str(tmp_path))
+    with Logger(period_s=0.1) as logger:
+        assert connect(logger, tmp_path).min_window_s == window_s
 
 
 def test_a_profile_repeats_each_bundle_until_its_window_is_full(tiny, tmp_path):
