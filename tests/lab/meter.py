@@ -180,7 +180,7 @@ class StandInMeter:
             pass
 
 
-def _processors() -> Callable[[float], float]:
+def processors() -> Callable[[float], float]:
     """Power that follows this machine's processors."""
     seen = [0, 0]
 
@@ -197,7 +197,7 @@ def _processors() -> Callable[[float], float]:
 
 
 if __name__ == "__main__":
-    with StandInMeter(_processors(), int(sys.argv[2]) if len(sys.argv) > 2 else 500000, link=sys.argv[1]) as meter:
+    with StandInMeter(processors(), int(sys.argv[2]) if len(sys.argv) > 2 else 500000, link=sys.argv[1]) as meter:
         print(meter.port, flush=True)
         while True:
             time.sleep(60)
