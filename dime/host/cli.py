@@ -299,11 +299,13 @@ def power_log(
     baud: int = 115200,
     channel: str = "",
     recording: str = "",
+    at_once: bool = False,
 ) -> None:
     """Logs power until Ctrl-C.
 
     Examples:
         dime power log idle.csv --serial=/dev/ttyUSB0 --baud=500000
+        dime power log idle.csv --serial=udp://0.0.0.0:6000
 
     Args:
         output: The log.
@@ -312,21 +314,28 @@ def power_log(
         baud: The rate set in the meter's menu.
         channel: The meter's channel that feeds the device.
         recording: A recorded log, for replay.
+        at_once: Replays it at once instead of at its pace.
     """
     from dime.host import power
 
-    print(power.log(output, meter, serial=serial, baud=baud, channel=channel, recording=recording))
+    options: dict[str, Any] = {"serial": serial, "baud": baud, "channel": channel, "recording": recording}
+    print(power.log(output, meter, at_once=at_once, **options))
 
 
-def power_meters() -> None:
+def power_meters(serial: str = "/dev/ttyUSB0", recording: str = "") -> None:
     """Says which meters are usable here, and why the others are not.
 
     Examples:
         dime power meters
+        dime power meters --serial=/dev/ttyUSB1
+
+    Args:
+        serial: The serial port, or udp://ADDRESS:PORT.
+        recording: A recorded log, for replay.
     """
     from dime.host import power
 
-    for name, reason in power.meters().items():
+    for name, reason in power.meters(serial=serial, recording=recording).items():
         print(f"{name:12} {reason or 'usable'}")
 
 

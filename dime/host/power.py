@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 import signal
@@ -76,6 +77,7 @@ def serve(
     token: str | None = None,
     keep: bool = False,
     ready: Callable[[int], None] | None = None,
+    over: threading.Event | None = None,
     **options: Any,
 ) -> None:
     """Waits for devices to start and stop logs, until one of them asks for the end, or Ctrl-C.
@@ -88,6 +90,7 @@ def serve(
         token: What clients must know; None takes it from the environment (DIME_POWER_TOKEN) if it is there.
         keep: Stay after a client's ``shutdown``.
         ready: Told the port once clients may connect.
+        over: Ends it when set.
         **options: Of the meter, as in `meters._base.Options`.
 
     Raises:
@@ -100,6 +103,7 @@ def serve(
     except OSError as error:
         raise InputError(f"{place}: {error.strerror}") from None
     secret = os.environ.get(TOKEN_VARIABLE, "") if token is None else token
+    ends = [] if over is None else [over]
     with (
         contextlib.closing(_listener(address, port)) as listener,
         _recorder(meter, options, "end of the logger") as recorder,
@@ -108,6 +112,7 @@ def serve(
         recorder.begin()
         recorder.wait_for_reading()
         server = Server(recorder, place, secret, keep, _say)
+        ends += [interrupted, server.ended]
         thread = threading.Thread(target=server.listen, args=(listener,), daemon=True)
         thread.start()
         bound = listener.getsockname()[1]
@@ -115,28 +120,33 @@ def serve(
         if ready is not None:
             ready(bound)
         try:
-            _watch(recorder, lambda: interrupted.is_set() or server.ended.is_set())
+            _watch(recorder, lambda: any(event.is_set() for event in ends))
         finally:
             server.close()
             thread.join()
 
 
 def _listener(address: str, port: int) -> socket.socket:
+    if not 0 <= port < 65536:  # Python would take the rest of a division by 65536
+        raise InputError(f"cannot listen at port {port}; ports are 1 to 65535, or 0 for a free one")
     try:
         family, kind, number, _, where = socket.getaddrinfo(
             address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, number)
-    except (OSError, OverflowError) as error:
-        raise InputError(f"cannot listen at {address}:{port}: {error}") from None
+    except OSError as error:
+        raise InputError(f"cannot listen at {address}:{port}: {error.strerror or error}") from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(where)
         listener.listen()
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         listener.close()
-        why = getattr(error, "strerror", None) or error
-        raise DeviceError(f"cannot listen at {address}:{port}: {why}; is another logger running?") from None
+        advice = {
+            errno.EADDRINUSE: "; is another logger running?",
+            errno.EADDRNOTAVAIL: "; it is no address of this computer",
+        }.get(error.errno or 0, "")
+        raise DeviceError(f"cannot listen at {address}:{port}: {error.strerror or error}{advice}") from None
     return listener
 
 

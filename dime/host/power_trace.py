@@ -316,7 +316,7 @@ def load(path: Path, channel: str = "") -> Trace:
         )
         return {name: table[name].to_numpy() for name in names}
 
-    quality = _quality(path)
+    quality = read_quality(path)
     writer = plugins.load(meters, quality["meter"]) if quality.get("meter") else replay.writer(columns)
     try:
         times = read([TIME, TIMESTAMP])
@@ -331,7 +331,12 @@ def load(path: Path, channel: str = "") -> Trace:
     return Trace(**{**vars(trace), "counts": {**trace.counts, **skipped}})
 
 
-def _quality(path: Path) -> dict[str, Any]:
+def read_quality(path: Path) -> dict[str, Any]:
+    """Reads a log's quality file; empty where there is none, as beside a published log.
+
+    Raises:
+        TableError: It is damaged.
+    """
     try:
         content = json.loads(quality_path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:

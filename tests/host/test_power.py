@@ -2,10 +2,13 @@
 
 import json
 import os
+import pty
+import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -235,7 +238,10 @@ def test_the_logger_listens_on_loopback_and_stays_if_told_to(meter, tmp_path):
 
 @pytest.mark.parametrize(
     ("address", "words"),
-    [("203.0.113.7", "cannot listen at 203.0.113.7"), ("no such host", "cannot listen at no such host")],
+    [
+        ("203.0.113.7", "cannot listen at 203.0.113.7:0: .*; it is no address of this computer"),
+        ("no such host", "cannot listen at no such host"),
+    ],
 )
 def test_an_address_that_is_not_ours(meter, tmp_path, address, words):
     with pytest.raises(DimeError, match=words):
@@ -245,6 +251,42 @@ def test_an_address_that_is_not_ours(meter, tmp_path, address, words):
 def test_a_port_that_is_taken(meter, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(DeviceError, match="is another logger running"):
         power.serve(port=other.getsockname()[1], folder=tmp_path, serial=meter.port, baud=500000)
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 80000])
+def test_a_port_that_is_none(meter, tmp_path, port):
+    with pytest.raises(InputError, match=f"cannot listen at port {port}; ports are 1 to 65535"):
+        power.serve(port=port, folder=tmp_path, serial=meter.port, baud=500000)
+
+
+def test_whoever_started_the_logger_may_end_it(meter, tmp_path):
+    over, ready = threading.Event(), threading.Event()
+    options = {"port": 0, "folder": tmp_path, "token": "secret", "serial": meter.port, "baud": 500000}
+    call = {"over": over, "ready": lambda port: ready.set(), **options}
+    thread = threading.Thread(target=power.serve, kwargs=call, daemon=True)
+    thread.start()
+    assert ready.wait(5)
+    over.set()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_a_live_line_shows_watts_rate_and_dropped_lines(meter, tmp_path):
+    terminal, end = pty.openpty()
+    command = [sys.executable, "-m", "dime.host", "power", "log", str(tmp_path / "live.csv")]
+    command += [f"--serial={meter.port}", "--baud=500000"]
+    with subprocess.Popen(command, stderr=end, stdout=subprocess.PIPE) as process:
+        wait_for_rows(tmp_path / "live.csv", 500)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+    os.close(end)
+    shown = os.read(terminal, 65536).decode()
+    os.close(terminal)
+    lines = re.findall(r"\r\x1b\[K00:00:0\d   (\S+) W   (\d+)/s   (\d+) dropped", shown)
+    assert len(lines) >= 3 and "Traceback" not in shown
+    watts, rate, dropped = lines[-1]
+    assert 2.0 < float(watts) < 3.0 and 150 < int(rate) < 250
+    assert int(dropped) <= meter.short + quality_of(tmp_path / "live.csv")["readings_missing_in_gaps"]
 
 
 class Logger:

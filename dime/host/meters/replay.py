@@ -23,6 +23,7 @@ from dime.host.meters._base import (
     Sample,
     Series,
 )
+from dime.host.power_trace import read_quality
 
 _ROWS_AT_ONCE = 1000
 
@@ -45,7 +46,6 @@ class Replay:
     """An open recording; damaged rows are counted and left out, as those of a meter are."""
 
     origin = "replayed"
-    wire_s = 0.0
 
     def __init__(self, options: Options) -> None:
         if not options.recording:
@@ -64,6 +64,7 @@ class Replay:
         self.writes = writer(self.columns).__name__.rsplit(".", 1)[-1]
         self.own_clock = self.writes == "smartpower3"
         self.kind = "energy" if self.writes == "rapl" else "power"
+        self.wire_s = float(read_quality(self._path).get("wire_s", 0.0))
         self.faults: Counter[str] = Counter()
         self._time_column = header.index(TIME)
         self._started_ns = monotonic_ns()
