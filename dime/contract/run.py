@@ -4,7 +4,7 @@ import json
 import os
 from collections import OrderedDict
 
-from dime.contract.errors import TableError
+from dime.contract.errors import InputError, TableError
 
 RUN = "run.json"
 TIMINGS = "timings.csv"
@@ -52,6 +52,55 @@ OBSERVED_FIELDS = OrderedDict(
         ("state", "running or complete"),
     ]
 )
+
+
+# Option of a profile -> the least value that has a use.
+LEAST = OrderedDict([("iterations", 1), ("runs", 1), ("warmups", 0), ("threads", 0), ("min_window_s", 0)])
+
+
+def check_options(options):
+    """Makes sure that a profile's options have a use.
+
+    Args:
+        options: Mapping with max_layers, which may be None, and any of those in LEAST.
+
+    Raises:
+        InputError: One has none.
+    """
+    for name, least in LEAST.items():
+        if not least <= options.get(name, least) < float("inf"):
+            raise InputError("{} is {}; it must be at least {}".format(name, options[name], least))
+    if options["max_layers"] is not None and options["max_layers"] < 1:
+        raise InputError("max_layers is {}; it must be at least 1".format(options["max_layers"]))
+
+
+def parse_frequencies(text):
+    """Reads frequencies: ``all``, or whole numbers of hertz joined by commas.
+
+    Raises:
+        InputError: The text is neither.
+    """
+    if text == "all":
+        return text
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError("'{}' is neither all nor whole numbers of hertz joined by commas".format(text))
+
+
+def parse_share(text):
+    """Reads a share such as ``3%`` or ``0.03``.
+
+    Raises:
+        InputError: The text is none.
+    """
+    try:
+        share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise InputError("'{}' is no share such as 3% or 0.03".format(text))
+    return share
 
 
 class RunSpec(object):

@@ -9,6 +9,7 @@ import sys
 from dime import __version__
 from dime.contract import messages, plugins
 from dime.contract.errors import DeviceError, DimeError, InputError
+from dime.contract.run import check_options, parse_frequencies, parse_share
 from dime.device import stop
 
 STOPPED = 128 + signal.SIGTERM
@@ -51,11 +52,11 @@ def profile(options, emit):
 
     board = boards.choose(options.device, options.board)
     plugins.check(networks, options.network)
+    check_options(vars(options))
     networks.need_torch()
     from dime.device import samples as module
     from dime.device import timings
 
-    timings.check(vars(options))
     found = module.find(options.samples, options.network)
     network = networks.load(options.network, _weights(options.weights, found), emit)
     log = _power_log(options, emit)
@@ -167,25 +168,6 @@ class _Parser(argparse.ArgumentParser):
         raise InputError("{}; {} --help".format(message, self.prog))
 
 
-def _frequencies(text):
-    if text == "all":
-        return text
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError("'{}' is neither all nor whole numbers of hertz joined by commas".format(text))
-
-
-def _share(text):
-    try:
-        share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share < 1:
-        raise argparse.ArgumentTypeError("'{}' is no share such as 3% or 0.03".format(text))
-    return share
-
-
 def _parser():
     parser = _Parser(prog="python -m dime.device", description=__doc__)
     verbs = parser.add_subparsers(dest="name")
@@ -202,7 +184,9 @@ def _parser():
     _device_options(verb)
     verb.add_argument("--out", required=True, help="the run's folder; a run that was cut off there is continued")
     verb.add_argument("--processor", default="auto", help="auto, cuda or cpu")
-    verb.add_argument("--frequencies", dest="frequencies_hz", type=_frequencies, help="hertz joined by commas, or all")
+    verb.add_argument(
+        "--frequencies", dest="frequencies_hz", type=parse_frequencies, help="hertz joined by commas, or all"
+    )
     verb.add_argument("--iterations", type=int, default=5, help="passes over all bundles")
     verb.add_argument("--runs", type=int, default=20, help="timed runs of each bundle in a pass")
     verb.add_argument("--warmups", type=int, default=2, help="runs before them that are not counted")
@@ -212,7 +196,7 @@ def _parser():
     verb.add_argument("--seed", type=int, default=0, help="of the order of bundles")
     verb.add_argument("--log-server-addr", help="where a power logger listens: it logs each frequency")
     verb.add_argument("--log-server-port", type=int, default=5000, help="its port")
-    verb.add_argument("--energy-error", type=_share, default=0.0, help="repeat until energies are so sure: 3%%")
+    verb.add_argument("--energy-error", type=parse_share, default=0.0, help="repeat until energies are so sure: 3%%")
     verb.add_argument("--most-iterations", type=int, help="give that up after so many passes; 10 x iterations")
 
     verb = verbs.add_parser("describe", help=describe.__doc__)

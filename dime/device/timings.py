@@ -18,7 +18,7 @@ from dime.contract import tables
 from dime.contract.bundles import enumerate_bundles, spell
 from dime.contract.clock import boot_id, monotonic_ns
 from dime.contract.errors import InputError, TableError
-from dime.contract.run import RUN, TIMINGS, RunSpec
+from dime.contract.run import RUN, TIMINGS, RunSpec, check_options
 from dime.device import boards, processor, stop, storage
 
 # Length of the uncounted work before and after a bundle's windows, as a part of a window.
@@ -60,7 +60,7 @@ def profile(network, samples, folder, options, board, device, emit=None, around_
         DeviceError: A clock cannot be fixed, or the disk would not take the rows.
     """
     emit = emit or (lambda kind, **fields: None)
-    check(options)
+    check_options(options)
     chosen = processor.choose(options["processor"], emit, processor.advice(board[1]))
     frequencies = _frequencies(options["frequencies_hz"], board, chosen, root, emit)
     spec = _spec(network, samples, options, board, device, chosen, frequencies, root)
@@ -176,19 +176,6 @@ class _Run(object):
                         }
                     )
         return rows, inside_s
-
-
-def check(options):
-    """Makes sure that a profile's options have a use.
-
-    Raises:
-        InputError: One has none.
-    """
-    for name, least in (("iterations", 1), ("runs", 1), ("warmups", 0), ("threads", 0), ("min_window_s", 0)):
-        if not least <= options[name] < float("inf"):
-            raise InputError("{} is {}; it must be at least {}".format(name, options[name], least))
-    if options["max_layers"] is not None and options["max_layers"] < 1:
-        raise InputError("max_layers is {}; it must be at least 1".format(options["max_layers"]))
 
 
 def _frequencies(asked, board, chosen, root, emit):

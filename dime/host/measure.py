@@ -12,13 +12,13 @@ import threading
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from dime.contract import power_protocol
 from dime.contract.errors import DeviceError, DimeError, InputError
-from dime.contract.run import RUN, RunSpec
+from dime.contract.run import RUN, RunSpec, check_options, parse_frequencies, parse_share
 from dime.host import lab as lab_file
 from dime.host import local
 
@@ -36,6 +36,18 @@ class Options:
     seed: int = 0
     freqs: str | None = None
     energy_error: str | None = None
+
+    def check(self, threads: int | None) -> None:
+        """Makes sure that they have a use, before anything runs.
+
+        Raises:
+            InputError: One has none.
+        """
+        check_options({**asdict(self), "threads": threads or 0})
+        if self.freqs is not None:
+            parse_frequencies(self.freqs)
+        if self.energy_error is not None:
+            parse_share(self.energy_error)
 
     def words(self) -> list[str]:
         """The device side's arguments."""
@@ -105,11 +117,12 @@ def profile(
         The folders of the runs.
 
     Raises:
-        InputError: A device is unknown, or every run is complete already and ``keep`` is not set.
+        InputError: A device is unknown, an option has no use, or every run is complete already and ``keep`` is not set.
         DeviceError: A run failed; what it has measured stays, and the same call goes on from there.
     """
     bench = lab_file.load(lab)
     runs = list(_runs(bench.choose(device), net, threads, Path(results)))
+    options.check(threads)
     complete = [run for run in runs if run.complete]
     if len(complete) == len(runs) and not keep:
         raise InputError(f"{', '.join(str(run.folder) for run in runs)}: complete already; nothing was overwritten")

@@ -34,12 +34,16 @@ def test_a_profile_has_one_row_a_run_and_says_how_it_was_made(profiled):
         ("unknown network 'alexnett'; known: alexnet, resnet18, vgg11, vit_b_16", ["profile", "--net=alexnett"]),
         ("unknown device 'nanoo'; known: edge, local, server", ["profile", "--net=alexnet", "--device=nanoo"]),
         ("runs is 0; it must be at least 1", ["profile", "--net=alexnet", "--runs=0"]),
+        ("threads is -1; it must be", ["profile", "--net=alexnet", "--threads=-1"]),
+        ("'fast' is neither all nor whole numbers of hertz", ["profile", "--net=alexnet", "--freqs=fast"]),
+        ("'some' is no share such as 3% or 0.03", ["profile", "--net=alexnet", "--energy-error=some"]),
+        ("weights 'mine': not a file; known: auto, pretrained", ["samples", "--net=alexnet", "--weights=mine"]),
         ("source '.*nowhere'.*not a folder", ["samples", "--net=alexnet", "--source=nowhere"]),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(message, arguments, tmp_path):
     fails(message, *arguments, folder=tmp_path)
-    assert not (tmp_path / "results").exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_second_run_overwrites_nothing(profiled):
