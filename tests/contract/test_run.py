@@ -3,8 +3,16 @@ import os
 
 import pytest
 
-from dime.contract.errors import TableError
-from dime.contract.run import OBSERVED_FIELDS, RUN, SPEC_FIELDS, RunSpec
+from dime.contract.errors import InputError, TableError
+from dime.contract.run import (
+    OBSERVED_FIELDS,
+    RUN,
+    SPEC_FIELDS,
+    RunSpec,
+    check_options,
+    parse_frequencies,
+    parse_share,
+)
 
 
 def spec(**changes):
@@ -48,3 +56,30 @@ def test_every_field_reaches_the_file(tmp_path):
     spec().write(str(tmp_path))
     with open(str(tmp_path / RUN)) as stream:
         assert list(json.load(stream)) == list(SPEC_FIELDS) + list(OBSERVED_FIELDS)
+
+
+@pytest.mark.parametrize("text, expected", [("all", "all"), ("100", [100]), ("100,-1", [100, -1])])
+def test_frequencies_as_they_are_typed(text, expected):
+    assert parse_frequencies(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "1,", "1.5", "fast", "ALL"])
+def test_what_is_no_frequency(text):
+    with pytest.raises(InputError, match="'{}' is neither all nor whole numbers".format(text)):
+        parse_frequencies(text)
+
+
+def test_shares_as_they_are_typed():
+    assert parse_share("3%") == parse_share("0.03") == 0.03
+    for text in ("", "%", "three", "100%", "-1%", "nan", "1"):
+        with pytest.raises(InputError, match="'{}' is no share".format(text)):
+            parse_share(text)
+
+
+@pytest.mark.parametrize(
+    "name, value", [("runs", 0), ("warmups", -1), ("min_window_s", float("nan")), ("max_layers", 0)]
+)
+def test_options_without_use(name, value):
+    check_options({"max_layers": None, "runs": 1})
+    with pytest.raises(InputError, match="{} is {}; it must be at least".format(name, value)):
+        check_options(dict({"max_layers": None}, **{name: value}))
