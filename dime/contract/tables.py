@@ -7,6 +7,7 @@ import csv
 import math
 import os
 from collections import OrderedDict
+from functools import lru_cache, partial
 from typing import Callable, NamedTuple, Optional
 
 from dime.contract.errors import TableError
@@ -205,11 +206,12 @@ def _scan(path, columns):
         missing = [name for name in header(columns) if name not in names]
         if missing:
             return rows, "{} lacks the columns {}".format(path, ", ".join(missing))
+        # Most texts occur in many rows: each is checked once.
+        checks = [(one.name, names.index(one.name), lru_cache(1024)(partial(_check, one))) for one in columns]
         for line in lines:
             if len(line) != len(names):
                 raise TableError("{} values for {} columns".format(len(line), len(names)))
-            texts = dict(zip(names, line))
-            rows.append(OrderedDict((column.name, _check(column, texts[column.name])) for column in columns))
+            rows.append(OrderedDict((name, check(line[place])) for name, place, check in checks))
     except (TableError, csv.Error) as error:
         return rows, "{} line {}: {}".format(path, lines.line_num, error)
     return rows, None
