@@ -10,6 +10,7 @@ Nothing is ever written to the port: a byte 0x03 would open the meter's menu and
 from __future__ import annotations
 
 import errno
+import itertools
 import math
 import os
 import re
@@ -175,18 +176,17 @@ def series(columns: Sequence[str], read: Reader, channel: str) -> Series:
     missing = [name for name in COLUMNS[:-2] if name not in columns]
     if missing:
         raise TableError(f"lacks the columns {', '.join(missing)}")
-    states = read([f"channel {one} on/off" for one in CHANNELS[:2]])
-    on = {one: states[f"channel {one} on/off"] == _ON for one in CHANNELS[:2]}
+    sources = {one: ("input" if one == "input" else f"channel {one}") for one in ([chosen] if chosen else CHANNELS[:2])}
+    names = {one: (f"{source} voltage (mV)", f"{source} current (mA)") for one, source in sources.items()}
+    table = read([*(f"channel {one} on/off" for one in CHANNELS[:2]), *itertools.chain(*names.values())])
+    on = {one: table[f"channel {one} on/off"] == _ON for one in CHANNELS[:2]}
     if not chosen:
         used = [one for one in CHANNELS[:2] if on[one].any()]
         if len(used) != 1:
             state = "both channels were on" if used else "both channels were off"
             raise InputError(f"{state}: choose with --channel one of {', '.join(CHANNELS)}")
         chosen = used[0]
-    prefix = "input" if chosen == "input" else f"channel {chosen}"
-    names = [f"{prefix} voltage (mV)", f"{prefix} current (mA)"]
-    table = read(names)
-    value, step = _watts(table[names[0]], table[names[1]])
+    value, step = _watts(*(table[name] for name in names[chosen]))
     valid = on.get(chosen, np.ones(len(value), bool))
     if not valid.any():
         raise TableError(f"channel {chosen} was off all the time")
