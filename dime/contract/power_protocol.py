@@ -25,6 +25,7 @@ A window's answer is ``<joules>/<systematic joules>/<samples>``, or ``none/<reas
 import re
 
 VERSION = 1
+TOKEN_VARIABLE = "DIME_POWER_TOKEN"
 ENCODING = "utf-8"
 START = "start"
 STOP = "stop"

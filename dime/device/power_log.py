@@ -28,7 +28,6 @@ LEAST_CHIP_S = 0.05
 CHIPS = 63
 # A chip is no whole number of the meter's periods, so that its edges fall everywhere between two readings.
 BETWEEN_READINGS = 0.382
-TOKEN_VARIABLE = "DIME_POWER_TOKEN"
 
 
 class PowerLog(object):
@@ -71,7 +70,7 @@ class PowerLog(object):
             raise InputError("the power logger cannot be at port {}; ports are 1 to 65535".format(port))
         self._where, self._folder = (address, port), folder
         self._device, self._network = device, network
-        self._token = os.environ.get(TOKEN_VARIABLE, "") if token is None else token
+        self._token = os.environ.get(protocol.TOKEN_VARIABLE, "") if token is None else token
         self._emit = emit or (lambda kind, **fields: None)
         self._target, self._least_passes, self._most_passes = target, least_passes, most_passes
         self._line = None

@@ -11,12 +11,11 @@ import sys
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dime.contract import power_protocol
 from dime.contract.errors import DeviceError, DimeError, InputError
 from dime.contract.run import RUN, RunSpec, check_options, parse_frequencies, parse_share
 from dime.host import lab as lab_file
@@ -147,7 +146,7 @@ def profile(
         raise failure
     for run in missing:
         if run.device.meter:
-            _join(run.folder)
+            _join(run.folder, parse_share(options.energy_error) if options.energy_error else 0.0)
     return [run.folder for run in runs]
 
 
@@ -207,12 +206,13 @@ def _logged(run: _Run) -> Iterator[list[str]]:
     meter, address = run.device.meter, _address_towards(run.device)
     port = FIRST_PORT + zlib.crc32(run.name.encode()) % PORTS  # the same each time, so that a run that goes on finds it
     options = {"serial" if key == "port" else key: value for key, value in meter.options.items()}
-    started = threading.Event()
+    started, over = threading.Event(), threading.Event()
     failures: list[BaseException] = []
 
     def serve() -> None:
         try:
-            power.serve(address, port, meter.name, run.folder / "power", ready=lambda _: started.set(), **options)
+            folder = run.folder / "power"
+            power.serve(address, port, meter.name, folder, ready=lambda _: started.set(), over=over, **options)
         except BaseException as error:
             failures.append(error)
         finally:
@@ -226,10 +226,8 @@ def _logged(run: _Run) -> Iterator[list[str]]:
     try:
         yield [f"--log-server-addr={address}", f"--log-server-port={port}"]
     finally:
-        with suppress(OSError), socket.create_connection((address, port), timeout=5) as goodbye:
-            goodbye.sendall(power_protocol.SHUTDOWN.encode(power_protocol.ENCODING))
-            goodbye.recv(64)
-        thread.join(10)
+        over.set()
+        thread.join()
     if failures:
         raise failures[0]
 
@@ -246,9 +244,9 @@ def _address_towards(device: lab_file.Device) -> str:
         raise DeviceError(f"{device.name}: cannot reach {parts.hostname}: {error}; is it switched on?") from None
 
 
-def _join(folder: Path) -> None:
+def _join(folder: Path, target: float) -> None:
     """Joins a run with its power log and says what a person should know about it."""
     from dime.host import joint_profile
 
-    for note in joint_profile.join(folder).notes:
+    for note in joint_profile.join(folder, target=target).notes:
         print(f"{folder}: {note}", file=sys.stderr)

@@ -18,12 +18,12 @@ from typing import Any
 
 from dime.contract import plugins
 from dime.contract.errors import DeviceError, InputError
+from dime.contract.power_protocol import TOKEN_VARIABLE
 from dime.host import meters as meters_package
 from dime.host.meters._base import Options
 from dime.host.power_server import Server
 from dime.host.recorder import Recorder
 
-TOKEN_VARIABLE = "DIME_POWER_TOKEN"
 _LIVE_EVERY_S = 0.5
 
 

@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from dime.contract import messages
+from dime.contract import messages, power_protocol
 from dime.contract.errors import ConnectionLostError, DeviceError
 from dime.contract.run import RUN, RunSpec
 from dime.host import engines, images, progress, volumes
@@ -144,11 +145,12 @@ class Run:
         assert self._image is not None
         volume = client.volumes.create(self._volume, labels={volumes.LABEL: "results"})
         threads = {"OMP_NUM_THREADS": str(job.threads), "OPENBLAS_NUM_THREADS": str(job.threads)} if job.threads else {}
+        token = power_protocol.TOKEN_VARIABLE
         options: dict[str, Any] = {
             "runtime": device.runtime or None,
-            "network_mode": "bridge" if job.online else "none",
+            "network_mode": _network(job),
             "mem_limit": device.memory or None,
-            "environment": threads,
+            "environment": threads | ({token: os.environ[token]} if job.online and token in os.environ else {}),
         }
         options |= engines.gpus(device)
         if device.set_clock:
@@ -383,6 +385,13 @@ def restore_clocks(client: docker.DockerClient, image: Image, volume: str, devic
         if code:
             words = container.logs().decode(errors="replace").strip().splitlines()[-1:]
             raise DeviceError(f"{device.name}: its clocks could not be put back ({' '.join(words)}); reboot it")
+
+
+def _network(job: Job) -> str:
+    """The container's network; on this computer's own engine, the power logger listens on the computer's loopback."""
+    if not job.online:
+        return "none"
+    return "bridge" if urlsplit(job.device.engine).hostname else "host"
 
 
 def _key(job: Job, samples: str, image: str) -> str:
