@@ -25,7 +25,7 @@ from dime.host.meters._base import (
 )
 from dime.host.power_trace import read_quality
 
-_ROWS_AT_ONCE = 1000
+_ROWS_AT_ONCE = 50
 
 
 def writer(columns: Sequence[str]) -> ModuleType:
