@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -315,9 +316,12 @@ class Run:
             restore_clocks(client, self._image, self._volume, self._job.device)
 
     def _discard(self, container: Container) -> None:
-        container.remove(force=True)
+        import docker.errors
+
+        with suppress(docker.errors.NotFound):
+            container.remove(force=True)
         assert container.client is not None
-        container.client.volumes.get(self._volume).remove(force=True)
+        volumes.discard(container.client, self._volume)
 
     def _collect(self, client: docker.DockerClient) -> None:
         """Fetches the run's folder, checks it, and removes what is ours but the caches; somebody may be faster."""
@@ -330,8 +334,10 @@ class Run:
                 fetch(client, container, self._image, self._volume, self._job.out)
                 self._discard(container)
                 return
-        except (docker.errors.NotFound, docker.errors.NullResource):
-            pass
+        except (DeviceError, docker.errors.APIError, docker.errors.NullResource):
+            if self._find(client) is not None:
+                raise
+        volumes.discard(client, self._volume)  # looking into it when it was gone has made it anew
         if not is_complete(self._job.out):
             raise DeviceError(self._gone)
 

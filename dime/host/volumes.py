@@ -172,6 +172,8 @@ def receive(container: Container, path: str, folder: Path) -> None:
             with tarfile.open(fileobj=archive) as tar:
                 unpack(tar, PurePosixPath(path).name, aside)
         os.replace(aside, folder)
+    except tarfile.TarError:
+        raise DeviceError(f"{folder.name} did not arrive intact; the same command fetches it") from None
     except OSError as error:
         raise DeviceError(
             f"cannot write {folder}: {error.strerror}; the results are still on the device, the same command gets them"
@@ -245,6 +247,23 @@ def verify(folder: Path, expected: dict[str, str]) -> None:
         path = folder / name
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != value:
             raise DeviceError(f"{name} did not arrive intact; it is still on the device, the same command fetches it")
+
+
+def discard(client: docker.DockerClient, volume: str, seconds: float = 15) -> None:
+    """Removes a volume, if it is there; somebody who looks into it just now is waited for."""
+    import docker.errors
+
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            client.volumes.get(volume).remove(force=True)
+            return
+        except docker.errors.NotFound:
+            return
+        except docker.errors.APIError as error:
+            if error.status_code != 409 or time.monotonic() > deadline:
+                raise
+        time.sleep(0.25)
 
 
 def wait(container: Container, seconds: float) -> int:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from dime.contract.errors import DeviceError
 from dime.host import images
 
 from .place import REGISTRY, docker
@@ -42,8 +43,7 @@ def test_one_name_stands_for_all_platforms(built, image, platforms):
     assert any(one.get("annotations", {}).get("vnd.docker.reference.type") for one in manifests), "no provenance"
 
 
-@pytest.mark.parametrize("cpu", ["cortex-a53", "cortex-a57"])
-@pytest.mark.parametrize("image", ["dime-host", "dime-jetson"])
+@pytest.mark.parametrize(("image", "cpu"), [("dime-host", "cortex-a53"), ("dime-jetson", "cortex-a57")])
 def test_the_boards_own_instructions_are_enough(built, image, cpu):
     assert "[1, 1000]" in in_image(image, "linux/arm64", "python3", "-c", FORWARD, env=[f"QEMU_CPU={cpu}"]).stdout
 
@@ -79,3 +79,17 @@ def test_the_same_source_and_date_give_the_same_layers(built):
         return json.loads(docker("image", "inspect", f"{REGISTRY}/dime-jetson:latest").stdout)[0]["RootFS"]["Layers"]
 
     assert layers() == layers()
+
+
+def test_an_image_is_tried_when_it_is_built(built, tmp_path):
+    """A wheel for a newer processor is found before it reaches a board: here a torch that dies as such a wheel does."""
+    assert images.smoke("jetson", f"{REGISTRY}/dime-jetson:latest", "linux/arm64").startswith("works: torch ")
+    assert "plans and logs" in images.smoke("host", f"{REGISTRY}/dime-host:latest", "linux/amd64")
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM {REGISTRY}/dime-jetson:latest\nCOPY torch.py /broken/torch.py\nENV PYTHONPATH=/broken:/dime:/dime-site\n"
+    )
+    (tmp_path / "torch.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGILL)\n")
+    name = f"{REGISTRY}/dime-broken:latest"
+    docker("buildx", "build", "-q", "--platform=linux/arm64", "--provenance=false", "--push", "-t", name, tmp_path)
+    with pytest.raises(DeviceError, match=r"dime-broken.*illegal instruction: .* \(cortex-a57\)"):
+        images.smoke("jetson", name, "linux/arm64")
