@@ -37,7 +37,7 @@ profile: setup  ## times every bundle on a device               make profile DEV
 	@$(DIME) profile $(call opt,DEVICE NET FREQS RUNS ITERATIONS WARMUPS MAX_LAYERS ENERGY_ERROR THREADS SEED SAMPLES WEIGHTS RESULTS LAB)
 
 join: setup  ## timings + power = joules a bundle            make join DEVICE=nano NET=alexnet
-	@$(DIME) join --run="$(or $(RESULTS),results)/$(DEVICE)/$(NET)" $(call opt,POWER CLOCK CHANNEL FORCE)
+	@$(DIME) join --run="$(or $(RESULTS),results)/$(DEVICE)/$(NET)" $(call opt,POWER CLOCK CHANNEL ENERGY_ERROR FORCE)
 
 solve: setup  ## the best plan for each link                  make solve NET=vgg11 LINK=4G GOAL=latency
 	@$(RUN) solve $(call opt,NET EDGE SERVER LINK GOAL MAX_LATENCY MAX_ENERGY PRIVATE MEMORY FREQS MAX_BUNDLE RULE EDGE_POWER ARITHMETIC RESULT_BYTES SIZES CSV_UNIT CONFIDENCE REPLICATES SOLVER TIME_LIMIT GAP RESULTS OUT WRITE_LP FIGURES)
@@ -46,7 +46,7 @@ sweep: setup  ## the published tables                         make sweep NET=ale
 	@$(RUN) sweep $(call opt,NET EDGE SERVER LINK EDGE_POWER RULE ARITHMETIC SIZES CSV_UNIT RESULTS OUT)
 
 power-server: setup  ## logs power for devices that ask for it      make power-server SERIAL=/dev/ttyUSB0 BAUD=500000
-	@$(DIME) power serve $(call opt,ADDRESS PORT METER SERIAL BAUD CHANNEL FOLDER KEEP)
+	@$(DIME) power serve $(call opt,ADDRESS PORT METER SERIAL BAUD CHANNEL RECORDING FOLDER KEEP)
 
 build: setup  ## both images                                  make build DEVICE=nano TORCH=1.10
 	@$(DIME) build $(call opt,IMAGE DEVICE PLATFORM REGISTRY TORCH LAB)

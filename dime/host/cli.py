@@ -189,7 +189,14 @@ def demo(
     solve(net, results=results, edge_power=edge_power)
 
 
-def join(run: str, power: str | None = None, clock: str | None = None, channel: str = "", force: bool = False) -> None:
+def join(
+    run: str,
+    power: str | None = None,
+    clock: str | None = None,
+    channel: str = "",
+    energy_error: str | None = None,
+    force: bool = False,
+) -> None:
     """Joins a run's timings with the power logged meanwhile: joules for each bundle and clock, with error bars.
 
     Examples:
@@ -201,11 +208,14 @@ def join(run: str, power: str | None = None, clock: str | None = None, channel: 
         power: The power log, or the folder that holds the logs; without it the run's own.
         clock: exchanges, pattern, or same machine; without it the first that there is.
         channel: The meter's channel that feeds the device; without it the only one that was on.
+        energy_error: Names the bundles whose energies are known less well, such as 3%, and why.
         force: Joins although two clocks disagree by more than their error bars.
     """
+    from dime.contract.run import parse_share
     from dime.host import joint_profile
 
-    joined = joint_profile.join(run, power, clock, channel, force=force)
+    target = parse_share(energy_error) if energy_error else 0.0
+    joined = joint_profile.join(run, power, clock, channel, target, force)
     for note in joined.notes:
         print(note, file=sys.stderr)
     print(f"{joined.path}: {joined.rows} rows with energies")

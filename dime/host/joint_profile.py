@@ -89,12 +89,13 @@ def join(
     error_s = np.empty(len(start_ns))
     for number in np.unique(session_of).tolist():
         session = sessions[number] if sessions else {}
-        chosen, report = _clock(session, traces, clock, force)
+        chosen, others, report = _clock(session, traces, clock, force)
         rows = session_of == number
         start_ns[rows] = chosen.logger_ns(columns["start_ns"][rows])
         end_ns[rows] = chosen.logger_ns(columns["end_ns"][rows])
         error_s[rows] = np.hypot(chosen.error_s(columns["start_ns"][rows]), trace.clock_error_s)
-        quality["clocks"].append(chosen.report(int(columns["end_ns"][rows].max())))
+        last_ns = int(columns["end_ns"][rows].max())
+        quality["clocks"].append(chosen.report(last_ns) | {"others": [other.report(last_ns) for other in others]})
         quality["codes"] += report
         quality.setdefault("idle_w", {}).update(_idle_w(session, chosen, trace))
     energies = energy.measure(trace, start_ns, end_ns, error_s)
@@ -179,8 +180,12 @@ def _sessions(spec: RunSpec, sessions: Sequence[Mapping[str, Any]], columns: Map
 
 def _clock(
     session: Mapping[str, Any], traces: Sequence[Trace], wanted: str | None, force: bool
-) -> tuple[clocks.Clock, list[dict[str, Any]]]:
-    """Chooses a session's clock and checks it against the codes found in the power."""
+) -> tuple[clocks.Clock, list[clocks.Clock], list[dict[str, Any]]]:
+    """Chooses a session's clock; whichever that is, the codes found in the power must fit the one that is no code's.
+
+    Returns:
+        The clock, the others there are, and what was found of each code.
+    """
     found = [
         (trace, log, code, clocks.find_code(trace, code["busy_ns"]))
         for log in session.get("logs", [])
@@ -189,33 +194,32 @@ def _clock(
         for code in log["codes"]
     ]
     seen = [one for *_, one in found if one is not None]
-    same = clocks.same_machine(traces[0], session.get("boot_id"))
-    offers = {
-        "exchanges": lambda: clocks.from_exchanges(session["bursts"]) if any(session.get("bursts", [])) else None,
-        "same machine": lambda: same,
-        "pattern": lambda: clocks.from_codes(seen) if seen else None,
-    }
-    for name in [wanted] if wanted else offers:
-        chosen = offers[name]()
-        if chosen is not None:
-            break
-    else:
+    offers = [
+        clocks.from_exchanges(session["bursts"]) if any(session.get("bursts", [])) else None,
+        clocks.same_machine(traces[0], session.get("boot_id")),
+        clocks.from_codes(seen) if seen else None,
+    ]
+    there = [one for one in offers if one is not None]
+    chosen = next((one for one in there if wanted in (None, one.source)), None)
+    if chosen is None:
         lacking = wanted or "exchanges, a load pattern, a common machine"
         raise TableError(f"no clock relates the run's times to the power log's; missing: {lacking}")
+    others = [one for one in there if one is not chosen]
+    checked = next((one for one in (chosen, *others) if one.source != "pattern"), chosen)
     report = []
     for trace, log, code, one in found:
         entry: dict[str, Any] = {"log": log["file"], "where": code["where"], "found": one is not None}
         if one is not None:
-            difference_s, allowed_s = clocks.disagreement(chosen, one, trace)
+            difference_s, allowed_s = clocks.disagreement(checked, one, trace)
             entry |= {"correlation": one.correlation, "difference_s": difference_s, "allowed_s": allowed_s}
             if abs(difference_s) > allowed_s and not force:
                 raise TableError(
-                    f"{trace.name}: the clocks disagree: {chosen.source} and the load pattern at the {code['where']}"
+                    f"{trace.name}: the clocks disagree: {checked.source} and the load pattern at the {code['where']}"
                     f" differ by {difference_s * 1e3:.1f} ms, their error bars allow {allowed_s * 1e3:.1f} ms; joules"
                     " near a change of load would be wrong; --force joins all the same"
                 )
         report.append(entry)
-    return chosen, report
+    return chosen, others, report
 
 
 def _idle_w(session: Mapping[str, Any], chosen: clocks.Clock, trace: Trace) -> dict[int, float]:

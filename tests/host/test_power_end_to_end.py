@@ -51,6 +51,8 @@ def test_both_codes_are_found_and_agree_with_the_exchanges(joined):
     assert all(abs(one["difference_s"]) < min(0.005, one["allowed_s"]) for one in quality["codes"])
     assert quality["clocks"][0]["source"] == "exchanges"
     assert quality["clocks"][0]["half_width_95_s"] < 0.002
+    (pattern,) = quality["clocks"][0]["others"]
+    assert pattern["source"] == "pattern" and pattern["half_width_95_s"] < 0.01
 
 
 def test_either_solver_can_read_it(joined):
@@ -82,6 +84,8 @@ def test_clocks_that_disagree_are_refused_unless_forced(joined, tmp_path):
     (other / "clock.json").write_text(json.dumps(content))
     with pytest.raises(TableError, match=r"clocks disagree.*differ by -(29|30|31)\.\d ms, their error bars allow"):
         joint_profile.join(other, folder / "logs", clock="exchanges")
+    with pytest.raises(TableError, match=r"clocks disagree: exchanges and the load pattern"):
+        joint_profile.join(other, folder / "logs", clock="pattern")
     forced = joint_profile.join(other, folder / "logs", clock="exchanges", force=True)
     assert forced.quality["forced"]
 
