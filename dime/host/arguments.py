@@ -8,8 +8,10 @@ until the command's annotations say what they are, and the command runs after Fi
 from __future__ import annotations
 
 import inspect
+import sys
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext, redirect_stderr
 from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any
@@ -58,7 +60,8 @@ def parse(commands: Commands, arguments: Sequence[str], name: str) -> Call | Non
     else:
         raise InputError(f"'{' '.join(arguments)}' needs one of: {', '.join(function)}")
     try:
-        result = fire.Fire(_deferred(commands), command=command, name=name, serialize=_nothing)
+        with redirect_stderr(sys.stdout) if asks_help else nullcontext():  # help that was asked for is no error
+            result = fire.Fire(_deferred(commands), command=command, name=name, serialize=_nothing)
     except SystemExit as stopped:
         if stopped.code:
             raise InputError(f"cannot make sense of: {' '.join(arguments)}") from None
