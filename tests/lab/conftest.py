@@ -113,7 +113,7 @@ def write_lab(folder, **changes):
     for board in BOARDS:
         keys = {"engine": board.engine, "board": board.name}
         keys |= {key.split("_", 1)[1]: value for key, value in changes.items() if key.startswith(board.name)}
-        text += f"[{board.name}]\n" + "".join(f"{key} = {str(value)!r}\n" for key, value in keys.items())
+        text += f"[{board.name}]\n" + "".join(f"{key} = {value!r}\n" for key, value in keys.items())
     path = folder / "lab.toml"
     path.write_text(text)
     return path
