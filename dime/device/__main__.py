@@ -62,9 +62,9 @@ def profile(options, emit):
     log = _power_log(options, emit)
     if log is not None and not options.min_window_s:
         options.min_window_s = log.min_window_s
-    around = timings.quiet if log is None else log.around_frequency
+    hooks = {} if log is None else {"around_frequency": log.around_frequency, "is_settled": log.is_settled}
     summary = timings.profile(
-        network, found, options.out, vars(options), board, options.device, emit, around, options.root
+        network, found, options.out, vars(options), board, options.device, emit, root=options.root, **hooks
     )
     if log is not None:
         log.close()

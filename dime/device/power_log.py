@@ -213,7 +213,7 @@ class PowerLog(object):
             frequency_hz: The frequency.
 
         Yields:
-            callable: Told a pass's rows; names the bundles whose energy needs more of them.
+            callable: Told a pass's rows and bundles; names the bundles whose energy needs more rows.
         """
         log = {"frequency_hz": frequency_hz, "file": self._start(frequency_hz), "idle_ns": [], "codes": []}
         self._session["logs"].append(log)
@@ -227,8 +227,14 @@ class PowerLog(object):
             with suppress(DeviceError):
                 self._command(protocol.STOP, protocol.STOPPED)
             raise
+        log["target"] = self._target
         self._write()
         self._command(protocol.STOP, protocol.STOPPED)
+
+    def is_settled(self, frequency_hz):
+        """Whether an earlier session has gone on at a frequency until this target was reached or given up."""
+        logs = [log for session in self._earlier for log in session["logs"] if log["frequency_hz"] == frequency_hz]
+        return not self._target or any(0 < log.get("target", 0.0) <= self._target for log in logs)
 
     def _rest_and_code(self, log, where):
         start_ns = monotonic_ns()
@@ -279,14 +285,17 @@ class PowerLog(object):
 
 
 class _Passes(object):
-    """The energies of one frequency's passes so far."""
+    """The energies of one frequency's passes so far.
+
+    Those of an earlier session are not known: its bundles are judged by what this one measures.
+    """
 
     def __init__(self, log, frequency_hz):
         self._log, self._frequency_hz = log, frequency_hz
-        self._energies, self._systematic, self._given_up = {}, {}, set()
+        self._energies, self._systematic, self._given_up, self._unseen = {}, {}, set(), set()
         self._passes = 0
 
-    def __call__(self, rows):
+    def __call__(self, rows, bundles):
         log = self._log
         log.exchange()
         if not log._target or log._line is None:
@@ -296,7 +305,9 @@ class _Passes(object):
         for row, energy in zip(rows, log.energies(rows)):
             if energy is not None:
                 by_bundle.setdefault(row["bundle"], []).append(energy)
-        for bundle in set(row["bundle"] for row in rows) - self._given_up:
+        seen = set(row["bundle"] for row in rows)
+        self._unseen = (self._unseen | set(bundles)) - seen - set(self._energies) - self._given_up
+        for bundle in seen - self._given_up:
             self._energies.setdefault(bundle, [])
         for bundle in set(by_bundle) - self._given_up:
             joules, systematic = zip(*by_bundle[bundle])
@@ -305,10 +316,14 @@ class _Passes(object):
         if self._passes < log._least_passes:
             return []
         again, reasons = wanting(self._energies, self._systematic, log._target, self._passes, log._most_passes)
+        if self._passes < log._most_passes:
+            again = sorted(set(again) | self._unseen)
+        else:
+            reasons.update((bundle, "not measured since the run went on") for bundle in self._unseen)
         for bundle, reason in reasons.items():
             log._emit("warning", text="{} at {} Hz: {}".format(bundle, self._frequency_hz, reason))
             self._given_up.add(bundle)
-            del self._energies[bundle]
+            self._energies.pop(bundle, None)
         if again:
             text = "{} bundles have not reached ±{:.1%} after {} passes"
             log._emit("note", text=text.format(len(again), log._target, self._passes))
@@ -330,11 +345,12 @@ def wanting(energies, systematic, target, passes, most_passes):
     """
     again, reasons = [], {}
     for bundle, values in sorted(energies.items()):
-        if not values:
-            reasons[bundle] = "no energy: the logger has no readings for its windows"
+        mean = math.fsum(values) / len(values) if values else 0.0
+        if mean <= 0:
+            lack = "is {:g} J".format(mean) if values else "is unknown: the logger has no readings for its windows"
+            reasons[bundle] = "its energy {}".format(lack)
             continue
         floor = systematic.get(bundle, 0.0)
-        mean = math.fsum(values) / len(values)
         if 1.96 * floor > target * mean:
             reasons[bundle] = "its energy can't be known to ±{:.1%}: meter and clocks alone leave ±{:.1%}".format(
                 target, 1.96 * floor / mean

@@ -31,10 +31,21 @@ Summary.__doc__ = "What a profile did: rows in the table, those measured now, se
 @contextmanager
 def quiet(frequency_hz):
     """What surrounds a frequency where no power is logged: nothing, and no pass beyond those asked for."""
-    yield lambda rows: []
+    yield lambda rows, bundles: []
 
 
-def profile(network, samples, folder, options, board, device, emit=None, around_frequency=quiet, root="/"):
+def profile(
+    network,
+    samples,
+    folder,
+    options,
+    board,
+    device,
+    emit=None,
+    around_frequency=quiet,
+    root="/",
+    is_settled=lambda frequency_hz: True,
+):
     """Measures all bundles of a network.
 
     Args:
@@ -47,9 +58,11 @@ def profile(network, samples, folder, options, board, device, emit=None, around_
         device: The device's name.
         emit: Called with a message's kind and fields.
         around_frequency: Called with each frequency in hertz; its context manager surrounds all work at that frequency.
-            It gives a function that is told the rows of each pass when it is over. After the last pass the function
-            names the bundles to measure once more; so there are further passes until it names none.
+            It gives a function that is told of each pass when it is over: the rows it has made, and all its bundles,
+            also those whose rows an earlier session has made. After the last pass the function names the bundles to
+            measure once more; so there are further passes until it names none.
         root: Where sysfs is found.
+        is_settled: Whether a frequency at which all passes asked for are there needs no further ones.
 
     Returns:
         Summary: What was done.
@@ -75,7 +88,7 @@ def profile(network, samples, folder, options, board, device, emit=None, around_
             inside_s = 0.0
             with tables.Writer(os.path.join(folder, TIMINGS), tables.TIMINGS, append=True) as writer:
                 for frequency_hz in frequencies:
-                    if run.is_complete(frequency_hz):
+                    if run.is_complete(frequency_hz) and is_settled(frequency_hz):
                         continue
                     with board[1].fixed(frequency_hz, root, os.path.join(folder, boards.LEDGER)) as verify:
                         with around_frequency(frequency_hz) as after_pass:
@@ -136,7 +149,7 @@ class _Run(object):
                 pass_rows += rows
                 self._finished.add((frequency_hz, iteration, name))
                 self._emit("progress", done=len(self._finished), what=name)
-            more = after_pass(pass_rows)
+            more = after_pass(pass_rows, wanted)
             iteration += 1
             if iteration >= self._spec.iterations:
                 wanted = set(more)

@@ -266,7 +266,7 @@ def test_a_profile_goes_through_all_frequencies_and_says_what_it_found(tiny, tmp
 
         def __enter__(self):
             seen.append((self.frequency_hz, int(get(tree, GPU + "/cur_freq"))))
-            return lambda rows: []
+            return lambda rows, bundles: []
 
         def __exit__(self, *exception):
             seen.append("end")

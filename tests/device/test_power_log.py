@@ -11,9 +11,9 @@ from dime.contract import tables
 from dime.contract.clock import boot_id, monotonic_ns
 from dime.contract.errors import ConnectionLostError, DeviceError, InputError
 from dime.contract.run import CLOCK, TIMINGS, RunSpec
-from dime.device import power_log
+from dime.device import boards, power_log, timings
 from dime.device.power_log import PowerLog, code, play, wanting
-from tests.device.conftest import device
+from tests.device.conftest import OPTIONS, device
 from tests.device.power_logger import OFFSET_NS, Logger
 
 
@@ -39,7 +39,7 @@ def test_a_log_for_each_frequency_by_the_published_messages(tmp_path, heard):
         log = connect(logger, tmp_path, heard)
         for frequency_hz in (76800000, 153600000):
             with log.around_frequency(frequency_hz) as after_pass:
-                assert after_pass([]) == []
+                assert after_pass([], []) == []
         log.close()
         assert logger.verbs() == [
             "hello,1\n", "start,nano_tiny_76800000.csv", "stop", "start,nano_tiny_153600000.csv", "stop", "shutdown",
@@ -56,7 +56,7 @@ def test_clocks_rests_and_codes_are_kept(tmp_path):
     with Logger() as logger:
         log = connect(logger, tmp_path)
         with log.around_frequency(5) as after_pass:
-            assert after_pass([]) == []
+            assert after_pass([], []) == []
         log.close()
         assert logger.verbs() == ["hello,1", "start,nano_tiny_5.csv", "stop", "shutdown"]
         assert logger.connections == 1
@@ -194,7 +194,7 @@ def passes(logger, folder, heard, rows_of, **options):
     done, wanted = [], {"a", "b"}
     with log.around_frequency(5) as after_pass:
         while wanted:
-            more = after_pass([row(bundle, rows_of(bundle, len(done))) for bundle in sorted(wanted)])
+            more = after_pass([row(bundle, rows_of(bundle, len(done))) for bundle in sorted(wanted)], wanted)
             done.append(sorted(wanted))
             wanted = set(more) if len(done) >= options["least_passes"] else wanted
     return done
@@ -223,6 +223,56 @@ def test_bundles_are_repeated_until_each_reaches_its_target(tmp_path, heard):
     assert re.match(r"b at 5 Hz: ±\d\.\d% after 4 passes; ±3\.0% was asked for$", heard.texts("warning")[0])
 
 
+class CutError(Exception):
+    pass
+
+
+def test_a_run_that_was_cut_off_goes_on_until_the_target(tiny, tmp_path):
+    """What the first session measured cannot be judged any more; so each bundle is measured at least twice after it."""
+
+    def profile(emit):
+        log = connect(logger, tmp_path / "out", tiny.heard, target=0.5, least_passes=2, most_passes=20)
+        options = dict(OPTIONS, iterations=2, runs=1, warmups=0, min_window_s=0.001)
+        names = str(tmp_path / "out"), options, boards.choose("here", None), "here"
+        hooks = {"around_frequency": log.around_frequency, "is_settled": log.is_settled}
+        timings.profile(tiny.network, tiny.samples(), *names, emit=emit, **hooks)
+
+    def cut(kind, **fields):
+        if kind == "progress" and fields["done"] == 12:
+            raise CutError()
+
+    with Logger(period_s=0.001) as logger:
+        with pytest.raises(CutError):
+            profile(cut)
+        assert len(tables.read(os.path.join(str(tmp_path / "out"), TIMINGS), tables.TIMINGS)) == 12
+        profile(tiny.heard)
+    rows = tables.read(os.path.join(str(tmp_path / "out"), TIMINGS), tables.TIMINGS)
+    later = [entry["bundle"] for entry in rows[12:]]
+    assert len(set(later)) == 6 and min(later.count(bundle) for bundle in later) >= 2
+    assert RunSpec.read(str(tmp_path / "out")).state == "complete"
+
+
+def test_what_was_not_measured_again_in_time_is_named(tmp_path, heard):
+    with Logger() as logger:
+        log = connect(logger, tmp_path, heard, target=0.03, least_passes=1, most_passes=2)
+        with log.around_frequency(5) as after_pass:
+            assert after_pass([], {"a"}) == ["a"]
+            assert after_pass([], {"a"}) == []
+    assert heard.texts("warning") == ["a at 5 Hz: not measured since the run went on"]
+
+
+@pytest.mark.parametrize(
+    ("before", "target", "settled"),
+    [(0.03, 0.03, True), (0.03, 0.05, True), (0.03, 0.02, False), (0.0, 0.03, False), (0.0, 0.0, True)],
+)
+def test_a_frequency_is_settled_once_its_target_was_pursued_to_the_end(tmp_path, before, target, settled):
+    with Logger() as logger:
+        with connect(logger, tmp_path, target=before).around_frequency(5):
+            pass
+        log = connect(logger, tmp_path, target=target)
+        assert log.is_settled(5) == settled and log.is_settled(7) == (not target)
+
+
 @pytest.mark.parametrize(
     ("values", "systematic", "passes", "again", "reason"),
     [
@@ -232,7 +282,8 @@ def test_bundles_are_repeated_until_each_reaches_its_target(tmp_path, heard):
         ([1.0, 1.0], 0.0, 2, False, None),
         ([1.0, 1.0], 0.02, 2, False, "can't be known to ±3.0%: meter and clocks alone leave ±3.9%"),
         ([1.0, 1.2], 0.0, 10, False, "after 10 passes; ±3.0% was asked for"),
-        ([], 0.0, 2, False, "no energy: the logger has no readings for its windows"),
+        ([0.0, 0.0], 0.0, 2, False, "its energy is 0 J"),
+        ([], 0.0, 2, False, "its energy is unknown: the logger has no readings for its windows"),
     ],
 )
 def test_what_is_measured_again_and_what_is_given_up(values, systematic, passes, again, reason):

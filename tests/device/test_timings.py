@@ -95,7 +95,7 @@ def test_threads_are_set_during_the_run_and_then_as_before(tiny, tmp_path):
     @contextlib.contextmanager
     def look(frequency_hz):
         seen.append((frequency_hz, torch.get_num_threads()))
-        yield lambda rows: []
+        yield lambda rows, bundles: []
 
     tiny.profile(tmp_path / "out", threads=before + 1, around_frequency=look)
     assert seen == [(-1, before + 1)]
@@ -257,7 +257,7 @@ def test_bundles_are_measured_again_until_nobody_asks_for_more(tiny, tmp_path):
 
     @contextlib.contextmanager
     def ask(frequency_hz):
-        def after_pass(rows):
+        def after_pass(rows, bundles):
             passes.append(sorted(set(row["bundle"] for row in rows)))
             return {2: ["a", "b_c"], 3: ["a"]}.get(len(passes), [])
 

@@ -95,7 +95,7 @@ class Device:
                     if name in wanted:
                         rows += self._measure(bundle, name, iteration, runs, powers_w, log.min_window_s, run_s)
                 writer.write(rows)
-                again = after_pass(rows)
+                again = after_pass(rows, wanted)
                 iteration += 1
                 if iteration >= iterations:
                     wanted = set(again)
