@@ -18,13 +18,13 @@ from dime.contract.bundles import enumerate_bundles
 from dime.contract.errors import DimeError
 from dime.contract.run import RUN, RunSpec
 from dime.host.baselines import Row, layer_sums
+from dime.host.findings import goal_name
 from dime.host.frontier import Frontier
 from dime.host.links import connect
 from dime.host.plan import Plan
 from dime.host.problem import Choice, Problem
 from dime.host.profiles import Profile
 from dime.host.study import LinkStudy, Study
-from dime.host.terminal import goal_name
 
 if TYPE_CHECKING:
     from dime.host.break_even import BestPlans
@@ -58,7 +58,7 @@ def collect(study: Study, command: str = "") -> Data:
         "network": study.network,
         "layers": list(problem.layers),
         "goal": study.goal.kind,
-        "goal_name": goal_name(study),
+        "goal_name": goal_name(study.goal),
         "has_energy": problem.has_energy,
         "arithmetic": problem.arithmetic,
         "devices": [_device(profile, at) for at, profile in enumerate(study.profiles)],

@@ -272,13 +272,15 @@ def _plan_with_confidence(
 def _with_maps(link: LinkStudy, time_limit_s: float) -> LinkStudy:
     from dime.host.break_even import best_plans
 
-    maps, notes = [], []
+    maps = []
+    missing: dict[str, list[str]] = {}
     for vary in MAPS:
         try:
             maps.append(best_plans(link.problem, link.name, vary, time_limit_s=time_limit_s))
         except InputError as error:
-            notes.append(f"no map over the {vary.replace('_', ' ')}: {error}")
-    return replace(link, maps=tuple(maps), notes=tuple(dict.fromkeys(notes)))
+            missing.setdefault(str(error), []).append(vary.replace("_", " "))
+    notes = tuple(f"no map over the {' and the '.join(knobs)}: {reason}" for reason, knobs in missing.items())
+    return replace(link, maps=tuple(maps), notes=notes)
 
 
 def _with_uncertainty(link: LinkStudy, samples: Samples | None) -> LinkStudy:

@@ -1,9 +1,12 @@
-"""A study as text for the terminal, at most 100 columns wide: each link's plan, then what the plans gain."""
+"""A study as text for the terminal, at most 100 columns wide: each link's plan and why, then what the plans gain."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
+from functools import partial
 
+from dime.host import findings, text_plot
 from dime.host.baselines import Row
 from dime.host.frontier import Frontier
 from dime.host.plan import Plan
@@ -12,7 +15,7 @@ from dime.host.units import plain, quantity, share
 
 WIDTH = 100
 MODELLED = "modelled"
-NAME, FIGURE, ORIGIN, SAVED = 20, 9, 18, 8
+NAME, FIGURE, ORIGIN, SAVED = 24, 9, 17, 7
 
 
 def text(study: Study) -> str:
@@ -33,7 +36,7 @@ def origins(plan: Plan) -> tuple[str, str]:
 
 def sources(study: Study) -> Iterator[str]:
     """Where the numbers come from: the network, then a line a device and one for the links."""
-    yield _cut(f"{plain(study.network)}: least {goal_name(study)}")
+    yield _cut(f"{plain(study.network)}: least {findings.goal_name(study.goal)}")
     for profile in study.profiles:
         energy = "no energy"
         if profile.run_energy_j is not None:
@@ -46,23 +49,33 @@ def sources(study: Study) -> Iterator[str]:
     yield f"  links: transfer time and radio energy {MODELLED} from rates"
 
 
-def goal_name(study: Study) -> str:
-    """What is made small, in words."""
-    return {"throughput": "time of the slowest stage", "weighted": "weighted sum"}.get(study.goal.kind, study.goal.kind)
-
-
 def comparison(study: Study) -> str:
-    """The table of DIME's plan, all on one device, and the best single cut, for every link."""
+    """The table of DIME's plan and every baseline, for every link; equal plans are named once."""
     with_energy = any(link.plan.energy_j is not None for link in study.links)
-    header = _line("plan", ("latency", "from"), ("energy", "from") if with_energy else None, "saved")
+    is_pipeline = study.goal.kind == "throughput"
+    header = _line(
+        "plan", ("slowest" if is_pipeline else "latency", "from"), ("energy", "from") if with_energy else None, "saved"
+    )
     room = WIDTH - len(header) - 2
+    write = partial(_row, with_energy=with_energy, is_pipeline=is_pipeline, room=room)
     lines = [header]
     for link in study.links:
-        rows = [row for row in link.baselines if _shown(row, link)]
-        longest = max((row.plan.latency_s for row in rows if row.plan), default=0.0)
+        longest = max((row.plan.latency_s for row in link.baselines if row.plan), default=0.0)
         lines.append(_cut(plain(link.name)))
-        lines += [_row(row, at == 0, with_energy, longest, room) for at, row in enumerate(rows)]
-    lines.append(f"saved: share of the {goal_name(study)} that DIME's plan saves")
+        first: dict[object, str] = {}
+        equal: dict[str, list[str]] = {}
+        for letter, row in text_plot.lettered(link.baselines):
+            name = f"{letter} {plain(row.name)}"
+            known = first.setdefault((row.choices, row.reason) if row.choices else letter, name)
+            if known == name:
+                lines.append(write(name, row, letter == text_plot.CHOSEN, longest))
+            else:
+                equal.setdefault(known, []).append(name)
+        for known, names in equal.items():
+            lines += textwrap.wrap(
+                f"same plan as {known}: {', '.join(names)}", WIDTH, initial_indent="  ", subsequent_indent="    "
+            )
+    lines.append(f"saved: share of the {findings.goal_name(study.goal)} that DIME's plan saves")
     lines.append("bars: latency, # computation, . communication")
     return "\n".join(line.rstrip() for line in lines)
 
@@ -73,40 +86,38 @@ def _link(link: LinkStudy) -> str:
         lines.append(f"    {plain(link.confirmation)}")
     if link.frontier is not None and len(link.frontier):
         lines.append(f"    frontier: {_points(link.frontier)}")
+    lines += findings.lines(link, WIDTH)
+    lines += text_plot.trade_off(link, WIDTH)
     return "\n".join(lines)
 
 
 def _points(frontier: Frontier) -> str:
     places = {"fastest": 0, "knee": frontier.knee, "least energy": len(frontier) - 1}
+    if frontier.knee in (0, len(frontier) - 1):
+        del places["knee"]
     costs = {
         name: f"{quantity(float(frontier.time_s[at]), 's')}, {quantity(float(frontier.energy_j[at]), 'J')}"
         for name, at in places.items()
     }
     whole = "" if frontier.complete else " (time ran out: not all of it)"
     if len(frontier) == 1:
-        return f"1 point{whole}: {costs['knee']}"
+        return f"1 point{whole}: {costs['fastest']}"
     return f"{len(frontier)} points{whole}; " + "; ".join(f"{name} {cost}" for name, cost in costs.items())
 
 
-def _shown(row: Row, link: LinkStudy) -> bool:
-    names = ("DIME", "best single cut", *(f"all on {device.name}" for device in link.problem.devices))
-    return row.name in names
-
-
-def _row(row: Row, is_ours: bool, with_energy: bool, longest: float, room: int) -> str:
-    name = "  " + plain(row.name)
+def _row(name: str, row: Row, is_ours: bool, longest: float, *, with_energy: bool, is_pipeline: bool, room: int) -> str:
+    name = f"  {name}"
     if row.plan is None:
         return _cut(f"{name}: {plain(row.reason)}")
     latency_from, energy_from = origins(row.plan)
     line = _line(
         name,
-        (quantity(row.plan.latency_s, "s"), latency_from),
+        (quantity(row.plan.period_s if is_pipeline else row.plan.latency_s, "s"), latency_from),
         (quantity(row.plan.energy_j, "J"), energy_from) if with_energy else None,
         "" if is_ours else share(row.gain) if row.feasible else "no",
     )
-    if row.reason:
-        return f"{line}  {_bar(row.plan, longest, room)}\n" + _cut(f"    {plain(row.reason)}")
-    return f"{line}  {_bar(row.plan, longest, room)}"
+    line = f"{line}  {_bar(row.plan, longest, room)}"
+    return line + "\n" + _cut(f"    {plain(row.reason)}") if row.reason else line
 
 
 def _bar(plan: Plan, longest: float, width: int) -> str:

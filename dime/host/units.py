@@ -12,11 +12,14 @@ def quantity(value: float | None, unit: str) -> str:
 
     Args:
         value: The quantity in its SI unit; None is written as a dash.
-        unit: ``s``, ``J``, ``Hz``, ``B``, ``bit/s`` or none. Seconds from 1000 on keep their unit.
+        unit: ``s``, ``J``, ``Hz``, ``B``, ``bit/s`` or none, which takes no prefix. Seconds
+            from 1000 on keep theirs.
     """
     if value is None:
         return "–"
     size = abs(value)
+    if not unit:
+        return f"{value:.3g}"
     if unit == "B" and size < 1000:
         return f"{value:.0f} B"
     if size == 0 or not math.isfinite(size):
@@ -38,6 +41,13 @@ def share(part: float | None) -> str:
         return "–"
     text = f"{100 * part:.1f}"
     return ("0.0" if text == "-0.0" else text) + " %"
+
+
+def percent(part: float) -> str:
+    """Writes a share in three digits at most, neither as 0 nor as 100 % unless it is."""
+    if 0 < part < 0.0005:
+        return "<0.1 %"
+    return ">99.9 %" if 0.9995 <= part < 1 else f"{100 * part:.3g} %"
 
 
 def plain(text: object) -> str:

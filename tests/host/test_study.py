@@ -52,8 +52,8 @@ def test_the_maps_go_through_the_links_own_place(profiles):
 def test_a_map_that_has_no_meaning_is_left_out_with_a_word(profiles):
     link = make_study(profiles, "4G", "throughput", replicates=0).links[0]
     assert link.maps == ()
-    assert len(link.notes) == 2
-    assert "throughput" in link.notes[0]
+    assert len(link.notes) == 1
+    assert "the bandwidth and the round trip: the goal throughput" in link.notes[0]
     devices = [*profiles, synthetic.server(CHAIN, "hub")]
     pairs = "nano-wiscad: up=8,down=8,rtt=0.1; nano-hub: WiFi; wiscad-hub: none"
     link = make_study(devices, pairs, replicates=0).links[0]
