@@ -50,7 +50,10 @@ def read(path):
     except FileNotFoundError:
         raise TableError("{} is missing".format(path))
     except Exception as error:  # A damaged file makes torch raise nearly anything.
-        raise TableError("{} is not a readable file of tensors: {}".format(path, " ".join(str(error).split())[:200]))
+        reason = " ".join(str(error).split())[:200]
+        if new and isinstance(error, pickle.UnpicklingError):  # Today's torch advises to read the file unsafely.
+            reason = "it asks for more than tensors, or is damaged"
+        raise TableError("{} is not a readable file of tensors: {}".format(path, reason))
 
 
 def write(path, tensor):

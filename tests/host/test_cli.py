@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -59,3 +61,13 @@ def test_a_device_that_is_still_missing_is_profiled_beside_complete_ones(profile
     result = dime("profile", "--net=alexnet", *options, folder=tmp_path)
     assert "results/edge/alexnet is complete already and was kept" in result.stderr
     assert (tmp_path / "results/server/alexnet/timings.csv").exists()
+
+
+def test_help_waits_for_nothing_that_it_does_not_need():
+    code = "import sys; from dime.host import cli; cli.main(sys.argv[1:]);"
+    code += (
+        "print({'docker', 'gurobipy', 'matplotlib', 'numba', 'numpy', 'pandas', 'pyarrow', 'torch'} & set(sys.modules))"
+    )
+    for words in (["--help"], ["profile", "--help"], ["solve", "--help"]):
+        result = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+        assert result.stdout.endswith("set()\n"), result.stdout[-300:]
