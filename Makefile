@@ -8,7 +8,7 @@ RUN = $(if $(RUNTIME),DIME_RUNTIME=$(RUNTIME) )$(DIME)  # RUNTIME=docker: in the
 opt = $(foreach name,$(1),$(if $(findstring command,$(origin $(name))),--$(shell echo $(name) | tr 'A-Z_' 'a-z-')="$($(name))"))
 
 
-.PHONY: help setup demo test test-lab check samples profile join solve sweep power-server build push collect clean-device doctor
+.PHONY: help setup demo test test-lab check samples profile join solve report sweep power-server build push collect clean-device doctor
 
 help:  ## this list
 	@echo "DIME: which layers of a network should run where, and at which clock"; echo
@@ -41,6 +41,9 @@ join: setup  ## timings + power = joules a bundle            make join DEVICE=na
 
 solve: setup  ## the best plan for each link                  make solve NET=vgg11 LINK=4G GOAL=latency
 	@$(RUN) solve $(call opt,NET EDGE SERVER LINK GOAL MAX_LATENCY MAX_ENERGY PRIVATE MEMORY FREQS MAX_BUNDLE RULE EDGE_POWER ARITHMETIC RESULT_BYTES SIZES CSV_UNIT CONFIDENCE REPLICATES SOLVER TIME_LIMIT GAP RESULTS OUT WRITE_LP FIGURES)
+
+report: setup  ## a study's report and figures, anew        make report PLANS=results/plans/vgg11/001 FIGURES=1
+	@$(RUN) report $(call opt,PLANS FIGURES)
 
 sweep: setup  ## the published tables                         make sweep NET=alexnet EDGE=nano SERVER=wiscad
 	@$(RUN) sweep $(call opt,NET EDGE SERVER LINK EDGE_POWER RULE ARITHMETIC SIZES CSV_UNIT RESULTS OUT)

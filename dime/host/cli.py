@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -163,7 +164,23 @@ def solve(
         result_bytes=result_bytes or None,
         sizes_bytes=study.find_sizes(net, sizes, results) if sizes else None,
     )
-    print(output.write(found, output.folder(results, net, out), figures, write_lp))
+    print(output.write(found, output.folder(results, net, out), figures, write_lp, shlex.join(["dime", *sys.argv[1:]])))
+
+
+def report(plans: str, figures: bool = False) -> None:
+    """Makes a finished study's report.html anew, and its figures, from what it has saved; nothing is solved again.
+
+    Examples:
+        dime report --plans=results/plans/alexnet/001 --figures
+
+    Args:
+        plans: The study's folder, as solve has named it.
+        figures: Also writes each picture as PNG and SVG.
+    """
+    from dime.host import report as study_report
+
+    for path in study_report.remake(plans, figures):
+        print(path)
 
 
 def demo(
@@ -468,6 +485,7 @@ COMMANDS: arguments.Commands = {
     "profile": profile,
     "join": join,
     "solve": solve,
+    "report": report,
     "sweep": sweep,
     "power": {"serve": power_serve, "log": power_log, "meters": power_meters},
     "lab": {"check": doctor},

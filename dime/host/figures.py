@@ -14,9 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from dime.contract.errors import InputError
-from dime.host import report_data
 from dime.host.report_data import Data
-from dime.host.study import Study
 from dime.host.units import clock, plain, quantity
 
 if TYPE_CHECKING:
@@ -50,11 +48,11 @@ WIDTH_IN = 7.0
 LONGEST = 48
 
 
-def write(study: Study, folder: str | os.PathLike[str], formats: Sequence[str] = FORMATS) -> list[Path]:
+def write(data: Data, folder: str | os.PathLike[str], formats: Sequence[str] = FORMATS) -> list[Path]:
     """Writes each picture of each link, and the bundle effect.
 
     Args:
-        study: What was found.
+        data: What ``report_data.collect`` says of a study.
         folder: A new folder.
         formats: ``png``, ``svg``, or any other that matplotlib writes.
 
@@ -64,7 +62,7 @@ def write(study: Study, folder: str | os.PathLike[str], formats: Sequence[str] =
     Raises:
         InputError: The folder exists already, or the disk would not take a file.
     """
-    data = _legible(report_data.collect(study))
+    data = _legible(data)
     written = []
     try:
         Path(folder).mkdir(parents=True)

@@ -33,7 +33,7 @@ def folder(results: str, net: str, out: str | None = None) -> Path:
     return Path(out)
 
 
-def write(study: Study, into: Path, figures: bool = False, write_lp: str | None = None) -> str:
+def write(study: Study, into: Path, figures: bool = False, write_lp: str | None = None, command: str = "") -> str:
     """Writes everything.
 
     Args:
@@ -41,6 +41,7 @@ def write(study: Study, into: Path, figures: bool = False, write_lp: str | None 
         into: The folder, which must not exist yet.
         figures: Also writes each picture as PNG and SVG.
         write_lp: A file for the integer program of the first link, or None.
+        command: The command line that asked for it, for the report.
 
     Returns:
         The text for the terminal; it ends with where the files are.
@@ -58,9 +59,9 @@ def write(study: Study, into: Path, figures: bool = False, write_lp: str | None 
             link.plan.write(place / PLAN)
             if link.frontier is not None:
                 link.frontier.write(place / FRONTIER)
-        report.write(study, aside / REPORT)
+        report.write(study, aside / REPORT, command)
         if figures:
-            report.figures(study, aside / "figures")
+            report.figures(study, aside / report.FIGURES)
         aside.rename(into)
     except OSError as error:
         if error.errno == errno.ENOTEMPTY:

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import pytest
 
 from dime.contract.errors import InputError
-from dime.host import report
+from dime.host import report, report_data
 from dime.host.figures import STYLE, write
 from tests.host import studies
 
@@ -13,7 +13,8 @@ from tests.host import studies
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     study = studies.with_uncertainty(studies.study("WiFi", origin="measured"))
-    return study, write(study, tmp_path_factory.mktemp("first") / "figures")
+    data = report_data.collect(study)
+    return data, write(data, tmp_path_factory.mktemp("first") / "figures")
 
 
 def test_each_picture_comes_as_png_and_svg(written):
@@ -38,7 +39,7 @@ def test_the_same_data_give_the_same_bytes(written, tmp_path):
 
 def test_texts_say_what_is_measured_and_what_is_modelled(tmp_path, monkeypatch):
     monkeypatch.setitem(STYLE, "svg.fonttype", "none")
-    paths = write(studies.study("WiFi", origin="measured"), tmp_path / "figures", ["svg"])
+    paths = write(report_data.collect(studies.study("WiFi", origin="measured")), tmp_path / "figures", ["svg"])
     for path in paths:
         texts = "".join(ElementTree.parse(path).getroot().itertext())
         assert "nano: time measured, energy measured" in texts
@@ -53,10 +54,10 @@ def test_without_energy_there_is_no_trade_off_to_draw(tmp_path):
 
 @pytest.mark.filterwarnings("error")
 def test_strange_names_stay_texts_and_inside_the_folder(tmp_path):
-    paths = write(studies.hostile(), tmp_path / "figures", ["svg"])
+    paths = write(report_data.collect(studies.hostile()), tmp_path / "figures", ["svg"])
     assert all(path.parent == tmp_path / "figures" for path in paths)
 
 
 def test_a_folder_that_exists_is_left_alone(tmp_path):
     with pytest.raises(InputError, match="nothing was overwritten"):
-        write(studies.study("WiFi"), tmp_path)
+        write(report_data.collect(studies.study("WiFi")), tmp_path)

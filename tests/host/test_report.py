@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from dime.contract.errors import InputError
-from dime.host import report, report_data
+from dime.contract.errors import InputError, TableError
+from dime.host import output, report, report_data, solvers
 from dime.host.study import find_profiles, make_study
 from tests.host import studies, synthetic
 
@@ -125,3 +125,36 @@ def test_a_report_needs_neither_matplotlib_nor_pandas():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.split() == ["set()"]
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_finished_study_s_report_and_figures_are_made_anew_without_solving(tmp_path, monkeypatch):
+    study = studies.study("WiFi")
+    output.write(study, tmp_path / "plan", figures=True, command="dime solve --net=alexnet")
+    before = contents(tmp_path / "plan")
+    (tmp_path / "plan/report.html").write_text("an older one")
+    (tmp_path / "plan/figures/plan_WiFi.svg").unlink()
+    monkeypatch.setattr(solvers, "solve", None)
+    made = report.remake(tmp_path / "plan", figures=True)
+    assert contents(tmp_path / "plan") == before
+    assert {path.relative_to(tmp_path / "plan") for path in made} < set(before)
+
+
+def test_a_report_is_made_anew_only_from_a_sound_file(tmp_path):
+    with pytest.raises(TableError, match="there is no "):
+        report.remake(tmp_path)
+    (tmp_path / "report.html").write_text("kept")
+    for text, complaint in (
+        ("{", "is damaged"),
+        ("[]", "is damaged"),
+        ('{"format": 0}', "another version"),
+        ('{"format": 1, "text": "", "data": {}}', "is damaged"),
+    ):
+        (tmp_path / "report.json").write_text(text)
+        with pytest.raises(TableError, match=complaint):
+            report.remake(tmp_path, figures=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"report.html", "report.json"}
+    assert (tmp_path / "report.html").read_text() == "kept"
