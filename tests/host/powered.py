@@ -74,7 +74,7 @@ class Device:
         end_s, end_ns = time.monotonic(), self.now_ns()
         return start_ns, end_ns, self.load.energy_j(start_s, end_s)
 
-    def run(self, folder, port, monkeypatch, powers_w=(3.0, 4.5, 6.0), iterations=2, runs=2, run_s=0.02, **options):
+    def run(self, folder, port, monkeypatch, powers_w=(3.0, 4.502, 6.0), iterations=2, runs=2, run_s=0.02, **options):
         """Profiles three layers; the last layer of a bundle decides its power, its length the time of one run."""
         monkeypatch.setattr(power_log, "monotonic_ns", self.now_ns)
         monkeypatch.setattr(power_log, "spin", self.spin)

@@ -160,9 +160,11 @@ def reading(columns: Sequence[str], channel: str) -> Reading:
 def _watts(voltage_mv: Any, current_ma: Any) -> tuple[Any, Any]:
     """Power and its step, from truncated values: on average the truth lies half a unit above each of them.
 
-    The meter's own power is the truncated product of the two, so that it holds nothing more; its current decides.
+    The meter's own power is the truncated product of the two, so that it holds nothing more. Both are cut to whole
+    units; at 5 V and less than 5 A it is the current whose unit counts for more.
     """
-    return (voltage_mv + 0.5) * (current_ma + 0.5) * 1e-6, (voltage_mv + 0.5) * 1e-6
+    voltage, current = voltage_mv + 0.5, current_ma + 0.5
+    return voltage * current * 1e-6, np.hypot(voltage, current) * 1e-6
 
 
 def series(columns: Sequence[str], read: Reader, channel: str) -> Series:
