@@ -81,8 +81,8 @@ def profile(
         if boards.settle(folder):
             emit("note", text="clocks that a killed run had fixed were put back")
         with storage.disk_errors(folder):
-            rows = _reopen(folder, spec, emit)
             inputs = _inputs(network, samples, chosen)
+            rows = _reopen(folder, spec, emit)
             run = _Run(network, inputs, chosen, spec, emit, rows)
             emit("hello", version=__version__, device=device, network=network.name, total=run.total)
             inside_s = 0.0
