@@ -15,8 +15,8 @@ from dime.host.power_server import Conversation
 from tests.host.powered import serving
 from tests.lab.meter import StandInMeter
 
-MESSAGES_AN_EXAMPLE = 500
-EXAMPLES = 220
+MESSAGES_AN_EXAMPLE = 2000
+EXAMPLES = 250
 ANSWERS = re.compile(
     r"started|stopped|ack_shutdown|bad message|marked|refused: [^\n]+|hello,1,fake,5000000|clock,-?\d+,7,\d+"
 )
@@ -55,22 +55,33 @@ def message_of(random, pieces):
         message = bytearray(random.choice(pieces))
     else:
         message = bytearray(b"".join(random.choice(PARTS) for _ in range(random.randrange(6))))
-    for _ in range(random.randrange(3)):
+    for _ in range(random.randrange(5)):
         message.insert(random.randrange(len(message) + 1), random.randrange(256))
     return bytes(message)
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
-@given(st.lists(st.binary(max_size=60), min_size=1, max_size=6), st.integers(0, 2**32), st.sampled_from(["", "token"]))
-def test_every_message_has_an_answer_and_no_name_leaves_the_folder(tmp_path_factory, pieces, seed, token):
-    """220 x 500 = 110,000 messages."""
-    folder = tmp_path_factory.getbasetemp() / "fuzzed"
-    random = Random(seed)
+def test_every_message_has_an_answer_and_no_name_leaves_the_folder(tmp_path):
+    """At least 100,000 different messages."""
+    tried = set()
+
+    @settings(max_examples=EXAMPLES, deadline=None)
+    @given(st.lists(st.binary(max_size=60), min_size=1, max_size=6), st.integers(0, 2**32), st.booleans())
+    def messages(pieces, seed, locked):
+        converse(tmp_path, Random(seed), pieces, "token" if locked else "", tried)
+
+    messages()
+    print(f"{len(tried)} different messages")
+    assert len(tried) >= 100_000
+
+
+def converse(folder, random, pieces, token, tried):
+    """Says many messages on one connection."""
     recorder = FakeRecorder()
     conversation = Conversation(recorder, folder, token, lambda line: None)
     trusted = not token
     for _ in range(MESSAGES_AN_EXAMPLE):
         message = message_of(random, pieces)
+        tried.add(message)
         answer = conversation.answer(message, 7)
         assert ANSWERS.fullmatch(answer), (message, answer)
         if answer == "started":
