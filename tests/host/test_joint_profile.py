@@ -15,6 +15,7 @@ from dime.host.joint_profile import join
 from dime.host.meters import smartpower3
 from dime.host.profiles import load_profile
 from tests.host import powered
+from tests.host.conftest import dime
 from tests.lab import meter as stand_in
 
 START_NS = 1_700_000_000_000_000_000
@@ -229,6 +230,22 @@ def test_a_window_that_ends_before_it_begins(tmp_path):
         writer.write(rows)
     with pytest.raises(TableError, match=r"timings\.csv line 6: a window that ends before it begins"):
         join(folder)
+
+
+def test_the_command_says_what_a_person_should_know(tmp_path):
+    folder, _ = make(tmp_path / "run", log_until_s=4.0)
+    result = dime("join", f"--run={folder}", "--energy-error=0.001%", folder=tmp_path)
+    assert "joint_profile.parquet: " in result.stdout and "rows with energies" in result.stdout
+    assert "rows rejected: after the log ended" in result.stderr
+    assert "conv1 at 921600000 Hz: ±" in result.stderr
+    for word, said in (
+        ("--clock=sundial", "dime: unknown clock 'sundial'; known: exchanges, pattern, same machine"),
+        ("--energy-error=much", "dime: 'much' is no share such as 3% or 0.03"),
+        ("--channel=7", "unknown channel '7'; known: 0, 1, input"),
+        (f"--power={tmp_path / 'gone.csv'}", "gone.csv: No such file or directory"),
+    ):
+        result = dime("join", f"--run={folder}", word, folder=tmp_path, check=False)
+        assert result.returncode == 1 and said in result.stderr and result.stderr.count("\n") == 1
 
 
 def summary_of(values, systematic=0.0):

@@ -17,6 +17,7 @@ import pytest
 from dime.contract.errors import DeviceError, DimeError, InputError
 from dime.host import power, power_trace
 from dime.host.meters import smartpower3
+from tests.host.conftest import dime
 from tests.host.powered import serving
 from tests.lab import meter as stand_in
 from tests.lab.meter import StandInMeter
@@ -287,6 +288,25 @@ def test_a_live_line_shows_watts_rate_and_dropped_lines(meter, tmp_path):
     watts, rate, dropped = lines[-1]
     assert 2.0 < float(watts) < 3.0 and 150 < int(rate) < 250
     assert int(dropped) <= meter.short + quality_of(tmp_path / "live.csv")["readings_missing_in_gaps"]
+
+
+def test_the_command_says_which_meters_are_usable(meter, tmp_path):
+    said = dime("power", "meters", f"--serial={meter.port}", folder=tmp_path).stdout
+    reasons = dict(line.split(None, 1) for line in said.splitlines())
+    assert sorted(reasons) == ["ina3221", "nvml", "rapl", "replay", "smartpower3"]
+    assert reasons["smartpower3"] == "usable" and reasons["replay"] == "needs a recorded log: --recording"
+
+
+def test_a_recording_is_logged_at_once_by_the_command(meter, tmp_path):
+    with serving(meter, tmp_path) as (port, _):
+        Client(port)(b"start,first.csv")
+        time.sleep(0.5)
+        Client(port)(b"stop")
+    words = ["--meter=replay", "--recording=first.csv", "--at-once=true"]
+    assert dime("power", "log", "second.csv", *words, folder=tmp_path).stdout == "second.csv\n"
+    assert (tmp_path / "second.csv").read_bytes() == (tmp_path / "first.csv").read_bytes()
+    again = dime("power", "log", "second.csv", *words, folder=tmp_path, check=False)
+    assert (again.returncode, again.stderr) == (1, "dime: second.csv is there already; nothing was overwritten\n")
 
 
 class Logger:
