@@ -107,7 +107,10 @@ def make(network, source, folder, weights="auto", emit=None):
         if os.path.exists(target):
             return _existing(target, network, source, weights, emit)
         with storage.disk_errors(folder):
-            return _fill(target, network, source, weights, emit)
+            try:
+                return _fill(target, network, source, weights, emit)
+            finally:
+                shutil.rmtree(target + ".part", ignore_errors=True)
 
 
 def find(folder, network):
