@@ -40,7 +40,7 @@ def write(study: Study, path: str | os.PathLike[str], command: str = "") -> None
         InputError: A file exists already, or the disk would not take it.
     """
     text, data = terminal.text(study), report_data.collect(study, command)
-    kept = {"format": FORMAT, "text": text, "data": data}
+    kept = {"format": FORMAT, "sha256": _digest(text, data), "text": text, "data": data}
     _create(path, _render(data, text))
     _create(Path(path).with_name(KEPT), json.dumps(kept, separators=(",", ":"), allow_nan=False) + "\n")
 
@@ -109,13 +109,20 @@ def _read(path: Path) -> tuple[report_data.Data, str]:
         kept: Any = json.loads(path.read_text(encoding="utf-8"))
         if kept["format"] != FORMAT:
             raise TableError(f"{path} was written by another version of DIME; solve again")
-        return kept["data"], kept["text"]
+        data, text = kept["data"], kept["text"]
+        if kept["sha256"] != _digest(text, data):
+            raise TableError(f"{path} is damaged: it is not what was written (sha256)")
+        return data, text
     except FileNotFoundError:
         raise TableError(f"there is no {path}; a study's folder has one: dime solve --net=NETWORK") from None
     except OSError as error:
         raise TableError(f"{path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise TableError(f"{path} is damaged: {error}") from None
+
+
+def _digest(text: str, data: report_data.Data) -> str:
+    return hashlib.sha256(json.dumps([text, data], separators=(",", ":"), allow_nan=False).encode()).hexdigest()
 
 
 def _create(path: str | os.PathLike[str], content: str) -> None:

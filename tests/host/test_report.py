@@ -4,13 +4,15 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 
 from dime.contract.errors import InputError, TableError
 from dime.host import output, report, report_data, solvers
-from dime.host.study import find_profiles, make_study
+from dime.host.goals import Limits
+from dime.host.study import MOST_INTERVALS, find_profiles, make_study
 from tests.host import studies, synthetic
 
 
@@ -92,6 +94,21 @@ def test_a_pipeline_and_three_devices_are_shown():
     assert link["frontier"]["time_name"] == "period_s"
 
 
+def test_probable_limits_and_what_is_missing_are_told():
+    confident = studies.study("WiFi", limits=Limits(latency_s=1.0), confidence=0.95)
+    link = report_data.collect(confident)["links"][0]
+    assert link["held"] == [asdict(held) for held in confident.links[0].held]
+    assert link["held"][0]["name"] == "latency"
+    pipeline = studies.study("WiFi", goal="throughput")
+    assert report_data.collect(pipeline)["links"][0]["notes"] == list(pipeline.links[0].notes) != []
+
+
+def test_points_drawn_of_a_long_frontier_include_those_with_intervals():
+    for count in (401, 1049, 33_333):
+        with_intervals = np.unique(np.linspace(0, count - 1, MOST_INTERVALS).round().astype(int))
+        assert set(with_intervals.tolist()) <= set(report_data.thin(count))
+
+
 def test_what_run_json_says_is_told(profiled):
     study = make_study(find_profiles("alexnet", "edge", "server", str(profiled / "results")), "4G")
     facts = dict(report_data.collect(study)["sources"][0]["facts"])
@@ -152,6 +169,7 @@ def test_a_report_is_made_anew_only_from_a_sound_file(tmp_path):
         ("[]", "is damaged"),
         ('{"format": 0}', "another version"),
         ('{"format": 1, "text": "", "data": {}}', "is damaged"),
+        ('{"format": 1, "sha256": "0", "text": "", "data": {"network": "alexnet"}}', "is not what was written"),
     ):
         (tmp_path / "report.json").write_text(text)
         with pytest.raises(TableError, match=complaint):
