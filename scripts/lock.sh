@@ -12,11 +12,12 @@ compile() {  # compile OUTPUT ARGUMENT...
         --no-annotate --no-header --no-emit-index-url --output-file "$output" "$@"
 }
 
-compile "$all" --extra torch --extra test --generate-hashes "${@}"
+compile "$all" --extra torch --extra test "${@}"
 compile images/host/requirements.lock --constraint "$all" --generate-hashes
 compile images/host/torch.lock --constraint "$all" --generate-hashes --extra torch
 compile tests/requirements.lock --constraint "$all" --generate-hashes --extra test
 
+sed -i -E '/^(torch|torchvision)==/d' "$all"
 # The boards' pair: newer wheels hold instructions that a Cortex-A53 and an A57 lack (tests/lab runs them on both).
 printf 'torch==2.3.1\ntorchvision==0.18.1\n' | UV_PYTHON_DOWNLOADS=never "$uv" pip compile - --quiet --only-binary :all: \
     --python-version 3.11 --python-platform aarch64-manylinux_2_28 --no-annotate --no-header --no-emit-index-url \
