@@ -55,8 +55,10 @@ install() { .venv/bin/uv pip install $quiet --python .venv/bin/python "$@"; }
 
 cpu_torch() (  # the versions of the lock, from PyTorch's own index
     mapfile -t pins < <(sed -nE 's/^(torch(vision)?==[0-9.]+).*/\1/p' images/host/torch.lock)
-    export UV_HTTP_TIMEOUT=30 UV_HTTP_RETRIES=0
-    install --dry-run --torch-backend cpu "${pins[@]}" >/dev/null 2>&1 && install --torch-backend cpu "${pins[@]}"
+    say "asking PyTorch's own index for CPU wheels"
+    export UV_HTTP_TIMEOUT=10 UV_HTTP_RETRIES=0
+    install --dry-run --torch-backend cpu "${pins[@]}" >/dev/null 2>&1 || return 1
+    UV_HTTP_TIMEOUT=60 install --torch-backend cpu "${pins[@]}"
 )
 
 has_gpu() { [ -e /dev/nvidia0 ] || [ -e /dev/nvhost-gpu ] || nvidia-smi -L >/dev/null 2>&1; }
