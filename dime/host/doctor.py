@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import docker
     from docker.models.images import Image
 
-LEAST_DISK_BYTES = 4e9
+LEAST_DISK_BYTES = 1e9  # for feature maps and results; the image is there by then
 LARGEST_OFFSET_S = 2.0
 CONTAINER_S = 120.0
 METER_S = 3.0
@@ -28,11 +28,12 @@ PROBE = (  # what the device's disk and clock say, as a container sees them
 )
 
 
-TRY_CLOCKS = (
-    "import sys\nfrom dime.device import boards\nfrom dime.contract.errors import DimeError\n"
-    "board = boards.choose(sys.argv[1], sys.argv[2])[1]\nsteps = board.frequencies_hz()\ntry:\n"
-    "    for step in steps[:1] + steps[-1:]:\n        with board.fixed(step): pass\n"
-    "    print(len(steps))\nexcept DimeError as error: print(error)\n"
+BOARD = (  # what the board is and, if its clocks are to be tried, whether they can be set: argv is device, board, "try"
+    "import json, sys\nfrom dime.device import boards\nfrom dime.contract.errors import DimeError\n"
+    "board = boards.choose(sys.argv[1], sys.argv[2])[1]\nfacts = {'model': board.describe()['model']}\ntry:\n"
+    "    steps = board.frequencies_hz() if sys.argv[3:] else []\n    for step in steps[:1] + steps[-1:]:\n"
+    "        with board.fixed(step): pass\n    facts['steps'] = len(steps)\n"
+    "except DimeError as error: facts['error'] = str(error)\nprint(json.dumps(facts))\n"
 )
 
 
@@ -131,24 +132,21 @@ def _board(client: docker.DockerClient, device: Device, image: Image) -> Finding
     """What the board is, and whether its clocks can be fixed: the lowest and the highest are, and put back."""
     name = device.name
     options: dict[str, Any] = {"privileged": True, "user": "0:0", "cap_drop": None} if device.set_clock else {}
-    words = [*ENTRY, "describe", f"--device={name}", f"--board={device.board}"]
-    lines = _output(client, image, words, runtime=device.runtime or None, **options)
-    found = {message["kind"]: message for message in map(messages.decode, lines) if message}
-    facts = found["description"]["facts"] if "description" in found else {}
-    torch = facts.get("versions", {}).get("torch")
-    if torch is None:
-        reason = found.get("error") or found.get("warning") or {"text": " | ".join(lines[-2:]) or "says nothing"}
-        return Finding(name, "board", False, reason["text"])
-    text = f"{facts.get('model') or device.board}, {facts['processor']}, torch {torch}"
+    holder = holding.holder(client)
+    words = ["python3", "-c", BOARD, name, device.board, *(["try"] if device.set_clock and not holder else [])]
+    lines = _output(client, image, words, **options)
+    try:
+        facts = json.loads(lines[-1])
+    except (IndexError, ValueError):
+        return Finding(name, "board", False, " | ".join(lines[-2:]) or "says nothing")
+    model = facts["model"] or device.board
     if not device.set_clock:
-        return Finding(name, "board", True, f"{text}, clock left alone")
-    if holder := holding.holder(client):
-        return Finding(name, "board", True, f"{text}; clocks not tried: held by {holder}")
-    lines = _output(client, image, ["python3", "-c", TRY_CLOCKS, name, device.board], **options)
-    steps = lines[-1] if lines else ""
-    if not steps.isdigit() or steps == "0":
-        return Finding(name, "board", False, f"{text}; its clocks cannot be set: {steps or 'no output'}")
-    return Finding(name, "board", True, f"{text}, {steps} frequencies; the lowest and the highest were set")
+        return Finding(name, "board", True, f"{model}, clock left alone")
+    if holder:
+        return Finding(name, "board", True, f"{model}; clocks not tried: held by {holder}")
+    if not facts.get("steps"):
+        return Finding(name, "board", False, f"{model}; its clocks cannot be set: {facts.get('error', 'it has none')}")
+    return Finding(name, "board", True, f"{model}, {facts['steps']} frequencies; the lowest and the highest were set")
 
 
 def _smoke(client: docker.DockerClient, device: Device, image: Image) -> Finding:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import pty
+import select
 import subprocess
 import time
 
@@ -160,6 +162,59 @@ def test_collect_has_nothing_left_to_fetch_and_clean_device_removes_the_caches(p
     assert "volume dime-samples-alexnet" in removed and "image" in removed
     assert nano.docker("volume", "ls", "-q").stdout == ""
     assert "dime-jetson" not in nano.docker("images").stdout
+
+
+class Terminal:
+    """A person at a terminal in which a command runs."""
+
+    def __init__(self, *command):
+        self._master, slave = pty.openpty()
+        words = ["setsid", "--ctty", "--wait", *map(str, command)]
+        self.process = subprocess.Popen(words, cwd=REPOSITORY, stdin=slave, stdout=slave, stderr=slave)
+        os.close(slave)
+        self.text = ""
+
+    def reads(self, words, seconds=180):
+        """Reads until some words come."""
+        deadline = time.monotonic() + seconds
+        while words not in self.text:
+            assert time.monotonic() < deadline, f"'{words}' did not come: {self.text[-2000:]}"
+            if select.select([self._master], [], [], 1)[0]:
+                try:
+                    self.text += os.read(self._master, 65536).decode(errors="replace")
+                except OSError:
+                    assert words in self.text, f"ended without '{words}': {self.text[-2000:]}"
+        self.text = self.text.partition(words)[2]
+
+    def types(self, keys):
+        os.write(self._master, keys.encode())
+
+
+def test_ctrl_c_asks_whether_to_detach_or_stop(profiled, folder, samples, potato):
+    command = (
+        *(REPOSITORY / ".venv/bin/dime", "profile", "--net=alexnet", "--device=potato", "--freqs=-1", "--runs=1"),
+        *("--iterations=1", "--warmups=0", "--max-layers=2", "--seed=7", f"--lab={folder / 'lab.toml'}"),
+        *(f"--results={folder / 'other'}", f"--samples={samples.parent}"),
+    )
+    watching = Terminal(*command)
+    watching.reads("bundle/s")
+    watching.types("\x03")
+    watching.reads("[d]etach and let the runs go on, or [s]top them?")
+    watching.types("d\r")
+    watching.reads("the runs go on; the same command follows them again")
+    assert watching.process.wait(60) == 130
+    again = Terminal(*command)
+    again.reads("finds the run that")
+    again.types("\x03")
+    again.reads("[s]top them?")
+    again.types("s\r")
+    again.reads("stopped as you wished")
+    assert again.process.wait(90) == 130
+    last = Terminal(*command)
+    last.reads("other/potato/alexnet", 300)
+    assert last.process.wait(60) == 0
+    assert RunSpec.read(str(folder / "other/potato/alexnet")).state == "complete"
+    assert leftovers(potato) == []
 
 
 def test_the_host_services_listen_on_this_computer_only():
