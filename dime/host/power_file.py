@@ -6,6 +6,7 @@ was read, rejected and missed; its size does not grow with the time logged.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -71,6 +72,7 @@ class PowerFile:
     def __init__(self, path: Path, meter: Meter, channel: str) -> None:
         self.path = path
         self._quality_path = quality_path(path)
+        self._part_path = self._quality_path.with_name(self._quality_path.name + ".part")
         self._stream = os.fdopen(_create(path), "w", encoding="utf-8", newline="")
         try:
             os.close(_create(self._quality_path))
@@ -78,7 +80,6 @@ class PowerFile:
             self._stream.close()
             path.unlink()
             raise
-        self._stream.write(",".join([*meter.columns, TIMESTAMP]) + "\n")
         self._own_clock = meter.own_clock
         self._facts: dict[str, Any] = {
             "state": "logging",
@@ -99,7 +100,16 @@ class PowerFile:
         self._unrolled_ms = self._span_ns = self._longest_ns = 0
         self._faults: Mapping[str, int] = {}
         self._synced_ns = monotonic_ns()
-        self.sync({})
+        try:
+            self._stream.write(",".join([*meter.columns, TIMESTAMP]) + "\n")
+            self.sync({})
+            _sync_folder(path.parent)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._stream.close()
+            for begun in (path, self._quality_path):
+                begun.unlink(missing_ok=True)
+            raise TableError(f"{path}: {error.strerror}") from None
 
     def write(self, samples: Sequence[Sample]) -> None:
         """Appends rows.
@@ -159,11 +169,14 @@ class PowerFile:
         self._faults = faults
         self._stream.flush()
         os.fsync(self._stream.fileno())
-        part = self._quality_path.with_name(self._quality_path.name + ".part")
-        with part.open("w", encoding="utf-8") as stream:
-            json.dump(self.quality(), stream, indent=1)
-            stream.write("\n")
-        os.replace(part, self._quality_path)
+        try:
+            with self._part_path.open("w", encoding="utf-8") as stream:
+                json.dump(self.quality(), stream, indent=1)
+                stream.write("\n")
+            os.replace(self._part_path, self._quality_path)
+        except OSError:
+            self._part_path.unlink(missing_ok=True)
+            raise
         self._synced_ns = monotonic_ns()
 
     def close(self, ended_by: str, faults: Mapping[str, int]) -> None:
@@ -171,9 +184,7 @@ class PowerFile:
         self._facts |= {"state": "complete", "ended_by": ended_by, "ended_utc": _utc()}
         try:
             self.sync(faults)
-            folder = os.open(self.path.parent, os.O_RDONLY)
-            os.fsync(folder)
-            os.close(folder)
+            _sync_folder(self.path.parent)
         finally:
             self._stream.close()
 
@@ -209,6 +220,15 @@ def _create(path: Path) -> int:
         raise InputError(f"{path.name} is there already; nothing was overwritten") from None
     except OSError as error:
         raise TableError(f"{path}: {error.strerror}") from None
+
+
+def _sync_folder(folder: Path) -> None:
+    """Forces the names of a folder's files onto the disk."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def _utc() -> str:

@@ -136,6 +136,7 @@ class Recorder:
                     self._queue.put(_Batch(samples, before + self._meter.faults))
             except RecordingEndedError:
                 self._queue.put(_Batch((), before + self._meter.faults))
+                self._say("the recording has ended")
                 self.ended.set()
                 return
             except DeviceError as error:

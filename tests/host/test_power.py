@@ -499,6 +499,11 @@ def test_a_disk_that_is_full_ends_the_log_with_a_word(meter, tmp_path):
             assert answer.startswith(b"refused: ") and b"No space left on device; the log ends there" in answer
             assert Client(port)(b"stop") == b"stopped"
         assert power_trace.load(small / "full.csv").counts["rows"] > 200
+        files = sorted(small.iterdir())
+        assert [path.name for path in files] == ["full.csv", "full_quality.json"]
+        with serving(meter, small) as (port, _):
+            assert b"No space left on device" in Client(port)(b"start,other.csv")
+            assert sorted(small.iterdir()) == files, "nothing half begun stays"
     finally:
         subprocess.run(["umount", str(small)], check=True)
 
