@@ -149,7 +149,9 @@ def _find(net: str, name: str, results: Path, csv_unit: str = "ms") -> Profile:
         device = None if Path(name).is_dir() else Path(name).stem.removeprefix(f"{net}_")
         return load_profile(name, device=device, network=net, duration_unit=csv_unit)
     there = sorted(path.parent.parent.name for path in results.glob(f"*/{net}/{RUN}"))
+    others = sorted({path.parent.name for path in results.glob(f"*/*/{RUN}")})
     known = f"there are: {', '.join(there)}" if there else "there is none yet"
+    known += f", only of {', '.join(others)}" if others and not there else ""
     raise TableError(f"no profile of {net} on '{name}' in {results}; {known}; make one: dime profile --net={net}")
 
 

@@ -5,7 +5,7 @@ import pytest
 from dime.contract.errors import InfeasibleError, TableError
 from dime.host import resampling, uncertainty
 from dime.host.goals import Limits
-from dime.host.study import find_sizes, make_study
+from dime.host.study import find_profiles, find_sizes, make_study
 from tests.host import synthetic
 
 CHAIN = synthetic.ALEXNET
@@ -88,3 +88,13 @@ def test_a_limit_that_no_plan_keeps_names_the_link(profiles):
 
 def test_a_link_that_is_named_twice_is_planned_once(profiles):
     assert [link.name for link in make_study(profiles, "4G, WiFi,4G", replicates=0).links] == ["4G", "WiFi"]
+
+
+def test_a_network_without_a_profile_lists_those_that_have_one(tmp_path):
+    for name in ("vgg11", "resnet18"):
+        (tmp_path / "edge" / name).mkdir(parents=True)
+        (tmp_path / "edge" / name / "run.json").touch()
+    with pytest.raises(TableError, match="no profile of lenet on 'edge' .* there is none yet, only of resnet18, vgg11; "):
+        find_profiles("lenet", "edge", "server", str(tmp_path))
+    with pytest.raises(TableError, match="no profile of vgg11 on 'nano' .* there are: edge; make one"):
+        find_profiles("vgg11", "nano", "server", str(tmp_path))
