@@ -94,7 +94,7 @@ def test_a_network_without_a_profile_lists_those_that_have_one(tmp_path):
     for name in ("vgg11", "resnet18"):
         (tmp_path / "edge" / name).mkdir(parents=True)
         (tmp_path / "edge" / name / "run.json").touch()
-    with pytest.raises(TableError, match="no profile of lenet on 'edge' .* there is none yet, only of resnet18, vgg11; "):
+    with pytest.raises(TableError, match=r"of lenet on 'edge' .* there is none yet, only of resnet18, vgg11;"):
         find_profiles("lenet", "edge", "server", str(tmp_path))
-    with pytest.raises(TableError, match="no profile of vgg11 on 'nano' .* there are: edge; make one"):
+    with pytest.raises(TableError, match=r"no profile of vgg11 on 'nano' .* there are: edge; make one"):
         find_profiles("vgg11", "nano", "server", str(tmp_path))
