@@ -39,6 +39,7 @@ def build(
     registry: str = "",
     push: bool = False,
     no_cache: bool = False,
+    tried: bool = True,
     **variables: str,
 ) -> None:
     """Builds images with docker buildx bake, and tries each of them.
@@ -49,6 +50,7 @@ def build(
         registry: The registry's host and port; the images are named for it.
         push: Send them to the registry, which several platforms at once need on older engines.
         no_cache: Build everything anew.
+        tried: Whether each is tried; see ``smoke``.
         **variables: Further variables of docker/docker-bake.hcl, in any case, such as ``torch="1.10"``.
 
     Raises:
@@ -81,7 +83,7 @@ def build(
     if result.returncode:
         raise DeviceError(f"docker buildx bake ended with {result.returncode}; its last lines say why")
     tag = settings.get("TAG", os.environ.get("TAG", "latest"))
-    for target in TARGETS if image == "all" else [image]:
+    for target in (TARGETS if image == "all" else [image]) if tried else ():
         name = f"{settings.get('REGISTRY', '')}{TARGETS[target]}:{tag}"
         for one in (platform or settings.get(f"{target.upper()}_PLATFORMS", PLATFORMS[target])).split(","):
             print(f"{name} for {one}: {smoke(target, name, one)}", file=sys.stderr)
@@ -165,7 +167,7 @@ def push(registry: str, image: str = "all", **variables: str) -> None:
     """
     if not registry:
         raise InputError("no registry; type: make push REGISTRY=bench.lan:5000, or put registry = ... into lab.toml")
-    build(image, "", registry, True, False, **variables)
+    build(image, "", registry, True, False, True, **variables)
 
 
 def docker_command() -> str:
