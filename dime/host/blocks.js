@@ -41,6 +41,8 @@ function rounded(value, unit, digits = 3) {
 }
 
 const share = (part) => part === null || part === undefined ? "–" : `${(100 * part).toFixed(1).replace(/^-(0\.0)$/, "$1")} %`;
+// Three digits, for shares that are small: never 0 where there is something.
+const percent = (part) => `${Number((100 * part).toPrecision(3))} %`;
 const clock = (hz) => hz < 0 ? "clock left alone" : quantity(hz, "Hz");
 const count = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
 const deviceName = (at) => data.devices[at].name;
@@ -64,6 +66,20 @@ function originMark(origin, x, y, r, extra = "") {
     return s("path", { class: kind, d: `M${x} ${y - 1.25 * r}L${x + 1.25 * r} ${y}L${x} ${y + 1.25 * r}L${x - 1.25 * r} ${y}Z` });
   }
   return s("circle", { class: kind, cx: x, cy: y, r });
+}
+
+// Over a rectangle: oblique lines for what is modelled, dots for what is replayed, nothing for what is measured.
+function texture(origin, x, y, wide, high) {
+  const parts = [];
+  if (origin === "modelled") {
+    for (let at = -high; at < wide; at += 8) {
+      const [from, to] = [Math.max(0, -at), Math.min(high, wide - at)];
+      if (to > from) parts.push(`M${x + at + from} ${y + from}L${x + at + to} ${y + to}`);
+    }
+  } else if (origin === "replayed") {
+    for (let down = 4; down < high; down += 8) for (let at = 4; at < wide; at += 8) parts.push(`M${x + at} ${y + down}h.01`);
+  }
+  return s("path", { class: `texture ${origin}`, d: parts.join("") });
 }
 
 function badge(origin, what = "") {
@@ -128,7 +144,8 @@ function scale(low, high, from, to, log) {
   const most = Math.max(2, Math.floor(Math.abs(to - from) / (from < to ? 78 : 42)));
   place.ticks = log ? logTicks(low, high, most) : linearTicks(low, high, most);
   const [first, second] = place.ticks;
-  place.digits = log ? 3 : Math.min(9, Math.max(3, 1 + Math.ceil(Math.log10(Math.abs(high) / Math.abs(second - first)))));
+  const between = second === undefined ? high - low : second - first;
+  place.digits = log ? 3 : Math.min(9, Math.max(3, 1 + Math.ceil(Math.log10(Math.abs(high / between) || 1))));
   return place;
 }
 
@@ -164,8 +181,8 @@ function bounds(values, ratio = 12) {
 /* A plot with two axes.
    axes: {label, unit, low, high, log, ticks}; paint(layer, X, Y) draws; points: [{x, y}] can be picked by pointer,
    finger and arrow keys: the nearest one is marked and handed to pick(point). byColumn: points are ranges from..to. */
-function plot({ width, height, x, y, paint, points, pick, label, byColumn = false, left = 64 }) {
-  const area = { left, right: width - 14, top: y.label ? 24 : 14, bottom: height - 44 };
+function plot({ width, height, x, y, paint, points, pick, label, byColumn = false, left = 64, top = 24 }) {
+  const area = { left, right: width - 14, top, bottom: height - 44 };
   const X = scale(x.low, x.high, area.left, area.right, x.log);
   const Y = scale(y.low, y.high, area.bottom, area.top, y.log);
   const svg = s("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", tabindex: points.length ? 0 : null, "aria-label": label });
@@ -247,17 +264,30 @@ function originBadges(steps, transfers) {
 
 const costs = (time, energy) => quantity(time, "s") + (energy === null || energy === undefined ? "" : ` · ${quantity(energy, "J")}`);
 const between = ([low, high], unit) => `${quantity(low, unit)} to ${quantity(high, unit)}`;
-const stepTexts = (steps) => steps.map(([a, b, device, hz]) => `${bundleName(a, b)} on ${deviceName(device)}${hz < 0 ? "" : ` at ${clock(hz)}`}`).join("; ");
+
+// The steps in words, a device's together: "conv1 – conv3 at 922 MHz, conv4 at 614 MHz on nano; fc1 – fc3 on server".
+function stepTexts(steps) {
+  const groups = [];
+  for (const [first, last, device, hz] of steps) {
+    if (!groups.length || groups.at(-1).device !== device) groups.push({ device, parts: [] });
+    groups.at(-1).parts.push(bundleName(first, last) + (hz < 0 ? "" : ` at ${clock(hz)}`));
+  }
+  return groups.map(({ device, parts }) => `${parts.join(", ")} on ${deviceName(device)}`).join("; ");
+}
 
 // A plan as a small strip with its steps in words below.
 const drawnPlan = (steps) => [strip(steps, "small"), h("div", { class: "note" }, stepTexts(steps))];
 
+const planCell = (steps) => h("td", { class: "wide" }, h("div", null, drawnPlan(steps)));
+
 // Where a plot tells what lies behind a point.
 function readout(empty) {
   const host = h("div", { class: "readout", "aria-live": "polite" }, h("p", { class: "note" }, empty));
-  host.show = (title, numbers, steps, extra) => host.replaceChildren(h("b", null, title), " ", h("span", { class: "num" }, numbers),
-    steps ? drawnPlan(steps) : null,
-    extra ? h("div", { class: "note" }, extra) : null);
+  host.show = (title, numbers, steps, extra) => {
+    host.replaceChildren();
+    build(host, null, [h("b", null, title), " ", h("span", { class: "num" }, numbers), steps ? drawnPlan(steps) : null,
+      extra ? h("div", { class: "note" }, extra) : null]);
+  };
   return host;
 }
 

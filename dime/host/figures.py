@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -45,6 +47,15 @@ STYLE: dict[Any, Any] = {
     "text.parse_math": False,
 }
 WIDTH_IN = 7.0
+CHOSEN = "#7a1f5c"
+KNOBS = {
+    "bandwidth": "upload rate (download in proportion)",
+    "upload": "upload rate",
+    "download": "download rate",
+    "round_trip": "round trip",
+}
+# More layers than this are not named beside a map.
+MOST_ROWS = 40
 LONGEST = 48
 
 
@@ -107,6 +118,8 @@ def _pictures(data: Data) -> list[tuple[str, Callable[[], Figure]]]:
             drawn["frontier"] = frontier
         if link["baselines"]:
             drawn["baselines"] = baselines
+        for best in link["maps"]:
+            drawn[f"map_{best['vary']}"] = partial(best_plans, best=best)
         for name, draw in drawn.items():
             found.append((f"{name}_{suffix}", lambda draw=draw, link=link: draw(data, link)))  # type: ignore[misc]
     if any(group["bundles"] for group in data["effect"]):
@@ -141,7 +154,7 @@ def frontier(data: Data, link: Data) -> Figure:
         "o",
         markersize=11,
         markerfacecolor="none",
-        color="#7a1f5c",
+        color=CHOSEN,
         label="chosen",
     )
     axes.annotate(
@@ -164,6 +177,8 @@ def frontier(data: Data, link: Data) -> Figure:
         marked.setdefault(told, (cost, []))[1].append(letter)
     for cost, letters in marked.values():
         axes.annotate(" ".join(letters), cost, (5, 5), textcoords="offset points", weight="bold")
+    _room(axes.set_xlim, [*time, _time(data, plan), *axes.dataLim.intervalx])
+    _room(axes.set_ylim, [*energy, plan["energy_j"], *axes.dataLim.intervaly])
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(
         handles, labels, title="not drawn: " + "; ".join(beyond) if beyond else None, title_fontsize=7, loc="best"
@@ -176,46 +191,83 @@ def frontier(data: Data, link: Data) -> Figure:
 
 
 def plan(data: Data, link: Data) -> Figure:
-    """The chosen plan: its layers coloured by device, then to scale where time and energy go."""
-    figure, axes = _start(2.4)
-    shown = link["plan"]
-    layers = data["layers"]
-    for first, last, device, _ in shown["steps"]:
-        for at in range(first, last + 1):
-            axes.barh(0, 1 / len(layers), left=at / len(layers), height=0.7, **_fill(data, device, "origin"))
-            label = layers[at] if len(layers) * max(map(len, layers)) < 90 else ""
-            axes.text((at + 0.5) / len(layers), 0, label, ha="center", va="center", fontsize=7, **_ink(device))
-        axes.plot([last / len(layers) + 1 / len(layers)] * 2, [-0.35, 0.35], color="white", linewidth=2.5)
-    names = ["layers"]
+    """The chosen plan: its layers coloured by device, each bundle's clock and cost, then where time and energy go."""
+    shown, layers = link["plan"], data["layers"]
+    longest = max(map(len, layers))
+    across, upright = len(layers) * longest < 90, len(layers) <= MOST_ROWS
+    strip = 1.0 if across or not upright else 0.5 + longest / 8
+    figure, axes = _start(1.9 + 0.4 * strip)
+    cells = _way(data, shown)
+    total = sum(wide for wide, *_ in cells)
+    left = 0.0
+    for wide, device, step, cost in cells:
+        fill = _fill(data, device, "origin")
+        if step is None:
+            axes.barh(0, wide / total, left=left, height=strip, **fill)
+        else:
+            for at in range(step[0], step[1] + 1):
+                place = left + (at - step[0]) / total
+                axes.barh(0, 1 / total, left=place, height=strip, **fill)
+                if across or upright:
+                    rotation = 0 if across else 90
+                    axes.text(
+                        place + 0.5 / total,
+                        0,
+                        layers[at],
+                        ha="center",
+                        va="center",
+                        fontsize=7,
+                        rotation=rotation,
+                        **_ink(device),
+                    )
+            axes.plot([left, left], [-strip / 2, strip / 2], color="white", linewidth=3)
+            told = [clock(step[3])] if step[3] >= 0 else []
+            told += [quantity(cost[0], "s")] + ([quantity(cost[1], "J")] if cost[1] else [])
+            if wide / total > 0.011 * max(map(len, told)):
+                axes.text(
+                    left + wide / total / 2, -strip / 2 - 0.1, "\n".join(told), ha="center", va="bottom", fontsize=6
+                )
+        left += wide / total
+    names, places = ["layers"], [0.0]
     rows = [("time", "s", shown["latency_s"], 0, "origin")]
     if shown["energy_j"]:
         rows.append(("energy", "J", shown["energy_j"], 1, "energy_origin"))
-    for row, (name, unit, total, which, origin) in enumerate(rows, start=1):
+    for name, unit, whole, which, origin in rows:
+        places.append(strip / 2 + 0.6 + 0.8 * (len(places) - 1))
         left = 0.0
-        for device, value in _parts(data, shown, which):
-            fill = _fill(data, device, origin)
-            axes.barh(row, value / total, left=left, height=0.6, **fill)
-            if value / total > 0.09:
+        for _, device, _, cost in cells:
+            value = cost[which] or 0.0
+            axes.barh(places[-1], value / whole, left=left, height=0.6, **_fill(data, device, origin))
+            if value / whole > 0.09:
+                middle = left + value / whole / 2
                 axes.text(
-                    left + value / total / 2,
-                    row,
-                    quantity(value, unit),
-                    ha="center",
-                    va="center",
-                    fontsize=7,
-                    **_ink(device),
+                    middle, places[-1], quantity(value, unit), ha="center", va="center", fontsize=7, **_ink(device)
                 )
-            left += value / total
-        names.append(f"{name} {quantity(total, unit)}")
-    axes.set_yticks(range(len(names)), names)
-    axes.invert_yaxis()
+            left += value / whole
+        names.append(f"{name} {quantity(whole, unit)}")
+    axes.set_yticks(places, names)
+    axes.set_ylim(places[-1] + 0.4, -strip / 2 - 1.1)
     axes.set_xlim(0, 1)
     axes.set_xticks([])
     axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
     axes.grid(False)
-    _device_legend(data, axes)
+    _device_legend(data, figure, axes)
     axes.set_title(_title(data, link))
     return _finish(data, figure)
+
+
+def _way(data: Data, plan: Data) -> list[tuple[float, int | None, list[int] | None, list[float | None]]]:
+    """Steps and transfers in their order: width in layers, device (None: transfer), step, [time, energy]."""
+    found: list[tuple[float, int | None, list[int] | None, list[float | None]]] = []
+    sent = iter(plan["transfers"])
+    here = 0
+    for step, cost in zip(plan["steps"], plan["costs"], strict=True):
+        if step[2] != here:
+            found.append((len(data["layers"]) / 40, None, None, next(sent)[4:6]))
+        here = step[2]
+        found.append((step[1] - step[0] + 1.0, here, step, cost))
+    return found + [(len(data["layers"]) / 40, None, None, transfer[4:6]) for transfer in sent]
 
 
 def baselines(data: Data, link: Data) -> Figure:
@@ -239,9 +291,91 @@ def baselines(data: Data, link: Data) -> Figure:
     axes.set_xlim(0, longest * 1.32)
     axes.grid(False, axis="y")
     _axis(axes.xaxis, "latency", "s")
-    _device_legend(data, axes)
+    _device_legend(data, figure, axes)
     axes.set_title(_title(data, link))
     return _finish(data, figure)
+
+
+def best_plans(data: Data, link: Data, best: Data) -> Figure:
+    """The best plan for every bandwidth or round trip: columns are its ranges, rows the layers, colours the devices."""
+    layers = data["layers"]
+    figure, axes = _start(min(5.0, 1.5 + 0.2 * len(layers)))
+    ranges = _ranges(best)
+    here = _knob(best, best["here"])
+    named: list[float] = []
+    view: Callable[[float], float] = float if best["vary"] == "round_trip" else math.log
+    ends = [end for low, high, _ in ranges for end in (low, high) if 0 < end < math.inf]
+    if best["vary"] == "round_trip":
+        left, right = 0.0, 1.5 * max([0.05, here, *ends])
+    else:
+        left, right = min([here, *ends]) / 4, max([here, *ends]) * 4
+        axes.set_xscale("log")
+    for low, high, region in ranges:
+        start, end = max(low, left), min(high, right)
+        for first, last, device, _ in region["steps"] or ():
+            axes.barh(
+                (first + last) / 2, end - start, left=start, height=last - first + 1, **_fill(data, device, "origin")
+            )
+        if region["steps"] is None:
+            axes.text(start, 0, " no plan", va="center", fontsize=7, color="#5b6570")
+        if low > left:
+            axes.axvline(low, color="black", linewidth=0.8)
+            place = (view(low) - view(left)) / (view(right) - view(left))
+            if all(abs(place - other) > 0.11 for other in named):
+                named.append(place)
+                corner = ("data", "axes fraction")
+                axes.annotate(
+                    _told(best, low), (low, 1), (0, 3), corner, textcoords="offset points", ha="center", fontsize=7
+                )
+    axes.axvline(here, color=CHOSEN, linewidth=1.6)
+    axes.annotate(
+        link["name"],
+        (here, 0),
+        (3, 3),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        fontsize=7,
+        bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": CHOSEN, "lw": 0.6},
+    )
+    axes.set_xlim(left, right)
+    axes.set_ylim(len(layers) - 0.5, -0.5)
+    if len(layers) <= MOST_ROWS:
+        axes.set_yticks(range(len(layers)), layers, fontsize=7)
+    else:
+        axes.set_ylabel("layer")
+    axes.grid(False)
+    name, unit = KNOBS[best["vary"]], "s" if best["vary"] == "round_trip" else "bit/s"
+    if best["vary"] != "round_trip" and not best["rates_bit_s"]:
+        name, unit = "multiple of the links' rates", ""
+    _axis(axes.xaxis, name, unit)
+    axes.minorticks_off()
+    _device_legend(data, figure, axes)
+    axes.set_title(_title(data, link), pad=16)
+    return _finish(data, figure)
+
+
+def _ranges(best: Data) -> list[tuple[float, float, Data]]:
+    """Regions with their ends on the drawn axis, in its order."""
+    found = []
+    for region in best["regions"]:
+        low, high = sorted((_knob(best, region["low"]), _knob(best, region["high"])))
+        found.append((low, high, region))
+    return sorted(found, key=lambda item: item[:2])
+
+
+def _knob(best: Data, value: float | None) -> float:
+    """A value of the knob on the drawn axis: a rate falls as the time on the air grows."""
+    if best["vary"] == "round_trip":
+        return math.inf if value is None else float(value)
+    rates = best["rates_bit_s"]
+    rate = rates[best["vary"] == "download"] if rates else 1.0
+    if value is None:
+        return 0.0
+    return float(rate / value) if value else math.inf
+
+
+def _told(best: Data, value: float) -> str:
+    return quantity(value, "s" if best["vary"] == "round_trip" else "bit/s" if best["rates_bit_s"] else "")
 
 
 def bundle_effect(data: Data) -> Figure:
@@ -317,6 +451,13 @@ def _rivals(link: Data) -> list[tuple[str, Data]]:
     return [(letter, row) for letter, row in lettered if row["plan"] and row["plan"]["energy_j"] is not None]
 
 
+def _room(limit: Callable[[float, float], Any], values: Sequence[float]) -> None:
+    """Limits of an axis around some values; equal ones, but for their last digits, are not drawn apart."""
+    low, high = min(values), max(values)
+    margin = max(0.05 * (high - low), 0.01 * abs(high))
+    limit(low - margin, high + margin)
+
+
 def _whiskers(axes: Axes, x: float, y: float, interval: list[list[float]] | None) -> None:
     if interval:
         (left, right), (low, high) = interval
@@ -354,13 +495,14 @@ def _ink(device: int | None) -> dict[str, Any]:
     return {"color": "white" if device is not None and device % len(COLOURS) in (0, 5) else "black"}
 
 
-def _device_legend(data: Data, axes: Axes) -> None:
+def _device_legend(data: Data, figure: Figure, axes: Axes) -> None:
     for at, device in enumerate(data["devices"]):
         axes.barh(0, 0, label=f"{device['name']} ({device['origin']})", **_fill(data, at, "origin"))
     axes.barh(0, 0, label="transfers (modelled)", **_fill(data, None, ""))
+    height_in = figure.get_figheight() - 1.2
     axes.legend(
         loc="upper center",
-        bbox_to_anchor=(0.5, -0.02 if not axes.get_xlabel() else -0.2),
+        bbox_to_anchor=(0.5, -0.42 / height_in if axes.get_xlabel() else -0.02),
         ncols=len(data["devices"]) + 1,
     )
 

@@ -50,7 +50,7 @@ function frontierPlot(link, width, points, rivals, far, chosen, shown) {
       const corners = points.map((point, at) => (at ? `H${X(point.x)}V${Y(point.y)}` : `M${X(point.x)} ${Y(point.y)}`)).join("");
       layer.append(s("path", { class: "beyond", d: `M${X(points[0].x)} ${area.top}V${Y(points[0].y)}${corners.replace(/^M\S+ \S+?(?=[HV]|$)/, "")}H${area.right}V${area.top}Z` }),
         s("path", { class: "front", d: corners }));
-      for (const point of all.filter(({ interval }) => interval)) whiskers(layer, point, X, Y, area);
+      for (const point of all.filter(({ interval }) => interval)) whiskers(layer, point, X, Y, area, points.length > 60 && points.includes(point));
       const r = points.length > 120 ? 2.2 : 3.4;
       points.forEach((point, at) => layer.append(originMark(origins[at], X(point.x), Y(point.y), r)));
       layer.append(s("circle", { class: "ring", cx: X(chosen.x), cy: Y(chosen.y), r: 6.5 }));
@@ -62,10 +62,10 @@ function frontierPlot(link, width, points, rivals, far, chosen, shown) {
   return svg;
 }
 
-function whiskers(layer, { x, y, interval: [time, energy] }, X, Y, area) {
+function whiskers(layer, { x, y, interval: [time, energy] }, X, Y, area, faint) {
   const [left, right] = time.map((end) => Math.min(area.right, Math.max(area.left, X(end))));
   const [low, high] = energy.map((end) => Math.min(area.bottom, Math.max(area.top, Y(end))));
-  layer.append(s("path", { class: "whisker", d: `M${left} ${Y(y)}H${right}M${X(x)} ${low}V${high}M${left} ${Y(y) - 3}v6M${right} ${Y(y) - 3}v6M${X(x) - 3} ${low}h6M${X(x) - 3} ${high}h6` }));
+  layer.append(s("path", { class: faint ? "whisker faint" : "whisker", d: `M${left} ${Y(y)}H${right}M${X(x)} ${low}V${high}M${left} ${Y(y) - 3}v6M${right} ${Y(y) - 3}v6M${X(x) - 3} ${low}h6M${X(x) - 3} ${high}h6` }));
 }
 
 function rivalMarks(layer, rivals, X, Y, area) {
@@ -106,7 +106,8 @@ function mapSection(link) {
   const redraw = (at) => host.replaceChildren(...mapOf(link, link.maps[at]));
   const names = link.maps.map((map, at) => [KNOBS[map.vary] + (map.round_trip_s === null ? "" : ` at a round trip of ${quantity(map.round_trip_s, "s")}`), at]);
   redraw(0);
-  return section("Which plan for which link", "Break-even points are computed, not sampled: between two of them one plan is the best.",
+  return section("Which plan for which link", "Break-even points are computed, not sampled: between two of them one plan is the best."
+    + (link.held.length ? " Here limits hold for the means." : ""),
     names.length > 1 ? choice(names, 0, redraw) : null, host);
 }
 
@@ -114,7 +115,7 @@ function mapSection(link) {
 function knobAxis(map) {
   const rate = map.rates_bit_s ? map.rates_bit_s[map.vary === "download" ? 1 : 0] : 1;
   if (map.vary === "round_trip") return { of: (knob) => knob === null ? Infinity : knob, unit: "s", label: "round trip", tell: (value) => quantity(value, "s"), log: false };
-  const label = !map.rates_bit_s ? "multiple of the links' rates" : map.vary === "bandwidth" ? "upload rate; the download rate keeps its ratio to it" : KNOBS[map.vary];
+  const label = !map.rates_bit_s ? "multiple of the links' rates" : map.vary === "bandwidth" ? "upload rate" : KNOBS[map.vary];
   const unit = map.rates_bit_s ? "bit/s" : "";
   return { of: (knob) => knob === null ? 0 : knob === 0 ? Infinity : rate / knob, unit, label, tell: (value) => quantity(value, unit), log: true };
 }
@@ -137,11 +138,12 @@ function mapOf(link, map) {
     h("figure", null, responsive((width) => mapPlot(width, link, axis, ends, here, points, (point) => shown.show(point.told,
       point.steps ? `${data.goal_name} ${spans(point)}` : "no plan keeps the limits", point.steps))),
     h("figcaption", null, data.devices.map((device, k) => h("span", null, h("span", { class: `key fill ${tint(k)} ${device.origin}` }), device.name, badge(device.origin))),
-      h("span", null, "transfers ", badge("modelled")))),
+      h("span", null, "transfers ", badge("modelled")),
+      map.vary === "bandwidth" && map.rates_bit_s ? h("span", null, `the download rate is ${rounded(map.rates_bit_s[1] / map.rates_bit_s[0], "")} times the upload rate`) : null)),
     shown,
     h("details", { open: points.length <= 6 ? "" : null }, h("summary", null, `${count(points.length, "range")} from ${axis.unit === "s" ? "short to long" : "slow to fast"}`),
       table([[axis.label], ["best plan"], [data.goal_name, "num"]], points.map((point) =>
-        [point.told + (here >= point.from && here <= point.to ? " (here)" : ""), h("td", null, point.steps ? h("div", null, drawnPlan(point.steps)) : "no plan keeps the limits"), num(point.steps ? spans(point) : "–")]))),
+        [point.told + (here >= point.from && here <= point.to ? " (here)" : ""), point.steps ? planCell(point.steps) : "no plan keeps the limits", num(point.steps ? spans(point) : "–")]))),
   ];
 }
 
@@ -152,7 +154,7 @@ function mapPlot(width, link, axis, ends, here, points, pick) {
   const room = Math.floor((left - 12) / 7.2);
   const height = Math.min(460, Math.max(200, 20 * N + 70));
   return plot({
-    width, height, left, points, pick, byColumn: true,
+    width, height, left, top: 28, points, pick, byColumn: true,
     label: `Best plan by ${axis.label}: ${points.length} ranges; rows are layers, colours devices`,
     x: { label: axis.label, unit: axis.unit, ...ends, log: axis.log },
     y: { label: "", low: N, high: 0, ticks: [] },
@@ -160,7 +162,9 @@ function mapPlot(width, link, axis, ends, here, points, pick) {
       for (const point of points) {
         const [x, wide] = [X(point.from), X(point.to) - X(point.from)];
         for (const [first, last, device] of point.steps || []) {
-          layer.append(s("rect", { class: `v${device % 6} cell`, x, y: Y(first), width: wide, height: Y(last + 1) - Y(first) }));
+          const high = Y(last + 1) - Y(first);
+          layer.append(s("rect", { class: `v${device % 6} cell`, x, y: Y(first), width: wide, height: high }),
+            texture(data.devices[device].origin, x, Y(first), wide, high));
         }
         if (!point.steps) layer.append(s("text", { class: "soft", x: x + 6, y: area.top + 18 }, "no plan"));
       }

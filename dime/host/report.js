@@ -159,13 +159,13 @@ const WHAT = { "any step": "second best plan", placement: "best with another pla
 function explanationSection(link) {
   const found = link.explanation;
   if (!found || !(found.rivals.length + found.slacks.length)) return null;
-  const percent = `${Number((100 * found.confidence).toPrecision(4))} %`;
-  const sure = (rival) => rival.interval === null ? "" : h("div", { class: rival.interval[0] > 0 ? "yes" : "no" },
-    `${rival.interval[0] > 0 ? "✓ sure" : "! within what the measurements leave open"}: ${percent} interval ${between(rival.interval, found.unit)}`);
+  const sure = (rival) => rival.interval === null ? null : h("div", { class: rival.interval[0] > 0 ? "note yes" : "note no" },
+    `${rival.interval[0] > 0 ? "✓ sure" : "! within what the measurements leave open"}: ${percent(found.confidence)} interval ${between(rival.interval, found.unit)}`);
   return section("Why this plan", null,
     found.rivals.length ? table([["next to it"], ["plan"], ["worse by"]], found.rivals.map((rival) => [
-      WHAT[rival.what] || rival.what, h("td", null, h("div", null, drawnPlan(rival.steps))),
-      h("td", { class: "proof" }, h("div", null, `${quantity(rival.margin, found.unit)}${rival.share === null ? "" : ` (${share(rival.share)})`}`), sure(rival))])) : null,
+      WHAT[rival.what] || rival.what, planCell(rival.steps),
+      h("td", null, h("div", null, h("div", null, rival.margin ? `${quantity(rival.margin, found.unit)}${rival.share === null ? "" : ` (${percent(rival.share)})`}` : "nothing: it is as good"),
+        rival.margin ? sure(rival) : null))])) : null,
     found.slacks.length ? [h("h3", null, "Limits"),
       table([["limit"], ["allowed", "num"], ["used", "num"], ["left", "num"], [`${data.goal_name} without it`, "num"]], found.slacks.map((slack) => [
         slack.limit, ...[slack.most, slack.used, slack.slack].map((amount) => num(amountOf(amount, slack.unit))),
@@ -174,11 +174,24 @@ function explanationSection(link) {
 
 const amountOf = (amount, unit) => unit === "bytes" ? quantity(amount, "B") : ["s", "J"].includes(unit) ? quantity(amount, unit) : `${amount} ${unit}`;
 
+function heldSection(link) {
+  if (!link.held.length) return null;
+  return section("Limits that hold with a probability", "The plan is the best of those whose single runs keep the limits so often, not only their means. By the model, runs are normal and independent; beside it, plans made of raw runs drawn at random.",
+    table([["limit"], ["allowed", "num"], ["mean", "num"], ["standard deviation", "num"], ["holds by the model", "num"], ["holds in drawn runs", "num"]], link.held.map((held) => {
+      const unit = held.name === "latency" ? "s" : "J";
+      return [held.name, ...[held.limit, held.mean, held.sd].map((value) => num(quantity(value, unit))), ...[held.share, held.drawn_share].map((part) => num(percent(part)))];
+    })));
+}
+
+function notesSection(link) {
+  return link.notes.length ? section("What is missing", null, link.notes.map((note) => h("p", { class: "note" }, note))) : null;
+}
+
 function certaintySection(link) {
   const found = link.certainty;
   if (!found) return null;
-  const percent = `${Number((100 * found.confidence).toPrecision(4))} %`;
-  const others = found.winners;
+  const winners = (list) => table([["plan"], ["share of the draws", "num"]], list.map(([steps, part]) => [planCell(steps), num(share(part))]));
+  const others = count(found.winners.length - 3 + found.other_winners, "more plan");
   return section("How sure this is", `From ${found.replicates} profiles drawn anew from the raw runs. Transfers are modelled and do not vary.`,
     h("div", { class: "facts" },
       fact(share(found.best_share), "of them: this plan is the best"),
@@ -186,13 +199,13 @@ function certaintySection(link) {
       found.regret_high === null ? null : fact(quantity(found.regret_high, found.unit), `at most, in ${share((1 + found.confidence) / 2)}`),
       found.kept_share < 1 ? fact(share(found.kept_share), "of them: it keeps the limits") : null,
       found.infeasible_share > 0 ? fact(share(found.infeasible_share), "of them: no plan keeps the limits") : null),
-    h("p", null, `${percent} interval of the latency ${between(found.latency_s, "s")}`, found.energy_j ? `, of the energy ${between(found.energy_j, "J")}.` : "."),
-    others.length > 1 ? [h("h3", null, "Plans that are the best at times"),
-      table([["plan"], ["share of the draws", "num"]], others.map(([steps, part]) => [h("td", null, h("div", null, drawnPlan(steps))), num(share(part))])),
-      found.other_winners ? h("p", { class: "note" }, `and ${count(found.other_winners, "more plan")}`) : null] : null,
+    h("p", null, `${percent(found.confidence)} interval of the latency ${between(found.latency_s, "s")}`, found.energy_j ? `, of the energy ${between(found.energy_j, "J")}.` : "."),
+    found.winners.length > 1 ? [h("h3", null, "Plans that are the best at times"), winners(found.winners.slice(0, 3)),
+      found.winners.length > 3 ? h("details", null, h("summary", null, others), winners(found.winners.slice(3)),
+        found.other_winners ? h("p", { class: "note" }, `and ${count(found.other_winners, "rarer one")}`) : null) : null] : null,
     h("h3", null, "Worth measuring again"),
     found.measure_next.length ? table([["bundle"], ["device"], ["clock", "num"], ["chance to change the plan", "num"], ["expected gain", "num"]], found.measure_next.map((cell) =>
-      [cell.bundle, cell.device, num(cell.frequency_hz < 0 ? "left alone" : clock(cell.frequency_hz)), num(share(cell.chance)), num(quantity(cell.gain, found.unit))]))
+      [cell.bundle, cell.device, num(cell.frequency_hz < 0 ? "left alone" : clock(cell.frequency_hz)), num(percent(cell.chance)), num(quantity(cell.gain, found.unit))]))
       : h("p", { class: "note" }, "No single bundle, measured again, would change the plan."));
 }
 
@@ -217,7 +230,7 @@ function main() {
   const panel = h("div", { role: "tabpanel", id: "panel" });
   const show = (at) => {
     const link = data.links[at];
-    panel.replaceChildren(...[planSection, frontierSection, baselineSection, explanationSection, mapSection, certaintySection].map((make) => make(link)).filter(Boolean));
+    panel.replaceChildren(...[planSection, heldSection, frontierSection, baselineSection, explanationSection, mapSection, certaintySection, notesSection].map((make) => make(link)).filter(Boolean));
     tabs.forEach((tab, k) => {
       tab.setAttribute("aria-selected", String(k === at));
       tab.tabIndex = k === at ? 0 : -1;

@@ -29,7 +29,7 @@ FORMAT = 1
 
 
 def write(study: Study, path: str | os.PathLike[str], command: str = "") -> None:
-    """Writes report.html, and report.json with what it shows.
+    """Writes report.html, and beside it report.json with what it shows.
 
     Args:
         study: What was found.
@@ -42,7 +42,7 @@ def write(study: Study, path: str | os.PathLike[str], command: str = "") -> None
     text, data = terminal.text(study), report_data.collect(study, command)
     kept = {"format": FORMAT, "sha256": _digest(text, data), "text": text, "data": data}
     _create(path, _render(data, text))
-    _create(Path(path).with_name(KEPT), json.dumps(kept, separators=(",", ":"), allow_nan=False) + "\n")
+    _create(Path(path).with_suffix(".json"), json.dumps(kept, separators=(",", ":"), allow_nan=False) + "\n")
 
 
 def page(study: Study, command: str = "") -> str:

@@ -24,14 +24,15 @@ from dime.host.links import connect
 from dime.host.plan import Plan
 from dime.host.problem import Choice, Problem
 from dime.host.profiles import Profile
-from dime.host.study import LinkStudy, Study
+from dime.host.study import MOST_INTERVALS, LinkStudy, Study
 
 if TYPE_CHECKING:
     from dime.host.break_even import BestPlans
     from dime.host.explain import Explanation
 
-# A frontier or a scatter with more points than this is drawn thinned, and says so.
-MOST_POINTS = 400
+# A frontier or a scatter with more points than this is drawn thinned, and says so: of a frontier, every second point
+# drawn is then one that has an interval.
+MOST_POINTS = 2 * MOST_INTERVALS - 1
 RUN_FACTS = (
     *("network", "device", "board", "processor", "threads", "weights", "origin", "iterations", "runs", "warmups"),
     *("min_window_s", "max_layers", "seed", "samples", "governor", "frequencies_hz", "versions", "description"),
@@ -98,6 +99,8 @@ def _link(link: LinkStudy) -> Data:
         "interval": known.get(link.plan.choices(link.problem)),
         "certainty": _certainty(link),
         "maps": [_map(best) for best in link.maps],
+        "held": [asdict(held) for held in link.held],
+        "notes": list(link.notes),
         "explanation": None if link.explanation is None else _explanation(link.explanation),
     }
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from dime.host import report
+from dime.host.goals import Limits
 from dime.host.study import make_study
 from dime.host.units import quantity
 from tests.host import studies, synthetic
@@ -187,6 +188,75 @@ def test_an_uncertain_plan_says_how_sure_it_is_and_what_to_measure(page, pages):
     for cell in found.measure_next:
         assert cell.bundle in panel
     assert page.value(f'document.querySelectorAll("{FRONTIER} .whisker").length') > 0
+
+
+MAP = "svg[aria-label*='Best plan by']"
+
+
+def test_the_map_tells_the_best_plan_of_each_range_by_mouse_and_keys(page, pages):
+    study, paths = pages
+    page.open(paths["full"])
+    page.click("[role=tab]", 2)
+    best = study.links[2].maps[0]
+    regions = list(reversed(best.regions))  # drawn from the slowest link on
+    shown = f'document.querySelector("{MAP}").closest("section")'
+    assert page.value(f'document.querySelectorAll("{MAP} .even").length') == len(regions) - 1
+    assert page.value(f'document.querySelectorAll("{MAP} .here").length') == 1
+    for end in best.break_evens:
+        assert quantity(best.link.upload_bit_s / float(end), "bit/s") in page.value(f"{shown}.innerText")
+    page.value(f'document.querySelector("{MAP}").focus()')
+    for region in regions:
+        page.press("ArrowRight")
+        readout = page.value(f'{shown}.querySelector(".readout").innerText')
+        for device in {study.links[2].problem.devices[choice.device].name for choice in region.choices}:
+            assert f"on {device}" in readout
+    page.hover(*page.middle(f"{MAP} .cell"))
+    assert "up to" in page.value(f'{shown}.querySelector(".readout").innerText')
+
+
+def test_the_map_is_there_for_the_round_trip_too(page, pages):
+    page.open(pages[1]["full"])
+    names = page.value("[...document.querySelectorAll('.choice button')].map((button) => button.innerText)")
+    page.click(".choice button", names.index("round trip"))
+    assert page.value(f'document.querySelector("{MAP}").getAttribute("aria-label")').startswith(
+        "Best plan by round trip"
+    )
+
+
+def test_colours_of_the_map_are_hatched_where_times_are_modelled_and_dotted_where_they_are_replayed(page, tmp_path):
+    for origin, pieces in (("measured", 0), ("replayed", 1), ("modelled", 1)):
+        page.open(write(studies.study("WiFi", origin=origin), tmp_path, origin))
+        drawn = f"[...document.querySelectorAll(\"{MAP} .v0 + .texture\")].filter((path) => path.getAttribute('d'))"
+        assert (page.value(f"{drawn}.length") > 0) == bool(pieces)
+        assert page.value(f"{drawn}.every((path) => path.classList.contains('{origin}'))")
+
+
+def test_margins_and_limits_are_explained(page, tmp_path):
+    study = studies.limited(Limits(latency_s=1.0))
+    page.open(write(study, tmp_path, "limited"))
+    shown = text(page)
+    found = study.links[0].explanation
+    assert "Why this plan" in shown
+    for rival in found.rivals:
+        assert quantity(rival.margin, "s") in shown
+        assert ("✓ sure" if rival.sure else "! within") in shown
+    slack = found.slacks[0]
+    assert f"latency\t1.00 s\t{quantity(slack.used, 's')}\t{quantity(slack.slack, 's')}" in shown
+
+
+def test_limits_that_hold_with_a_probability_say_how(page, tmp_path):
+    study = studies.limited(Limits(latency_s=1.0), confidence=0.95)
+    page.open(write(study, tmp_path, "confident"))
+    held = study.links[0].held[0]
+    assert "Limits that hold with a probability" in text(page)
+    assert f"latency\t1.00 s\t{quantity(held.mean, 's')}" in text(page)
+
+
+def test_what_could_not_be_found_out_is_said(page, tmp_path):
+    study = studies.study("WiFi", goal="throughput")
+    assert study.links[0].notes
+    page.open(write(study, tmp_path, "pipeline"))
+    assert study.links[0].notes[0] in text(page)
 
 
 def test_a_chain_of_many_layers_and_one_of_a_single_layer_are_drawn(page, tmp_path):

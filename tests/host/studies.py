@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from dime.host import resampling, uncertainty
+from dime.host.goals import Limits
 from dime.host.study import Study, make_study
 from tests.host import synthetic
 
@@ -16,6 +17,11 @@ def study(links: str = "4G,WiFi", energy: bool = True, origin: str = "modelled",
     chain = synthetic.ALEXNET
     edge = synthetic.profile(chain, frequencies_hz=synthetic.TWELVE_HZ[3::4], static_w=1.5 if energy else None, runs=5)
     return make_study([replace(edge, origin=origin), synthetic.server(chain)], links, **options)
+
+
+def limited(limits: Limits, links: str = "WiFi", **options) -> Study:
+    """The same with limits."""
+    return study.__wrapped__(links, limits=limits, **options)
 
 
 def with_uncertainty(found: Study, replicates: int = 30) -> Study:

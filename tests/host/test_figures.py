@@ -7,6 +7,7 @@ import pytest
 from dime.contract.errors import InputError
 from dime.host import report, report_data
 from dime.host.figures import STYLE, write
+from dime.host.units import quantity
 from tests.host import studies
 
 
@@ -21,7 +22,10 @@ def test_each_picture_comes_as_png_and_svg(written):
     names = {path.name for path in written[1]}
     assert names == {
         f"{name}.{kind}"
-        for name in ("plan_WiFi", "frontier_WiFi", "baselines_WiFi", "bundle_effect")
+        for name in (
+            *("plan_WiFi", "frontier_WiFi", "baselines_WiFi", "map_bandwidth_WiFi", "map_round_trip_WiFi"),
+            "bundle_effect",
+        )
         for kind in ("png", "svg")
     }
     for path in written[1]:
@@ -44,6 +48,41 @@ def test_texts_say_what_is_measured_and_what_is_modelled(tmp_path, monkeypatch):
         texts = "".join(ElementTree.parse(path).getroot().itertext())
         assert "nano: time measured, energy measured" in texts
         assert "transfers modelled" in texts
+
+
+def test_the_map_names_the_break_even_points_of_each_knob(tmp_path, monkeypatch):
+    monkeypatch.setitem(STYLE, "svg.fonttype", "none")
+    study = studies.study("WiFi")
+    write(report_data.collect(study), tmp_path / "figures", ["svg"])
+    for best in study.links[0].maps:
+        texts = "".join(ElementTree.parse(tmp_path / "figures" / f"map_{best.vary}_WiFi.svg").getroot().itertext())
+        assert all(layer in texts for layer in study.links[0].problem.layers)
+        ends = [float(end) for end in best.break_evens]
+        assert best.vary == "round_trip" or ends
+        for end in ends:
+            named = quantity(end, "s") if best.vary == "round_trip" else quantity(best.link.upload_bit_s / end, "bit/s")
+            assert named in texts
+
+
+def test_plans_that_cost_the_same_but_for_rounding_are_not_drawn_apart(tmp_path, monkeypatch):
+    monkeypatch.setitem(STYLE, "svg.fonttype", "none")
+    data = report_data.collect(studies.study("WiFi"))
+    link = data["links"][0]
+    cost = link["plan"]["latency_s"], link["plan"]["energy_j"]
+    steps = link["plan"]["steps"]
+    link["frontier"] |= {
+        "time_s": [cost[0] * (1 + 1e-10)],
+        "energy_j": [cost[1] * (1 + 1e-10)],
+        "steps": [steps],
+        "intervals": [None],
+        "knee": 0,
+        "count": 1,
+    }
+    link["baselines"] = []
+    write(data, tmp_path / "figures", ["svg"])
+    texts = list(ElementTree.parse(tmp_path / "figures/frontier_WiFi.svg").getroot().itertext())
+    ticks = [text for text in texts if text.strip().endswith("J")]
+    assert len(ticks) > 2 and len(set(ticks)) == len(ticks)
 
 
 def test_without_energy_there_is_no_trade_off_to_draw(tmp_path):
