@@ -1,7 +1,15 @@
-"""A device that pretends to run bundles: it changes a stand-in meter's load and logs power as the real one does."""
+"""What tests of power share: loggers, their clients, and a device that pretends to run bundles.
+
+That device changes a stand-in meter's load and logs power as the real one does.
+"""
 
 import contextlib
+import json
 import math
+import os
+import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -10,7 +18,7 @@ from dime.contract.bundles import enumerate_bundles, spell
 from dime.contract.errors import DimeError
 from dime.contract.run import TIMINGS, RunSpec
 from dime.device import power_log
-from dime.host import power
+from dime.host import power, power_trace
 
 LAYERS = ["conv1", "conv2", "fc"]
 IDLE_W = 1.5
@@ -42,6 +50,73 @@ def serving(meter, folder, **options):
     assert not thread.is_alive()
     if failures:
         raise failures[0]
+
+
+def wave(now_s):
+    """A load that is never the same for long, so that the firmware's bug shows."""
+    return 2.0 + 0.001 * (int(now_s * 200) % 997)
+
+
+class Client:
+    """A client that speaks the published protocol: a connection for each message, no end mark, one answer."""
+
+    def __init__(self, port):
+        self.port = port
+
+    def connect(self):
+        connection = socket.create_connection(("127.0.0.1", self.port), 5)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
+    def __call__(self, message):
+        with self.connect() as connection:
+            connection.sendall(message)
+            return connection.recv(1024)
+
+    def talk(self, *lines):
+        with self.connect() as connection:
+            connection.sendall(b"".join(line + b"\n" for line in lines))
+            stream = connection.makefile("rb")
+            return [stream.readline().removesuffix(b"\n") for _ in lines]
+
+
+def quality_of(log):
+    return json.loads(power_trace.quality_path(log).read_text())
+
+
+def rows_of(log):
+    header, *rows = log.read_text().splitlines()
+    return header.split(","), [row.split(",") for row in rows]
+
+
+class Logger:
+    """``power.log`` or ``power.serve`` in a process of its own, as a person runs it."""
+
+    def __init__(self, call, **environment):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", f"from dime.host import power\n{call}"],
+            stderr=subprocess.PIPE, text=True, env={**os.environ, **environment},
+        )  # fmt: skip
+
+    def until(self, words):
+        for line in self.process.stderr:
+            if words in line:
+                return line
+        raise AssertionError(f"it ended with {self.process.wait()} before saying {words}")
+
+    def end(self, number):
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(10), self.process.stderr.read()
+        finally:
+            self.process.stderr.close()
+
+
+def wait_for_rows(log, count):
+    until = time.monotonic() + 20
+    while not log.exists() or log.read_bytes().count(b"\n") < count:
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 class Device:
