@@ -178,7 +178,10 @@ def _region(problem: Problem, region: Region) -> str:
 
 
 def _between(ends: Sequence[float], unit: str) -> str:
-    return " to ".join(quantity(end, unit) for end in ends)
+    """Two ends, with their unit once if it is the same."""
+    low, high = (quantity(end, unit) for end in ends)
+    number, _, prefixed = low.partition(" ")
+    return f"{number if prefixed and high.endswith(f' {prefixed}') else low} to {high}"
 
 
 def _wrapped(text: str, width: int) -> list[str]:

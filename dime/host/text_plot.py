@@ -12,6 +12,8 @@ from dime.host.study import LinkStudy
 from dime.host.units import plain, quantity
 
 COLUMNS, ROWS = 50, 10
+# A frontier of fewer points than rows is drawn in these.
+FEW_ROWS = 6
 POINT, CHOSEN, SEVERAL = "o", "D", "+"
 # Baselines that cost more than this many times the frontier's most are told instead of drawn.
 FAR = 1.5
@@ -48,7 +50,8 @@ def trade_off(link: LinkStudy, width: int) -> list[str]:
     rivals = [(letter, row, place(row.plan)) for letter, row in lettered(link.baselines)[1:] if row.plan]
     near = [(letter, at) for letter, _, at in rivals if at[0] <= most[0] and at[1] <= most[1]]
     every = [*points, place(link.plan), *(at for _, at in near)]
-    across, up = _scale([x for x, _ in every], COLUMNS), _scale([y for _, y in every], ROWS)
+    rows = ROWS if len(points) > FEW_ROWS else FEW_ROWS
+    across, up = _scale([x for x, _ in every], COLUMNS), _scale([y for _, y in every], rows)
     cells: dict[tuple[int, int], str] = {(up(y), across(x)): POINT for x, y in points}
     cells[up(place(link.plan)[1]), across(place(link.plan)[0])] = CHOSEN
     together: dict[tuple[int, int], list[str]] = {}
@@ -66,7 +69,7 @@ def trade_off(link: LinkStudy, width: int) -> list[str]:
         for letter, _, at in rivals
         if letter not in dict(near)
     ]
-    return _render(cells, every, legend, width)
+    return _render(cells, rows, every, legend, width)
 
 
 def _scale(values: Sequence[float], count: int) -> Callable[[float], int]:
@@ -77,16 +80,19 @@ def _scale(values: Sequence[float], count: int) -> Callable[[float], int]:
     return lambda value: round((view(value) - view(low)) / span * (count - 1)) if span else count // 2
 
 
-def _render(cells: dict[tuple[int, int], str], every: Sequence[Place], legend: Sequence[str], width: int) -> list[str]:
+def _render(
+    cells: dict[tuple[int, int], str], rows: int, every: Sequence[Place], legend: Sequence[str], width: int
+) -> list[str]:
     times, energies = zip(*every, strict=True)
-    ends = {0: quantity(min(energies), "J"), ROWS - 1: quantity(max(energies), "J")}
+    ends = {0: quantity(min(energies), "J"), rows - 1: quantity(max(energies), "J")}
     margin = 4 + max(map(len, ends.values()))
     lines = []
-    for shown, row in enumerate(range(ROWS - 1, -1, -1)):
+    for row in range(rows - 1, -1, -1):
         drawn = "".join(cells.get((row, column), " ") for column in range(COLUMNS))
-        beside = plain(legend[shown]) if shown < len(legend) else ""
-        lines.append(f"{ends.get(row, '').rjust(margin)} |{drawn}  {beside}"[:width].rstrip())
+        lines.append(f"{ends.get(row, '').rjust(margin)} |{drawn}")
     left, right = quantity(min(times), "s"), quantity(max(times), "s")
     lines.append(" " * margin + " +" + "-" * COLUMNS)
     lines.append(" " * (margin + 2) + left + right.rjust(COLUMNS - len(left)))
-    return lines
+    *first, last = range(len(lines))
+    beside = [legend[at] if at < len(legend) else "" for at in first] + ["; ".join(legend[last:])]
+    return [f"{line}  {plain(text)}"[:width].rstrip() for line, text in zip(lines, beside, strict=True)]

@@ -125,7 +125,7 @@ def test_margins_say_whether_they_exceed_what_the_measurements_leave_open():
     for name, rival in zip(("second best", "best placed otherwise"), link.explanation.rivals, strict=True):
         line = next(line for line in told if line.strip().startswith(name))
         assert f"+{quantity(rival.margin, 's')}" in line
-        assert f"{'sure' if rival.sure else 'not sure'} ({quantity(rival.interval[0], 's')} to" in line
+        assert f"{'sure' if rival.sure else 'not sure'} ({quantity(rival.interval[0], 's').split()[0]} " in line
         assert line.endswith(findings.steps(link.problem, rival.choices))
     assert {rival.sure for rival in link.explanation.rivals} == {True, False}
 
@@ -165,8 +165,10 @@ def test_intervals_and_what_to_measure_again_are_told():
     link = studies.study("WiFi").links[0]
     chosen, told = link.uncertainty.chosen, found(link)
     assert f"the best in {percent(chosen.best_share)} of 200 draws" in told[0]
-    assert all(quantity(end, "s") in told[0] for end in chosen.latency_s)
-    assert all(quantity(end, "J") in told[0] for end in chosen.energy_j)
+    for name, unit, ends in (("latency", "s", chosen.latency_s), ("energy", "J", chosen.energy_j)):
+        low, high = (quantity(end, unit) for end in ends)
+        assert low.split()[1] == high.split()[1]
+        assert f"{name} {low.split()[0]} to {high}" in told[0]
     cell = link.uncertainty.measure_next[0]
     assert f"({percent(cell.chance)})" in told[1] and f"on {cell.device}" in told[1]
 
