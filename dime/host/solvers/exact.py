@@ -8,9 +8,11 @@ integers and therefore exactly. Three forms of it agree: ``_packed`` (plain Pyth
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from time import monotonic
 from typing import Protocol
 
@@ -26,8 +28,9 @@ CAPABILITIES = Capabilities()
 # Up to so many arcs plain Python is done before numba is imported; up to so many the bounds cost more than they save.
 SMALL_ARCS = 4_000
 BOUNDED_ARCS = 3_000
-# Where plain Python, tried on a few, would take so long for the other replicates, compiled code pays its loading.
-LOADING_S, TRIED = 1.0, 10
+# Where plain Python, tried on a few, would take so long for the other replicates, compiled code pays its loading; the
+# first time on a machine it is compiled.
+LOADING_S, COMPILING_S, TRIED = 1.0, 15.0, 10
 SLOPES = (0.02, 0.1, 0.3, 1.0, 3.0, 10.0, 50.0)
 
 
@@ -144,9 +147,9 @@ def replicated(
         (arcs, graph.bundle[arcs], graph.column[arcs])
         for arcs in (np.flatnonzero(graph.device == device) for device in range(len(problem.devices)))
     ]
-    began = monotonic()
+    began, patience_s = monotonic(), LOADING_S if _is_compiled() else COMPILING_S
     for at in range(count):
-        if at >= TRIED and (monotonic() - began) * (count - at) > LOADING_S * at:
+        if at >= TRIED and (monotonic() - began) * (count - at) > patience_s * at:
             from dime.host.solvers import _kernel  # noqa: F401 - loading it makes `label` use it
         latency, energy = graph.latency_ps.copy(), graph.energy_pj.copy()
         kept = graph.device < 0
@@ -159,6 +162,12 @@ def replicated(
             kept[arcs] = best[bundle, column]
         drawn = replace(graph, latency_ps=latency, energy_pj=energy).keep(kept)
         yield _trade_offs_of_two(problem, drawn, monotonic() + time_limit_s)
+
+
+def _is_compiled() -> bool:
+    """Whether numba's cache, which is beside the code unless one moves it, has the compiled search."""
+    folder = os.environ.get("NUMBA_CACHE_DIR")
+    return any(Path(folder).rglob("_kernel.*.nbi") if folder else Path(__file__).parent.glob("*/_kernel.*.nbi"))
 
 
 def _has_more_quantities(problem: Problem) -> bool:
