@@ -9,6 +9,7 @@ from itertools import pairwise
 from dime.contract.bundles import Bundle, covers, spell
 from dime.contract.errors import InputError
 from dime.host.problem import PER_J, PER_S, Choice, Problem
+from dime.host.units import clock
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ def evaluate(problem: Problem, choices: Sequence[Choice]) -> Totals:
         column = problem.devices[device].frequencies_hz.index(frequency_hz)
         if not problem.usable[device][problem.index(bundle), column]:
             name = spell(bundle, list(problem.layers))
-            broken.append(f"'{name}' on {problem.devices[device].name} at {frequency_hz} Hz is not allowed")
+            at = "" if frequency_hz < 0 else f" at {clock(frequency_hz)}"
+            broken.append(f"'{name}' on {problem.devices[device].name}{at} is not allowed")
     if problem.goal.kind == "throughput" and len(busy_ps) < stages:
         broken.append("a device holds two stages of the pipeline")
     for boundary, source, target in [*crossings, (len(problem.layers), here, 0)]:

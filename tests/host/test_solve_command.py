@@ -195,3 +195,22 @@ def test_a_reader_that_has_enough_is_no_traceback(folder):
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait(60) == 141
+
+
+def test_a_finished_study_s_report_is_made_anew_by_a_command(folder, capsys):
+    assert solve("--edge-power=5", "--link=4G", "--out=plan") == 0
+    first = (folder / "plan/report.html").read_bytes()
+    (folder / "plan/report.html").unlink()
+    capsys.readouterr()
+    assert cli.main(["report", "--plans=plan", "--figures"]) == 0
+    named = capsys.readouterr().out.splitlines()
+    assert (folder / "plan/report.html").read_bytes() == first
+    assert {"plan/report.html", "plan/figures/map_bandwidth_4G.svg", "plan/figures/map_bandwidth_4G.png"} <= set(named)
+    assert all((folder / name).exists() for name in named)
+
+
+def test_a_report_of_nothing_is_one_line(folder, capsys):
+    assert cli.main(["report", "--plans=results"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("dime: there is no results/report.json") and told.count("\n") == 1
+    assert sorted(path.name for path in (folder / "results").iterdir()) == ["edge", "server"]
