@@ -27,6 +27,7 @@ function scaled(value, unit) {
 
 function quantity(value, unit) {
   if (value === null || value === undefined) return "–";
+  if (!unit) return String(Number(value.toPrecision(3)));
   if (value === 0 || (unit === "B" && Math.abs(value) < 1000)) return `${Math.round(value)} ${unit}`;
   const [factor, prefix] = scaled(value, unit);
   const shown = value / factor;
@@ -41,12 +42,19 @@ function rounded(value, unit, digits = 3) {
 }
 
 const share = (part) => part === null || part === undefined ? "–" : `${(100 * part).toFixed(1).replace(/^-(0\.0)$/, "$1")} %`;
-// Three digits, for shares that are small: never 0 where there is something.
-const percent = (part) => `${Number((100 * part).toPrecision(3))} %`;
+// A share in three digits at most, neither as 0 nor as 100 % unless it is.
+const percent = (part) => 0 < part && part < 0.0005 ? "<0.1 %" : 0.9995 <= part && part < 1 ? ">99.9 %" : `${Number((100 * part).toPrecision(3))} %`;
 const clock = (hz) => hz < 0 ? "clock left alone" : quantity(hz, "Hz");
 const count = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
 const deviceName = (at) => data.devices[at].name;
 const tint = (at) => `d${at % 6}`;
+
+// A name that fits: its beginning and its end, by which layers differ.
+function shortened(name, most) {
+  if (name.length <= most) return name;
+  const tail = Math.max(1, Math.min(4, Math.floor(most / 2)));
+  return `${name.slice(0, Math.max(1, most - tail - 1))}…${name.slice(-tail)}`;
+}
 
 function bundleName(first, last) {
   return first === last ? data.layers[first] : `${data.layers[first]} – ${data.layers[last]}`;
@@ -178,17 +186,26 @@ function bounds(values, ratio = 12) {
   return { low: low >= 0 ? Math.max(0, low - margin) : low - margin, high: high + margin, log: false };
 }
 
+// Where the middle of a text may be so that it stays inside of a drawing.
+const inside = (x, text, width) => Math.min(Math.max(x, 3.7 * text.length), width - 2 - 3.7 * text.length);
+
 /* A plot with two axes.
    axes: {label, unit, low, high, log, ticks}; paint(layer, X, Y) draws; points: [{x, y}] can be picked by pointer,
-   finger and arrow keys: the nearest one is marked and handed to pick(point). byColumn: points are ranges from..to. */
-function plot({ width, height, x, y, paint, points, pick, label, byColumn = false, left = 64, top = 24 }) {
+   finger and arrow keys: the nearest one is marked, by mark(point, layer, X, Y, area), too, and handed to pick(point).
+   byColumn: points are ranges from..to. */
+function plot({ width, height, x, y, paint, points, pick, label, mark = () => null, byColumn = false, left = 64, top = 24 }) {
   const area = { left, right: width - 14, top, bottom: height - 44 };
   const X = scale(x.low, x.high, area.left, area.right, x.log);
   const Y = scale(y.low, y.high, area.bottom, area.top, y.log);
   const svg = s("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", tabindex: points.length ? 0 : null, "aria-label": label });
+  let taken = -Infinity;
   for (const tick of x.ticks || X.ticks) {
-    svg.append(s("line", { class: "grid", x1: X(tick), x2: X(tick), y1: area.top, y2: area.bottom }),
-      s("text", { class: "soft", x: X(tick), y: area.bottom + 17, "text-anchor": "middle" }, x.text ? x.text(tick) : rounded(tick, x.unit, X.digits)));
+    const text = x.text ? x.text(tick) : rounded(tick, x.unit, X.digits);
+    const middle = inside(X(tick), text, width);
+    svg.append(s("line", { class: "grid", x1: X(tick), x2: X(tick), y1: area.top, y2: area.bottom }));
+    if (middle - 3.4 * text.length < taken) continue;
+    taken = middle + 3.4 * text.length + 8;
+    svg.append(s("text", { class: "soft", x: middle, y: area.bottom + 17, "text-anchor": "middle" }, text));
   }
   for (const tick of y.ticks || Y.ticks) {
     svg.append(s("line", { class: "grid", x1: area.left, x2: area.right, y1: Y(tick), y2: Y(tick) }),
@@ -211,6 +228,7 @@ function plot({ width, height, x, y, paint, points, pick, label, byColumn = fals
     cursor.replaceChildren(...(byColumn ? [s("rect", { class: "ring", x: X(point.from), y: area.top, width: X(point.to) - X(point.from), height: area.bottom - area.top })] : [
       s("path", { class: "cross", fill: "none", d: `M${px} ${area.bottom}V${py}H${area.left}` }),
       s("circle", { class: "ring", cx: px, cy: py, r: 8 })]));
+    mark(point, cursor, X, Y, area);
     pick(point);
   };
   const nearest = (event) => {
@@ -263,16 +281,19 @@ function originBadges(steps, transfers) {
 }
 
 const costs = (time, energy) => quantity(time, "s") + (energy === null || energy === undefined ? "" : ` · ${quantity(energy, "J")}`);
-const between = ([low, high], unit) => `${quantity(low, unit)} to ${quantity(high, unit)}`;
+const between = (ends, unit) => [...new Set(ends.map((end) => quantity(end, unit)))].join(" to ");
 
-// The steps in words, a device's together: "conv1 – conv3 at 922 MHz, conv4 at 614 MHz on nano; fc1 – fc3 on server".
+// The steps in words, a device's together: "conv1 – conv3 + conv4 at 922 MHz, conv5 at 614 MHz on nano; fc1 on server".
 function stepTexts(steps) {
-  const groups = [];
+  const devices = [];
   for (const [first, last, device, hz] of steps) {
-    if (!groups.length || groups.at(-1).device !== device) groups.push({ device, parts: [] });
-    groups.at(-1).parts.push(bundleName(first, last) + (hz < 0 ? "" : ` at ${clock(hz)}`));
+    if (!devices.length || devices.at(-1).device !== device) devices.push({ device, clocks: [] });
+    const { clocks } = devices.at(-1);
+    if (!clocks.length || clocks.at(-1).hz !== hz) clocks.push({ hz, names: [] });
+    clocks.at(-1).names.push(bundleName(first, last));
   }
-  return groups.map(({ device, parts }) => `${parts.join(", ")} on ${deviceName(device)}`).join("; ");
+  const told = ({ hz, names }) => names.join(" + ") + (hz < 0 ? "" : ` at ${clock(hz)}`);
+  return devices.map(({ device, clocks }) => `${clocks.map(told).join(", ")} on ${deviceName(device)}`).join("; ");
 }
 
 // A plan as a small strip with its steps in words below.
@@ -280,9 +301,11 @@ const drawnPlan = (steps) => [strip(steps, "small"), h("div", { class: "note" },
 
 const planCell = (steps) => h("td", { class: "wide" }, h("div", null, drawnPlan(steps)));
 
+const HINT = "Point at it, tap it, or use the arrow keys:";
+
 // Where a plot tells what lies behind a point.
-function readout(empty) {
-  const host = h("div", { class: "readout", "aria-live": "polite" }, h("p", { class: "note" }, empty));
+function readout() {
+  const host = h("div", { class: "readout", "aria-live": "polite" });
   host.show = (title, numbers, steps, extra) => {
     host.replaceChildren();
     build(host, null, [h("b", null, title), " ", h("span", { class: "num" }, numbers), steps ? drawnPlan(steps) : null,

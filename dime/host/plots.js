@@ -3,7 +3,7 @@
 
 function frontierPoints(link) {
   const front = link.frontier;
-  return front.time_s.map((time, at) => ({ x: time, y: front.energy_j[at], steps: front.steps[at], interval: front.intervals[at], name: `point ${at + 1} of ${front.count}` }));
+  return front.time_s.map((time, at) => ({ x: time, y: front.energy_j[at], steps: front.steps[at], interval: front.intervals[at], name: `point ${front.places[at] + 1} of ${front.count}` }));
 }
 
 function frontierSection(link) {
@@ -13,7 +13,7 @@ function frontierSection(link) {
   const rivals = link.baselines.slice(1).map((row, at) => ({ row, letter: letters(at) })).filter(({ row }) => row.plan && row.plan.energy_j !== null)
     .map(({ row, letter }) => ({ x: timeOf(row.plan), y: row.plan.energy_j, steps: row.plan.steps, interval: row.interval, name: row.name, letter, out: Boolean(row.reason) }));
   const chosen = { x: timeOf(link.plan), y: link.plan.energy_j, steps: link.plan.steps, interval: link.interval, name: "the chosen plan" };
-  const shown = readout("Point at the plot, tap it, or use the arrow keys: the plan behind the nearest point appears here.");
+  const shown = readout();
   const most = { x: 1.5 * Math.max(chosen.x, ...points.map((point) => point.x)), y: 1.5 * Math.max(chosen.y, ...points.map((point) => point.y)) };
   const far = rivals.filter((rival) => rival.x > most.x || rival.y > most.y);
   const near = rivals.filter((rival) => !far.includes(rival));
@@ -22,11 +22,12 @@ function frontierSection(link) {
   redraw(false);
   const thinned = points.length < front.count ? ` Drawn: ${points.length} of them, evenly spread.` : "";
   const whole = front.complete ? `All ${front.count} best trade-offs; no plan lies below or left of the line.` : `${front.count} trade-offs found before the time ran out; there may be better ones.`;
-  const origin = weakest([...new Set(points.flatMap((point) => point.steps.map((step) => step[2])))].flatMap((at) => [data.devices[at].origin, data.devices[at].energy_origin]));
-  return section(`Trade-off of ${timeName} and energy`, (front.count === 1 ? "One plan is best in both." : whole) + thinned,
+  const origins = ORIGINS.filter((origin) => points.some((point) => pointOrigin(point) === origin));
+  tellPoint(shown, chosen);
+  return section(`Trade-off of ${timeName} and energy`, `${(front.count === 1 ? "One plan is best in both." : whole) + thinned} ${HINT} the plan behind the nearest point appears below.`,
     far.length ? choice([["close up", false], ["everything", true]], false, redraw) : null,
     h("figure", null, host, h("figcaption", null,
-      h("span", null, s("svg", { width: 16, height: 14 }, originMark(origin, 8, 7, 4)), "best trade-off, computation ", badge(origin)),
+      origins.map((origin) => h("span", null, s("svg", { width: 16, height: 14 }, originMark(origin, 8, 7, 4)), "best trade-off, computation ", badge(origin))),
       h("span", null, s("svg", { width: 18, height: 18 }, s("circle", { class: "ring", cx: 9, cy: 9, r: 6 })), "chosen plan"),
       rivals.map((rival) => h("span", null, h("span", { class: "letter" }, rival.letter), rival.name + (rival.out ? " (breaks a limit)" : "")
         + (far.includes(rival) ? `, ${costs(rival.x, rival.y)}` : ""))),
@@ -34,25 +35,35 @@ function frontierSection(link) {
     shown);
 }
 
+const pointOrigin = (point) => weakest([planOrigin(point.steps, "latency"), planOrigin(point.steps, "energy")]);
+// A frontier of more points has faint intervals; the picked point's is drawn anew.
+const CROWD = 30;
+
+function tellPoint(shown, point) {
+  shown.show(point.name, costs(point.x, point.y), point.steps, [
+    point.out ? "Breaks a limit." : "", point.interval ? `Interval: ${between(point.interval[0], "s")}, ${between(point.interval[1], "J")}.` : ""].join(" ").trim());
+}
+
 function frontierPlot(link, width, points, rivals, far, chosen, shown) {
   const all = [...points, ...rivals, chosen];
   const height = Math.round(Math.min(460, Math.max(300, width * 0.62)));
-  const origins = points.map((point) => weakest([planOrigin(point.steps, "latency"), planOrigin(point.steps, "energy")]));
-  const named = [["fastest", 0], ["knee", link.frontier.knee], ["least energy", points.length - 1]];
+  const last = points.length - 1, { knee } = link.frontier;
+  const named = last ? [["fastest", 0], ...(knee > 0 && knee < last ? [["knee", knee]] : []), ["least energy", last]] : [];
+  const crowded = points.length > CROWD;
   const svg = plot({
     width, height, label: `${timeName} against energy: ${points.length} best trade-offs and ${rivals.length} baselines`,
     x: { label: timeName, unit: "s", ...bounds([...all.map((point) => point.x), ...(chosen.interval ? chosen.interval[0] : [])]) },
     y: { label: "energy", unit: "J", ...bounds([...all.map((point) => point.y), ...(chosen.interval ? chosen.interval[1] : [])]) },
     points: all,
-    pick: (point) => shown.show(point.name, costs(point.x, point.y), point.steps, [
-      point.out ? "Breaks a limit." : "", point.interval ? `Interval: ${between(point.interval[0], "s")}, ${between(point.interval[1], "J")}.` : ""].join(" ")),
+    pick: (point) => tellPoint(shown, point),
+    mark: (point, layer, X, Y, area) => point.interval ? whiskers(layer, point, X, Y, area, "picked") : null,
     paint: (layer, X, Y, area) => {
       const corners = points.map((point, at) => (at ? `H${X(point.x)}V${Y(point.y)}` : `M${X(point.x)} ${Y(point.y)}`)).join("");
       layer.append(s("path", { class: "beyond", d: `M${X(points[0].x)} ${area.top}V${Y(points[0].y)}${corners.replace(/^M\S+ \S+?(?=[HV]|$)/, "")}H${area.right}V${area.top}Z` }),
         s("path", { class: "front", d: corners }));
-      for (const point of all.filter(({ interval }) => interval)) whiskers(layer, point, X, Y, area, points.length > 60 && points.includes(point));
+      for (const point of all.filter(({ interval }) => interval)) whiskers(layer, point, X, Y, area, crowded && points.includes(point) ? "faint" : "");
       const r = points.length > 120 ? 2.2 : 3.4;
-      points.forEach((point, at) => layer.append(originMark(origins[at], X(point.x), Y(point.y), r)));
+      points.forEach((point) => layer.append(originMark(pointOrigin(point), X(point.x), Y(point.y), r)));
       layer.append(s("circle", { class: "ring", cx: X(chosen.x), cy: Y(chosen.y), r: 6.5 }));
       rivalMarks(layer, rivals, X, Y, area);
       if (far.length) rivalBox(layer, area.right, area.top, `${far.map((rival) => rival.letter).join(" ")} ↗`, false, area);
@@ -62,10 +73,11 @@ function frontierPlot(link, width, points, rivals, far, chosen, shown) {
   return svg;
 }
 
-function whiskers(layer, { x, y, interval: [time, energy] }, X, Y, area, faint) {
+function whiskers(layer, { x, y, interval: [time, energy] }, X, Y, area, kind) {
   const [left, right] = time.map((end) => Math.min(area.right, Math.max(area.left, X(end))));
   const [low, high] = energy.map((end) => Math.min(area.bottom, Math.max(area.top, Y(end))));
-  layer.append(s("path", { class: faint ? "whisker faint" : "whisker", d: `M${left} ${Y(y)}H${right}M${X(x)} ${low}V${high}M${left} ${Y(y) - 3}v6M${right} ${Y(y) - 3}v6M${X(x) - 3} ${low}h6M${X(x) - 3} ${high}h6` }));
+  const caps = `M${left} ${Y(y) - 3}v6M${right} ${Y(y) - 3}v6M${X(x) - 3} ${low}h6M${X(x) - 3} ${high}h6`;
+  layer.append(s("path", { class: `whisker ${kind}`, d: `M${left} ${Y(y)}H${right}M${X(x)} ${low}V${high}${kind === "faint" ? "" : caps}` }));
 }
 
 function rivalMarks(layer, rivals, X, Y, area) {
@@ -94,7 +106,8 @@ function pointLabels(layer, points, named, X, Y, area) {
     const [x, y] = [X(points[at].x), Y(points[at].y)];
     const text = names.join(", ");
     const right = x - area.left < 7 * text.length + 12;
-    layer.append(s("text", { class: "halo", x: right ? x + 11 : x - 9, y: right ? y + 4 : y + 17, "text-anchor": right ? "start" : "end" }, text));
+    const below = y + 17 < area.bottom ? y + 17 : y - 10;
+    layer.append(s("text", { class: "halo", x: right ? x + 11 : x - 9, y: right ? y + 4 : below, "text-anchor": right ? "start" : "end" }, text));
   }
 }
 
@@ -106,8 +119,8 @@ function mapSection(link) {
   const redraw = (at) => host.replaceChildren(...mapOf(link, link.maps[at]));
   const names = link.maps.map((map, at) => [KNOBS[map.vary] + (map.round_trip_s === null ? "" : ` at a round trip of ${quantity(map.round_trip_s, "s")}`), at]);
   redraw(0);
-  return section("Which plan for which link", "Break-even points are computed, not sampled: between two of them one plan is the best."
-    + (link.held.length ? " Here limits hold for the means." : ""),
+  return section("Which plan for which link", "Break-even points are computed, not sampled: between two of them one plan is the best. "
+    + `${link.held.length ? "Here limits hold for the means. " : ""}${HINT} the best plan of that range appears below.`,
     names.length > 1 ? choice(names, 0, redraw) : null, host);
 }
 
@@ -130,13 +143,13 @@ function mapOf(link, map) {
   const marks = [here, ...ranges.flatMap(({ from, to }) => [from, to])].filter((value) => value > 0 && Number.isFinite(value));
   const ends = axis.log ? { low: Math.min(...marks) / 4, high: Math.max(...marks) * 4 } : { low: 0, high: Math.max(...marks, 0.05) * 1.5 };
   const told = ({ from, to }) => !(from > 0) ? (Number.isFinite(to) ? `up to ${axis.tell(to)}` : "always") : Number.isFinite(to) ? `${axis.tell(from)} to ${axis.tell(to)}` : `from ${axis.tell(from)} on`;
-  const at = (region, knob) => knob === null ? "" : quantity(region.constant + region.slope * knob, map.unit);
-  const spans = (region) => [at(region, region.low), at(region, region.high)].filter(Boolean).join(" to ");
-  const shown = readout("Point at the map: the best plan of that range appears here.");
+  const spans = ({ constant, slope, low, high }) => between([low, high].filter((knob) => knob !== null).map((knob) => constant + slope * knob), map.unit);
+  const shown = readout();
   const points = ranges.map((range) => ({ ...range, from: Math.max(range.from, ends.low), to: Math.min(range.to, ends.high), told: told(range) }));
+  const tell = (point) => shown.show(point.told, point.steps ? `${data.goal_name} ${spans(point)}` : "no plan keeps the limits", point.steps);
+  tell(points.find((point) => here >= point.from && here <= point.to));
   return [
-    h("figure", null, responsive((width) => mapPlot(width, link, axis, ends, here, points, (point) => shown.show(point.told,
-      point.steps ? `${data.goal_name} ${spans(point)}` : "no plan keeps the limits", point.steps))),
+    h("figure", null, responsive((width) => mapPlot(width, link, axis, ends, here, points, tell)),
     h("figcaption", null, data.devices.map((device, k) => h("span", null, h("span", { class: `key fill ${tint(k)} ${device.origin}` }), device.name, badge(device.origin))),
       h("span", null, "transfers ", badge("modelled")),
       map.vary === "bandwidth" && map.rates_bit_s ? h("span", null, `the download rate is ${rounded(map.rates_bit_s[1] / map.rates_bit_s[0], "")} times the upload rate`) : null)),
@@ -152,9 +165,9 @@ function mapPlot(width, link, axis, ends, here, points, pick) {
   const longest = Math.max(...data.layers.map((name) => name.length));
   const left = N > 24 ? 30 : Math.min(width * 0.3, 7.2 * longest + 12);
   const room = Math.floor((left - 12) / 7.2);
-  const height = Math.min(460, Math.max(200, 20 * N + 70));
+  const height = Math.min(460, Math.max(200, 20 * N + 84));
   return plot({
-    width, height, left, top: 28, points, pick, byColumn: true,
+    width, height, left, top: 40, points, pick, byColumn: true,
     label: `Best plan by ${axis.label}: ${points.length} ranges; rows are layers, colours devices`,
     x: { label: axis.label, unit: axis.unit, ...ends, log: axis.log },
     y: { label: "", low: N, high: 0, ticks: [] },
@@ -170,7 +183,7 @@ function mapPlot(width, link, axis, ends, here, points, pick) {
       }
       data.layers.forEach((name, at) => {
         if (N > 24) return;
-        layer.append(s("text", { class: "soft", x: left - 6, y: (Y(at) + Y(at + 1)) / 2 + 4, "text-anchor": "end" }, name.length > room ? `${name.slice(0, room - 1)}…` : name));
+        layer.append(s("text", { class: "soft", x: left - 6, y: (Y(at) + Y(at + 1)) / 2 + 4, "text-anchor": "end" }, shortened(name, room)));
       });
       const places = [];
       for (const point of points.slice(1)) {
@@ -178,11 +191,13 @@ function mapPlot(width, link, axis, ends, here, points, pick) {
         layer.append(s("line", { class: "even", x1: x, x2: x, y1: area.top - 5, y2: area.bottom }));
         if (places.every((other) => Math.abs(other - x) > 74)) {
           places.push(x);
-          layer.append(s("text", { x, y: area.top - 9, "text-anchor": x > width - 45 ? "end" : "middle" }, axis.tell(point.from)));
+          const text = axis.tell(point.from);
+          layer.append(s("text", { x: inside(x, text, width), y: area.top - 8, "text-anchor": "middle" }, text));
         }
       }
-      layer.append(s("line", { class: "here", x1: X(here), x2: X(here), y1: area.top, y2: area.bottom + 6 }),
-        s("text", { class: "halo", x: X(here) + (X(here) > width * 0.7 ? -6 : 6), y: area.bottom - 8, "text-anchor": X(here) > width * 0.7 ? "end" : "start" }, link.name.length > 24 ? "here" : link.name));
+      const name = `here: ${link.name.length > 24 ? "this link" : link.name}`;
+      layer.append(s("line", { class: "here", x1: X(here), x2: X(here), y1: area.top - 4, y2: area.bottom + 6 }),
+        s("text", { class: "named", x: inside(X(here), name, width), y: area.top - 25, "text-anchor": "middle" }, name));
     },
   });
 }
@@ -190,7 +205,7 @@ function mapPlot(width, link, axis, ends, here, points, pick) {
 function effectSection() {
   const groups = data.effect.filter((group) => group.bundles.length);
   if (!groups.length) return null;
-  const shown = readout("Point at the plot: the bundle behind the nearest mark appears here.");
+  const shown = readout();
   const clocks = data.devices.map((device, at) => groups.filter((group) => group.device === at));
   const picked = clocks.map((list) => list.length - 1);
   const host = h("div");
@@ -200,7 +215,7 @@ function effectSection() {
     redraw();
   }, deviceName(at)));
   redraw();
-  return section("The bundle effect", "Time of each bundle against the sum of its layers' times, each run alone. Below zero, running layers together is faster than the sum says.",
+  return section("The bundle effect", `Time of each bundle against the sum of its layers' times, each run alone. Below zero, running layers together is faster than the sum says. ${HINT} the bundle behind the nearest mark appears below.`,
     buttons,
     h("figure", null, host, h("figcaption", null, groups.filter((group, at) => groups.findIndex((other) => other.device === group.device) === at).map((group) =>
       h("span", null, s("svg", { width: 14, height: 14 }, deviceMark(group.device, 7, 7, 4.5)), deviceName(group.device), badge(data.devices[group.device].origin))),
@@ -216,10 +231,16 @@ function deviceMark(at, x, y, r) {
   return s("circle", { class: kind, cx: x, cy: y, r: r * 0.9 });
 }
 
+function tellBundle(shown, { first, last, device, hz, time, sum, y }) {
+  shown.show(`${bundleName(first, last)} on ${deviceName(device)}`, `${quantity(time, "s")} together, ${quantity(sum, "s")} as a sum: ${signed(100 * y)}`, null,
+    `${count(last - first + 1, "layer")}, ${clock(hz)}`);
+}
+
 function effectPlot(width, groups, shown) {
   const N = data.layers.length;
   const points = groups.flatMap((group, k) => group.bundles.map(([first, last, time, sum]) => ({
-    x: last - first + 1 + 0.6 * ((k + (first + 1) / (N + 1)) / groups.length - 0.5), y: time / sum - 1, first, last, time, sum, device: group.device, hz: group.frequency_hz, length: last - first + 1 })));
+    x: last - first + 1 + 0.6 * ((k + (first + 1) / (N + 1)) / groups.length - 0.5), y: time / sum - 1, first, last, time, sum, device: group.device, hz: group.frequency_hz })));
+  tellBundle(shown, points.reduce((most, point) => Math.abs(point.y) > Math.abs(most.y) ? point : most));
   const range = bounds([0, ...points.map((point) => point.y)], Infinity);
   return plot({
     width, height: Math.round(Math.min(380, Math.max(260, width * 0.5))),
@@ -227,16 +248,14 @@ function effectPlot(width, groups, shown) {
     x: { label: "layers in the bundle", low: 1.5, high: N + 0.6, ticks: linearTicks(2, N, Math.min(N, Math.floor(width / 50))).filter((tick) => Number.isInteger(tick)), text: String },
     y: { label: "bundle time relative to the sum", low: range.low, high: range.high, text: (tick) => signed(100 * tick) },
     points,
-    pick: (point) => shown.show(`${bundleName(point.first, point.last)} on ${deviceName(point.device)}`,
-      `${quantity(point.time, "s")} together, ${quantity(point.sum, "s")} as a sum: ${signed(100 * point.y)}`, null,
-      `${count(point.length, "layer")}, ${clock(point.hz)}`),
+    pick: (point) => tellBundle(shown, point),
     paint: (layer, X, Y, area) => {
       layer.append(s("line", { class: "zero", x1: area.left, x2: area.right, y1: Y(0), y2: Y(0) }));
       for (const point of points) layer.append(deviceMark(point.device, X(point.x), Y(point.y), points.length > 300 ? 2.4 : 4));
       groups.forEach((group, k) => {
         const path = [];
         for (let length = 2; length <= N; length += 1) {
-          const ratios = points.filter((point) => point.device === group.device && point.length === length).map((point) => point.y).sort((a, b) => a - b);
+          const ratios = points.filter((point) => point.device === group.device && point.last - point.first + 1 === length).map((point) => point.y).sort((a, b) => a - b);
           if (!ratios.length) continue;
           const middle = (ratios[(ratios.length - 1) >> 1] + ratios[ratios.length >> 1]) / 2;
           const x = length + 0.6 * ((k + 0.5) / groups.length - 0.5);

@@ -8,7 +8,7 @@ function header() {
     h("div", { class: "subtitle" }, `Plans for least ${data.goal_name}; ${count(data.layers.length, "layer")}; weights: ${weights.join(" / ") || "not stated"}`
       + (data.arithmetic === "correct" ? "" : `; radio arithmetic: ${data.arithmetic}`)),
     h("div", { class: "devices" }, data.devices.map((device, at) => h("div", { class: `device ${tint(at)}` },
-      h("b", null, device.name), ` ${device.is_edge ? "holds input and result" : "server"}`,
+      h("b", null, device.name), ` ${device.is_edge ? "holds input and result" : "is reached over a link"}`,
       h("div", { class: "note" }, `${device.frequencies_hz.length > 1 ? count(device.frequencies_hz.length, "clock") : clock(device.frequencies_hz[0])}, `
         + `${count(device.runs, "run")} of ${count(device.bundles, "bundle")}`),
       h("div", { class: "badges" }, badge(device.origin, "time"),
@@ -35,7 +35,7 @@ function overview(show) {
 
 function planSection(link) {
   const plan = link.plan;
-  const proven = /^optimal/.test(link.proof);
+  const proven = /^optimal|, exact /.test(link.proof);
   const confirmed = /^confirmed/.test(link.confirmation);
   return section("The plan", null,
     h("div", { class: "facts" },
@@ -124,7 +124,7 @@ function baselineSection(link) {
   const energetic = (row) => row.plan.energy_j !== null;
   const marks = rows.some((row, at) => at && row.plan && Math.abs(row.believed_latency_s - row.plan.latency_s) > 0.005 * row.plan.latency_s);
   return section("Against other ways to place the network",
-    (data.has_energy ? "What each plan really costs, by the bundles it runs: time above, energy below." : "What each plan really takes, by the bundles it runs.") + " Computation in the device's colour, transfers grey; a bar that ends in … goes on."
+    (data.has_energy ? `What each plan really costs, by the bundles it runs: latency above, energy below${data.goal === "throughput" ? "; the slowest stage as a number" : ""}.` : "What each plan really takes, by the bundles it runs.") + " Computation in the device's colour, transfers grey; a bar that ends in … goes on."
     + (marks ? " The black tick is what the method itself believes." : ""),
     h("div", { class: "rows" }, rows.map((row, at) => [
       h("div", { class: row.reason ? "who infeasible" : "who" }, h("span", { class: at ? "letter" : "letter ours" }, at ? letters(at - 1) : "D"),
@@ -172,7 +172,7 @@ function explanationSection(link) {
         num(slack.price === null ? "–" : slack.price > 0 ? `${quantity(slack.price, found.unit)} less` : "the same")]))] : null);
 }
 
-const amountOf = (amount, unit) => unit === "bytes" ? quantity(amount, "B") : ["s", "J"].includes(unit) ? quantity(amount, unit) : `${amount} ${unit}`;
+const amountOf = (amount, unit) => unit === "bytes" ? quantity(amount, "B") : ["s", "J"].includes(unit) ? quantity(amount, unit) : count(amount, unit.replace(/s$/, ""));
 
 function heldSection(link) {
   if (!link.held.length) return null;
@@ -190,23 +190,26 @@ function notesSection(link) {
 function certaintySection(link) {
   const found = link.certainty;
   if (!found) return null;
-  const winners = (list) => table([["plan"], ["share of the draws", "num"]], list.map(([steps, part]) => [planCell(steps), num(share(part))]));
+  const winners = (list) => table([["plan"], ["share of the draws", "num"]], list.map(([steps, part]) => [planCell(steps), num(percent(part))]));
   const others = count(found.winners.length - 3 + found.other_winners, "more plan");
+  const best = [
+    fact(percent(found.best_share), "of the draws: no plan is better"),
+    found.regret === null ? null : fact(quantity(found.regret, found.unit), "behind the best one, on average"),
+    found.regret_high === null ? null : fact(quantity(found.regret_high, found.unit), `behind it at most, in ${percent((1 + found.confidence) / 2)}`)];
   return section("How sure this is", `From ${found.replicates} profiles drawn anew from the raw runs. Transfers are modelled and do not vary.`,
     h("div", { class: "facts" },
-      fact(share(found.best_share), "of them: this plan is the best"),
-      found.regret === null ? null : fact(quantity(found.regret, found.unit), "it costs more than the best, on average"),
-      found.regret_high === null ? null : fact(quantity(found.regret_high, found.unit), `at most, in ${share((1 + found.confidence) / 2)}`),
-      found.kept_share < 1 ? fact(share(found.kept_share), "of them: it keeps the limits") : null,
-      found.infeasible_share > 0 ? fact(share(found.infeasible_share), "of them: no plan keeps the limits") : null),
-    h("p", null, `${percent(found.confidence)} interval of the latency ${between(found.latency_s, "s")}`, found.energy_j ? `, of the energy ${between(found.energy_j, "J")}.` : "."),
-    found.winners.length > 1 ? [h("h3", null, "Plans that are the best at times"), winners(found.winners.slice(0, 3)),
+      // A plan whose limits hold with a probability is not meant to be the best by its means.
+      link.held.length ? null : best,
+      found.kept_share < 1 ? fact(percent(found.kept_share), "of the draws: it keeps the limits") : null,
+      found.infeasible_share > 0 ? fact(percent(found.infeasible_share), "of the draws: no plan keeps the limits") : null),
+    h("p", null, `${percent(found.confidence)} interval of the latency ${between(found.latency_s, "s")}`, found.energy_j ? `, of the energy ${between(found.energy_j, "J")}` : "",
+      ["latency", "energy"].includes(data.goal) ? "." : `, of the ${data.goal_name} ${between(found.value, found.unit)}.`),
+    found.winners.length > 1 && !link.held.length ? [h("h3", null, "Plans that are the best at times"), winners(found.winners.slice(0, 3)),
       found.winners.length > 3 ? h("details", null, h("summary", null, others), winners(found.winners.slice(3)),
         found.other_winners ? h("p", { class: "note" }, `and ${count(found.other_winners, "rarer one")}`) : null) : null] : null,
-    h("h3", null, "Worth measuring again"),
-    found.measure_next.length ? table([["bundle"], ["device"], ["clock", "num"], ["chance to change the plan", "num"], ["expected gain", "num"]], found.measure_next.map((cell) =>
+    link.held.length ? null : [h("h3", null, "Worth measuring again"), found.measure_next.length ? table([["bundle"], ["device"], ["clock", "num"], ["chance to change the plan", "num"], ["expected gain", "num"]], found.measure_next.map((cell) =>
       [cell.bundle, cell.device, num(cell.frequency_hz < 0 ? "left alone" : clock(cell.frequency_hz)), num(percent(cell.chance)), num(quantity(cell.gain, found.unit))]))
-      : h("p", { class: "note" }, "No single bundle, measured again, would change the plan."));
+      : h("p", { class: "note" }, "No single bundle, measured again, would change the plan.")]);
 }
 
 function sourcesSection() {

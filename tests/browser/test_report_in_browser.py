@@ -8,7 +8,7 @@ import pytest
 from dime.host import report
 from dime.host.goals import Limits
 from dime.host.study import make_study
-from dime.host.units import quantity
+from dime.host.units import percent, quantity
 from tests.host import studies, synthetic
 
 pytestmark = pytest.mark.browser
@@ -183,7 +183,7 @@ def test_an_uncertain_plan_says_how_sure_it_is_and_what_to_measure(page, pages):
     page.open(paths["full"])
     panel = page.value("document.getElementById('panel').innerText")
     found = study.links[0].uncertainty
-    assert f"{100 * found.chosen.best_share:.1f} %" in panel
+    assert percent(found.chosen.best_share) in panel
     assert "Worth measuring again" in panel
     for cell in found.measure_next:
         assert cell.bundle in panel
