@@ -218,6 +218,7 @@ def _frontier(frontier: Frontier, intervals: Intervals) -> Data:
         "energy_j": [_short(frontier.energy_j[at]) for at in kept],
         "steps": [_steps(steps) for steps in choices],
         "intervals": [intervals.get(steps) for steps in choices],
+        "places": kept,
         "knee": kept.index(frontier.knee),
         "count": len(frontier),
         "complete": frontier.complete,
