@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, PercentFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, PercentFormatter
 
 from dime.contract.errors import InputError
 from dime.host.report_data import Data
@@ -54,6 +54,8 @@ KNOBS = {
     "download": "download rate",
     "round_trip": "round trip",
 }
+# A frontier of more points has faint intervals.
+CROWD = 30
 # More layers than this are not named beside a map.
 MOST_ROWS = 40
 LONGEST = 48
@@ -157,11 +159,12 @@ def frontier(data: Data, link: Data) -> Figure:
         color=CHOSEN,
         label="chosen",
     )
-    axes.annotate(
-        "knee", (time[front["knee"]], energy[front["knee"]]), (-6, -11), textcoords="offset points", ha="right"
-    )
+    if 0 < front["knee"] < len(time) - 1:
+        axes.annotate(
+            "knee", (time[front["knee"]], energy[front["knee"]]), (-6, -11), textcoords="offset points", ha="right"
+        )
     for at, interval in zip(range(len(time)), front["intervals"], strict=True):
-        _whiskers(axes, time[at], energy[at], interval)
+        _whiskers(axes, time[at], energy[at], interval, faint=len(time) > CROWD)
     most = 1.5 * max([*time, _time(data, plan)]), 1.5 * max([*energy, plan["energy_j"]])
     beyond = []
     marked: dict[tuple[str, str], tuple[tuple[float, float], list[str]]] = {}
@@ -310,6 +313,7 @@ def best_plans(data: Data, link: Data, best: Data) -> Figure:
     else:
         left, right = min([here, *ends]) / 4, max([here, *ends]) * 4
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if right < 1000 * left else (1,), numticks=12))
     for low, high, region in ranges:
         start, end = max(low, left), min(high, right)
         for first, last, device, _ in region["steps"] or ():
@@ -458,7 +462,7 @@ def _room(limit: Callable[[float, float], Any], values: Sequence[float]) -> None
     limit(low - margin, high + margin)
 
 
-def _whiskers(axes: Axes, x: float, y: float, interval: list[list[float]] | None) -> None:
+def _whiskers(axes: Axes, x: float, y: float, interval: list[list[float]] | None, faint: bool = False) -> None:
     if interval:
         (left, right), (low, high) = interval
         axes.errorbar(
@@ -469,7 +473,8 @@ def _whiskers(axes: Axes, x: float, y: float, interval: list[list[float]] | None
             fmt="none",
             ecolor="#5b6570",
             elinewidth=0.6,
-            capsize=1.5,
+            capsize=0 if faint else 1.5,
+            alpha=0.3 if faint else 1.0,
             zorder=1,
         )
 
@@ -492,7 +497,10 @@ def _fill(data: Data, device: int | None, origin: str) -> dict[str, Any]:
 
 
 def _ink(device: int | None) -> dict[str, Any]:
-    return {"color": "white" if device is not None and device % len(COLOURS) in (0, 5) else "black"}
+    """Text on a device's colour; the hatching ends beside it."""
+    ground = SENT if device is None else COLOURS[device % len(COLOURS)]
+    light = device is not None and device % len(COLOURS) in (0, 5)
+    return {"color": "white" if light else "black", "bbox": {"facecolor": ground, "edgecolor": "none", "pad": 0.8}}
 
 
 def _device_legend(data: Data, figure: Figure, axes: Axes) -> None:
