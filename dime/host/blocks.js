@@ -187,7 +187,7 @@ function bounds(values, ratio = 12) {
 }
 
 // Where the middle of a text may be so that it stays inside of a drawing.
-const inside = (x, text, width) => Math.min(Math.max(x, 3.7 * text.length), width - 2 - 3.7 * text.length);
+const inside = (x, text, width) => Math.min(Math.max(x, 4.1 * text.length), width - 2 - 4.1 * text.length);
 
 /* A plot with two axes.
    axes: {label, unit, low, high, log, ticks}; paint(layer, X, Y) draws; points: [{x, y}] can be picked by pointer,

@@ -65,9 +65,10 @@ function frontierPlot(link, width, points, rivals, far, chosen, shown) {
       const r = points.length > 120 ? 2.2 : 3.4;
       points.forEach((point) => layer.append(originMark(pointOrigin(point), X(point.x), Y(point.y), r)));
       layer.append(s("circle", { class: "ring", cx: X(chosen.x), cy: Y(chosen.y), r: 6.5 }));
-      rivalMarks(layer, rivals, X, Y, area);
-      if (far.length) rivalBox(layer, area.right, area.top, `${far.map((rival) => rival.letter).join(" ")} ↗`, false, area);
-      pointLabels(layer, points, named, X, Y, area);
+      const taken = [];
+      if (far.length) rivalBox(layer, area.right, area.top, `${far.map((rival) => rival.letter).join(" ")} ↗`, false, area, taken);
+      rivalMarks(layer, rivals, X, Y, area, taken);
+      pointLabels(layer, points, named, X, Y, area, taken);
     },
   });
   return svg;
@@ -80,7 +81,7 @@ function whiskers(layer, { x, y, interval: [time, energy] }, X, Y, area, kind) {
   layer.append(s("path", { class: `whisker ${kind}`, d: `M${left} ${Y(y)}H${right}M${X(x)} ${low}V${high}${kind === "faint" ? "" : caps}` }));
 }
 
-function rivalMarks(layer, rivals, X, Y, area) {
+function rivalMarks(layer, rivals, X, Y, area, taken) {
   const groups = [];
   for (const rival of rivals) {
     const [x, y] = [X(rival.x), Y(rival.y)];
@@ -89,25 +90,34 @@ function rivalMarks(layer, rivals, X, Y, area) {
     else groups.push({ x, y, text: rival.letter, out: rival.out });
     layer.append(s("path", { class: "whisker", d: `M${x - 4} ${y - 4}L${x + 4} ${y + 4}M${x - 4} ${y + 4}L${x + 4} ${y - 4}` }));
   }
-  for (const { x, y, text, out } of groups) rivalBox(layer, x, y, text, out, area);
+  for (const { x, y, text, out } of groups) rivalBox(layer, x, y, text, out, area, taken);
 }
 
-function rivalBox(layer, x, y, text, out, area) {
+// The first of some rectangles that lies inside and covers none that are taken; the first one where there is none.
+function free(candidates, area, taken) {
+  const fits = ([x, y, wide, high]) => x >= area.left && x + wide <= area.right + 1 && y >= 0 && y + high <= area.bottom
+    && taken.every(([left, top, across, down]) => x >= left + across || left >= x + wide || y >= top + down || top >= y + high);
+  const found = candidates.find(fits) || candidates[0];
+  taken.push(found);
+  return found;
+}
+
+function rivalBox(layer, x, y, text, out, area, taken) {
   const wide = 10 + 6.5 * text.length;
-  const left = Math.min(x + 8, area.right - wide), top = Math.max(1, y - 25);
-  layer.append(s("rect", { class: out ? "box out" : "box", x: left, y: top, width: wide, height: 18, rx: 4 }),
-    s("text", { x: left + wide / 2, y: top + 13, "text-anchor": "middle", "font-weight": 700 }, text));
+  const right = Math.min(x + 8, area.right - wide), left = x - 8 - wide;
+  const [at, top] = free([[right, Math.max(1, y - 25)], [right, y + 7], [left, y - 25], [left, y + 7], [right, y - 46], [left, y - 46], [right, y + 28], [left, y + 28]]
+    .map((corner) => [...corner, wide, 18]), area, taken);
+  layer.append(s("rect", { class: out ? "box out" : "box", x: at, y: top, width: wide, height: 18, rx: 4 }),
+    s("text", { x: at + wide / 2, y: top + 13, "text-anchor": "middle", "font-weight": 700 }, text));
 }
 
-function pointLabels(layer, points, named, X, Y, area) {
-  const places = new Map();
-  for (const [name, at] of named) places.set(at, [...(places.get(at) || []), name]);
-  for (const [at, names] of places) {
+function pointLabels(layer, points, named, X, Y, area, taken) {
+  for (const [text, at] of named) {
     const [x, y] = [X(points[at].x), Y(points[at].y)];
-    const text = names.join(", ");
-    const right = x - area.left < 7 * text.length + 12;
-    const below = y + 17 < area.bottom ? y + 17 : y - 10;
-    layer.append(s("text", { class: "halo", x: right ? x + 11 : x - 9, y: right ? y + 4 : below, "text-anchor": right ? "start" : "end" }, text));
+    const wide = 7 * text.length;
+    const beside = [[x + 11, y - 8], [x + 11, y + 9], [x + 11, y - 25]], before = [[x - 9 - wide, y + 5], [x - 9 - wide, y - 22]];
+    const [left, top] = free((x - area.left < wide + 12 ? beside : [...before, ...beside]).map((corner) => [...corner, wide, 15]), area, taken);
+    layer.append(s("text", { class: "halo", x: left > x ? left : left + wide, y: top + 12, "text-anchor": left > x ? "start" : "end" }, text));
   }
 }
 

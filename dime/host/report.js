@@ -49,11 +49,11 @@ function planSection(link) {
     h("div", { class: "proof" }, h("span", { class: proven ? "yes" : "no" }, (proven ? "✓ " : "! ") + link.proof),
       link.confirmation ? h("span", { class: confirmed ? "yes" : "no" }, (confirmed ? "✓ " : "! ") + link.confirmation) : null),
     responsive((width) => strip(plan.steps, "", width)),
-    shares(plan),
+    responsive((width) => shares(plan, width)),
     way(link));
 }
 
-function shares(plan) {
+function shares(plan, width) {
   const parts = [];
   let here = 0, sent = 0;
   const crossing = (to) => { if (to !== here) parts.push({ sent: plan.transfers[sent++] }); here = to; };
@@ -65,7 +65,8 @@ function shares(plan) {
       if (!value) return null;
       const origin = part.sent ? "modelled" : data.devices[part.step[2]][what === "time" ? "origin" : "energy_origin"];
       const name = part.sent ? `${deviceName(part.sent[1])} to ${deviceName(part.sent[2])}` : `${bundleName(part.step[0], part.step[1])} on ${deviceName(part.step[2])}`;
-      const label = value / total > 0.14 ? quantity(value, unit) : "";
+      const text = quantity(value, unit);
+      const label = value / total * (width - 70) > 7 * text.length + 4 ? text : "";
       return h("i", { class: `fill ${part.sent ? "sent" : tint(part.step[2])} ${origin}`, title: `${name}: ${quantity(value, unit)}`, style: { flex: `${value / total} 1 0` } }, label);
     });
     return [h("span", null, what), h("div", { class: "bar" }, cells)];

@@ -1,5 +1,6 @@
 """The report as a person meets it: in a real browser, with mouse, finger and keys."""
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -188,6 +189,21 @@ def test_an_uncertain_plan_says_how_sure_it_is_and_what_to_measure(page, pages):
     for cell in found.measure_next:
         assert cell.bundle in panel
     assert page.value(f'document.querySelectorAll("{FRONTIER} .whisker").length') > 0
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_letters_and_names_in_the_trade_off_do_not_cover_each_other(page, pages, width):
+    page.open(pages[1]["full"], width=width)
+    for tab in range(3):
+        page.click("[role=tab]", tab)
+        boxes = page.value(
+            f'[...document.querySelectorAll("{FRONTIER} .box, {FRONTIER} .halo")]'
+            ".map((mark) => mark.getBoundingClientRect()).map((b) => [b.left, b.top, b.right, b.bottom])"
+        )
+        assert len(boxes) >= 3
+        for one, other in itertools.combinations(boxes, 2):
+            across, down = (min(one[k + 2], other[k + 2]) - max(one[k], other[k]) for k in (0, 1))
+            assert across <= 1 or down <= 3
 
 
 MAP = "svg[aria-label*='Best plan by']"

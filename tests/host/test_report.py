@@ -54,6 +54,15 @@ def test_a_large_frontier_is_thinned_but_keeps_its_ends_and_its_knee():
     assert report_data.thin(7) == list(range(7))
 
 
+def test_points_of_a_thinned_frontier_keep_their_numbers(monkeypatch):
+    monkeypatch.setattr(report_data.thin, "__defaults__", ((), 7))
+    study = studies.study("WiFi")
+    shown, front = report_data.collect(study)["links"][0]["frontier"], study.links[0].frontier
+    assert len(front) > 8 >= len(shown["places"]) == len(shown["time_s"])
+    assert shown["time_s"] == pytest.approx(front.time_s[shown["places"]].tolist())
+    assert shown["places"][shown["knee"]] == front.knee
+
+
 def test_intervals_stand_beside_the_plans_they_belong_to():
     study = studies.with_uncertainty(studies.study("WiFi"))
     link = report_data.collect(study)["links"][0]
