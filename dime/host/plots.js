@@ -93,20 +93,20 @@ function rivalMarks(layer, rivals, X, Y, area, taken) {
   for (const { x, y, text, out } of groups) rivalBox(layer, x, y, text, out, area, taken);
 }
 
-// The first of some rectangles that lies inside and covers none that are taken; the first one where there is none.
+// The first of some rectangles that lies inside and covers none that are taken, if there is one.
 function free(candidates, area, taken) {
   const fits = ([x, y, wide, high]) => x >= area.left && x + wide <= area.right + 1 && y >= 0 && y + high <= area.bottom
     && taken.every(([left, top, across, down]) => x >= left + across || left >= x + wide || y >= top + down || top >= y + high);
-  const found = candidates.find(fits) || candidates[0];
-  taken.push(found);
+  const found = candidates.find(fits);
+  if (found) taken.push(found);
   return found;
 }
 
 function rivalBox(layer, x, y, text, out, area, taken) {
   const wide = 10 + 6.5 * text.length;
   const right = Math.min(x + 8, area.right - wide), left = x - 8 - wide;
-  const [at, top] = free([[right, Math.max(1, y - 25)], [right, y + 7], [left, y - 25], [left, y + 7], [right, y - 46], [left, y - 46], [right, y + 28], [left, y + 28]]
-    .map((corner) => [...corner, wide, 18]), area, taken);
+  const places = [[right, Math.max(1, y - 25)], [right, y + 7], [left, y - 25], [left, y + 7], [right, y - 46], [left, y - 46], [right, y + 28], [left, y + 28]].map((corner) => [...corner, wide, 18]);
+  const [at, top] = free(places, area, taken) || places[0];
   layer.append(s("rect", { class: out ? "box out" : "box", x: at, y: top, width: wide, height: 18, rx: 4 }),
     s("text", { x: at + wide / 2, y: top + 13, "text-anchor": "middle", "font-weight": 700 }, text));
 }
@@ -116,7 +116,9 @@ function pointLabels(layer, points, named, X, Y, area, taken) {
     const [x, y] = [X(points[at].x), Y(points[at].y)];
     const wide = 7 * text.length;
     const beside = [[x + 11, y - 8], [x + 11, y + 9], [x + 11, y - 25]], before = [[x - 9 - wide, y + 5], [x - 9 - wide, y - 22]];
-    const [left, top] = free((x - area.left < wide + 12 ? beside : [...before, ...beside]).map((corner) => [...corner, wide, 15]), area, taken);
+    const place = free((x - area.left < wide + 12 ? beside : [...before, ...beside]).map((corner) => [...corner, wide, 15]), area, taken);
+    if (!place) continue;
+    const [left, top] = place;
     layer.append(s("text", { class: "halo", x: left > x ? left : left + wide, y: top + 12, "text-anchor": left > x ? "start" : "end" }, text));
   }
 }
