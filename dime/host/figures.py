@@ -163,8 +163,7 @@ def frontier(data: Data, link: Data) -> Figure:
         axes.annotate(
             "knee", (time[front["knee"]], energy[front["knee"]]), (-6, -11), textcoords="offset points", ha="right"
         )
-    for at, interval in zip(range(len(time)), front["intervals"], strict=True):
-        _whiskers(axes, time[at], energy[at], interval, faint=len(time) > CROWD)
+    _whiskers(axes, time, energy, front["intervals"], faint=len(time) > CROWD)
     most = 1.5 * max([*time, _time(data, plan)]), 1.5 * max([*energy, plan["energy_j"]])
     beyond = []
     marked: dict[tuple[str, str], tuple[tuple[float, float], list[str]]] = {}
@@ -175,7 +174,7 @@ def frontier(data: Data, link: Data) -> Figure:
         if cost[0] > most[0] or cost[1] > most[1]:
             beyond.append(f"{named}, {', '.join(told)}")
             continue
-        _whiskers(axes, *cost, row["interval"])
+        _whiskers(axes, [cost[0]], [cost[1]], [row["interval"]])
         axes.plot(*cost, "x", color="black", markersize=5, label=named)
         marked.setdefault(told, (cost, []))[1].append(letter)
     for cost, letters in marked.values():
@@ -462,21 +461,29 @@ def _room(limit: Callable[[float, float], Any], values: Sequence[float]) -> None
     limit(low - margin, high + margin)
 
 
-def _whiskers(axes: Axes, x: float, y: float, interval: list[list[float]] | None, faint: bool = False) -> None:
-    if interval:
-        (left, right), (low, high) = interval
-        axes.errorbar(
-            x,
-            y,
-            xerr=[[max(0.0, x - left)], [max(0.0, right - x)]],
-            yerr=[[max(0.0, y - low)], [max(0.0, high - y)]],
-            fmt="none",
-            ecolor="#5b6570",
-            elinewidth=0.6,
-            capsize=0 if faint else 1.5,
-            alpha=0.3 if faint else 1.0,
-            zorder=1,
-        )
+def _whiskers(
+    axes: Axes,
+    x: Sequence[float],
+    y: Sequence[float],
+    intervals: Sequence[list[list[float]] | None],
+    faint: bool = False,
+) -> None:
+    """The intervals of some points, where there are any."""
+    bars = [(a, b, interval[0], interval[1]) for a, b, interval in zip(x, y, intervals, strict=True) if interval]
+    if not bars:
+        return
+    axes.errorbar(
+        [a for a, *_ in bars],
+        [b for _, b, *_ in bars],
+        xerr=[[max(0.0, a - ends[0]) for a, _, ends, _ in bars], [max(0.0, ends[1] - a) for a, _, ends, _ in bars]],
+        yerr=[[max(0.0, b - ends[0]) for _, b, _, ends in bars], [max(0.0, ends[1] - b) for _, b, _, ends in bars]],
+        fmt="none",
+        ecolor="#5b6570",
+        elinewidth=0.6,
+        capsize=0 if faint else 1.5,
+        alpha=0.3 if faint else 1.0,
+        zorder=1,
+    )
 
 
 def _parts(data: Data, plan: Data, which: int) -> list[tuple[int | None, float]]:
