@@ -302,3 +302,62 @@ def test_a_plan_that_is_not_proven_is_marked(page, tmp_path):
     page.open(write(replace(study, links=(link,)), tmp_path, "unproven"))
     assert page.value("document.querySelectorAll('.proof .yes').length") == 0
     assert "not confirmed: no licence" in text(page)
+
+
+CUT = """[...document.querySelectorAll('svg text')].filter((text) => {
+  const [a, b] = [text.getBoundingClientRect(), text.ownerSVGElement.getBoundingClientRect()];
+  return a.left < b.left - 1 || a.right > b.right + 1 || a.top < b.top - 1 || a.bottom > b.bottom + 1;
+}).map((text) => text.textContent)"""
+COVERED = """[...document.querySelectorAll('svg')].flatMap((svg) => {
+  const boxes = [...svg.querySelectorAll('text')].map((text) => [text.textContent, text.getBoundingClientRect()]);
+  const across = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left);
+  const down = (a, b) => Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+  return boxes.flatMap(([name, a], at) => boxes.slice(at + 1).filter(([, b]) => across(a, b) > 2 && down(a, b) > 4)
+    .map(([other]) => `${name} / ${other}`));
+})"""
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory):
+    """ViT with twelve clocks: long names, and a frontier of hundreds of points."""
+    edge = replace(synthetic.profile(synthetic.VIT, runs=5), origin="measured")
+    study = make_study([edge, synthetic.server(synthetic.VIT)], "3G,4G,WiFi")
+    return study, write(study, tmp_path_factory.mktemp("crowded"), "crowded")
+
+
+@pytest.mark.parametrize("width", [360, 390, 768, 1100, 1600])
+def test_no_text_of_a_plot_is_cut_or_covers_another(page, pages, crowded, width):
+    for path in (pages[1]["full"], crowded[1]):
+        page.open(path, width=width, phone=width < 500)
+        for tab in range(3):
+            page.value(f"document.querySelectorAll('[role=tab]')[{tab}].click()")
+            page.settle()
+            assert page.value("document.querySelectorAll('svg text').length") > 30
+            assert page.value(CUT) == []
+            assert page.value(COVERED) == []
+
+
+def test_the_chosen_plan_and_the_link_s_own_range_are_told_before_anybody_points(page, pages):
+    study, paths = pages
+    page.open(paths["full"])
+    link = study.links[0]
+    shown = page.value(READOUT)
+    assert "the chosen plan" in shown and quantity(link.plan.energy_j, "J") in shown
+    assert page.value(f'document.querySelectorAll("{FRONTIER} .cross").length') == 0
+    best = link.maps[0]
+    value = best.chosen.constant + best.chosen.slope * best.here
+    readout = page.value(f'document.querySelector("{MAP}").closest("section").querySelector(".readout").innerText')
+    assert f"up to {quantity(best.link.upload_bit_s / float(best.chosen.low), 'bit/s')}" in readout
+    assert quantity(float(value), "s") in readout
+
+
+def test_in_a_crowd_only_the_picked_point_has_a_clear_interval(page, crowded):
+    study, path = crowded
+    assert len(study.links[0].frontier) > 30
+    page.open(path)
+    page.value(f'document.querySelector("{FRONTIER}").focus()')
+    page.press("ArrowRight")
+    count = f'document.querySelectorAll("{FRONTIER} .whisker.{{}}").length'
+    assert page.value(count.format("faint")) > 30
+    assert page.value(count.format("picked")) == 1
+    assert "Interval: " in page.value(READOUT)
