@@ -6,7 +6,9 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 from dime.contract.errors import ConnectionLostError, DeviceError
 from dime.host.lab import LOCAL, Device
@@ -148,13 +150,41 @@ def _over_ssh(device: Device, call_s: float) -> docker.APIClient:
     return cast("docker.APIClient", api)
 
 
-def _reach(device: Device, ssh: dict[str, Any]) -> None:
-    """Fails within CONNECT_S when the host is off, before ssh waits for minutes."""
+def address_towards(device: Device) -> str:
+    """This computer's address as a device sees it, so that nothing else has to be listened at.
+
+    Args:
+        device: An entry of the lab file.
+
+    Returns:
+        The address; the loopback's for an engine on this computer.
+
+    Raises:
+        ConnectionLostError: It does not answer.
+        DeviceError: Its name is not known, or it is only reached through another host.
+    """
+    if not device.host:
+        return "127.0.0.1"
+    import paramiko
+
+    path, config = Path.home() / ".ssh/config", paramiko.SSHConfig()
+    if path.exists():
+        config = paramiko.SSHConfig.from_path(str(path))
+    found = config.lookup(device.host)
+    if "proxycommand" in found or "proxyjump" in found:
+        raise DeviceError(f"{device.name}: is behind another host, through which it cannot reach a power logger here")
+    port = urlsplit(device.engine).port or int(str(found.get("port", 22)))
+    return _reach(device, {"hostname": found["hostname"], "port": port})
+
+
+def _reach(device: Device, ssh: dict[str, Any]) -> str:
+    """Fails within CONNECT_S when the host is off, before ssh waits for minutes; gives our address on the way there."""
     if "sock" in ssh:
-        return
+        return ""
     host, port = ssh["hostname"], ssh["port"]
     try:
-        socket.create_connection((host, port), timeout=CONNECT_S).close()
+        with socket.create_connection((host, port), timeout=CONNECT_S) as probe:
+            return str(probe.getsockname()[0])
     except socket.gaierror:
         raise DeviceError(
             f"{device.name}: the name {host} is not known; give its address in lab.toml or in ~/.ssh/config"

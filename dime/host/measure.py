@@ -6,17 +6,15 @@ containers on their own engines. Where the lab file names a meter, power is logg
 
 from __future__ import annotations
 
-import socket
 import sys
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from dime.contract.errors import DeviceError, DimeError, InputError
+from dime.contract.errors import DimeError, InputError
 from dime.contract.run import RUN, RunSpec, check_options, parse_frequencies, parse_share
 from dime.host import lab as lab_file
 from dime.host import local
@@ -200,10 +198,10 @@ def _remotely(
 @contextmanager
 def _logged(run: _Run) -> Iterator[list[str]]:
     """A power logger for one run, in a thread; gives the device side's arguments that reach it."""
-    from dime.host import power
+    from dime.host import engines, power
 
     assert run.device.meter is not None
-    meter, address = run.device.meter, _address_towards(run.device)
+    meter, address = run.device.meter, engines.address_towards(run.device)
     port = FIRST_PORT + zlib.crc32(run.name.encode()) % PORTS  # the same each time, so that a run that goes on finds it
     options = {"serial" if key == "port" else key: value for key, value in meter.options.items()}
     started, over = threading.Event(), threading.Event()
@@ -230,18 +228,6 @@ def _logged(run: _Run) -> Iterator[list[str]]:
         thread.join()
     if failures:
         raise failures[0]
-
-
-def _address_towards(device: lab_file.Device) -> str:
-    """This computer's address as the device sees it; nothing but that is listened at."""
-    parts = urlsplit(device.engine)
-    if not parts.hostname:
-        return "127.0.0.1"
-    try:
-        with closing(socket.create_connection((parts.hostname, parts.port or 22), timeout=10)) as probe:
-            return str(probe.getsockname()[0])
-    except OSError as error:
-        raise DeviceError(f"{device.name}: cannot reach {parts.hostname}: {error}; is it switched on?") from None
 
 
 def _join(folder: Path, target: float) -> None:

@@ -73,3 +73,14 @@ def test_a_host_whose_key_is_not_known_is_refused(home):
 def test_a_local_device_has_no_engine():
     with pytest.raises(DeviceError, match="nano: has no engine"):
         refuse("local")
+
+
+def test_our_address_is_found_through_what_ssh_knows_of_a_name(home, tmp_path):
+    (tmp_path / ".ssh").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        text = f"Host nano\n  HostName 127.0.0.1\n  Port {server.getsockname()[1]}\nHost far\n  ProxyJump nano\n"
+        (tmp_path / ".ssh/config").write_text(text)
+        assert engines.address_towards(Device("nano", "ssh://me@nano")) == "127.0.0.1"
+    assert engines.address_towards(Device("here", "unix:///var/run/docker.sock")) == "127.0.0.1"
+    with pytest.raises(DeviceError, match="far: is behind another host"):
+        engines.address_towards(Device("far", "ssh://me@far"))
