@@ -37,6 +37,7 @@ function quantity(value, unit) {
 
 function rounded(value, unit, digits = 3) {
   if (value === 0) return "0";
+  if (!unit) return String(Number(value.toPrecision(digits)));
   const [factor, prefix] = scaled(value, unit);
   return `${Number((value / factor).toPrecision(digits))} ${prefix}${unit}`.trim();
 }

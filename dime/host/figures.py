@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, PercentFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, PercentFormatter, StrMethodFormatter
 
 from dime.contract.errors import InputError
 from dime.host.report_data import Data
@@ -523,5 +523,5 @@ def _device_legend(data: Data, figure: Figure, axes: Axes) -> None:
 
 
 def _axis(axis: Any, name: str, unit: str) -> None:
-    axis.set_major_formatter(EngFormatter(unit=unit))
+    axis.set_major_formatter(EngFormatter(unit=unit) if unit else StrMethodFormatter("{x:.3g}"))
     axis.set_label_text(name)

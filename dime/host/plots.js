@@ -142,7 +142,7 @@ function knobAxis(map) {
   if (map.vary === "round_trip") return { of: (knob) => knob === null ? Infinity : knob, unit: "s", label: "round trip", tell: (value) => quantity(value, "s"), log: false };
   const label = !map.rates_bit_s ? "multiple of the links' rates" : map.vary === "bandwidth" ? "upload rate" : KNOBS[map.vary];
   const unit = map.rates_bit_s ? "bit/s" : "";
-  return { of: (knob) => knob === null ? 0 : knob === 0 ? Infinity : rate / knob, unit, label, tell: (value) => quantity(value, unit), log: true };
+  return { of: (knob) => knob === null ? 0 : knob === 0 ? Infinity : rate / knob, unit, label, tell: (value) => quantity(value, unit) + (unit ? "" : " times"), log: true };
 }
 
 function mapOf(link, map) {

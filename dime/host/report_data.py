@@ -142,10 +142,11 @@ def _map(best: BestPlans) -> Data:
 
 
 def _intervals(link: LinkStudy) -> Intervals:
-    """Ends of each known plan's time (of the slowest stage, for a pipeline none) and energy."""
-    if link.uncertainty is None or link.problem.goal.kind == "throughput":
+    """Ends of each known plan's time (of the slowest stage, for a pipeline) and energy."""
+    if link.uncertainty is None:
         return {}
-    return {plan.choices: [list(plan.latency_s), list(plan.energy_j or ())] for plan in link.uncertainty.plans}
+    time = "value" if link.problem.goal.kind == "throughput" else "latency_s"
+    return {plan.choices: [list(getattr(plan, time)), list(plan.energy_j or ())] for plan in link.uncertainty.plans}
 
 
 def _certainty(link: LinkStudy) -> Data | None:

@@ -72,6 +72,14 @@ def test_intervals_stand_beside_the_plans_they_belong_to():
     assert link["certainty"]["best_share"] == chosen.best_share
 
 
+def test_a_pipeline_s_intervals_are_those_of_its_slowest_stage():
+    study = studies.study("WiFi", goal="throughput")
+    link, chosen = report_data.collect(study)["links"][0], study.links[0].uncertainty.chosen
+    assert link["interval"] == [list(chosen.value), list(chosen.energy_j)]
+    low, high = link["interval"][0]
+    assert low < link["plan"]["period_s"] < high < link["plan"]["latency_s"]
+
+
 def test_the_bundle_effect_compares_with_the_sum_of_layers():
     study = studies.study("WiFi")
     group = next(group for group in report_data.collect(study)["effect"] if group["device"] == 1)
