@@ -308,7 +308,7 @@ def best_plans(data: Data, link: Data, best: Data) -> Figure:
     view: Callable[[float], float] = float if best["vary"] == "round_trip" else math.log
     ends = [end for low, high, _ in ranges for end in (low, high) if 0 < end < math.inf]
     if best["vary"] == "round_trip":
-        left, right = 0.0, 1.5 * max([0.05, here, *ends])
+        left, right = 0.0, 1.5 * (max([here, *ends]) or 0.05)
     else:
         left, right = min([here, *ends]) / 4, max([here, *ends]) * 4
         axes.set_xscale("log")
@@ -331,12 +331,14 @@ def best_plans(data: Data, link: Data, best: Data) -> Figure:
                     _told(best, low), (low, 1), (0, 3), corner, textcoords="offset points", ha="center", fontsize=7
                 )
     axes.axvline(here, color=CHOSEN, linewidth=1.6)
+    is_right = (view(here) - view(left)) / (view(right) - view(left)) > 0.8 if here > left else False
     axes.annotate(
-        link["name"],
+        link["name"] if len(link["name"]) <= LONGEST // 2 else "here",
         (here, 0),
-        (3, 3),
+        (-3 if is_right else 3, 3),
         xycoords=("data", "axes fraction"),
         textcoords="offset points",
+        ha="right" if is_right else "left",
         fontsize=7,
         bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": CHOSEN, "lw": 0.6},
     )

@@ -153,7 +153,7 @@ function mapOf(link, map) {
   }).sort((a, b) => a.from - b.from);
   const here = axis.of(map.here);
   const marks = [here, ...ranges.flatMap(({ from, to }) => [from, to])].filter((value) => value > 0 && Number.isFinite(value));
-  const ends = axis.log ? { low: Math.min(...marks) / 4, high: Math.max(...marks) * 4 } : { low: 0, high: Math.max(...marks, 0.05) * 1.5 };
+  const ends = axis.log ? { low: Math.min(...marks) / 4, high: Math.max(...marks) * 4 } : { low: 0, high: (marks.length ? Math.max(...marks) : 0.05) * 1.5 };
   const told = ({ from, to }) => !(from > 0) ? (Number.isFinite(to) ? `up to ${axis.tell(to)}` : "always") : Number.isFinite(to) ? `${axis.tell(from)} to ${axis.tell(to)}` : `from ${axis.tell(from)} on`;
   const spans = ({ constant, slope, low, high }) => between([low, high].filter((knob) => knob !== null).map((knob) => constant + slope * knob), map.unit);
   const shown = readout();
