@@ -36,7 +36,7 @@ def test_each_picture_comes_as_png_and_svg(written):
 
 
 def test_the_same_data_give_the_same_bytes(written, tmp_path):
-    again = write(written[0], tmp_path / "again", ["svg"])
+    again = write(written[0], tmp_path / "again")
     first = {path.name: path.read_bytes() for path in written[1]}
     assert {path.name: path.read_bytes() for path in again} == {p.name: first[p.name] for p in again}
 
