@@ -13,41 +13,34 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, PercentFormatter
 
 from dime.contract.errors import InputError
+from dime.host.drawing import (
+    CHOSEN,
+    COLOURS,
+    DEVICE_MARKERS,
+    MARKERS,
+    STYLE,
+    cost_parts,
+    device_legend,
+    finished,
+    heading,
+    ink,
+    label_axis,
+    new_figure,
+    room,
+    texture,
+    weakest,
+    whiskers,
+)
 from dime.host.report_data import Data
 from dime.host.units import clock, plain, quantity
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    pass
 
 FORMATS = ("png", "svg")
-# Okabe and Ito's palette, which people with any form of colour vision can tell apart.
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
-SENT = "#9aa4ae"
-HATCHES = {"measured": "", "replayed": "...", "modelled": "////"}
-MARKERS = {"measured": "o", "replayed": ">", "modelled": "D"}
-ORIGINS = tuple(MARKERS)
-DEVICE_MARKERS = "os^vPX"
-STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e3e6e9",
-    "hatch.linewidth": 0.4,
-    "hatch.color": "white",
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "svg.hashsalt": "dime",
-    "svg.fonttype": "path",
-    "text.parse_math": False,
-}
-WIDTH_IN = 7.0
-CHOSEN = "#7a1f5c"
 KNOBS = {
     "bandwidth": "upload rate (download in proportion)",
     "upload": "upload rate",
@@ -131,13 +124,13 @@ def _pictures(data: Data) -> list[tuple[str, Callable[[], Figure]]]:
 
 def frontier(data: Data, link: Data) -> Figure:
     """Time against energy: all best trade-offs, the baselines by letter, intervals, knee and chosen plan."""
-    figure, axes = _start(4.0)
+    figure, axes = new_figure(4.0)
     front, plan = link["frontier"], link["plan"]
     time, energy = front["time_s"], front["energy_j"]
     axes.step(time, energy, where="post", color=COLOURS[0], linewidth=0.9, zorder=2)
     by_origin: dict[str, list[int]] = {}
     for at, steps in enumerate(front["steps"]):
-        by_origin.setdefault(_weakest(data, steps, ("origin", "energy_origin")), []).append(at)
+        by_origin.setdefault(weakest(data, steps, ("origin", "energy_origin")), []).append(at)
     for origin, places in by_origin.items():
         filled = COLOURS[0] if origin == "measured" else "white"
         axes.plot(
@@ -163,7 +156,7 @@ def frontier(data: Data, link: Data) -> Figure:
         axes.annotate(
             "knee", (time[front["knee"]], energy[front["knee"]]), (-6, -11), textcoords="offset points", ha="right"
         )
-    _whiskers(axes, time, energy, front["intervals"], faint=len(time) > CROWD)
+    whiskers(axes, time, energy, front["intervals"], faint=len(time) > CROWD)
     most = 1.5 * max([*time, _time(data, plan)]), 1.5 * max([*energy, plan["energy_j"]])
     beyond = []
     marked: dict[tuple[str, str], tuple[tuple[float, float], list[str]]] = {}
@@ -174,22 +167,22 @@ def frontier(data: Data, link: Data) -> Figure:
         if cost[0] > most[0] or cost[1] > most[1]:
             beyond.append(f"{named}, {', '.join(told)}")
             continue
-        _whiskers(axes, [cost[0]], [cost[1]], [row["interval"]])
+        whiskers(axes, [cost[0]], [cost[1]], [row["interval"]])
         axes.plot(*cost, "x", color="black", markersize=5, label=named)
         marked.setdefault(told, (cost, []))[1].append(letter)
     for cost, letters in marked.values():
         axes.annotate(" ".join(letters), cost, (5, 5), textcoords="offset points", weight="bold")
-    _room(axes.set_xlim, [*time, _time(data, plan), *axes.dataLim.intervalx])
-    _room(axes.set_ylim, [*energy, plan["energy_j"], *axes.dataLim.intervaly])
+    room(axes.set_xlim, [*time, _time(data, plan), *axes.dataLim.intervalx])
+    room(axes.set_ylim, [*energy, plan["energy_j"], *axes.dataLim.intervaly])
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(
         handles, labels, title="not drawn: " + "; ".join(beyond) if beyond else None, title_fontsize=7, loc="best"
     )
     name = "slowest stage" if data["goal"] == "throughput" else "latency"
-    _axis(axes.xaxis, name, "s")
-    _axis(axes.yaxis, "energy", "J")
-    axes.set_title(_title(data, link))
-    return _finish(data, figure)
+    label_axis(axes.xaxis, name, "s")
+    label_axis(axes.yaxis, "energy", "J")
+    axes.set_title(heading(data, link))
+    return finished(data, figure)
 
 
 def plan(data: Data, link: Data) -> Figure:
@@ -198,12 +191,12 @@ def plan(data: Data, link: Data) -> Figure:
     longest = max(map(len, layers))
     across, upright = len(layers) * longest < 90, len(layers) <= MOST_ROWS
     strip = 1.0 if across or not upright else 0.5 + longest / 8
-    figure, axes = _start(1.9 + 0.4 * strip)
+    figure, axes = new_figure(1.9 + 0.4 * strip)
     cells = _way(data, shown)
     total = sum(wide for wide, *_ in cells)
     left = 0.0
     for wide, device, step, cost in cells:
-        fill = _fill(data, device, "origin")
+        fill = texture(data, device, "origin")
         if step is None:
             axes.barh(0, wide / total, left=left, height=strip, **fill)
         else:
@@ -220,7 +213,7 @@ def plan(data: Data, link: Data) -> Figure:
                         va="center",
                         fontsize=7,
                         rotation=rotation,
-                        **_ink(device),
+                        **ink(device),
                     )
             axes.plot([left, left], [-strip / 2, strip / 2], color="white", linewidth=3)
             told = [clock(step[3])] if step[3] >= 0 else []
@@ -239,11 +232,11 @@ def plan(data: Data, link: Data) -> Figure:
         left = 0.0
         for _, device, _, cost in cells:
             value = cost[which] or 0.0
-            axes.barh(places[-1], value / whole, left=left, height=0.6, **_fill(data, device, origin))
+            axes.barh(places[-1], value / whole, left=left, height=0.6, **texture(data, device, origin))
             if value / whole > 0.09:
                 middle = left + value / whole / 2
                 axes.text(
-                    middle, places[-1], quantity(value, unit), ha="center", va="center", fontsize=7, **_ink(device)
+                    middle, places[-1], quantity(value, unit), ha="center", va="center", fontsize=7, **ink(device)
                 )
             left += value / whole
         names.append(f"{name} {quantity(whole, unit)}")
@@ -254,9 +247,9 @@ def plan(data: Data, link: Data) -> Figure:
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     axes.grid(False)
-    _device_legend(data, figure, axes)
-    axes.set_title(_title(data, link))
-    return _finish(data, figure)
+    device_legend(data, figure, axes)
+    axes.set_title(heading(data, link))
+    return finished(data, figure)
 
 
 def _way(data: Data, plan: Data) -> list[tuple[float, int | None, list[int] | None, list[float | None]]]:
@@ -275,13 +268,13 @@ def _way(data: Data, plan: Data) -> list[tuple[float, int | None, list[int] | No
 def baselines(data: Data, link: Data) -> Figure:
     """What each way of placing the network takes: computation by device, and transfers."""
     rows = [row for row in link["baselines"] if row["plan"]]
-    figure, axes = _start(0.9 + 0.32 * len(rows))
+    figure, axes = new_figure(0.9 + 0.32 * len(rows))
     longest = min(max(row["plan"]["latency_s"] for row in rows), 4 * rows[0]["plan"]["latency_s"])
     for at, row in enumerate(rows):
         left = 0.0
-        for device, value in _parts(data, row["plan"], 0):
+        for device, value in cost_parts(data, row["plan"], 0):
             kept = min(value, longest - left)
-            axes.barh(at, kept, left=left, height=0.65, **_fill(data, device, "origin"))
+            axes.barh(at, kept, left=left, height=0.65, **texture(data, device, "origin"))
             left += kept
         total = row["plan"]["latency_s"]
         cut = "→ " if total > longest * 1.001 else ""
@@ -292,16 +285,16 @@ def baselines(data: Data, link: Data) -> Figure:
     axes.invert_yaxis()
     axes.set_xlim(0, longest * 1.32)
     axes.grid(False, axis="y")
-    _axis(axes.xaxis, "latency", "s")
-    _device_legend(data, figure, axes)
-    axes.set_title(_title(data, link))
-    return _finish(data, figure)
+    label_axis(axes.xaxis, "latency", "s")
+    device_legend(data, figure, axes)
+    axes.set_title(heading(data, link))
+    return finished(data, figure)
 
 
 def best_plans(data: Data, link: Data, best: Data) -> Figure:
     """The best plan for every bandwidth or round trip: columns are its ranges, rows the layers, colours the devices."""
     layers = data["layers"]
-    figure, axes = _start(min(5.0, 1.5 + 0.2 * len(layers)))
+    figure, axes = new_figure(min(5.0, 1.5 + 0.2 * len(layers)))
     ranges = _ranges(best)
     here = _knob(best, best["here"])
     named: list[float] = []
@@ -317,7 +310,7 @@ def best_plans(data: Data, link: Data, best: Data) -> Figure:
         start, end = max(low, left), min(high, right)
         for first, last, device, _ in region["steps"] or ():
             axes.barh(
-                (first + last) / 2, end - start, left=start, height=last - first + 1, **_fill(data, device, "origin")
+                (first + last) / 2, end - start, left=start, height=last - first + 1, **texture(data, device, "origin")
             )
         if region["steps"] is None:
             axes.text(start, 0, " no plan", va="center", fontsize=7, color="#5b6570")
@@ -352,11 +345,11 @@ def best_plans(data: Data, link: Data, best: Data) -> Figure:
     name, unit = KNOBS[best["vary"]], "s" if best["vary"] == "round_trip" else "bit/s"
     if best["vary"] != "round_trip" and not best["rates_bit_s"]:
         name, unit = "multiple of the links' rates", ""
-    _axis(axes.xaxis, name, unit)
+    label_axis(axes.xaxis, name, unit)
     axes.minorticks_off()
-    _device_legend(data, figure, axes)
-    axes.set_title(_title(data, link), pad=16)
-    return _finish(data, figure)
+    device_legend(data, figure, axes)
+    axes.set_title(heading(data, link), pad=16)
+    return finished(data, figure)
 
 
 def _ranges(best: Data) -> list[tuple[float, float, Data]]:
@@ -385,7 +378,7 @@ def _told(best: Data, value: float) -> str:
 
 def bundle_effect(data: Data) -> Figure:
     """Time of each bundle relative to its layers' sum, by length, at each device's fastest clock; lines are medians."""
-    figure, axes = _start(3.4)
+    figure, axes = new_figure(3.4)
     fastest = {group["device"]: group for group in data["effect"] if group["bundles"]}
     groups = list(fastest.values())
     count = len(data["layers"])
@@ -419,111 +412,13 @@ def bundle_effect(data: Data) -> Figure:
     axes.set_ylabel("bundle time relative\nto the sum of its layers")
     axes.legend()
     axes.set_title(data["network"])
-    return _finish(data, figure)
-
-
-def _start(height_in: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
-    return figure, figure.subplots()
-
-
-def _finish(data: Data, figure: Figure) -> Figure:
-    """Writes below the picture where its numbers come from."""
-    origins = []
-    for device in data["devices"]:
-        energy = device["energy_origin"]
-        model = f" ({device['energy_model']})" if device["energy_model"] else ""
-        origins.append(f"{device['name']}: time {device['origin']}" + (f", energy {energy}{model}" if energy else ""))
-    figure.supxlabel(" · ".join([*origins, "transfers modelled"]), fontsize=7, color="#5b6570")
-    return figure
-
-
-def _title(data: Data, link: Data) -> str:
-    return f"{data['network']}, {link['name']}"
+    return finished(data, figure)
 
 
 def _time(data: Data, plan: Data) -> float:
     return float(plan["period_s"] if data["goal"] == "throughput" else plan["latency_s"])
 
 
-def _weakest(data: Data, steps: Sequence[Sequence[int]], names: Sequence[str]) -> str:
-    found = [data["devices"][step[2]][name] for step in steps for name in names]
-    return ORIGINS[max((ORIGINS.index(origin) for origin in found if origin), default=0)]
-
-
 def _rivals(link: Data) -> list[tuple[str, Data]]:
     lettered = [(chr(ord("a") + at), row) for at, row in enumerate(link["baselines"][1:])]
     return [(letter, row) for letter, row in lettered if row["plan"] and row["plan"]["energy_j"] is not None]
-
-
-def _room(limit: Callable[[float, float], Any], values: Sequence[float]) -> None:
-    """Limits of an axis around some values; equal ones, but for their last digits, are not drawn apart."""
-    low, high = min(values), max(values)
-    margin = max(0.05 * (high - low), 0.01 * abs(high))
-    limit(low - margin, high + margin)
-
-
-def _whiskers(
-    axes: Axes,
-    x: Sequence[float],
-    y: Sequence[float],
-    intervals: Sequence[list[list[float]] | None],
-    faint: bool = False,
-) -> None:
-    """The intervals of some points, where there are any."""
-    bars = [(a, b, interval[0], interval[1]) for a, b, interval in zip(x, y, intervals, strict=True) if interval]
-    if not bars:
-        return
-    axes.errorbar(
-        [a for a, *_ in bars],
-        [b for _, b, *_ in bars],
-        xerr=[[max(0.0, a - ends[0]) for a, _, ends, _ in bars], [max(0.0, ends[1] - a) for a, _, ends, _ in bars]],
-        yerr=[[max(0.0, b - ends[0]) for _, b, _, ends in bars], [max(0.0, ends[1] - b) for _, b, _, ends in bars]],
-        fmt="none",
-        ecolor="#5b6570",
-        elinewidth=0.6,
-        capsize=0 if faint else 1.5,
-        alpha=0.3 if faint else 1.0,
-        zorder=1,
-    )
-
-
-def _parts(data: Data, plan: Data, which: int) -> list[tuple[int | None, float]]:
-    """Time (0) or energy (1) of each device, then of the transfers, where there is any."""
-    parts: list[tuple[int | None, float]] = [
-        (at, sum(cost[which] or 0.0 for cost, step in zip(plan["costs"], plan["steps"], strict=True) if step[2] == at))
-        for at in range(len(data["devices"]))
-    ]
-    parts.append((None, plan["communication_s"] if which == 0 else plan["radio_j"]))
-    return [(device, value) for device, value in parts if value]
-
-
-def _fill(data: Data, device: int | None, origin: str) -> dict[str, Any]:
-    if device is None:
-        return {"color": SENT, "hatch": HATCHES["modelled"], "edgecolor": "white", "linewidth": 0.4}
-    hatch = HATCHES[data["devices"][device][origin] or "measured"]
-    return {"color": COLOURS[device % len(COLOURS)], "hatch": hatch, "edgecolor": "white", "linewidth": 0.4}
-
-
-def _ink(device: int | None) -> dict[str, Any]:
-    """Text on a device's colour; the hatching ends beside it."""
-    ground = SENT if device is None else COLOURS[device % len(COLOURS)]
-    light = device is not None and device % len(COLOURS) in (0, 5)
-    return {"color": "white" if light else "black", "bbox": {"facecolor": ground, "edgecolor": "none", "pad": 0.8}}
-
-
-def _device_legend(data: Data, figure: Figure, axes: Axes) -> None:
-    for at, device in enumerate(data["devices"]):
-        axes.barh(0, 0, label=f"{device['name']} ({device['origin']})", **_fill(data, at, "origin"))
-    axes.barh(0, 0, label="transfers (modelled)", **_fill(data, None, ""))
-    height_in = figure.get_figheight() - 1.2
-    axes.legend(
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.42 / height_in if axes.get_xlabel() else -0.02),
-        ncols=len(data["devices"]) + 1,
-    )
-
-
-def _axis(axis: Any, name: str, unit: str) -> None:
-    axis.set_major_formatter(EngFormatter(unit=unit) if unit else StrMethodFormatter("{x:.3g}"))
-    axis.set_label_text(name)
