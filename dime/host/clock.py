@@ -192,7 +192,8 @@ def find_code(trace: Trace, busy_ns: Sequence[Sequence[int]]) -> Found | None:
     correlation = _correlate(power, template)
     best = int(np.argmax(correlation))
     strength = float(min(correlation[best], 0.999999))
-    chips = max(4, int(edges_s[-1] / np.diff(edges_s).min()))
+    # Half of a random code's stretches are one chip long; a device that was held up makes some shorter than that.
+    chips = max(4, int(edges_s[-1] / np.quantile(np.diff(edges_s), 0.25)))
     places = len(correlation) * step_s / guard_s
     if places * (1 - NormalDist().cdf(math.atanh(strength) * math.sqrt(chips - 3))) > FALSE_ALARM:
         return None

@@ -144,6 +144,19 @@ def test_a_code_that_was_not_played_is_not_found():
         assert clocks.find_code(trace_of(load_with(other, work), 60, random), in_ns(stretches)) is None
 
 
+def test_a_device_that_was_held_up_does_not_find_its_code_elsewhere():
+    """Stretches that began late are much shorter than a chip; that must not make the code look longer."""
+    for seed in range(30):
+        random = np.random.default_rng(seed)
+        stretches = played(2.0, "start 1", random)
+        for stretch in stretches[::5]:
+            stretch[0] = stretch[1] - 0.003
+        other = played(2.0, f"other {seed}", random)
+        work = [(8 + 0.05 * n, float(random.choice([1.5, 4.0]))) for n in range(500)] + [(40.0, 1.5)]
+        assert clocks.find_code(trace_of(load_with(other, work), 60, random), in_ns(stretches)) is None
+        assert clocks.find_code(trace_of(load_with(stretches, work), 60, random), in_ns(stretches)) is not None
+
+
 def test_too_short_a_trace_or_code_is_not_searched():
     random = np.random.default_rng(0)
     stretches = played(2.0, "start 1", random)

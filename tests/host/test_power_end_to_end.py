@@ -90,6 +90,24 @@ def test_clocks_that_disagree_are_refused_unless_forced(joined, tmp_path):
     assert forced.quality["forced"]
 
 
+def test_a_target_is_reached_by_repeating(tmp_path):
+    load = Load(powered.IDLE_W)
+    device = powered.Device(load)
+    with (
+        pytest.MonkeyPatch().context() as patched,
+        StandInMeter(load) as meter,
+        powered.serving(meter, tmp_path / "logs") as (port, _),
+    ):
+        patched.setattr(powered.power_log, "REST_S", 0.5)
+        options = {"iterations": 1, "runs": 1, "target": 0.03, "most_passes": 40}
+        device.run(tmp_path / "run", port, patched, **options)
+    result = joint_profile.join(tmp_path / "run", tmp_path / "logs", target=0.035)
+    assert (result.summary["iterations"] >= 2).all(), "one pass has no scatter to judge by"
+    assert not [note for note in result.notes if "±" in note]
+    half = (result.summary["energy_high_j"] - result.summary["energy_low_j"]) / 2
+    assert (half <= 0.035 * result.summary["energy_mean_j"]).all()
+
+
 def copy_of(run, folder):
     other = folder / "run"
     other.mkdir()
