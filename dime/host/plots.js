@@ -50,10 +50,11 @@ function frontierPlot(link, width, points, rivals, far, chosen, shown) {
   const last = points.length - 1, { knee } = link.frontier;
   const named = last ? [["fastest", 0], ...(knee > 0 && knee < last ? [["knee", knee]] : []), ["least energy", last]] : [];
   const crowded = points.length > CROWD;
+  const ends = (which) => (crowded ? [chosen] : all).flatMap(({ interval }) => interval ? interval[which] : []);
   const svg = plot({
     width, height, label: `${timeName} against energy: ${points.length} best trade-offs and ${rivals.length} baselines`,
-    x: { label: timeName, unit: "s", ...bounds([...all.map((point) => point.x), ...(chosen.interval ? chosen.interval[0] : [])]) },
-    y: { label: "energy", unit: "J", ...bounds([...all.map((point) => point.y), ...(chosen.interval ? chosen.interval[1] : [])]) },
+    x: { label: timeName, unit: "s", ...bounds([...all.map((point) => point.x), ...ends(0)]) },
+    y: { label: "energy", unit: "J", ...bounds([...all.map((point) => point.y), ...ends(1)]) },
     points: all,
     pick: (point) => tellPoint(shown, point),
     mark: (point, layer, X, Y, area) => point.interval ? whiskers(layer, point, X, Y, area, "picked") : null,

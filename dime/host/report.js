@@ -160,10 +160,12 @@ const WHAT = { "any step": "second best plan", placement: "best with another pla
 function explanationSection(link) {
   const found = link.explanation;
   if (!found || !(found.rivals.length + found.slacks.length)) return null;
+  const same = (one, other) => JSON.stringify(one.steps) === JSON.stringify(other.steps);
+  const rivals = found.rivals.filter((rival, at) => found.rivals.findIndex((other) => same(rival, other)) === at);
   const sure = (rival) => rival.interval === null ? null : h("div", { class: rival.interval[0] > 0 ? "note yes" : "note no" },
     `${rival.interval[0] > 0 ? "✓ sure" : "! within what the measurements leave open"}: ${percent(found.confidence)} interval ${between(rival.interval, found.unit)}`);
   return section("Why this plan", null,
-    found.rivals.length ? table([["next to it"], ["plan"], ["worse by"]], found.rivals.map((rival) => [
+    rivals.length ? table([["next to it"], ["plan"], ["worse by"]], rivals.map((rival) => [
       WHAT[rival.what] || rival.what, planCell(rival.steps),
       h("td", null, h("div", null, h("div", null, rival.margin ? `${quantity(rival.margin, found.unit)}${rival.share === null ? "" : ` (${percent(rival.share)})`}` : "nothing: it is as good"),
         rival.margin ? sure(rival) : null))])) : null,

@@ -264,6 +264,17 @@ def test_margins_and_limits_are_explained(page, tmp_path):
     assert f"latency\t1.00 s\t{quantity(slack.used, 's')}\t{quantity(slack.slack, 's')}" in shown
 
 
+def test_a_rival_that_is_second_best_and_placed_otherwise_stands_there_once(page, tmp_path):
+    study = studies.study("WiFi")
+    link = study.links[0]
+    second = link.explanation.rivals[0]
+    rivals = (second, replace(second, what="placement"))
+    link = replace(link, explanation=replace(link.explanation, rivals=rivals))
+    page.open(write(replace(study, links=(link,)), tmp_path, "one_rival"))
+    assert "second best plan" in text(page)
+    assert "best with another placement" not in text(page)
+
+
 def test_limits_that_hold_with_a_probability_say_how(page, tmp_path):
     study = studies.limited(Limits(latency_s=1.0), confidence=0.95)
     page.open(write(study, tmp_path, "confident"))
