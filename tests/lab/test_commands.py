@@ -14,7 +14,8 @@ import torch
 from dime.contract.run import RunSpec
 from dime.host import remote
 from dime.host.plan import read_plan
-from tests.lab.meter import StandInMeter, processors
+from tests.lab.loads import Load
+from tests.lab.meter import StandInMeter
 
 from .board import FOUR_G
 from .conftest import write_lab
@@ -23,6 +24,7 @@ from .test_remote_profile import GPU, leftovers
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 SHORT = ("RUNS=1", "ITERATIONS=1", "WARMUPS=0", "MAX_LAYERS=2")
+WATTS = 3.0
 HOST_IMAGE = f"{REGISTRY}/dime-host:latest"
 IN_IMAGE = {"DIME_RUNTIME": "docker", "DIME_HOST_IMAGE": HOST_IMAGE}
 PARTS = ("ssh", "engine", "runtime", "image", "disk", "clock", "board", "network")
@@ -51,7 +53,7 @@ def profiled(folder, built, samples):
 
     NANO.up()
     POTATO.up()
-    with StandInMeter(processors(), baud=500000) as meter:
+    with StandInMeter(Load(idle_w=WATTS), baud=500000) as meter:
         lab = write_lab(folder, nano_threads=[1], potato_threads=[1])
         port = f'meter = {{name = "smartpower3", port = "{meter.port}", baud = 500000}}\n'
         lab.write_text(lab.read_text().replace("[nano]\n", f"[nano]\n{port}"))
@@ -86,7 +88,7 @@ def test_a_profile_on_the_nano_comes_home_with_joules(profiled, folder, nano):
     assert set(table.frequency) == {76800000, 921600000}
     assert len(table) == 2 * 15
     watts = table.energy_j / table.duration_s
-    assert ((watts > 1.0) & (watts < 6.0)).all()
+    assert list(watts) == pytest.approx([WATTS] * len(watts), rel=0.02)
     quality = json.loads((out / "joint_quality.json").read_text())
     assert quality["clocks"][0]["source"] == "exchanges"
     logs = sorted(path.name for path in (out / "power").glob("*.csv"))
