@@ -166,13 +166,21 @@ def clean(device: Device, caches: bool = True) -> list[str]:
 
 
 def _remove_images(client: docker.DockerClient, device: Device) -> list[str]:
-    repository = device.image.partition(":")[0]
+    """Removes the device's image under every tag, and the earlier ones that a newer pull has left without any."""
+    repository = device.image.partition(":")[0].rpartition("/")[2]
+
+    def is_ours(name: str, mark: str) -> bool:
+        return name.rpartition(mark)[0].rpartition("/")[2] == repository
+
     removed = []
     for image in client.images.list():
-        for tag in image.tags:
-            if tag.rpartition(":")[0].rpartition("/")[2] == repository.rpartition("/")[2]:
-                client.images.remove(tag)
-                removed.append(f"image {tag}")
+        tags = [tag for tag in image.tags if is_ours(tag, ":")]
+        for tag in tags:
+            client.images.remove(tag)
+            removed.append(f"image {tag}")
+        if not image.tags and any(is_ours(name, "@") for name in image.attrs["RepoDigests"] or ()):
+            client.images.remove(str(image.id), force=True)
+            removed.append(f"image {image.short_id}")
     return removed
 
 

@@ -1,10 +1,13 @@
 """What a person types at the lab's computer, with a Nano and a Le Potato on the bench and a meter on the Nano."""
 
+import fcntl
 import json
 import os
 import pty
 import select
+import struct
 import subprocess
+import termios
 import time
 
 import pandas as pd
@@ -171,6 +174,7 @@ class Terminal:
 
     def __init__(self, *command):
         self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
         words = ["setsid", "--ctty", "--wait", *map(str, command)]
         self.process = subprocess.Popen(words, cwd=REPOSITORY, stdin=slave, stdout=slave, stderr=slave)
         os.close(slave)
@@ -199,7 +203,7 @@ def test_ctrl_c_asks_whether_to_detach_or_stop(profiled, folder, samples, potato
         *(f"--results={folder / 'other'}", f"--samples={samples.parent}"),
     )
     watching = Terminal(*command)
-    watching.reads("bundle/s")
+    watching.reads("%|")
     watching.types("\x03")
     watching.reads("[d]etach and let the runs go on, or [s]top them?")
     watching.types("d\r")
