@@ -150,7 +150,7 @@ def test_memory_of_a_day(tmp_path, capsys):
             [sys.executable, "-c", A_DAY, str(log)], capture_output=True, text=True, check=True, cwd=tmp_path
         )
     )
-    hours = [int(line) // 1024 for line in result.stdout.split()]
+    hours = [int(line) // 1024 for line in result.stdout.splitlines() if line.isdigit()]
     size = log.stat().st_size
     rows = power_trace.read_quality(log)["rows"]
     log.unlink()
