@@ -12,7 +12,7 @@ from dime.host.runs import Job
 from . import machine
 from .__main__ import up
 from .board import BOARDS, NANO, POTATO
-from .place import HOME, REGISTRY, REPOSITORY, STATE, environment, run, say
+from .place import HOME, REGISTRY, REPOSITORY, STATE, docker, environment, run, say
 
 WHEELS = STATE / "wheels"
 
@@ -49,6 +49,8 @@ def built(bench):
     }  # fmt: skip
     for name in images.TARGETS:
         images.push(REGISTRY, name, **settings)
+    docker("image", "prune", "--force")  # what earlier sources have left would fill the disk in a day of work
+    docker("buildx", "prune", "--force", "--max-used-space=6gb")
     return settings
 
 
