@@ -67,6 +67,8 @@ def profile(jobs: Sequence[Job], registry: str = "") -> list[Path]:
     if interrupted:
         if wishes.detach.is_set():
             tell("the runs go on; the same command follows them again")
+        for failure in failures if len(devices) == 1 else ():  # of several, each was told when it came
+            tell(str(failure))
         raise KeyboardInterrupt
     if len(failures) == 1:
         raise failures[0]
