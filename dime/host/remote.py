@@ -41,6 +41,7 @@ def profile(jobs: Sequence[Job], registry: str = "") -> list[Path]:
     wishes, folders, failures = Wishes(), dict[int, Path](), list[DimeError]()
     crashes = list[BaseException]()
     devices = {job.device.name: job.device for job in jobs}
+    over = {name: threading.Event() for name in devices}
 
     def work(name: str) -> None:
         for number, job in enumerate(jobs):
@@ -58,10 +59,15 @@ def profile(jobs: Sequence[Job], registry: str = "") -> list[Path]:
             except BaseException as error:
                 crashes.append(error)
 
-    threads = [threading.Thread(target=work, args=(name,), daemon=True) for name in devices]
-    for thread in threads:
-        thread.start()
-    interrupted = _wait(threads, wishes)
+    def work_and_tell(name: str) -> None:
+        try:
+            work(name)
+        finally:
+            over[name].set()
+
+    for name in devices:
+        threading.Thread(target=work_and_tell, args=(name,), daemon=True).start()
+    interrupted = _wait(list(over.values()), wishes)
     if crashes:
         raise crashes[0]
     if interrupted:
@@ -77,13 +83,16 @@ def profile(jobs: Sequence[Job], registry: str = "") -> list[Path]:
     return [folders[number] for number in sorted(folders)]
 
 
-def _wait(threads: Sequence[threading.Thread], wishes: Wishes) -> bool:
-    """Waits for the threads; on Ctrl-C finds out what the person wants. Returns whether there was one."""
+def _wait(over: Sequence[threading.Event], wishes: Wishes) -> bool:
+    """Waits for all events; on Ctrl-C finds out what the person wants. Returns whether there was one.
+
+    Not for threads: to CPython a thread whose join was interrupted has ended, although it goes on.
+    """
     interrupted = False
-    while any(thread.is_alive() for thread in threads):
+    while not all(event.is_set() for event in over):
         try:
-            for thread in threads:
-                thread.join(0.2)
+            for event in over:
+                event.wait(0.2)
         except KeyboardInterrupt:
             if interrupted:
                 wishes.detach.set()

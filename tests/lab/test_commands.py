@@ -23,7 +23,7 @@ from tests.lab.meter import StandInMeter
 from .board import FOUR_G
 from .conftest import write_lab
 from .place import REGISTRY, REPOSITORY, docker
-from .test_remote_profile import GPU, leftovers
+from .test_remote_profile import GPU, leftovers, running
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 SHORT = ("RUNS=1", "ITERATIONS=1", "WARMUPS=0", "MAX_LAYERS=2")
@@ -214,8 +214,9 @@ def test_ctrl_c_asks_whether_to_detach_or_stop(profiled, folder, samples, potato
     again.types("\x03")
     again.reads("[s]top them?")
     again.types("s\r")
-    again.reads("dime: interrupted")
+    again.reads("stopped as you wished")
     assert again.process.wait(90) == 130
+    assert not running(potato)
     make("clean-device", "DEVICE=potato", f"LAB={folder / 'lab.toml'}")
     assert leftovers(potato) == []
 
