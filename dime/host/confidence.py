@@ -67,6 +67,11 @@ class Held:
     share: float
     drawn_share: float
 
+    @property
+    def unit(self) -> str:
+        """The unit of limit, mean, sd and bound."""
+        return "s" if self.name == "latency" else "J"
+
 
 @dataclass(frozen=True)
 class ConfidentPlan:
@@ -87,11 +92,10 @@ class ConfidentPlan:
     def __str__(self) -> str:
         lines = [str(self.plan)]
         for held in self.limits:
-            unit = "s" if held.name == "latency" else "J"
             lines.append(
-                f"    {held.name} <= {held.limit:g} {unit} holds for {held.share:.2%} of runs by the model, for"
+                f"    {held.name} <= {held.limit:g} {held.unit} holds for {held.share:.2%} of runs by the model, for"
                 f" {held.drawn_share:.2%} of raw runs drawn at random; {self.confidence:.4g} of runs take at most"
-                f" {held.bound:.6g} {unit}"
+                f" {held.bound:.6g} {held.unit}"
             )
         return "\n".join(lines)
 

@@ -41,11 +41,10 @@ def lines(link: LinkStudy, width: int) -> list[str]:
         found += _margins(link.problem, link.explanation)
         found += [_slack(slack, link.explanation.unit) for slack in link.explanation.slacks]
     for held in link.held:
-        unit = "s" if held.name == "latency" else "J"
         found.append(
-            f"{held.name} below {quantity(held.limit, unit)}: holds in {percent(held.share)} of single runs by the "
-            f"model, in {percent(held.drawn_share)} of drawn ones; mean {quantity(held.mean, unit)}, standard "
-            f"deviation {quantity(held.sd, unit)}"
+            f"{held.name} below {quantity(held.limit, held.unit)}: holds in {percent(held.share)} of single runs by "
+            f"the model, in {percent(held.drawn_share)} of drawn ones; mean {quantity(held.mean, held.unit)}, standard "
+            f"deviation {quantity(held.sd, held.unit)}"
         )
     if not link.held:  # the maps are of means, whose plan is another one
         found += _break_evens(link)
