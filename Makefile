@@ -40,13 +40,13 @@ join: setup  ## timings + power = joules a bundle            make join DEVICE=na
 	@$(DIME) join --run="$(or $(RESULTS),results)/$(DEVICE)/$(NET)" $(call opt,POWER CLOCK CHANNEL ENERGY_ERROR FORCE)
 
 solve: setup  ## the best plan for each link                  make solve NET=vgg11 LINK=4G GOAL=latency
-	@$(RUN) solve $(call opt,NET EDGE SERVER LINK GOAL MAX_LATENCY MAX_ENERGY PRIVATE MEMORY FREQS MAX_BUNDLE RULE EDGE_POWER ARITHMETIC RESULT_BYTES SIZES CSV_UNIT CONFIDENCE REPLICATES SOLVER TIME_LIMIT GAP RESULTS OUT WRITE_LP FIGURES)
+	@$(RUN) solve $(call opt,NET EDGE SERVER LINK GOAL MAX_LATENCY MAX_ENERGY PRIVATE MEMORY FREQS MAX_BUNDLE RULE EDGE_POWER ARITHMETIC RESULT_BYTES SIZES CSV_UNIT LAYERS CONFIDENCE REPLICATES SOLVER TIME_LIMIT GAP RESULTS OUT WRITE_LP FIGURES)
 
 report: setup  ## a study's report and figures, anew        make report PLANS=results/plans/vgg11/001 FIGURES=1
 	@$(RUN) report $(call opt,PLANS FIGURES)
 
 sweep: setup  ## the published tables                         make sweep NET=alexnet EDGE=nano SERVER=wiscad
-	@$(RUN) sweep $(call opt,NET EDGE SERVER LINK EDGE_POWER RULE ARITHMETIC SIZES CSV_UNIT RESULTS OUT)
+	@$(RUN) sweep $(call opt,NET EDGE SERVER LINK EDGE_POWER RULE ARITHMETIC SIZES CSV_UNIT LAYERS RESULTS OUT)
 
 power-server: setup  ## logs power for devices that ask for it      make power-server SERIAL=/dev/ttyUSB0 BAUD=500000
 	@$(DIME) power serve $(call opt,ADDRESS PORT METER SERIAL BAUD CHANNEL RECORDING FOLDER KEEP)

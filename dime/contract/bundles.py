@@ -72,8 +72,8 @@ def canonical(name):
 def parse(name, layers):
     """Finds the bundle that a name spells, in our spelling or in the published one.
 
-    Accepted: ``conv1_conv2_conv3`` (all members), ``conv1__conv3`` (first and last), and ``enc_layer_N`` for
-    ``encoder_layer_N`` in either form.
+    Accepted: ``conv1_conv2_conv3`` or ``conv1__conv2__conv3`` (all members), ``conv1__conv3`` (first and last), and
+    ``enc_layer_N`` for ``encoder_layer_N`` in each form.
 
     Args:
         name: A bundle's name.
@@ -89,9 +89,10 @@ def parse(name, layers):
     index = {layer: position for position, layer in enumerate(layers)}
     if text in index:
         return Bundle(index[text], index[text])
-    first, _, last = text.partition("__")
-    if first in index and last in index and index[first] < index[last]:
-        return Bundle(index[first], index[last])
+    places = [index.get(member, -1) for member in text.split("__")]
+    ends = Bundle(places[0], places[-1])
+    if 0 <= ends.first < ends.last and (len(places) == 2 or places == list(range(ends.first, ends.last + 1))):
+        return ends
     for start, layer in enumerate(layers):
         if text.startswith(layer + "_"):
             joined = layer

@@ -156,7 +156,7 @@ class RunSpec(object):
                 fields = json.load(stream)
         except EnvironmentError as error:
             raise TableError("{}: {}".format(path, error.strerror))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise TableError("{} is damaged: {}".format(path, error))
         if not isinstance(fields, dict):
             raise TableError("{} is damaged: not an object".format(path))

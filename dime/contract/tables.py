@@ -6,6 +6,7 @@ Tables are CSV with a header line. Rows are checked when written and when read b
 import csv
 import math
 import os
+import re
 from collections import OrderedDict
 from functools import lru_cache, partial
 from typing import Callable, NamedTuple, Optional
@@ -27,8 +28,7 @@ def _column(name, kind, meaning, valid=_any, rule=""):
 
 
 def _shape(text):
-    sizes = text.split("x")
-    return all(size.isdigit() and int(size) > 0 for size in sizes)
+    return re.match("0*[1-9][0-9]{0,99}(x0*[1-9][0-9]{0,99})*$", text) is not None
 
 
 # One row a timed run (or, when power is measured, one row a burst of `repeats` runs back to back).
@@ -203,9 +203,9 @@ def _scan(path, columns):
     lines = csv.reader(content.splitlines())
     try:
         names = next(lines)
-        missing = [name for name in header(columns) if name not in names]
-        if missing:
-            return rows, "{} lacks the columns {}".format(path, ", ".join(missing))
+        problem = _header_problem(names, columns)
+        if problem:
+            return rows, "{} {}".format(path, problem)
         # Most texts occur in many rows: each is checked once.
         checks = [(one.name, names.index(one.name), lru_cache(1024)(partial(_check, one))) for one in columns]
         for line in lines:
@@ -215,3 +215,12 @@ def _scan(path, columns):
     except (TableError, csv.Error) as error:
         return rows, "{} line {}: {}".format(path, lines.line_num, error)
     return rows, None
+
+
+def _header_problem(names, columns):
+    """What is wrong with a header, or None."""
+    missing = [name for name in header(columns) if name not in names]
+    if missing:
+        return "lacks the columns {}".format(", ".join(missing))
+    twice = [name for name in header(columns) if names.count(name) > 1]
+    return "has the column {} {} times".format(twice[0], names.count(twice[0])) if twice else None

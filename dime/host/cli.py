@@ -97,6 +97,7 @@ def solve(
     result_bytes: int = 4,
     sizes: str | None = None,
     csv_unit: str = "ms",
+    layers: str | None = None,
     confidence: str | None = None,
     replicates: int = 200,
     solver: str = "auto",
@@ -134,7 +135,8 @@ def solve(
         result_bytes: Bytes sent home at the end; 4 is the class, 0 takes the last layer's whole output.
         sizes: Bytes of the input, of each tensor between layers and of the result, joined by commas, or a profile of
             the network that has them; for published tables, which do not.
-        csv_unit: Unit of durs in a published CSV, ms or s.
+        csv_unit: Unit of durs in a published CSV, ms or s; a parquet's are s.
+        layers: The network's layers in order, joined by commas, for published tables whose names do not tell it.
         confidence: Probability with which single runs must keep the limits, such as 95%; without it their means do.
         replicates: Bootstrap replicates behind intervals, regret and what to measure again; 0 leaves these out.
         solver: auto, exact, gurobi, highs or brute_force.
@@ -149,7 +151,7 @@ def solve(
     from dime.host import goals, output, study
 
     limits = goals.parse_limits(max_latency, max_energy, private, memory, freqs, max_bundle, rule)
-    profiles = study.find_profiles(net, edge, server, results, edge_power, csv_unit)
+    profiles = study.find_profiles(net, edge, server, results, edge_power, csv_unit, layers)
     found = study.make_study(
         profiles,
         link,
@@ -248,6 +250,7 @@ def sweep(
     arithmetic: str = "correct",
     sizes: str | None = None,
     csv_unit: str = "ms",
+    layers: str | None = None,
     results: str = "results",
     out: str | None = None,
 ) -> None:
@@ -266,14 +269,15 @@ def sweep(
         arithmetic: correct, or published, which repeats the units of the published radio energies.
         sizes: Bytes of the input, of each tensor between layers and of the result, joined by commas, or a profile of
             the network that has them; for published tables, which do not.
-        csv_unit: Unit of durs in a published CSV, ms or s.
+        csv_unit: Unit of durs in a published CSV, ms or s; a parquet's are s.
+        layers: The network's layers in order, joined by commas, for published tables whose names do not tell it.
         results: The folder that holds DEVICE/NET.
         out: The folder to write into; without it the next free RESULTS/plans/NET/NUMBER.
     """
     from dime.host import goals, output, study, sweeps
     from dime.host.problem import build_problem
 
-    profiles = study.find_profiles(net, edge, server, results, edge_power, csv_unit)
+    profiles = study.find_profiles(net, edge, server, results, edge_power, csv_unit, layers)
     sizes_bytes = study.find_sizes(net, sizes, results) if sizes else None
     limits = goals.Limits(rule=rule)
     problems = {

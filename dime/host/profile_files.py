@@ -19,11 +19,15 @@ import numpy as np
 from dime.contract import run, tables
 from dime.contract.bundles import canonical, parse
 from dime.contract.errors import InputError, TableError, unknown
+from dime.host import published_table
+from dime.host.layer_order import infer_layers
 from dime.host.profiles import Profile, RawRuns, from_runs
+from dime.host.published_table import library_errors, listed, read_parquet, shown
 from dime.host.statistics import Floats, Ints
 
 SECONDS = {"s": 1.0, "ms": 1e-3}
 JOULES_PER_PUBLISHED = 1e-6
+LONGEST_NAME = 10_000
 
 
 def load(
@@ -33,28 +37,44 @@ def load(
     if duration_unit not in SECONDS:
         raise unknown("unit of durations", duration_unit, SECONDS)
     if os.path.isdir(path):
-        return _load_run(path, device)
+        return _load_run(path, device, layers)
     if not os.path.exists(path):
         raise TableError(f"{path}: no such file or folder; give a run's folder, a parquet or a CSV")
     folder = os.path.dirname(path) or "."
     if os.path.basename(path) in (run.TIMINGS, run.JOINT_PROFILE) and os.path.exists(os.path.join(folder, run.RUN)):
-        return _load_run(folder, device, os.path.basename(path))
-    table = _read_parquet(path) if path.endswith((".parquet", ".pq")) else _read_csv(path, None)
-    texts = _texts(table, "layers", path)
+        return _load_run(folder, device, layers, os.path.basename(path))
+    found = published_table.read(path)
+    chain_given = _given_layers(layers, path) if layers else None
+    texts = _texts(found.table, "layers", path)
     canonical_names = {name: canonical(name) for name in set(texts)}
     names = [canonical_names[name] for name in texts]
-    chain = tuple(layers) if layers else infer_layers(names, path)
+    chain = chain_given or infer_layers(names, path)
+    unit = "s" if found.is_parquet else duration_unit
+    runs = _joined_runs(found.table, names, chain, path, SECONDS[unit])
+    if found.ends_open:
+        _check_whole(runs, path)
     stem = os.path.splitext(os.path.basename(path))[0]
-    return from_runs(
-        _joined_runs(table, names, chain, path, SECONDS["s"] if path.endswith(".parquet") else SECONDS[duration_unit]),
-        device=device or stem,
-        network=network or stem,
-        layers=chain,
-        path=path,
-    )
+    return from_runs(runs, device=device or stem, network=network or stem, layers=chain, path=path)
 
 
-def _load_run(folder: str, device: str | None, table_name: str | None = None) -> Profile:
+def _given_layers(layers: Sequence[str], path: str) -> tuple[str, ...]:
+    chain = tuple(canonical(name) for name in layers)
+    if not all(chain) or len(set(chain)) < len(chain):
+        raise InputError(f"the layers of {path} are given as {listed(chain)}: each needs a name, and another one")
+    return chain
+
+
+def _check_whole(runs: RawRuns, path: str) -> None:
+    """A last line without its newline may be half of one: then the bundles have unequal numbers of runs."""
+    _, counts = np.unique(np.stack((runs.first, runs.last, runs.frequency_hz)), axis=1, return_counts=True)
+    if counts.min() < counts.max():
+        raise TableError(
+            f"{path} is truncated: its last line has no newline, and some bundles have {counts.min()} runs, others"
+            f" {counts.max()}; if it is whole, end its last line"
+        )
+
+
+def _load_run(folder: str, device: str | None, layers: Sequence[str] | None, table_name: str | None = None) -> Profile:
     spec: Any = run.RunSpec.read(folder)
     if table_name is None:
         joined = os.path.exists(os.path.join(folder, run.JOINT_PROFILE))
@@ -62,11 +82,13 @@ def _load_run(folder: str, device: str | None, table_name: str | None = None) ->
     path = os.path.join(folder, table_name)
     if not os.path.exists(path):
         raise TableError(f"{folder} has a {run.RUN} but no {table_name}; profile again, or resume the run")
-    chain = tuple(spec.layers)
+    chain = _run_layers(spec, folder)
+    if layers and tuple(layers) != chain:
+        raise InputError(f"layers are given for published tables; {folder} has its own: {listed(chain)}")
     if table_name == run.TIMINGS:
         runs = _timed_runs(path, chain)
     else:
-        table = _read_parquet(path)
+        table = read_parquet(path)
         runs = _joined_runs(table, _texts(table, "layers", path), chain, path, SECONDS["s"])
     return from_runs(
         runs,
@@ -79,6 +101,35 @@ def _load_run(folder: str, device: str | None, table_name: str | None = None) ->
         max_layers=spec.max_layers or len(chain),
         layer_bytes=None if spec.layer_bytes is None else tuple(spec.layer_bytes),
     )
+
+
+def _run_layers(spec: Any, folder: str) -> tuple[str, ...]:
+    """The layers that run.json names; what it says of them is checked first."""
+    names, memory, longest = spec.layers, spec.layer_bytes, spec.max_layers
+    problem = ""
+    if not (isinstance(names, list) and names and all(isinstance(name, str) and name for name in names)):
+        problem = "layers are not a list of names"
+    elif len(set(names)) < len(names):
+        problem = "a layer is there twice"
+    elif memory is not None and not (
+        isinstance(memory, list) and len(memory) == len(names) and all(map(_is_count, memory))
+    ):
+        problem = "layer_bytes is not a size for each layer"
+    elif longest is not None and not (_is_count(longest) and longest):
+        problem = "max_layers is not a number of layers"
+    elif not all(isinstance(text, str) and text for text in (spec.device, spec.network)):
+        problem = "device or network is not a name"
+    elif spec.origin is not None and spec.origin not in run.ORIGINS:
+        problem = f"origin is none of {', '.join(run.ORIGINS)}"
+    elif spec.weights is not None and not isinstance(spec.weights, str):
+        problem = "weights is not a name"
+    if problem:
+        raise TableError(f"{os.path.join(folder, run.RUN)} is damaged: {problem}")
+    return tuple(names)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62
 
 
 def _timed_runs(path: str, layers: tuple[str, ...]) -> RawRuns:
@@ -145,93 +196,23 @@ def _bundles(names: Sequence[str], layers: tuple[str, ...], path: str) -> tuple[
     return both[:, 0], both[:, 1]
 
 
-def infer_layers(names: Sequence[str], path: str) -> tuple[str, ...]:
-    """Finds the layers of a chain, in order, from the names of all its bundles.
-
-    A layer is a name that no other names make up. Their order is that of the longest name that joins them all, or,
-    where names give only first and last layer, follows from how many bundles start with each.
-
-    Args:
-        names: Names in the table, each as often as it occurs.
-        path: The table, for the message.
-
-    Returns:
-        The layers.
-
-    Raises:
-        TableError: The names do not tell.
-    """
-    distinct = set(names)
-    joined = {name for name in distinct if "__" in name}
-    layers = {name for name in distinct - joined if len(_pieces(name, distinct - joined)) <= 1}
-    if joined:
-        starts = [name.partition("__")[0] for name in joined]
-        chain = tuple(sorted(layers, key=starts.count, reverse=True))
-        expected = {f"{first}__{last}" for at, first in enumerate(chain) for last in chain[at + 1 :]}
-        known = joined <= expected and len({starts.count(layer) for layer in chain}) == len(chain)
-    else:
-        chain = max((tuple(_pieces(name, layers)) for name in distinct), key=len, default=())
-        known = len(chain) == len(layers)
-    if not known or not chain:
-        raise TableError(f"{path}: the order of the layers does not follow from the names of the bundles; give layers=")
-    return chain
-
-
-def _pieces(name: str, parts: set[str]) -> list[str]:
-    """Splits a name into as many of the parts, joined by underscores, as possible; empty if it cannot be."""
-    best: dict[int, list[str]] = {0: []}
-    for end in range(1, len(name) + 1):
-        if end < len(name) and name[end] != "_":
-            continue
-        for start, pieces in list(best.items()):
-            piece = name[start:end]
-            if piece in parts and (end + 1 not in best or len(best[end + 1]) <= len(pieces)):
-                best[end + 1] = [*pieces, piece]
-    return best.get(len(name) + 1, [])
-
-
-def _read_parquet(path: str) -> Any:
-    from pyarrow import ArrowException, parquet
-
-    try:
-        with parquet.ParquetFile(path) as file:  # read_table would import pandas, which takes a second
-            table = file.read()
-    except (ArrowException, OSError) as error:
-        raise TableError(f"{path} is not a whole parquet table: {str(error).splitlines()[0]}") from None
-    if table.num_rows == 0:
-        raise TableError(f"{path} is a table without rows")
-    return table
-
-
-def _read_csv(path: str, columns: Sequence[tables.Column] | None) -> Any:
-    """Reads a CSV fast; whatever is wrong with one of our own tables is told by the contract's exact reader."""
+def _read_csv(path: str, columns: Sequence[tables.Column]) -> Any:
+    """Reads one of our own tables fast; whatever is wrong with it is told by the contract's exact reader."""
     from pyarrow import ArrowException, csv
 
     types = {"int": "int64", "float": "float64", "str": "string"}
-    wanted = {column.name: types[column.kind.__name__] for column in columns or ()}
+    wanted = {column.name: types[column.kind.__name__] for column in columns}
     convert = csv.ConvertOptions(column_types=_arrow_types(wanted), null_values=[], strings_can_be_null=False)
     try:
         with open(path, "rb") as stream:
-            content = stream.read()
-    except OSError as error:
-        raise TableError(f"{path}: {error.strerror}") from None
-    problem = ""
-    if not content.strip():
-        problem = "is empty"
-    elif not content.endswith(b"\n"):
-        problem = "is truncated: its last line is incomplete"
-    else:
-        try:
-            table = csv.read_csv(path, convert_options=convert)
-            if table.num_rows == 0:
-                problem = "has a header but no rows"
-            elif columns is None or _keeps_rules(table, columns):
-                return table
-        except (ArrowException, UnicodeDecodeError) as error:
-            problem = f"is not a whole CSV table: {str(error).splitlines()[0]}"
-    if columns is not None:
-        tables.read(path, columns)
-        problem = problem or "breaks a rule of its columns"
+            ends = stream.seek(0, os.SEEK_END) and stream.seek(-1, os.SEEK_END) and stream.read() == b"\n"
+        table = csv.read_csv(path, convert_options=convert) if ends else None
+        if table is not None and table.num_rows and _keeps_rules(table, columns):
+            return table
+        problem = "breaks a rule of its columns"
+    except (ArrowException, OSError, UnicodeDecodeError) as error:
+        problem = f"is not a whole CSV table: {shown(str(error).splitlines()[0], 200)}"
+    tables.read(path, columns)
     raise TableError(f"{path} {problem}")
 
 
@@ -244,7 +225,7 @@ def _arrow_types(wanted: dict[str, str]) -> dict[str, Any]:
 def _keeps_rules(table: Any, columns: Sequence[tables.Column]) -> bool:
     """Whether all values keep the contract's rules, asked once for each distinct value."""
     for column in columns:
-        if column.name not in table.column_names or table[column.name].null_count:
+        if table.column_names.count(column.name) != 1 or table[column.name].null_count:
             return False
         values = table[column.name].unique().to_pylist() if column.kind is not float else None
         if values is None:
@@ -258,13 +239,19 @@ def _keeps_rules(table: Any, columns: Sequence[tables.Column]) -> bool:
 
 
 def _column(table: Any, name: str, path: str) -> Any:
-    if name not in table.column_names:
-        raise TableError(f"{path} lacks the column {name}; it has {', '.join(table.column_names)}")
+    if table.column_names.count(name) != 1:
+        what = "has twice" if name in table.column_names else "lacks"
+        raise TableError(f"{path} {what} the column {name}; it has {listed(table.column_names)}")
     return table[name]
 
 
 def _texts(table: Any, name: str, path: str) -> list[str]:
-    return [str(value) for value in _column(table, name, path).to_pylist()]
+    with library_errors(f"{path}: column {name} is not texts"):
+        values = _column(table, name, path).to_pylist()
+    for row, value in enumerate(values, 1):
+        if not isinstance(value, str) or len(value) > LONGEST_NAME:
+            raise TableError(f"{path}: {name} in row {row} is no name: {shown(value)}")
+    return list(values)
 
 
 def _positions(table: Any, name: str, layers: tuple[str, ...], path: str) -> Ints:
@@ -276,11 +263,8 @@ def _positions(table: Any, name: str, layers: tuple[str, ...], path: str) -> Int
 
 
 def _floats(table: Any, name: str, path: str) -> Floats:
-    values = _column(table, name, path)
-    try:
-        return _numbers(values)
-    except (TypeError, ValueError) as error:
-        raise TableError(f"{path}: column {name} is not numbers: {str(error).splitlines()[0]}") from None
+    with library_errors(f"{path}: column {name} is not numbers"):
+        return _numbers(_column(table, name, path))
 
 
 def _numbers(column: Any) -> Floats:
@@ -294,7 +278,7 @@ def _numbers(column: Any) -> Floats:
 
 def _integers(table: Any, name: str, path: str) -> Ints:
     values = _floats(table, name, path)
-    whole = np.where(np.isfinite(values), values, 0.5).astype(np.int64)
+    whole = np.where(np.abs(values) < 2**62, values, 0.5).astype(np.int64)  # false for nan, too
     differing = np.flatnonzero(whole != values)
     if len(differing):
         raise TableError(f"{path}: {name} {values[differing[0]]} in row {differing[0] + 1} is not a whole number")

@@ -94,6 +94,7 @@ def find_profiles(
     results: str = "results",
     edge_power_w: float | None = None,
     csv_unit: str = "ms",
+    layers: str | None = None,
 ) -> tuple[Profile, ...]:
     """Loads the profiles of the devices that take part.
 
@@ -104,6 +105,7 @@ def find_profiles(
         results: The folder that holds DEVICE/NET.
         edge_power_w: Models the edge device's energies as this constant power times time; None: as measured, if so.
         csv_unit: Unit of the durations of published CSV tables, ``ms`` or ``s``.
+        layers: The network's layers in order, joined by commas, for published tables whose names do not tell it.
 
     Returns:
         The profiles, the edge device's first.
@@ -112,7 +114,8 @@ def find_profiles(
         InputError: There is no such profile; those that there are are listed.
         TableError: A table is damaged.
     """
-    found = [_find(net, name.strip(), Path(results), csv_unit) for name in (edge, *server.split(","))]
+    chain = tuple(layers.split(",")) if layers else None
+    found = [_find(net, name.strip(), Path(results), csv_unit, chain) for name in (edge, *server.split(","))]
     if len({profile.device for profile in found}) < len(found):
         raise InputError(f"a device is named twice among {edge}, {server}")
     if edge_power_w is not None:
@@ -141,13 +144,13 @@ def find_sizes(net: str, text: str, results: str = "results") -> tuple[int, ...]
     return profile.sizes_bytes
 
 
-def _find(net: str, name: str, results: Path, csv_unit: str = "ms") -> Profile:
+def _find(net: str, name: str, results: Path, csv_unit: str = "ms", layers: tuple[str, ...] | None = None) -> Profile:
     folder = results / name / net
     if (folder / RUN).exists():
-        return load_profile(str(folder))
+        return load_profile(str(folder), layers=layers)
     if Path(name).exists() and ("/" in name or Path(name).suffix):
         device = None if Path(name).is_dir() else Path(name).stem.removeprefix(f"{net}_")
-        return load_profile(name, device=device, network=net, duration_unit=csv_unit)
+        return load_profile(name, device=device, network=net, layers=layers, duration_unit=csv_unit)
     there = sorted(path.parent.parent.name for path in results.glob(f"*/{net}/{RUN}"))
     others = sorted({path.parent.name for path in results.glob(f"*/*/{RUN}")})
     known = f"there are: {', '.join(there)}" if there else "there is none yet"

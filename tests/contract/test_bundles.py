@@ -39,11 +39,17 @@ def test_every_spelling_is_read_back(layers):
         members = layers[bundle.first : bundle.last + 1]
         assert parse(spell(bundle, layers), layers) == bundle
         assert parse("_".join(members), layers) == bundle
-        assert parse("_".join(members).replace("encoder_layer", "enc_layer"), layers) == bundle
+        assert parse("__".join(members), layers) == bundle
+        for joint in ("_", "__"):
+            assert parse(joint.join(members).replace("encoder_layer", "enc_layer"), layers) == bundle
         assert parse(members[0] + "__" + members[-1] if len(members) > 1 else members[0], layers) == bundle
 
 
-@pytest.mark.parametrize("name", ["conv1_conv3", "conv2_conv1", "conv", "", "conv1_", "conv2__conv1", "conv1__conv1"])
+@pytest.mark.parametrize(
+    "name",
+    ["conv1_conv3", "conv2_conv1", "conv", "", "conv1_", "conv2__conv1", "conv1__conv1"]
+    + ["conv1__conv3__conv2", "conv1__conv2__fc1", "conv1__", "__conv1", "conv1__conv2__", "__"],
+)
 def test_what_is_no_run_of_layers_is_refused(name):
     with pytest.raises(InputError, match="not a contiguous run of the layers conv1, conv2"):
         parse(name, PLAIN)

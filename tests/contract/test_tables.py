@@ -74,6 +74,8 @@ def test_rows_are_appended_to_a_table_that_is_continued(table):
         ("run", -1),
         ("bundle", ""),
         ("input_shape", "1xx3"),
+        ("input_shape", "1x²"),
+        ("input_shape", "9" * 5000),
         ("input_bytes", 0),
     ],
 )
@@ -87,6 +89,8 @@ def test_a_bad_value_is_refused_and_nothing_of_its_group_is_written(table, colum
     "change, message",
     [
         (lambda text: "", "is empty"),
+        (lambda text: text.replace("output_shape", "bundle"), "lacks the columns output_shape"),
+        (lambda text: text.replace("\n", ",run\n", 1).replace("1x1000\n", "1x1000,0\n"), "has the column run 2 times"),
         (lambda text: text[: text.index("\n") + 1], "a header but no rows"),
         (lambda text: text[:-5], "truncated"),
         (lambda text: text.replace("duration_s", "seconds"), "lacks the columns duration_s"),
