@@ -131,7 +131,7 @@ def solve(
         max_bundle: Largest bundle.
         rule: merged (what a device runs in one go is one bundle), free, or published (one bundle a device, mostly).
         edge_power: Models the weak device's energy as this many W while it computes; for a device without a meter.
-        arithmetic: correct, or published, which repeats the units of the published radio energies.
+        arithmetic: correct, or published, which repeats the published means of runs and units of radio energies.
         result_bytes: Bytes sent home at the end; 4 is the class, 0 takes the last layer's whole output.
         sizes: Bytes of the input, of each tensor between layers and of the result, joined by commas, or a profile of
             the network that has them; for published tables, which do not.
@@ -266,7 +266,7 @@ def sweep(
         link: Links by name, joined by commas, or one in any other form.
         edge_power: Models the weak device's energy as this many W while it computes.
         rule: published, merged or free.
-        arithmetic: correct, or published, which repeats the units of the published radio energies.
+        arithmetic: correct, or published, which repeats the published means of runs and units of radio energies.
         sizes: Bytes of the input, of each tensor between layers and of the result, joined by commas, or a profile of
             the network that has them; for published tables, which do not.
         csv_unit: Unit of durs in a published CSV, ms or s; a parquet's are s.

@@ -37,6 +37,7 @@ from dime.host.evaluation import evaluate, value
 from dime.host.plan import Plan, describe
 from dime.host.problem import PER_J, PER_S, Choice, Problem, bundle_bounds
 from dime.host.profiles import Profile
+from dime.host.published import averaged
 from dime.host.resampling import Choices, check_profiles
 from dime.host.solvers import TIME_LIMIT_S, exact
 from dime.host.statistics import Floats, Ints
@@ -165,6 +166,7 @@ def moments(problem: Problem, profiles: Sequence[Profile]) -> tuple[dict[str, li
         InputError: The profiles are not the problem's, or a cell has a single run.
     """
     check_profiles(problem, profiles)
+    profiles = averaged(profiles, problem.arithmetic)
     first, last = bundle_bounds(len(problem.layers), problem.max_layers)
     means: dict[str, list[Ints]] = {"latency": [], "energy": []}
     variances: dict[str, list[Floats]] = {"latency": [], "energy": []}
@@ -198,6 +200,7 @@ def draw(
 ) -> tuple[Floats, Floats]:
     """Totals of a plan whose steps each take one of their raw runs at random: latency (s) and energy (J)."""
     generator = np.random.default_rng(seed)
+    profiles = averaged(profiles, problem.arithmetic)
     totals = evaluate(problem, choices)
     latency, energy = np.full(draws, totals.communication_ps / PER_S), np.full(draws, totals.radio_pj / PER_J)
     for bundle, device, frequency_hz in choices:

@@ -23,6 +23,7 @@ from dime.contract.errors import InputError, unknown
 from dime.host.goals import Goal, Limits
 from dime.host.links import Link, connect
 from dime.host.profiles import Profile
+from dime.host.published import averaged
 from dime.host.statistics import Bools, Floats, Ints
 
 PER_S = 10**12
@@ -88,7 +89,7 @@ class Problem:
         has_energy: Whether energies mean anything: the edge device's profile has them.
         layer_bytes: Memory that each layer takes where it runs (weights and activations), or None if not known.
         links: How the links were named, for people.
-        arithmetic: Radio arithmetic, ``correct`` or ``published``.
+        arithmetic: Of the runs' means and of the radio, ``correct`` or ``published``.
     """
 
     network: str
@@ -283,7 +284,7 @@ def build_problem(
         goal: What to make small; see ``Goal.parse``.
         limits: What to keep to.
         result_bytes: What is sent home at the end: 4 bytes (the class), or None: the last layer's whole output.
-        arithmetic: Radio arithmetic, ``correct`` or ``published``; see ``Link.energy_j``.
+        arithmetic: ``correct`` or ``published``, of the runs (see ``published``) and of the radio (``Link.energy_j``).
         sizes_bytes: Size of the tensor at each boundary, N + 1 of them, where no profile has them.
         layer_bytes: Memory that each layer takes where it runs, for limits on memory; None: as the profiles say.
 
@@ -296,6 +297,7 @@ def build_problem(
     if not profiles:
         raise InputError("no profile was given; the first is the edge device's")
     _check_names([profile.device for profile in profiles])
+    profiles = averaged(profiles, arithmetic)
     edge = profiles[0]
     for profile in profiles[1:]:
         if profile.layers != edge.layers:

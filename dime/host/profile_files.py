@@ -142,7 +142,8 @@ def _timed_runs(path: str, layers: tuple[str, ...]) -> RawRuns:
         name, ends = table["bundle"][row].as_py(), f"{layers[first[row]]} to {layers[last[row]]}"
         raise TableError(f"{path} line {row + 2}: bundle '{name}' does not go from {ends}")
     frequency_hz = _integers(table, "frequency_hz", path)
-    key = [first, last, frequency_hz, _integers(table, "iteration", path), _integers(table, "run", path)]
+    iteration, run_in_pass = _integers(table, "iteration", path), _integers(table, "run", path)
+    key = [first, last, frequency_hz, iteration, run_in_pass]
     order = np.lexsort(key)
     again = np.flatnonzero((np.diff(np.stack(key)[:, order]) == 0).all(axis=0))
     if len(again):
@@ -156,6 +157,8 @@ def _timed_runs(path: str, layers: tuple[str, ...]) -> RawRuns:
         None,
         _integers(table, "input_bytes", path),
         _integers(table, "output_bytes", path),
+        iteration,
+        run_in_pass,
     )
 
 
@@ -181,7 +184,17 @@ def _joined_runs(table: Any, names: Sequence[str], layers: tuple[str, ...], path
         energy_j,
         _integers(table, "input_bytes", path) if sized else None,
         _integers(table, "output_bytes", path) if sized else None,
+        _counter(table, "iter", path),
+        _counter(table, "run", path),
     )
+
+
+def _counter(table: Any, name: str, path: str) -> Ints | None:
+    """Numbers of passes or runs; published tables also hold texts there, which say nothing."""
+    try:
+        return _integers(table, name, path)
+    except TableError:
+        return None
 
 
 def _bundles(names: Sequence[str], layers: tuple[str, ...], path: str) -> tuple[Ints, Ints]:

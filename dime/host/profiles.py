@@ -58,6 +58,11 @@ class Profile:
         sizes_bytes: Bytes of the tensor at each boundary of the chain (layers + 1: input, ..., output), or None.
         layer_bytes: Memory that each layer takes where it runs, or None where the table does not say.
         energy_model: The formula that the energies come from, or empty where they were measured as the durations were.
+        run_iteration: The pass that each run belongs to, or None where the table does not say.
+        trims: Share of the runs that the means of durations, and of energies, leave out at each end.
+        warnings: What is odd in the table, a line each.
+        dialect: How a text table was read, where that differs from a plain CSV.
+        unit_taken: Unit that the durations were taken to have; empty where the table says it.
     """
 
     device: str
@@ -74,6 +79,11 @@ class Profile:
     sizes_bytes: tuple[int, ...] | None
     layer_bytes: tuple[int, ...] | None = None
     energy_model: str = ""
+    run_iteration: Ints | None = None
+    trims: tuple[float, float] = (statistics.TRIM, statistics.TRIM)
+    warnings: tuple[str, ...] = ()
+    dialect: str = ""
+    unit_taken: str = ""
 
     @property
     def energy_origin(self) -> str:
@@ -99,11 +109,12 @@ class Profile:
 
     @cached_property
     def means(self) -> Means:
-        """Trimmed means (20 %, by value) of each quantity of each cell."""
-        energy_j = None if self.run_energy_j is None else statistics.trimmed_mean(self.run_energy_j, self.starts)
+        """Trimmed means, by value, of each quantity of each cell."""
         return Means(
-            self._by_bundle(statistics.trimmed_mean(self.run_duration_s, self.starts)),
-            None if energy_j is None else self._by_bundle(energy_j),
+            self._by_bundle(statistics.trimmed_mean(self.run_duration_s, self.starts, self.trims[0])),
+            None
+            if self.run_energy_j is None
+            else self._by_bundle(statistics.trimmed_mean(self.run_energy_j, self.starts, self.trims[1])),
         )
 
     def runs(self, bundle: Bundle, frequency_hz: int) -> tuple[Floats, Floats | None]:
@@ -124,7 +135,7 @@ class Profile:
         quantities = [self.run_duration_s] + ([] if self.run_energy_j is None else [self.run_energy_j])
         means = [
             mean.reshape(replicates, -1, len(self.frequencies_hz))
-            for mean in statistics.bootstrap(quantities, self.starts, replicates, seed)
+            for mean in statistics.bootstrap(quantities, self.starts, replicates, seed, self.trims)
         ]
         return Replicates(means[0], means[1] if len(means) > 1 else None)
 
@@ -144,16 +155,16 @@ class Profile:
             "frequency_hz": np.tile(self.frequencies_hz, len(self.bundles)),
             "n": np.diff(self.starts),
         }
-        for name, values, mean in (
-            ("duration_s", self.run_duration_s, self.means.duration_s),
-            ("energy_j", self.run_energy_j, self.means.energy_j),
+        for name, values, mean, trim in (
+            ("duration_s", self.run_duration_s, self.means.duration_s, self.trims[0]),
+            ("energy_j", self.run_energy_j, self.means.energy_j, self.trims[1]),
         ):
             if values is None or mean is None:
                 continue
             columns[name] = mean.ravel()
             columns[name + "_iqr"] = statistics.interquartile_range(values, self.starts)
             if intervals:
-                columns[name + "_low"], columns[name + "_high"] = statistics.interval(values, self.starts)
+                columns[name + "_low"], columns[name + "_high"] = statistics.interval(values, self.starts, trim=trim)
         table: pd.DataFrame = pd.DataFrame(columns)
         return table
 
@@ -173,6 +184,8 @@ class RawRuns:
         energy_j: Energy, J, or None.
         input_bytes: Size of the tensor that enters, or None where the table does not say.
         output_bytes: Size of the tensor that leaves, or None.
+        iteration: The pass, or None where the table does not say.
+        run: The run in that pass, or None.
     """
 
     first: Ints
@@ -182,6 +195,8 @@ class RawRuns:
     energy_j: Floats | None
     input_bytes: Ints | None = None
     output_bytes: Ints | None = None
+    iteration: Ints | None = None
+    run: Ints | None = None
 
 
 def from_runs(
@@ -249,6 +264,7 @@ def from_runs(
         run_energy_j=None if runs.energy_j is None else runs.energy_j[kept][order],
         sizes_bytes=_sizes(runs, layers, path),
         layer_bytes=layer_bytes,
+        run_iteration=None if runs.iteration is None else runs.iteration[kept][order],
     )
 
 

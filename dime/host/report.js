@@ -6,7 +6,7 @@ function header() {
   return h("header", null,
     h("h1", null, data.network, ": ", data.devices.map((device) => device.name).join(" → ")),
     h("div", { class: "subtitle" }, `Plans for least ${data.goal_name}; ${count(data.layers.length, "layer")}; weights: ${weights.join(" / ") || "not stated"}`
-      + (data.arithmetic === "correct" ? "" : `; radio arithmetic: ${data.arithmetic}`)),
+      + (data.arithmetic === "correct" ? "" : `; arithmetic: ${data.arithmetic}`)),
     h("div", { class: "devices" }, data.devices.map((device, at) => h("div", { class: `device ${tint(at)}` },
       h("b", null, device.name), ` ${device.is_edge ? "holds input and result" : "is reached over a link"}`,
       h("div", { class: "note" }, `${device.frequencies_hz.length > 1 ? count(device.frequencies_hz.length, "clock") : clock(device.frequencies_hz[0])}, `

@@ -17,6 +17,7 @@ from dime.contract.errors import InputError
 from dime.host import statistics
 from dime.host.problem import PER_J, PER_S, Choice, Problem, bundle_bounds
 from dime.host.profiles import Profile
+from dime.host.published import averaged
 from dime.host.solvers import exact
 from dime.host.solvers.exact import TradeOffs
 from dime.host.statistics import Bools, Floats, Ints
@@ -116,6 +117,7 @@ def resample(
         InputError: The profiles are not those of the problem, or there are fewer than two replicates.
     """
     check_profiles(problem, profiles)
+    profiles = averaged(profiles, problem.arithmetic)
     if replicates < 2:
         raise InputError(f"a bootstrap needs at least 2 replicates, not {replicates}")
     cells = sum(device.latency_ps.size for device in problem.devices)

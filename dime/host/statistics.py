@@ -6,7 +6,7 @@ says where each cell begins.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -30,12 +30,13 @@ def _blocks(starts: Ints) -> Iterator[tuple[Ints, Ints]]:
         yield cells, starts[cells, None] + np.arange(count)
 
 
-def trimmed_mean(values: Floats, starts: Ints) -> Floats:
-    """Means without the lowest and the highest 20 % of the runs, by value, of each cell.
+def trimmed_mean(values: Floats, starts: Ints, trim: float = TRIM) -> Floats:
+    """Means without the lowest and the highest runs, by value, of each cell.
 
     Args:
         values: Raw runs, in any unit.
         starts: Offsets of the cells.
+        trim: Share of a cell's runs that is left out at each end.
 
     Returns:
         One mean a cell, in the same unit.
@@ -43,7 +44,7 @@ def trimmed_mean(values: Floats, starts: Ints) -> Floats:
     means = np.empty(len(starts) - 1)
     for cells, positions in _blocks(starts):
         count = positions.shape[1]
-        cut = int(TRIM * count)
+        cut = int(trim * count)
         means[cells] = np.sort(values[positions], axis=1)[:, cut : count - cut].mean(axis=1)
     return means
 
@@ -57,7 +58,7 @@ def interquartile_range(values: Floats, starts: Ints) -> Floats:
     return spreads
 
 
-def _trimmed_means(drawn: Counts, ascending: Floats) -> Floats:
+def _trimmed_means(drawn: Counts, ascending: Floats, trim: float = TRIM) -> Floats:
     """Trimmed means of resamples.
 
     The mean of the kept places is summed by parts: runs in ascending order, each times how many places its resamples
@@ -66,12 +67,13 @@ def _trimmed_means(drawn: Counts, ascending: Floats) -> Floats:
     Args:
         drawn: How often each run was drawn, (runs in ascending order, replicates).
         ascending: The runs' values, (n,) or (n, cells).
+        trim: Share of the runs that is left out at each end.
 
     Returns:
         (replicates,) or (cells, replicates).
     """
     count = len(drawn)
-    cut = int(TRIM * count)
+    cut = int(trim * count)
     reached = np.clip(np.cumsum(drawn, axis=0, dtype=np.int32), cut, count - cut).astype(np.float64)
     inner: Floats = np.diff(ascending, axis=0).T @ reached[:-1]
     ends = (count - cut) * ascending[-1] - cut * ascending[0]
@@ -86,7 +88,12 @@ def _resamples(count: int, replicates: int, generator: np.random.Generator) -> C
 
 
 def interval(
-    values: Floats, starts: Ints, confidence: float = CONFIDENCE, replicates: int = REPLICATES, seed: int = SEED
+    values: Floats,
+    starts: Ints,
+    confidence: float = CONFIDENCE,
+    replicates: int = REPLICATES,
+    seed: int = SEED,
+    trim: float = TRIM,
 ) -> tuple[Floats, Floats]:
     """Percentile bootstrap interval of the trimmed mean of each cell.
 
@@ -98,6 +105,7 @@ def interval(
         confidence: Share of the replicates that lie inside.
         replicates: Number of resamples.
         seed: Seed of the resampling.
+        trim: Share of a cell's runs that its mean leaves out at each end.
 
     Returns:
         Lower and upper ends, one a cell.
@@ -107,12 +115,18 @@ def interval(
     tails = ((1 - confidence) / 2, (1 + confidence) / 2)
     for cells, positions in _blocks(starts):
         drawn = _resamples(positions.shape[1], replicates, generator)
-        means = _trimmed_means(drawn, np.sort(values[positions], axis=1).T)
+        means = _trimmed_means(drawn, np.sort(values[positions], axis=1).T, trim)
         low[cells], high[cells] = np.quantile(means, tails, axis=1)
     return low, high
 
 
-def bootstrap(quantities: list[Floats], starts: Ints, replicates: int = REPLICATES, seed: int = SEED) -> list[Floats]:
+def bootstrap(
+    quantities: list[Floats],
+    starts: Ints,
+    replicates: int = REPLICATES,
+    seed: int = SEED,
+    trims: Sequence[float] = (TRIM, TRIM),
+) -> list[Floats]:
     """Resamples the runs of every cell, independently from cell to cell, jointly over the quantities of a run.
 
     Args:
@@ -120,6 +134,7 @@ def bootstrap(quantities: list[Floats], starts: Ints, replicates: int = REPLICAT
         starts: Offsets of the cells.
         replicates: Number of resamples.
         seed: Seed of the resampling.
+        trims: For each quantity the share of a cell's runs that its mean leaves out at each end.
 
     Returns:
         For each quantity the trimmed means, (replicates, cells).
@@ -130,7 +145,7 @@ def bootstrap(quantities: list[Floats], starts: Ints, replicates: int = REPLICAT
         pool = _resamples(positions.shape[1], replicates, generator)
         for cell, run in zip(cells, positions, strict=True):
             drawn = generator.permutation(replicates)
-            for values, result in zip(quantities, means, strict=True):
+            for values, result, trim in zip(quantities, means, trims, strict=False):
                 order = np.argsort(values[run])
-                result[drawn, cell] = _trimmed_means(pool[order], values[run][order])
+                result[drawn, cell] = _trimmed_means(pool[order], values[run][order], trim)
     return means

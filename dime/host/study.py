@@ -22,6 +22,7 @@ from dime.host.links import load_link
 from dime.host.plan import Plan, confirm, make_plan
 from dime.host.problem import Problem, build_problem
 from dime.host.profiles import Profile, load_profile
+from dime.host.published import averaged
 from dime.host.solvers import Solution
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def make_study(
         solver: A solver's name, or ``auto``.
         time_limit_s: Longest time for each search.
         gap: Relative distance from the optimum that is good enough.
-        arithmetic: Radio arithmetic, ``correct`` or ``published``.
+        arithmetic: Of the runs' means and of the radio, ``correct`` or ``published``.
         result_bytes: What is sent home at the end; None: the last layer's whole output.
         sizes_bytes: Sizes of the tensors at the N + 1 boundaries, where no profile has them.
 
@@ -207,6 +208,7 @@ def make_study(
     """
     limits = limits or Limits()
     names = link_names(link)
+    profiles = averaged(profiles, arithmetic)
     build = partial(build_problem, result_bytes=result_bytes, arithmetic=arithmetic, sizes_bytes=sizes_bytes)
     problems = [build(profiles, name, goal, limits) for name in names]
     drawn = _draw(problems[0], profiles, replicates)
