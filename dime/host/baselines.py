@@ -317,7 +317,7 @@ def _merged(problem: Problem, choices: Choices) -> Choices:
         bundle, device, frequency_hz = choice
         if merged and merged[-1][1:] == choice[1:]:
             joined = Bundle(merged[-1].bundle.first, bundle.last)
-            if joined.last - joined.first < problem.largest_bundle and frequency_hz in {
+            if joined.last - joined.first < problem.largest_bundles[device] and frequency_hz in {
                 option.frequency_hz for option in problem.options(joined, device)
             }:
                 merged[-1] = Choice(joined, device, frequency_hz)

@@ -103,13 +103,13 @@ def _broken(problem: Problem, choices: Sequence[Choice], totals: Totals) -> list
     if problem.energy_limit_pj is not None and totals.energy_pj > problem.energy_limit_pj:
         broken.append(f"energy {totals.energy_pj / PER_J:g} J is over {problem.limits.energy_j:g} J")
     for before, after in pairwise(choices):
-        short = before.bundle.last - before.bundle.first + 1 < problem.largest_bundle
+        short = before.bundle.last - before.bundle.first + 1 < problem.largest_bundles[before.device]
         if problem.limits.rule == "merged" and before.device == after.device and short:
             broken.append(f"{problem.devices[after.device].name} runs bundles back to back that could be one")
     for at, device in enumerate(problem.devices):
         held = [c.bundle for c in choices if c.device == at]
         layers = sum(bundle.last - bundle.first + 1 for bundle in held)
-        if problem.limits.rule == "published" and len(held) > -(-layers // problem.largest_bundle):
+        if problem.limits.rule == "published" and len(held) > -(-layers // problem.largest_bundles[at]):
             broken.append(f"{device.name} has {len(held)} bundles of {layers} layers")
         used = sum(sum((problem.layer_bytes or ())[bundle.first : bundle.last + 1]) for bundle in held)
         if at in problem.memory_limits and used > problem.memory_limits[at]:

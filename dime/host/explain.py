@@ -243,7 +243,7 @@ def slacks(problem: Problem, choices: Choices, deadline: float = float("inf")) -
         add(f"clocks of {name}", len(set(allowed)), used, "clocks", frequencies_hz=free)
     if limits.rule == "published":
         for at, named in enumerate(problem.devices):
-            most = -(-layers[at] // problem.largest_bundle)
+            most = -(-layers[at] // problem.largest_bundles[at])
             add(f"bundles on {named.name}", most, sum(c.device == at for c in choices), "bundles", rule="free")
     return tuple(found)
 

@@ -60,6 +60,7 @@ class Device:
         has_energy: Whether its energy was measured or modelled at all.
         origin: ``measured``, ``replayed`` or ``modelled``: where the latencies come from.
         energy_origin: The same for energies.
+        max_layers: Largest bundle that was profiled on it; None: the problem's.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Device:
     has_energy: bool = True
     origin: str = "measured"
     energy_origin: str = "measured"
+    max_layers: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +80,8 @@ class Problem:
     Attributes:
         network: The network's name.
         layers: Its layers, in order.
-        max_layers: Largest bundle that has options. Bundles are those of ``enumerate_bundles``, in that order.
+        max_layers: Largest bundle that has options on any device. Bundles are those of ``enumerate_bundles``, in that
+            order.
         devices: The devices; the first is the edge device, which holds input and output.
         crossing_ps: (N + 1, devices, devices) latency of the tensor at a boundary, from one device to another;
             negative where there is no link, 0 on the diagonal. Boundary 0 is the input, N the result.
@@ -145,9 +148,10 @@ class Problem:
         return {names.index(name): most for name, most in self.limits.memory_bytes.items() if most < total}
 
     @cached_property
-    def largest_bundle(self) -> int:
-        """M: the largest bundle that limits and profiles allow."""
-        return min(self.max_layers, self.limits.max_bundle or self.max_layers)
+    def largest_bundles(self) -> tuple[int, ...]:
+        """M of each device: the largest bundle that its profile has and the limits allow."""
+        most = min(self.max_layers, self.limits.max_bundle or self.max_layers)
+        return tuple(min(most, device.max_layers or most) for device in self.devices)
 
     @cached_property
     def usable(self) -> tuple[Bools, ...]:
@@ -155,9 +159,9 @@ class Problem:
         first, last = self.bounds
         before = np.concatenate(([0], np.cumsum(self.private)))
         private = before[last + 1] > before[first]
-        fitting = last - first < self.largest_bundle
         result = []
         for at, device in enumerate(self.devices):
+            fitting = last - first < self.largest_bundles[at]
             allowed = self.limits.frequencies_hz.get(device.name, device.frequencies_hz)
             column = np.array([frequency in allowed for frequency in device.frequencies_hz])
             row = fitting if at == 0 else fitting & ~private
@@ -379,7 +383,14 @@ def _device(profile: Profile, longest: int, has_energy: bool) -> Device:
         energy[profiled] = _integers(means.energy_j, PER_J)
     counted = means.energy_j is not None
     return Device(
-        profile.device, profile.frequencies_hz, latency, energy, counted, profile.origin, profile.energy_origin
+        profile.device,
+        profile.frequencies_hz,
+        latency,
+        energy,
+        counted,
+        profile.origin,
+        profile.energy_origin,
+        profile.max_layers,
     )
 
 

@@ -41,7 +41,10 @@ def _draw(generator: np.random.Generator) -> Problem:
         energy = np.maximum(0, 60 // (latency + 2) + generator.integers(-2, 3, shape))
         energy *= UNIT * int(at == 0 or generator.random() < 0.7)
         latency = np.where(generator.random(shape) < 0.05, -1, latency * UNIT)
-        devices.append(Device(f"d{at}", tuple(10 * (1 + k) for k in range(frequencies)), latency, energy))
+        own = int(generator.choice([longest, generator.integers(1, longest + 1)]))  # each device's own largest bundle
+        latency[[bundle.last - bundle.first >= own for bundle in bundles]] = -1
+        clocks = tuple(10 * (1 + k) for k in range(frequencies))
+        devices.append(Device(f"d{at}", clocks, latency, energy, max_layers=own))
     crossing_ps = generator.integers(0, 6, (count + 1, many, many)) * UNIT
     crossing_pj = generator.integers(0, 6, (count + 1, many, many)) * UNIT
     for a in range(many):

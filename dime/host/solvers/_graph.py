@@ -7,9 +7,11 @@ Nodes are numbered so that every arc leads to a higher number.
 
 The state r carries what the past forbids the future:
 
+M is each device's own.
+
 * the merged rule: whether the bundle just done had the largest size M, and may be followed on the same device;
-* the published rule with M >= N: which devices have had their one bundle;
-* the published rule with M < N: each device's waste M x bundles - layers, which only grows and must stay below M;
+* the published rule: which of the devices with M >= N have had their one bundle, and for each of the others its waste
+  M x bundles - layers, which only grows and must stay below M;
 * a pipeline: which devices have had their stage.
 """
 
@@ -123,24 +125,27 @@ class _States:
 def _states(problem: Problem) -> _States | None:
     """Finds all states by walking from the first one; None if there are too many."""
     return _walk(
-        len(problem.devices),
-        problem.largest_bundle,
+        problem.largest_bundles,
         problem.limits.rule,
         problem.goal.kind == "throughput",
-        problem.largest_bundle >= len(problem.layers),
+        len(problem.layers),
     )
 
 
 @lru_cache(maxsize=32)
-def _walk(devices: int, longest: int, rule: str, pipeline: bool, single: bool) -> _States | None:
-    most = 1 if single else longest - 1
+def _walk(largest: tuple[int, ...], rule: str, pipeline: bool, layers: int) -> _States | None:
+    devices, longest = len(largest), max(largest)
 
     def after_bundle(state: tuple[int, ...], device: int, length: int) -> tuple[int, ...] | None:
+        if length > largest[device]:
+            return None
         if rule == "merged":
-            return (int(length == longest), *state[1:])
+            return (int(length == largest[device]), *state[1:])
         if rule == "free":
             return state
-        spent = state[device] + (1 if single else longest - length)
+        single = largest[device] >= layers
+        spent = state[device] + (1 if single else largest[device] - length)
+        most = 1 if single else largest[device] - 1
         return None if spent > most else (*state[:device], spent, *state[device + 1 :])
 
     def after_enter(state: tuple[int, ...], device: int) -> tuple[int, ...] | None:

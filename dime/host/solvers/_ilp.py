@@ -227,8 +227,7 @@ def _add_limits(
     for d, most in problem.memory_limits.items():
         sizes = problem.layer_bytes or ()
         model.row(f"memory_{d}", {layer[at, d]: size for at, size in enumerate(sizes)}, None, most)
-    largest = problem.largest_bundle
-    for d in range(len(problem.devices)) if problem.limits.rule == "published" else ():
+    for d, largest in enumerate(problem.largest_bundles) if problem.limits.rule == "published" else ():
         waste = {
             column: largest - (choice.bundle.last - choice.bundle.first + 1)
             for column, choice in enumerate(model.choices)
@@ -243,7 +242,7 @@ def _add_limits(
 
 def _around(model: Model, j: int, device: int) -> dict[int, int]:
     """The bundles on a device that end at a boundary, unless they have the largest size, and those that begin there."""
-    largest = model.problem.largest_bundle
+    largest = model.problem.largest_bundles[device]
     return {
         column: 1
         for column, ((first, last), d, _) in enumerate(model.choices)

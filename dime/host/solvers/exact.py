@@ -175,7 +175,7 @@ def _has_more_quantities(problem: Problem) -> bool:
 
     Where a device has at most one bundle, memory only forbids bundles.
     """
-    single = problem.limits.rule == "published" and problem.largest_bundle >= len(problem.layers)
+    single = problem.limits.rule == "published" and min(problem.largest_bundles) >= len(problem.layers)
     return problem.goal.kind == "throughput" or (bool(problem.memory_limits) and not single)
 
 
