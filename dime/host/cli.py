@@ -276,6 +276,7 @@ def sweep(
     """
     from dime.host import goals, output, study, sweeps
     from dime.host.problem import build_problem
+    from dime.host.units import plain
 
     profiles = study.find_profiles(net, edge, server, results, edge_power, csv_unit, layers)
     sizes_bytes = study.find_sizes(net, sizes, results) if sizes else None
@@ -284,6 +285,8 @@ def sweep(
         name: build_problem(profiles, name, "latency", limits, arithmetic=arithmetic, sizes_bytes=sizes_bytes)
         for name in study.link_names(link)
     }
+    for warning in dict.fromkeys(warning for problem in problems.values() for warning in problem.warnings):
+        print(f"warning: {plain(warning)}", file=sys.stderr)
     for path in sweeps.write(problems, output.folder(results, net, out)):
         print(path)
 

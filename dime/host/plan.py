@@ -12,6 +12,7 @@ from dime.contract.errors import InputError, TableError
 from dime.host.evaluation import evaluate, value
 from dime.host.problem import PER_J, PER_S, Choice, Problem
 from dime.host.solvers import Solution, load, reason_against
+from dime.host.units import plain
 
 SAME = 1e-9
 SUMS = ("latency_s", "computation_s", "communication_s", "energy_j", "computation_j", "radio_j", "period_s", "value")
@@ -80,6 +81,7 @@ class Plan:
         bound: No plan has a better one; None if nothing is known.
         solver: Name and version of the solver.
         proof: How sure it is: ``optimal, proven by ...`` or the best known with bound and gap.
+        warnings: What is odd in the tables behind it, a line each.
     """
 
     network: str
@@ -98,6 +100,7 @@ class Plan:
     bound: float | None
     solver: str
     proof: str
+    warnings: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [f"({step.bundle!r}, {step.frequency_hz}, {step.device!r}): 1.0" for step in self.steps]
@@ -114,7 +117,7 @@ class Plan:
             lines.append(f"    slowest stage: {self.period_s:.6g} s   throughput {1 / self.period_s:.6g} /s")
         if self.goal == "weighted":
             lines.append(f"    weighted sum: {self.value:.6g}")
-        return "\n".join([*lines, f"    {self.proof}"])
+        return "\n".join([*lines, f"    {self.proof}", *(f"    warning: {plain(line)}" for line in self.warnings)])
 
     def choices(self, problem: Problem) -> tuple[Choice, ...]:
         """The plan's steps as choices of a problem.
@@ -157,6 +160,7 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
             fields = json.load(stream)
         fields["steps"] = tuple(Step(**step) for step in fields["steps"])
         fields["transfers"] = tuple(Transfer(**transfer) for transfer in fields["transfers"])
+        fields["warnings"] = tuple(fields.get("warnings", ()))
         return Plan(**fields)
     except OSError as error:
         raise TableError(f"{os.fspath(path)}: {error.strerror}") from None
@@ -220,6 +224,7 @@ def describe(
         bound=bound,
         solver=solver,
         proof=proof,
+        warnings=problem.warnings,
     )
 
 

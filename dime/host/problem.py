@@ -20,6 +20,7 @@ import numpy as np
 
 from dime.contract.bundles import Bundle, enumerate_bundles
 from dime.contract.errors import InputError, unknown
+from dime.host import oddities
 from dime.host.goals import Goal, Limits
 from dime.host.links import Link, connect
 from dime.host.profiles import Profile
@@ -93,6 +94,7 @@ class Problem:
         layer_bytes: Memory that each layer takes where it runs (weights and activations), or None if not known.
         links: How the links were named, for people.
         arithmetic: Of the runs' means and of the radio, ``correct`` or ``published``.
+        warnings: What is odd in the tables behind it, a line each.
     """
 
     network: str
@@ -108,6 +110,7 @@ class Problem:
     layer_bytes: tuple[int, ...] | None = None
     links: str = ""
     arithmetic: str = "correct"
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check(self)
@@ -315,6 +318,8 @@ def build_problem(
     sizes = _boundary_sizes(profiles, sizes_bytes, result_bytes)
     crossing_ps, crossing_pj = _crossings(profiles, links, sizes, arithmetic)
     has_energy = edge.run_energy_j is not None
+    if layer_bytes is None:
+        layer_bytes = next((profile.layer_bytes for profile in profiles if profile.layer_bytes), None)
     return Problem(
         network=edge.network,
         layers=edge.layers,
@@ -326,11 +331,10 @@ def build_problem(
         goal=Goal.parse(goal) if isinstance(goal, str) else goal,
         limits=limits or Limits(),
         has_energy=has_energy,
-        layer_bytes=next((p.layer_bytes for p in profiles if p.layer_bytes), None)
-        if layer_bytes is None
-        else tuple(layer_bytes),
+        layer_bytes=None if layer_bytes is None else tuple(layer_bytes),
         links=links if isinstance(links, str) else getattr(links, "name", "given by pairs"),
         arithmetic=arithmetic,
+        warnings=oddities.of_profiles(profiles, sizes, layer_bytes),
     )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,9 @@ import numpy as np
 from dime.contract import run, tables
 from dime.contract.bundles import canonical, parse
 from dime.contract.errors import InputError, TableError, unknown
-from dime.host import published_table
+from dime.host import oddities, published_table
 from dime.host.layer_order import infer_layers
-from dime.host.profiles import Profile, RawRuns, from_runs
+from dime.host.profiles import Profile, RawRuns, check_numbers, from_runs
 from dime.host.published_table import library_errors, listed, read_parquet, shown
 from dime.host.statistics import Floats, Ints
 
@@ -54,7 +55,18 @@ def load(
     if found.ends_open:
         _check_whole(runs, path)
     stem = os.path.splitext(os.path.basename(path))[0]
-    return from_runs(runs, device=device or stem, network=network or stem, layers=chain, path=path)
+    taken = "" if "duration_s" in found.table.column_names else unit
+    profile = _profile(runs, device=device or stem, network=network or stem, layers=chain, path=path)
+    return replace(profile, dialect=found.dialect, unit_taken=taken)
+
+
+def _profile(runs: RawRuns, *, layers: tuple[str, ...], path: str, **facts: Any) -> Profile:
+    """A profile of the runs, with what is odd about them."""
+    check_numbers(runs, layers, path)
+    warnings = oddities.of_runs(runs, layers, path)
+    runs, repeated = oddities.without_repeats(runs, layers, path)
+    profile = from_runs(runs, layers=layers, path=path, **facts)
+    return replace(profile, warnings=(*repeated, *warnings))
 
 
 def _given_layers(layers: Sequence[str], path: str) -> tuple[str, ...]:
@@ -90,7 +102,7 @@ def _load_run(folder: str, device: str | None, layers: Sequence[str] | None, tab
     else:
         table = read_parquet(path)
         runs = _joined_runs(table, _texts(table, "layers", path), chain, path, SECONDS["s"])
-    return from_runs(
+    return _profile(
         runs,
         device=device or spec.device,
         network=spec.network,

@@ -22,6 +22,9 @@ from dime.host.statistics import Bools, Floats, Ints
 if TYPE_CHECKING:
     import pandas as pd
 
+# Of a run, in s or J: sums of what is larger may not be finite.
+MOST = 1e300
+
 
 @dataclass(frozen=True)
 class Means:
@@ -106,6 +109,12 @@ class Profile:
     def bundles(self) -> list[Bundle]:
         """The profiled bundles, ordered by first, then last layer."""
         return list(enumerate_bundles(len(self.layers), self.max_layers))
+
+    @cached_property
+    def bounds(self) -> tuple[Ints, Ints]:
+        """First and last layer of each bundle, as arrays."""
+        first, last = np.array(self.bundles, dtype=np.int64).T
+        return first, last
 
     @cached_property
     def means(self) -> Means:
@@ -231,7 +240,7 @@ def from_runs(
         TableError: A number is not finite or negative, a bundle or one of its frequencies is missing, or the sizes
             of a boundary's tensor disagree.
     """
-    _check_numbers(runs, layers, path)
+    check_numbers(runs, layers, path)
     longest = int((runs.last - runs.first).max()) + 1 if max_layers is None else min(max_layers, len(layers))
     bundles = enumerate_bundles(len(layers), longest)
     kept = runs.last - runs.first < longest
@@ -268,18 +277,23 @@ def from_runs(
     )
 
 
-def _check_numbers(runs: RawRuns, layers: tuple[str, ...], path: str) -> None:
+def check_numbers(runs: RawRuns, layers: tuple[str, ...], path: str) -> None:
+    """Refuses durations and energies that are none, or so large that units must be wrong.
+
+    Raises:
+        TableError: A number is so; it names the row.
+    """
     for name, values in (("duration", runs.duration_s), ("energy", runs.energy_j)):
         if values is None:
             continue
-        good: Bools = np.isfinite(values) & (values >= 0)
+        good: Bools = (values <= MOST) & (values >= 0)  # false for nan, too
         bad = np.flatnonzero(~good)
         if len(bad):
             row = int(bad[0])
             bundle = spell(Bundle(int(runs.first[row]), int(runs.last[row])), list(layers))
             raise TableError(
-                f"{path}: {name} {values[row]} of bundle '{bundle}' in row {row + 1} is not a finite number >= 0"
-                f" ({len(bad)} such of {len(values)} rows)"
+                f"{path}: {name} {values[row]} of bundle '{bundle}' in row {row + 1} is not a finite number >= 0 and"
+                f" <= {MOST:g} ({len(bad)} such of {len(values)} rows)"
             )
 
 

@@ -13,7 +13,8 @@ function header() {
         + `${count(device.runs, "run")} of ${count(device.bundles, "bundle")}`),
       h("div", { class: "badges" }, badge(device.origin, "time"),
         device.energy_origin ? badge(device.energy_origin, "energy") : h("span", { class: "note" }, "no energy")),
-      device.energy_model ? h("div", { class: "note" }, `energy model: ${device.energy_model}`) : null))));
+      device.energy_model ? h("div", { class: "note" }, `energy model: ${device.energy_model}`) : null))),
+    (data.warnings || []).map((warning) => h("p", { class: "note warning", role: "note" }, `Warning: ${warning}`)));
 }
 
 function overview(show) {
@@ -226,6 +227,7 @@ function sourcesSection() {
     h("h3", null, "Runs"),
     data.sources.map((source) => h("details", null, h("summary", null, source.device),
       h("dl", { class: "run" }, h("dt", null, "table"), h("dd", null, h("code", null, source.path)),
+        source.dialect ? [h("dt", null, "read with"), h("dd", null, source.dialect)] : null,
         source.facts.map(([name, value]) => [h("dt", null, name), h("dd", null, h("code", null, value))])),
       source.facts.length ? null : h("p", { class: "note" }, "There is no run.json beside this table: how it came to be is not recorded."))),
     data.command ? [h("h3", null, "Command"), h("p", null, h("code", null, data.command))] : null,

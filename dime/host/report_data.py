@@ -62,6 +62,7 @@ def collect(study: Study, command: str = "") -> Data:
         "goal_name": goal_name(study.goal),
         "has_energy": problem.has_energy,
         "arithmetic": problem.arithmetic,
+        "warnings": list(problem.warnings),
         "devices": [_device(profile, at) for at, profile in enumerate(study.profiles)],
         "links": [_link(link) for link in study.links],
         "effect": [effect for at in range(len(problem.devices)) for effect in _bundle_effect(study, at)],
@@ -279,7 +280,8 @@ def _source(profile: Profile) -> Data:
         facts = [[name, _fact(getattr(run, name))] for name in RUN_FACTS if getattr(run, name) not in (None, {}, [])]
     except DimeError:
         pass
-    return {"device": profile.device, "path": profile.path, "file": RUN if facts else "", "facts": facts}
+    found = {"device": profile.device, "path": profile.path, "file": RUN if facts else "", "facts": facts}
+    return {**found, "dialect": profile.dialect}
 
 
 def _fact(value: Any) -> str:

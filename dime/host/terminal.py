@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from dime.host import findings, text_plot
@@ -46,7 +47,13 @@ def sources(study: Study) -> Iterator[str]:
             f"  {plain(profile.device)}: time {profile.origin} ({len(profile.run_duration_s)} runs of "
             f"{len(profile.bundles)} bundles), {energy}, weights {plain(profile.weights or 'not stated')}"
         )
+        if profile.dialect:
+            yield _cut(f"    its table was read with {plain(profile.dialect)}")
     yield f"  links: transfer time and radio energy {MODELLED} from rates"
+    for warning in study.links[0].problem.warnings:
+        yield from textwrap.wrap(
+            f"warning: {plain(warning)}", WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
+        )
 
 
 def comparison(study: Study) -> str:
@@ -81,7 +88,7 @@ def comparison(study: Study) -> str:
 
 
 def _link(link: LinkStudy) -> str:
-    lines = [_cut(f"-- {plain(link.name)} ".ljust(WIDTH, "-")), *str(link.plan).splitlines()]
+    lines = [_cut(f"-- {plain(link.name)} ".ljust(WIDTH, "-")), *str(replace(link.plan, warnings=())).splitlines()]
     if link.confirmation:
         lines.append(f"    {plain(link.confirmation)}")
     if link.frontier is not None and len(link.frontier):
