@@ -281,7 +281,7 @@ def _source(profile: Profile) -> Data:
     except DimeError:
         pass
     found = {"device": profile.device, "path": profile.path, "file": RUN if facts else "", "facts": facts}
-    return {**found, "dialect": profile.dialect}
+    return {**found, "dialect": profile.dialect} if profile.dialect else found
 
 
 def _fact(value: Any) -> str:
