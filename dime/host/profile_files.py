@@ -188,10 +188,16 @@ def _joined_runs(table: Any, names: Sequence[str], layers: tuple[str, ...], path
         energy_j = _floats(table, "run_energy", path) * JOULES_PER_PUBLISHED
     sized = {"input_bytes", "output_bytes"} <= present
     first, last = _bundles(names, layers, path)
+    frequency_hz = _integers(table, "frequency", path) if "frequency" in present else np.full(len(first), -1)
+    if frequency_hz.min() < -1:
+        row = int(frequency_hz.argmin())
+        raise TableError(
+            f"{path}: frequency {frequency_hz[row]} in row {row + 1} is neither in Hz nor -1, a clock left alone"
+        )
     return RawRuns(
         first,
         last,
-        _integers(table, "frequency", path) if "frequency" in present else np.full(len(first), -1),
+        frequency_hz,
         duration_s,
         energy_j,
         _integers(table, "input_bytes", path) if sized else None,
@@ -272,7 +278,9 @@ def _column(table: Any, name: str, path: str) -> Any:
 
 def _texts(table: Any, name: str, path: str) -> list[str]:
     with library_errors(f"{path}: column {name} is not texts"):
-        values = _column(table, name, path).to_pylist()
+        values = [
+            value.decode() if isinstance(value, bytes) else value for value in _column(table, name, path).to_pylist()
+        ]
     for row, value in enumerate(values, 1):
         if not isinstance(value, str) or len(value) > LONGEST_NAME:
             raise TableError(f"{path}: {name} in row {row} is no name: {shown(value)}")

@@ -307,6 +307,8 @@ def _sizes(runs: RawRuns, layers: tuple[str, ...], path: str) -> tuple[int, ...]
     greatest = np.zeros(len(layers) + 1, np.int64)
     np.minimum.at(least, boundary, size)
     np.maximum.at(greatest, boundary, size)
+    if size.min() < 0:
+        raise TableError(f"{path}: a tensor of {size.min()} bytes; sizes are >= 0")
     differing = np.flatnonzero(least != greatest)
     if len(differing):
         at = differing[0]

@@ -132,7 +132,8 @@ def _places(names: Sequence[str], path: str) -> dict[str, int]:
             raise TableError(f"{path} has the column {name} {bare.count(name)} times; leave one")
     if "layers" not in bare or not {"durs", "duration_s"} & set(bare):
         missing = "layers" if "layers" not in bare else "durs"
-        raise TableError(f"{path} lacks the column {missing}; it has {listed(names) or 'none'}")
+        hint = " (columns are told apart by commas, semicolons, tabs or bars)" if len(names) == 1 else ""
+        raise TableError(f"{path} lacks the column {missing}; it has {listed(names) or 'none'}{hint}")
     return {name: bare.index(name) for name in COLUMNS if name in bare}
 
 
@@ -200,7 +201,7 @@ def _read_text(content: bytes, path: str) -> tuple[Any, str]:
 
 def _header(lines: Sequence[str]) -> tuple[int, str]:
     """The line that names the columns, and what stands between them; whatever comes before it is comment."""
-    first = next((at for at, line in enumerate(lines) if line.strip()), 0)
+    first = next((at for at, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")), 0)
     most, best = 0, (first, ",")
     for at, line in enumerate(lines[: first + MOST_LINES_BEFORE]):
         for delimiter in DELIMITERS:

@@ -5,6 +5,8 @@ Frozen results, from which plan.json, frontier.parquet, the report and the text 
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -137,8 +139,9 @@ def find_sizes(net: str, text: str, results: str = "results") -> tuple[int, ...]
         InputError: The profile does not say it either.
         TableError: There is no such profile, or it is damaged.
     """
-    if text.replace(",", "").replace(" ", "").isdigit():
-        return tuple(int(size) for size in text.split(",") if size.strip())
+    numbers = [size.strip() for size in text.split(",") if size.strip()]
+    if numbers and all(re.fullmatch("[0-9]{1,18}", size) for size in numbers):
+        return tuple(int(size) for size in numbers)
     profile = _find(net, text.strip(), Path(results))
     if profile.sizes_bytes is None:
         raise InputError(f"{profile.path} does not say how large the tensors between layers are")
@@ -147,9 +150,9 @@ def find_sizes(net: str, text: str, results: str = "results") -> tuple[int, ...]
 
 def _find(net: str, name: str, results: Path, csv_unit: str = "ms", layers: tuple[str, ...] | None = None) -> Profile:
     folder = results / name / net
-    if (folder / RUN).exists():
+    if os.path.exists(folder / RUN):  # pathlib's own raises for a name that is too long
         return load_profile(str(folder), layers=layers)
-    if Path(name).exists() and ("/" in name or Path(name).suffix):
+    if os.path.exists(name) and ("/" in name or Path(name).suffix):
         device = None if Path(name).is_dir() else Path(name).stem.removeprefix(f"{net}_")
         return load_profile(name, device=device, network=net, layers=layers, duration_unit=csv_unit)
     there = sorted(path.parent.parent.name for path in results.glob(f"*/{net}/{RUN}"))

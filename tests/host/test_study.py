@@ -77,6 +77,11 @@ def test_a_limit_that_holds_with_a_probability_is_kept_by_more_than_the_mean(pro
 
 def test_sizes_are_numbers_or_a_profile_that_has_them(tmp_path):
     assert find_sizes("alexnet", "1, 2,3", str(tmp_path)) == (1, 2, 3)
+    for text in (",", "1,²", "9" * 5000, "x/" * 3000, "1," * 400 + "x", "\0"):
+        with pytest.raises(TableError, match="no profile of alexnet on"):
+            find_sizes("alexnet", text, str(tmp_path))
+        with pytest.raises(TableError, match="no profile of alexnet on"):
+            find_profiles("alexnet", text, "server", str(tmp_path))
     with pytest.raises(TableError, match="no profile of alexnet on 'nano'"):
         find_sizes("alexnet", "nano", str(tmp_path))
 
