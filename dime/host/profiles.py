@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dime.contract.bundles import Bundle, enumerate_bundles, spell
-from dime.contract.errors import InputError, TableError
+from dime.contract.errors import DimeError, InputError, TableError
 from dime.host import statistics
 from dime.host.statistics import Bools, Floats, Ints
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # Of a run, in s or J: sums of what is larger may not be finite.
 MOST = 1e300
+LONGEST_MESSAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -342,5 +343,9 @@ def load_profile(
         InputError: The unit is not known.
     """
     from dime.host import profile_files
+    from dime.host.published_table import shown
 
-    return profile_files.load(os.fspath(path), device, network, layers, duration_unit)
+    try:
+        return profile_files.load(os.fspath(path), device, network, layers, duration_unit)
+    except DimeError as error:  # whose message may hold names from the file
+        raise type(error)(shown(error, LONGEST_MESSAGE)) from None

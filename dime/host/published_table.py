@@ -222,9 +222,9 @@ def _rows(
     reader = csv.reader(lines[at + 1 :], delimiter=delimiter, strict=True)
     for row in reader:
         number = at + 1 + reader.line_num
-        if not any(cell.strip() for cell in row):
+        if not "".join(row).strip():
             continue
-        if row[0].lstrip().startswith("#"):
+        if row[0].lstrip()[:1] == "#":
             remarks += 1
             continue
         if len(row) != len(names):
@@ -250,13 +250,20 @@ def _floats(cells: Sequence[str], numbers: Sequence[int], name: str, delimiter: 
                 " decimal commas only and semicolons between the columns"
             )
         cells = [cell.replace(",", ".") for cell in cells]
-    values = np.empty(len(cells))
-    for at, cell in enumerate(cells):
-        try:
-            if "_" in cell:
-                raise ValueError
-            values[at] = float(cell)
-        except ValueError:
-            what = f"'{shown(cell)}', which is no number" if cell else "empty"
-            raise TableError(f"{path} line {numbers[at]}: {name} is {what}") from None
+    try:
+        values = np.array([float(cell) for cell in cells])
+        bad = next((at for at, cell in enumerate(cells) if "_" in cell), None)
+    except ValueError:
+        bad = next(at for at, cell in enumerate(cells) if "_" in cell or not _is_number(cell))
+    if bad is not None:
+        what = f"'{shown(cells[bad])}', which is no number" if cells[bad] else "empty"
+        raise TableError(f"{path} line {numbers[bad]}: {name} is {what}")
     return values, commas
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

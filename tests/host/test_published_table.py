@@ -180,6 +180,13 @@ def test_odd_parquets_are_refused_in_one_line(tmp_path, table, message):
     assert str(raised.value).isprintable()
 
 
+def test_no_message_holds_what_steers_a_terminal(load):
+    for name in ("a_\x1b[31mb", "a_\u202eb", "a_\x9b31m"):
+        path_free = refusal(load, f"layers,durs\n{name},1\n".encode("utf-16"), layers=("a", "b"))
+        assert "is not a contiguous run" in path_free or "a control character in line 2" in path_free
+    assert len(refusal(load, "layers,durs\n" + "a" * 9000 + ",1\n", layers=("b",))) == 1000
+
+
 def test_layers_that_are_given(load):
     singles = "layers,durs\nb,1\nc,1\na,1\n"
     assert "give layers=a,b,c,..." in refusal(load, singles)
