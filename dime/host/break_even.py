@@ -142,7 +142,7 @@ def best_plans(
 
     Args:
         problem: The problem.
-        links: What it was built with; None: what the problem says about its links.
+        links: What it was built with, for a problem whose crossings were given as numbers; None: the problem's own.
         vary: ``bandwidth``: both rates of all links by one factor; ``upload`` or ``download`` alone; ``round_trip``:
             the round trip of all links, s.
         round_trip_s: A round trip to assume instead of the links' own.
@@ -216,14 +216,12 @@ class _Line:
         return Fraction(other.constant - self.constant, self.slope - other.slope)
 
 
-def _links(problem: Problem, spec: LinkSpec | None) -> dict[tuple[int, int], Link | None]:
-    names = [device.name for device in problem.devices]
+def _links(problem: Problem, spec: LinkSpec | None) -> Mapping[tuple[int, int], Link | None]:
     if spec is not None:
-        return connect(spec, names)
-    try:
-        return connect(problem.links, names)
-    except InputError:
-        raise InputError(f"the problem's links ('{problem.links}') cannot be found by that name; give links=") from None
+        return connect(spec, [device.name for device in problem.devices])
+    if not problem.joined and len(problem.devices) > 1:
+        raise InputError("the problem's crossings were given as numbers, without the links behind them; give links=")
+    return problem.joined
 
 
 def _lines(

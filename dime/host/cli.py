@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dime.contract.errors import DimeError, unknown
 from dime.host import arguments
+from dime.host.goals import RULE
 
 if TYPE_CHECKING:
     from dime.host.lab import Device
@@ -91,7 +92,7 @@ def solve(
     memory: str = "",
     freqs: str = "",
     max_bundle: int | None = None,
-    rule: str = "merged",
+    rule: str = RULE,
     edge_power: float | None = None,
     arithmetic: str = "correct",
     result_bytes: int = 4,
@@ -246,7 +247,7 @@ def sweep(
     server: str = "server",
     link: str = "3G,4G,WiFi",
     edge_power: float | None = None,
-    rule: str = "published",
+    rule: str = RULE,
     arithmetic: str = "correct",
     sizes: str | None = None,
     csv_unit: str = "ms",
@@ -265,7 +266,7 @@ def sweep(
         server: The other devices in the same way, joined by commas.
         link: Links by name, joined by commas, or one in any other form.
         edge_power: Models the weak device's energy as this many W while it computes.
-        rule: published, merged or free.
+        rule: merged, free, or published (one bundle a device, mostly), as the published tables have it.
         arithmetic: correct, or published, which repeats the published means of runs and units of radio energies.
         sizes: Bytes of the input, of each tensor between layers and of the result, joined by commas, or a profile of
             the network that has them; for published tables, which do not.

@@ -12,6 +12,7 @@ from dime.contract.errors import InputError, unknown
 
 GOALS = ("latency", "energy", "throughput", "weighted")
 RULES = ("merged", "free", "published")
+RULE = RULES[0]  # the default, everywhere
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Limits:
     memory_bytes: Mapping[str, int] = field(default_factory=dict)
     frequencies_hz: Mapping[str, Collection[int]] = field(default_factory=dict)
     max_bundle: int | None = None
-    rule: str = "free"
+    rule: str = RULE
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:
@@ -104,7 +105,7 @@ def parse_limits(
     memory: str = "",
     frequencies: str = "",
     max_bundle: int | None = None,
-    rule: str = "free",
+    rule: str = RULE,
 ) -> Limits:
     """Reads limits as they are typed.
 

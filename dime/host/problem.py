@@ -93,6 +93,8 @@ class Problem:
         has_energy: Whether energies mean anything: the edge device's profile has them.
         layer_bytes: Memory that each layer takes where it runs (weights and activations), or None if not known.
         links: How the links were named, for people.
+        joined: (weaker, other) positions of devices -> the link that joins them, or None for a pair without one; empty
+            where the crossings were given as numbers.
         arithmetic: Of the runs' means and of the radio, ``correct`` or ``published``.
         warnings: What is odd in the tables behind it, a line each.
     """
@@ -109,6 +111,7 @@ class Problem:
     has_energy: bool = True
     layer_bytes: tuple[int, ...] | None = None
     links: str = ""
+    joined: Mapping[tuple[int, int], Link | None] = field(default_factory=dict)
     arithmetic: str = "correct"
     warnings: tuple[str, ...] = ()
 
@@ -316,7 +319,8 @@ def build_problem(
         if given is not None and (len(given) != what or min(given) < 0):
             raise InputError(f"sizes in bytes must be {what} numbers >= 0, not {len(given)}")
     sizes = _boundary_sizes(profiles, sizes_bytes, result_bytes)
-    crossing_ps, crossing_pj = _crossings(profiles, links, sizes, arithmetic)
+    joined = connect(links, [profile.device for profile in profiles])
+    crossing_ps, crossing_pj = _crossings(joined, len(profiles), sizes, arithmetic)
     has_energy = edge.run_energy_j is not None
     if layer_bytes is None:
         layer_bytes = next((profile.layer_bytes for profile in profiles if profile.layer_bytes), None)
@@ -333,6 +337,7 @@ def build_problem(
         has_energy=has_energy,
         layer_bytes=None if layer_bytes is None else tuple(layer_bytes),
         links=links if isinstance(links, str) else getattr(links, "name", "given by pairs"),
+        joined=joined,
         arithmetic=arithmetic,
         warnings=oddities.of_profiles(profiles, sizes, layer_bytes),
     )
@@ -357,16 +362,12 @@ def _boundary_sizes(
 
 
 def _crossings(
-    profiles: Sequence[Profile],
-    links: str | Link | Mapping[tuple[str, str], str | Link | None],
-    sizes: tuple[int, ...],
-    arithmetic: str,
+    joined: Mapping[tuple[int, int], Link | None], count: int, sizes: tuple[int, ...], arithmetic: str
 ) -> tuple[Ints, Ints]:
-    count = len(profiles)
     latency = np.full((len(sizes), count, count), -1, dtype=np.int64)
     energy = np.zeros_like(latency)
     latency[:, range(count), range(count)] = 0
-    for (weaker, other), link in connect(links, [profile.device for profile in profiles]).items():
+    for (weaker, other), link in joined.items():
         if link is None:
             continue
         for boundary, size in enumerate(sizes):

@@ -20,7 +20,6 @@ from dime.contract.run import RUN, RunSpec
 from dime.host.baselines import Row, layer_sums
 from dime.host.findings import goal_name
 from dime.host.frontier import Frontier
-from dime.host.links import connect
 from dime.host.plan import Plan
 from dime.host.problem import Choice, Problem
 from dime.host.profiles import Profile
@@ -169,12 +168,7 @@ def _certainty(link: LinkStudy) -> Data | None:
 
 
 def _rates(link: LinkStudy) -> list[Data]:
-    """What joins each pair of devices, where the study knows it by name."""
-    names = [device.name for device in link.problem.devices]
-    try:
-        pairs = connect(link.name, names)
-    except DimeError:
-        return []
+    """What joins each pair of devices."""
     return [
         {
             "pair": [weaker, other],
@@ -183,7 +177,7 @@ def _rates(link: LinkStudy) -> list[Data]:
             "round_trip_s": joined.round_trip_s,
             "source": joined.source,
         }
-        for (weaker, other), joined in pairs.items()
+        for (weaker, other), joined in link.problem.joined.items()
         if joined is not None
     ]
 

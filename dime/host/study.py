@@ -286,7 +286,7 @@ def _with_maps(link: LinkStudy, time_limit_s: float) -> LinkStudy:
     missing: dict[str, list[str]] = {}
     for vary in MAPS:
         try:
-            maps.append(best_plans(link.problem, link.name, vary, time_limit_s=time_limit_s))
+            maps.append(best_plans(link.problem, vary=vary, time_limit_s=time_limit_s))
         except InputError as error:
             missing.setdefault(str(error), []).append(vary.replace("_", " "))
     notes = tuple(f"no map over the {' and the '.join(knobs)}: {reason}" for reason, knobs in missing.items())

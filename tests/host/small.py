@@ -58,7 +58,7 @@ def problem(layers, devices, seed, goal="latency", limits=None, link=LINK, sprea
         profiles(layers, devices, seed, spread),
         link,
         goal,
-        limits,
+        limits or Limits(rule="free"),
         sizes_bytes=[int(size) for size in sizes],
         layer_bytes=[1000 * (at % 3 + 1) for at in range(layers)],
     )
@@ -68,7 +68,7 @@ def problem(layers, devices, seed, goal="latency", limits=None, link=LINK, sprea
 def problems(draw, goals=("latency", "energy", "weighted:1,0.5"), limited=True, most_layers=4, devices=(2, 3)):
     """A random problem that has at least one plan."""
     layers = draw(st.integers(1, most_layers))
-    limits = Limits()
+    limits = Limits(rule="free")
     if limited:
         limits = Limits(
             private_layers=draw(st.integers(0, layers)),

@@ -16,6 +16,7 @@ def study(links: str = "4G,WiFi", energy: bool = True, origin: str = "modelled",
     """AlexNet on an edge device with three clocks and a server; ``origin`` is the label of the edge's numbers."""
     chain = synthetic.ALEXNET
     edge = synthetic.profile(chain, frequencies_hz=synthetic.TWELVE_HZ[3::4], static_w=1.5 if energy else None, runs=5)
+    options.setdefault("limits", Limits(rule="free"))
     return make_study([replace(edge, origin=origin), synthetic.server(chain)], links, **options)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dime.contract.bundles import enumerate_bundles
+from dime.host.goals import Limits
 from dime.host.problem import Device, Problem, build_problem
 from dime.host.profiles import Profile, RawRuns, from_runs
 
@@ -124,7 +125,8 @@ def server(chain: Chain, device: str = "wiscad") -> Profile:
 
 
 def problem(chain: Chain, links: str = "4G", **arguments) -> Problem:
-    """Edge device with twelve frequencies and a server."""
+    """Edge device with twelve frequencies and a server; any number of bundles, unless limits say another rule."""
+    arguments.setdefault("limits", Limits(rule="free"))
     return build_problem([profile(chain), server(chain)], links, **arguments)
 
 

@@ -138,6 +138,13 @@ def test_several_round_trips():
     assert table["here"].sum() == 1
 
 
+def test_a_problem_keeps_its_links_whatever_they_are_called():
+    problem = small.problem(3, 2, 5, link=LINK)
+    own, given = break_even.best_plans(problem), break_even.best_plans(problem, LINK)
+    assert own.regions == given.regions
+    assert own.link == LINK
+
+
 def test_pairs_of_links_share_one_factor():
     chain = synthetic.ALEXNET
     hub = synthetic.profile(chain, "hub", peak_flop_s=2e11, seed=3)
@@ -166,8 +173,8 @@ def test_bad_input():
     problem = small.problem(2, 2, 1, link=LINK)
     with pytest.raises(InputError, match="unknown knob 'speed'; known: bandwidth, download, round_trip, upload"):
         break_even.best_plans(problem, LINK, "speed")
-    with pytest.raises(InputError, match=r"'test'.* cannot be found by that name; give links="):
-        break_even.best_plans(problem)
+    with pytest.raises(InputError, match=r"crossings were given as numbers.* give links="):
+        break_even.best_plans(replace(problem, joined={}))
     with pytest.raises(InputError, match="link 4G is not the one that the problem was built with"):
         break_even.best_plans(problem, "4G")
     with pytest.raises(InputError, match="the goal throughput is no sum"):

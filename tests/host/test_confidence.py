@@ -71,7 +71,7 @@ def test_the_best_plan_among_all_that_hold(seed, goal, limited, probability, tig
 def alexnet():
     chain = synthetic.ALEXNET
     profiles = [synthetic.profile(chain), synthetic.server(chain)]
-    return profiles, build_problem(profiles, "4G", "energy", Limits(latency_s=0.1))
+    return profiles, build_problem(profiles, "4G", "energy", Limits(latency_s=0.1, rule="free"))
 
 
 def test_runs_drawn_from_the_model_keep_the_limit_as_often_as_promised(alexnet):
@@ -101,13 +101,13 @@ def test_more_confidence_costs_more(alexnet):
 
 def test_impossible_limits_say_what_is_possible(alexnet):
     profiles, problem = alexnet
-    tight = problem.with_limits(Limits(latency_s=0.05))
+    tight = problem.with_limits(Limits(latency_s=0.05, rule="free"))
     with pytest.raises(
         InfeasibleError, match=r"no plan keeps latency <= 0\.05 s with probability 0\.95; the least"
     ) as info:
         confidence.plan_with_confidence(tight, profiles, 0.95)
     possible = float(str(info.value).rpartition("latency ")[2].split()[0])
-    loose = problem.with_limits(Limits(latency_s=possible))
+    loose = problem.with_limits(Limits(latency_s=possible, rule="free"))
     assert confidence.plan_with_confidence(loose, profiles, 0.95).limits[0].bound <= possible
 
 
@@ -117,7 +117,7 @@ def test_bad_input(alexnet):
         with pytest.raises(InputError, match=r"probability from 0\.5 to below 1"):
             confidence.plan_with_confidence(problem, profiles, wrong)
     with pytest.raises(InputError, match="needs a limit"):
-        confidence.plan_with_confidence(problem.with_limits(Limits()), profiles, 0.95)
+        confidence.plan_with_confidence(problem.with_limits(Limits(rule="free")), profiles, 0.95)
     with pytest.raises(InputError, match="goals latency, energy and weighted"):
         confidence.plan_with_confidence(problem.with_goal("throughput"), profiles, 0.95)
     once = [synthetic.profile(synthetic.ALEXNET, runs=1), profiles[1]]

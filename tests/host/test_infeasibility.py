@@ -35,7 +35,7 @@ def test_one_limit_by_itself_says_the_least_that_is_possible(problem, goal, limi
 def test_a_pair_of_limits_is_named_and_both_ways_out(problem):
     fastest = solve(problem)
     cheapest = solve(problem.with_goal("energy"))
-    limits = Limits(latency_s=fastest.objective, energy_j=cheapest.objective, max_bundle=8)
+    limits = Limits(latency_s=fastest.objective, energy_j=cheapest.objective, max_bundle=8, rule="free")
     with pytest.raises(InfeasibleError) as raised:
         frontier(problem.with_limits(limits))
     line = str(raised.value)

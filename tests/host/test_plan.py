@@ -100,12 +100,12 @@ class TestCheck:
     @pytest.mark.parametrize(
         ("limits", "what"),
         [
-            (Limits(latency_s=1e-3), "latency"),
-            (Limits(energy_j=1e-3), "energy"),
-            (Limits(private_layers=8), "is not allowed"),
-            (Limits(max_bundle=1), "is not allowed"),
-            (Limits(frequencies_hz={"nano": (synthetic.TWELVE_HZ[0],)}), "is not allowed"),
-            (Limits(memory_bytes={"nano": 5}), "bytes"),
+            (Limits(latency_s=1e-3, rule="free"), "latency"),
+            (Limits(energy_j=1e-3, rule="free"), "energy"),
+            (Limits(private_layers=8, rule="free"), "is not allowed"),
+            (Limits(max_bundle=1, rule="free"), "is not allowed"),
+            (Limits(frequencies_hz={"nano": (synthetic.TWELVE_HZ[0],)}, rule="free"), "is not allowed"),
+            (Limits(memory_bytes={"nano": 5}, rule="free"), "bytes"),
             (Limits(rule="published"), "bundles"),
             (Limits(rule="merged"), "back to back"),
         ],

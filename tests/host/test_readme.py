@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.host.conftest import dime
+
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -74,3 +76,6 @@ def test_the_example_from_python_runs(profiled, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "optimal, proven by exact" in done.stdout
+    words = ["--results=results/demo", "--link=WiFi", "--goal=energy", "--edge-power=5", "--replicates=0"]
+    by_command = dime("solve", "--net=alexnet", *words, folder=tmp_path).stdout
+    assert done.stdout.strip() in by_command, "Python and the command plan differently from the same files"

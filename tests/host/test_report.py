@@ -112,7 +112,7 @@ def test_a_pipeline_and_three_devices_are_shown():
 
 
 def test_probable_limits_and_what_is_missing_are_told():
-    confident = studies.limited(Limits(latency_s=1.0), confidence=0.95)
+    confident = studies.limited(Limits(latency_s=1.0, rule="free"), confidence=0.95)
     link = report_data.collect(confident)["links"][0]
     assert link["held"] == [asdict(held) for held in confident.links[0].held]
     assert link["held"][0]["name"] == "latency"

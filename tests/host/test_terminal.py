@@ -101,7 +101,7 @@ def limited():
     """Least energy within a limit on latency, with two private layers."""
     chain = synthetic.ALEXNET
     edge = synthetic.profile(chain, frequencies_hz=synthetic.TWELVE_HZ[3::4], runs=5)
-    limits = Limits(latency_s=0.09, private_layers=2)
+    limits = Limits(latency_s=0.09, private_layers=2, rule="free")
     return make_study([edge, synthetic.server(chain)], "4G", "energy", limits)
 
 
@@ -176,7 +176,7 @@ def test_intervals_and_what_to_measure_again_are_told():
 def test_a_limit_with_a_probability_says_how_it_holds_and_nothing_of_the_best_mean():
     chain = synthetic.ALEXNET
     edge = synthetic.profile(chain, frequencies_hz=synthetic.TWELVE_HZ[3::4], runs=5)
-    limits = Limits(latency_s=0.09)
+    limits = Limits(latency_s=0.09, rule="free")
     study = make_study([edge, synthetic.server(chain)], "4G", "energy", limits, confidence=0.95)
     held, told = study.links[0].held[0], "\n".join(found(study.links[0]))
     assert f"latency below 90.0 ms: holds in {percent(held.share)} of single runs" in told

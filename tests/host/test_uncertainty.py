@@ -14,11 +14,13 @@ from dime.host.problem import build_problem
 from dime.host.solvers import solve
 from tests.host import small, synthetic
 
+FREE = Limits(rule="free")
+
 
 def made(seed, layers=3, devices=2, goal="latency", limits=None, spread=0.2, runs=6):
     profiles = small.profiles(layers, devices, seed, spread, runs)
     sizes = [int(size) for size in np.random.default_rng(seed).integers(1, 20, layers + 1) * 1000]
-    return profiles, build_problem(profiles, small.LINK, goal, limits, sizes_bytes=sizes)
+    return profiles, build_problem(profiles, small.LINK, goal, limits or FREE, sizes_bytes=sizes)
 
 
 def replica(samples, at):
@@ -114,7 +116,9 @@ def test_the_noisy_bundle_comes_first():
     cell += profile.frequencies_hz.index(noisy.frequency_hz)
     runs = slice(profile.starts[cell], profile.starts[cell + 1])
     profile.run_duration_s[runs] *= np.linspace(0.05, 3, 8)  # about the same mean
-    problem = build_problem(profiles, small.LINK, sizes_bytes=problem.sizes_bytes, result_bytes=problem.sizes_bytes[-1])
+    problem = build_problem(
+        profiles, small.LINK, limits=FREE, sizes_bytes=problem.sizes_bytes, result_bytes=problem.sizes_bytes[-1]
+    )
     chosen = solve(problem).choices
     samples = resampling.resample(problem, profiles, 200)
     found = uncertainty.bootstrap(samples, [chosen])
