@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -158,11 +159,10 @@ def _decode(content: bytes, path: str) -> tuple[str, str]:
         if named:
             raise TableError(f"{path} is truncated or damaged UTF-16; save it as UTF-8") from None
         text, named = content.decode("latin-1"), "Latin-1"
-    if any(ord(char) < 32 and char not in "\t\n\r\f\v" for char in text):
-        at = next(at for at, char in enumerate(text) if ord(char) < 32 and char not in "\t\n\r\f\v")
-        raise TableError(
-            f"{path} is not a whole text table: a control character in line {text.count(chr(10), 0, at) + 1}"
-        )
+    control = re.search("[\\x00-\\x08\\x0e-\\x1f]", text)
+    if control:
+        line = text.count("\n", 0, control.start()) + 1
+        raise TableError(f"{path} is not a whole text table: a control character in line {line}")
     return text, named
 
 

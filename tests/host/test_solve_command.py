@@ -146,6 +146,21 @@ def test_published_tables_need_sizes_and_then_give_plans(published, tmp_path, mo
     assert one.steps[0].device == "nano"
 
 
+def test_the_order_of_layers_is_given_where_names_do_not_tell_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name, factor in (("nano", 10), ("wiscad", 1)):
+        times = [f"{layer},{factor * (at + 1)}\n" for at, layer in enumerate(("c", "a", "b"))]
+        (tmp_path / f"{name}.csv").write_text("layers,durs\n" + "".join(times))
+    words = ["--net=small", "--edge=nano.csv", "--server=wiscad.csv", "--link=WiFi", "--sizes=400,300,200,100"]
+    for command in (["solve", "--replicates=0"], ["sweep", "--edge-power=5"]):
+        assert cli.main([*command, *words]) == 1
+        assert "give layers=a,b,c,... in their order (--layers=, with make LAYERS=)" in capsys.readouterr().err
+        assert cli.main([*command, *words, "--layers=c, a,b", f"--out={command[0]}"]) == 0
+        capsys.readouterr()
+    steps = read_plan(tmp_path / "solve/WiFi/plan.json").steps
+    assert [step.bundle for step in steps] == ["c", "a", "b"]
+
+
 def test_sizes_may_come_from_another_profile(published, folder):
     words = [f"--edge={published / 'alexnet_nano.parquet'}", f"--server={published / 'wiscad.csv'}", "--link=4G"]
     assert solve(*words, "--sizes=edge", "--replicates=0") == 0
