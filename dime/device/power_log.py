@@ -101,7 +101,7 @@ class PowerLog(object):
                 return json.load(stream)["sessions"]
         except FileNotFoundError:
             return []
-        except (EnvironmentError, ValueError, KeyError, TypeError) as error:
+        except (EnvironmentError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise DeviceError("{} is damaged: {}".format(os.path.join(self._folder, CLOCK), error))
 
     def _write(self):

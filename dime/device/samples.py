@@ -221,7 +221,7 @@ def _read_manifest(folder):
             raise ValueError("not a manifest")
     except EnvironmentError as error:
         raise TableError("{}: {}".format(path, error.strerror))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise TableError("{} is damaged ({}); remove its folder and make the samples again".format(path, error))
     return manifest, hashlib.sha256(content).hexdigest()
 

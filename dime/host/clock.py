@@ -279,6 +279,6 @@ def read(folder: Path) -> list[Mapping[str, Any]]:
             raise TypeError("no lists")
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise TableError(f"{path} is damaged: {error}") from None
     return list(sessions)

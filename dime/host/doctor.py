@@ -115,7 +115,7 @@ def _disk_and_clock(client: docker.DockerClient, device: Device, image: Image) -
     after_s = time.time()
     try:
         facts = json.loads(lines[-1])
-    except (IndexError, ValueError):
+    except (IndexError, ValueError, RecursionError):
         yield Finding(device.name, "container", False, f"does not run Python: {' | '.join(lines[-2:]) or 'no output'}")
         return
     free = facts["free_bytes"]
@@ -137,7 +137,7 @@ def _board(client: docker.DockerClient, device: Device, image: Image) -> Finding
     lines = _output(client, image, words, **options)
     try:
         facts = json.loads(lines[-1])
-    except (IndexError, ValueError):
+    except (IndexError, ValueError, RecursionError):
         return Finding(name, "board", False, " | ".join(lines[-2:]) or "says nothing")
     model = facts["model"] or device.board
     if not device.set_clock:

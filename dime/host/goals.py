@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -124,7 +125,7 @@ def parse_limits(
     return Limits(
         max_latency_s,
         max_energy_j,
-        int(private) if private.isdigit() else tuple(name.strip() for name in private.split(",")),
+        int(private) if re.fullmatch("[0-9]{1,9}", private) else tuple(name.strip() for name in private.split(",")),
         {device: _whole(text, f"memory of {device}") for device, text in _pairs(memory, "DEVICE=BYTES")},
         {
             device: tuple(_whole(one, f"frequency of {device}") for one in text.split("+"))

@@ -133,7 +133,7 @@ def load(path: str | Path | None = None) -> Lab:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{file}: {error.strerror}; docker/lab.example.toml shows what it may hold") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file}: {error}") from None
     registry = content.pop("registry", "")
     if not isinstance(registry, str):

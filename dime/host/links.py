@@ -129,7 +129,7 @@ def _read(path: str) -> dict[str, Link]:
             entries = tomllib.load(stream)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not TOML: {error}") from None
     stray = [name for name, fields in entries.items() if not isinstance(fields, dict)]
     if stray:

@@ -164,7 +164,7 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
         return Plan(**fields)
     except OSError as error:
         raise TableError(f"{os.fspath(path)}: {error.strerror}") from None
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise TableError(f"{os.fspath(path)} is damaged: {error}") from None
 
 

@@ -341,6 +341,6 @@ def read_quality(path: Path) -> dict[str, Any]:
         content = json.loads(quality_path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise TableError(f"{quality_path(path)} is damaged: {error}") from None
     return content if isinstance(content, dict) else {}

@@ -117,7 +117,7 @@ def _read(path: Path) -> tuple[report_data.Data, str]:
         raise TableError(f"there is no {path}; a study's folder has one: dime solve --net=NETWORK") from None
     except OSError as error:
         raise TableError(f"{path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise TableError(f"{path} is damaged: {error}") from None
 
 
