@@ -152,7 +152,7 @@ def _find(net: str, name: str, results: Path, csv_unit: str = "ms", layers: tupl
     folder = results / name / net
     if os.path.exists(folder / RUN):  # pathlib's own raises for a name that is too long
         return load_profile(str(folder), layers=layers)
-    if os.path.exists(name) and ("/" in name or Path(name).suffix):
+    if os.path.isfile(name) or (os.path.exists(name) and ("/" in name or Path(name).suffix)):
         device = None if Path(name).is_dir() else Path(name).stem.removeprefix(f"{net}_")
         return load_profile(name, device=device, network=net, layers=layers, duration_unit=csv_unit)
     there = sorted(path.parent.parent.name for path in results.glob(f"*/{net}/{RUN}"))

@@ -50,6 +50,8 @@ def sources(study: Study) -> Iterator[str]:
         if profile.dialect:
             yield _cut(f"    its table was read with {plain(profile.dialect)}")
     yield f"  links: transfer time and radio energy {MODELLED} from rates"
+    if study.links[0].problem.arithmetic == "published":
+        yield "  arithmetic: published, of the runs' means and of the radio energies"
     for warning in study.links[0].problem.warnings:
         yield from textwrap.wrap(
             f"warning: {plain(warning)}", WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False

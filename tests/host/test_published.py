@@ -8,6 +8,7 @@ import pytest
 from pyarrow import parquet
 
 from dime.contract.errors import InputError
+from dime.host import terminal
 from dime.host.problem import build_problem
 from dime.host.profiles import load_profile
 from dime.host.resampling import resample
@@ -77,6 +78,7 @@ def test_the_server_keeps_its_first_pass(edge):
         [edge, replace(server, run_iteration=passes)], "WiFi", sizes_bytes=SIZES, arithmetic="published", replicates=0
     )
     assert len(found.profiles[0].run_duration_s) == len(edge.run_duration_s) * 2 // 3 - 1
+    assert "  arithmetic: published, of the runs' means and of the radio energies" in terminal.text(found).splitlines()
     assert len(found.profiles[1].run_duration_s) == len(server.run_duration_s)
 
 

@@ -151,7 +151,8 @@ def test_the_order_of_layers_is_given_where_names_do_not_tell_it(tmp_path, monke
     for name, factor in (("nano", 10), ("wiscad", 1)):
         times = [f"{layer},{factor * (at + 1)}\n" for at, layer in enumerate(("c", "a", "b"))]
         (tmp_path / f"{name}.csv").write_text("layers,durs\n" + "".join(times))
-    words = ["--net=small", "--edge=nano.csv", "--server=wiscad.csv", "--link=WiFi", "--sizes=400,300,200,100"]
+    (tmp_path / "nano.csv").rename("nano")  # its name says nothing
+    words = ["--net=small", "--edge=nano", "--server=wiscad.csv", "--link=WiFi", "--sizes=400,300,200,100"]
     for command in (["solve", "--replicates=0"], ["sweep", "--edge-power=5"]):
         assert cli.main([*command, *words]) == 1
         assert "give layers=a,b,c,... in their order (--layers=, with make LAYERS=)" in capsys.readouterr().err
