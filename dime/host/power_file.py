@@ -1,12 +1,14 @@
 """power.csv as it is written, and the quality file beside it.
 
 Rows reach the disk within a second, so that a crash or a power cut costs no more than that. The quality file says what
-was read, rejected and missed; its size does not grow with the time logged.
+was read, rejected and missed, and where nothing is known between two rows (`breaks_ns`: the timestamps of the rows
+after such a break); its size does not grow with the time logged.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import time
@@ -23,6 +25,7 @@ from dime.host.power_trace import QUALITY_SUFFIX, WRAP_MS, follows, quality_path
 SYNC_AFTER_S = 0.5
 LONGEST_NAME_BYTES = 255
 MOST_MARKS = 1000
+MOST_BREAKS = 1000
 _NANOSECONDS_A_STEP = 100_000
 _MOST_STEPS = 10_000
 
@@ -92,10 +95,10 @@ class PowerFile:
         }
         self.marks: list[dict[str, Any]] = []
         self.marks_lost = 0
+        self.breaks_ns: list[int] = []
         self.rows = 0
         self._steps: Counter[int] = Counter()
         self._events: Counter[str] = Counter()
-        self._first: Sample | None = None
         self._last: Sample | None = None
         self._unrolled_ms = self._span_ns = self._longest_ns = 0
         self._faults: Mapping[str, int] = {}
@@ -115,28 +118,39 @@ class PowerFile:
         """Appends rows.
 
         Raises:
-            OSError: The disk would not take them.
+            OSError: The disk would not take them, or there are too many breaks to note.
         """
-        self._stream.writelines(f"{one.text},{one.timestamp_ns}\n" for one in samples)
-        self.rows += len(samples)
         for sample in samples:
+            if sample.breaks and self._last is not None:
+                self._break(sample.timestamp_ns)
+            self._stream.write(f"{sample.text},{sample.timestamp_ns}\n")
+            self.rows += 1
             self._note(sample)
+
+    def _break(self, timestamp_ns: int) -> None:
+        """Notes a break, on the disk before any row after it is there."""
+        if len(self.breaks_ns) >= MOST_BREAKS:
+            raise OSError(errno.EIO, f"the meter broke off {MOST_BREAKS} times")
+        self.breaks_ns.append(timestamp_ns)
+        self.sync(self._faults)
 
     def _note(self, sample: Sample) -> None:
         """Counts the distance to the row before."""
         last = self._last
         if last is None:
-            self._first = self._last = sample
+            self._last = sample
             return
         if self._own_clock:
             step_ms = sample.time_ms - last.time_ms
-            if step_ms <= 0:
+            if sample.breaks:
+                step_ms = 0
+            elif step_ms <= 0:
                 why = follows(last.time_ms, sample.time_ms, (sample.timestamp_ns - last.timestamp_ns) * 1e-9)
                 self._events[why] += 1
                 if why == "late":
                     return
                 step_ms = step_ms + WRAP_MS if why == "wrap" else 0
-            step_ns = step_ms * 1_000_000
+            step_ns = step_ms * 1_000_000 or (sample.timestamp_ns - last.timestamp_ns) * sample.breaks
         else:
             step_ns = sample.timestamp_ns - last.timestamp_ns
         self._last = sample
@@ -207,6 +221,7 @@ class PowerFile:
             "meter_reboots": self._events["reboot"],
             "clock_wraps": self._events["wrap"],
             "late_lines": self._events["late"],
+            "breaks_ns": self.breaks_ns,
             "marks": self.marks,
             "marks_lost": self.marks_lost,
         }

@@ -49,7 +49,8 @@ class Trace:
         value: W or J.
         step: Difference between neighbouring values that the meter can tell apart.
         on: Whether the channel was on.
-        segment: A number that changes where the meter restarted or another log begins: nothing is known in between.
+        segment: A number that changes where the meter restarted, was opened anew or another log begins: nothing is
+            known in between, and energy counters do not rise there.
         period_s: The usual time between two readings.
         clock_error_s: Standard uncertainty of `time_s`, the same for all readings: which moment within its period a
             reading stands for, and how long the quickest line was under way.
@@ -95,22 +96,27 @@ def follows(previous_ms: int, new_ms: int, elapsed_s: float) -> str:
     return "late" if previous_ms - new_ms < new_ms - elapsed_s * 1e3 or previous_ms == new_ms else "reboot"
 
 
-def unroll(time_ms: INTEGERS, timestamp_ns: INTEGERS) -> tuple[INTEGERS, INTEGERS, NDArray[np.bool_]]:
+def unroll(
+    time_ms: INTEGERS, timestamp_ns: INTEGERS, part: INTEGERS | None = None
+) -> tuple[INTEGERS, INTEGERS, NDArray[np.bool_]]:
     """Makes a meter's times continuous.
 
     Args:
         time_ms: The meter's times, row by row.
         timestamp_ns: The rows' arrivals.
+        part: A number for each row that changes where the logger noted a break.
 
     Returns:
         The times without wrap-arounds, each row's segment (a new one after each reboot), and which rows to keep: the
         others came late, after one that was read after them.
     """
     keep = np.ones(len(time_ms), bool)
+    if part is None:
+        part = np.zeros(len(time_ms), np.int64)
     while True:
         rows = np.flatnonzero(keep)
         times, arrivals = time_ms[rows], timestamp_ns[rows]
-        back = np.flatnonzero(np.diff(times) <= 0)
+        back = np.flatnonzero((np.diff(times) <= 0) & (np.diff(part[rows]) == 0))
         elapsed_s = (arrivals[back + 1] - arrivals[back]) * 1e-9
         why = list(map(follows, times[back].tolist(), times[back + 1].tolist(), elapsed_s.tolist()))
         late = back[[reason == "late" for reason in why]] + 1 if why else back
@@ -123,7 +129,7 @@ def unroll(time_ms: INTEGERS, timestamp_ns: INTEGERS) -> tuple[INTEGERS, INTEGER
             unrolled[place:] += WRAP_MS
         else:
             segment[place:] += 1
-    return unrolled, segment, keep
+    return unrolled, segment + part, keep
 
 
 def quickest_line(time_s: FLOAT, arrival_s: FLOAT) -> tuple[float, float]:
@@ -177,15 +183,22 @@ def build(
         TableError: Fewer than two readings.
     """
     quality = quality or {}
+    part = np.searchsorted(breaks_ns(quality, name), timestamp_ns, side="right")
     if series.own_clock:
-        unrolled, segment, keep = unroll(time_ms, timestamp_ns)
+        unrolled, segment, keep = unroll(time_ms, timestamp_ns, part)
     else:
         keep = np.append(True, timestamp_ns[1:] > np.maximum.accumulate(timestamp_ns)[:-1])[: len(timestamp_ns)]
-        unrolled, segment = timestamp_ns // 1_000_000, np.zeros(len(time_ms), np.int64)
+        unrolled, segment = timestamp_ns // 1_000_000, part
     rows = np.flatnonzero(keep)
     if len(rows) < 2:
         raise TableError(f"{name} holds {len(rows)} readings: too few for a trace")
     segment = segment[rows]
+    value = series.value[rows]
+    if series.kind == "energy":
+        rise_j = np.diff(value)
+        segment = segment + np.append(0, np.cumsum(rise_j < 0))
+        value = value - np.append(0.0, np.cumsum(np.where(np.diff(segment) != 0, rise_j, 0.0)))
+    segment = np.unique(segment, return_inverse=True)[1]
     epoch_ns = int(timestamp_ns[rows[0]])
     arrival_s = (timestamp_ns[rows] - epoch_ns) * 1e-9
     inside = np.diff(segment) == 0
@@ -215,7 +228,7 @@ def build(
         origin=str(quality.get("origin", "measured")),
         epoch_ns=epoch_ns,
         time_s=time_s,
-        value=series.value[rows],
+        value=value,
         step=series.step[rows],
         on=series.on[rows],
         segment=segment,
@@ -224,6 +237,14 @@ def build(
         counts=counts,
         host_clock=quality.get("host_clock", {}),
     )
+
+
+def breaks_ns(quality: Mapping[str, Any], name: str) -> INTEGERS:
+    """Where the logger noted breaks: the timestamps of the first row after each."""
+    given = quality.get("breaks_ns", [])
+    if not isinstance(given, list) or not all(type(one) is int and abs(one) < 2**63 for one in given):
+        raise TableError(f"{name}: the quality file's breaks_ns are no times")
+    return np.sort(np.array(given, dtype=np.int64))
 
 
 def join(traces: Sequence[Trace]) -> Trace:

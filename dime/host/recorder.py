@@ -66,18 +66,20 @@ class _Recent:
     """The last readings, in a ring whose memory is taken at once."""
 
     def __init__(self) -> None:
-        self._integers = np.zeros((2, RECENT_ROWS), np.int64)
+        self._integers = np.zeros((3, RECENT_ROWS), np.int64)
+        self._breaks = 0
         self._floats = np.zeros((2, RECENT_ROWS))
         self.count = 0
 
     def add(self, sample: Sample, value: float, step: float) -> None:
         place = self.count % RECENT_ROWS
-        self._integers[:, place] = sample.time_ms, sample.timestamp_ns
+        self._breaks += sample.breaks
+        self._integers[:, place] = sample.time_ms, sample.timestamp_ns, self._breaks
         self._floats[:, place] = value, step
         self.count += 1
 
-    def since(self, timestamp_ns: int) -> tuple[Any, Any, Any, Any]:
-        """Times, timestamps, values and steps of the readings from a moment on."""
+    def since(self, timestamp_ns: int) -> tuple[Any, Any, Any, Any, Any]:
+        """Times, timestamps, numbers of breaks so far, values and steps of the readings from a moment on."""
         number = min(self.count, RECENT_ROWS)
         places = np.arange(self.count - number, self.count) % RECENT_ROWS
         places = places[np.searchsorted(self._integers[1, places], timestamp_ns) :]
@@ -129,9 +131,13 @@ class Recorder:
 
     def _read(self) -> None:
         before: Counter[str] = Counter()
+        gone = False
         while not self._closing.is_set():
             try:
                 samples = self._meter.read()
+                if gone and samples:
+                    samples[0] = samples[0]._replace(breaks=True)
+                    gone = False
                 if samples or self._meter.faults:
                     self._queue.put(_Batch(samples, before + self._meter.faults))
             except RecordingEndedError:
@@ -141,6 +147,7 @@ class Recorder:
                 return
             except DeviceError as error:
                 before += self._meter.faults + Counter({"meter gone": 1})
+                gone = True
                 self._trouble = str(error)
                 self._say(f"{error}; waiting for it")
                 self._reopen()
@@ -259,7 +266,8 @@ class Recorder:
 
     def _status(self) -> Status:
         newest_ns = self._recent.newest_ns()
-        _, _, value, _ = self._recent.since(newest_ns - 1_000_000_000)
+        _, _, breaks, value, _ = self._recent.since(newest_ns - 1_000_000_000)
+        value = value[breaks == breaks[-1]] if len(breaks) else value
         trouble = self._trouble
         silent_s = (now_ns() - newest_ns) * 1e-9
         if not trouble and silent_s > SILENCE_S and not self.is_replay:
@@ -283,7 +291,7 @@ class Recorder:
         return self._ask(self._period_s)
 
     def _period_s(self) -> float:
-        time_ms, timestamp_ns, _, _ = self._recent.since(0)
+        time_ms, timestamp_ns, _, _, _ = self._recent.since(0)
         steps_s = np.diff(time_ms[-1000:]) * 1e-3 if self._meter.own_clock else np.diff(timestamp_ns[-1000:]) * 1e-9
         steps_s = steps_s[steps_s > 0]
         return float(np.median(steps_s)) if len(steps_s) else 0.0
@@ -313,11 +321,13 @@ class Recorder:
             time.sleep(0.01)
 
     def _trace(self, since_ns: int) -> power_trace.Trace:
-        time_ms, timestamp_ns, value, step = self._recent.since(since_ns - int(LEAD_S * 1e9))
+        time_ms, timestamp_ns, breaks, value, step = self._recent.since(since_ns - int(LEAD_S * 1e9))
         on = np.isfinite(value)
         meter = self._meter
         series = Series("", meter.kind, meter.own_clock, np.where(on, value, 0.0), np.where(on, step, 0.0), on)
-        return power_trace.build(series, time_ms, timestamp_ns, self.name, {"wire_s": meter.wire_s})
+        breaks_ns = timestamp_ns[1:][np.diff(breaks) > 0].tolist()
+        quality = {"wire_s": meter.wire_s, "breaks_ns": breaks_ns}
+        return power_trace.build(series, time_ms, timestamp_ns, self.name, quality)
 
     def close(self, ended_by: str) -> Path | None:
         """Completes the log and lets go of the meter.

@@ -148,6 +148,8 @@ def test_a_cable_may_be_pulled_and_put_back(tmp_path):
             Client(port)(b"stop")
     quality = quality_of(tmp_path / "cable.csv")
     assert quality["faults"]["meter gone"] == 1 and quality["longest_gap_s"] > 0.2
+    trace = power_trace.load(tmp_path / "cable.csv")
+    assert len(quality["breaks_ns"]) == 1 and trace.segment[-1] == 1, "nothing is known of the time without a cable"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dime.contract.errors import TableError
-from dime.host import power_trace
+from dime.host import energy, power_trace
 from dime.host.meters import smartpower3
 from dime.host.meters._base import Series
 from dime.host.power_trace import WRAP_MS, build, follows, quickest_line, unroll
@@ -51,6 +51,48 @@ def test_a_wrap_goes_on_and_a_reboot_divides():
     arrivals = START_NS + np.arange(40) * 5_000_000 + np.repeat([0, 1_000_000_000], 20)
     _, segment, keep = unroll(time_ms, arrivals)
     assert segment.tolist() == [0] * 20 + [1] * 20 and keep.all()
+
+
+def counted(values_j):
+    values = np.asarray(values_j, dtype=np.float64)
+    return Series("gpu 0", "energy", False, values, np.full(len(values), 1e-6), np.ones(len(values), bool))
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_a_counter_that_restarts_ends_a_segment_and_gives_no_negative_joule(noted):
+    stamps = START_NS + np.arange(40, dtype=np.int64) * 100_000_000
+    values = np.concatenate([100 + 0.5 * np.arange(20), 0.5 * np.arange(20)])
+    quality = {"breaks_ns": [int(stamps[20])]} if noted else {}
+    trace = build(counted(values), stamps // 1_000_000, stamps, "log", quality)
+    assert trace.segment.tolist() == [0] * 20 + [1] * 20 and trace.counts["restarts"] == 1
+    assert (np.diff(trace.value) >= 0).all() and trace.value[-1] - trace.value[0] == pytest.approx(19.0)
+    found = energy.measure(trace, stamps[[2, 15, 25]] + 1, stamps[[12, 30, 35]] + 1, 0.01)
+    assert found.rejected.tolist() == ["", "across a break in the log", ""]
+    assert found.energy_j[[0, 2]] == pytest.approx(5.0, rel=0.01)
+
+
+def test_a_small_gap_that_stays_positive_is_a_break_where_the_logger_noted_it():
+    stamps = START_NS + np.arange(40, dtype=np.int64) * 100_000_000
+    values = np.concatenate([0.5 * np.arange(20), 50 + 0.5 * np.arange(20)])
+    trace = build(counted(values), stamps // 1_000_000, stamps, "log", {"breaks_ns": [int(stamps[20])]})
+    assert trace.value[-1] == pytest.approx(19.0), "the 40.5 J between were counted by nobody"
+    assert energy.measure(trace, stamps[[15]], stamps[[30]], 0.01).rejected == "across a break in the log"
+
+
+def test_a_break_that_the_logger_noted_divides_a_meter_with_its_own_clock():
+    time_ms, arrivals = rows(100_000 + 5 * np.arange(60), boots_s=np.repeat([0.0, 3.0, 9.0], 20))
+    time_ms[40:] = 4_000 + 5 * np.arange(20)
+    quality = {"breaks_ns": arrivals[[20, 40]].tolist()}
+    trace = build(series(60), time_ms, arrivals, "log", quality)
+    assert trace.segment.tolist() == [0] * 20 + [1] * 20 + [2] * 20
+    assert trace.time_s[20] - trace.time_s[19] == pytest.approx(3.005, abs=0.002)
+
+
+@pytest.mark.parametrize("breaks", ["5", [1.5], [None], [2**70], {}])
+def test_breaks_that_are_no_times_are_refused(breaks):
+    stamps = START_NS + np.arange(4, dtype=np.int64) * 100_000_000
+    with pytest.raises(TableError, match="log: the quality file's breaks_ns are no times"):
+        build(counted(np.arange(4)), stamps // 1_000_000, stamps, "log", {"breaks_ns": breaks})
 
 
 def test_datagrams_that_overtake_each_other_are_left_out():

@@ -39,11 +39,15 @@ def now_ns() -> int:
 
 
 class Sample(NamedTuple):
-    """One row of a log: all columns but the timestamp, joined by commas; the column `TIME`; the arrival here."""
+    """One row of a log: all columns but the timestamp, joined by commas; the column `TIME`; the arrival here.
+
+    ``breaks`` where nothing is known of the time since the row before: the meter was opened anew or its count restarted.
+    """
 
     text: str
     time_ms: int
     timestamp_ns: int
+    breaks: bool = False
 
 
 class Series(NamedTuple):

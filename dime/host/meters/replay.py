@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from dime.host.meters._base import (
     Sample,
     Series,
 )
-from dime.host.power_trace import read_quality
+from dime.host.power_trace import breaks_ns, read_quality
 
 _ROWS_AT_ONCE = 50
 
@@ -64,7 +65,10 @@ class Replay:
         self.writes = writer(self.columns).__name__.rsplit(".", 1)[-1]
         self.own_clock = self.writes == "smartpower3"
         self.kind = "energy" if self.writes == "rapl" else "power"
-        self.wire_s = float(read_quality(self._path).get("wire_s", 0.0))
+        quality = read_quality(self._path)
+        self.wire_s = float(quality.get("wire_s", 0.0))
+        self._breaks_ns = breaks_ns(quality, str(self._path)).tolist()
+        self._parts = 0
         self.faults: Counter[str] = Counter()
         self._time_column = header.index(TIME)
         self._started_ns = monotonic_ns()
@@ -111,8 +115,10 @@ class Replay:
                 continue
             if self._first_ns is None:
                 self._first_ns = recorded_ns
+            parts = bisect.bisect_right(self._breaks_ns, recorded_ns)
+            breaks, self._parts = parts > self._parts, max(parts, self._parts)
             shift_ns = 0 if self._at_once else self._started_ns + UNIX_MINUS_MONOTONIC_NS - self._first_ns
-            return Sample(text, time_ms, recorded_ns + shift_ns)
+            return Sample(text, time_ms, recorded_ns + shift_ns, breaks)
         return None
 
     def silence(self) -> str:
