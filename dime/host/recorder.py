@@ -32,6 +32,7 @@ MOST_WAITING = 4096
 RECENT_ROWS = 1 << 19
 LEAD_S = 30.0
 READINGS_FOR_A_PERIOD = 20
+NOT_DROPPED = ("lines read", "meter gone", "counter began anew")
 _Answer = TypeVar("_Answer")
 
 
@@ -107,7 +108,7 @@ class Recorder:
         self._meter: Meter = self._plugin.open_meter(options)
         self.kind = self._meter.kind
         writer = plugins.load(meters, self._meter.writes)
-        self._reading = writer.reading(self._meter.columns, options.channel)
+        self._reading = writer.reading(self._meter.columns, self._meter.channel)
         self._queue: queue.Queue[_Batch | _Call] = queue.Queue(MOST_WAITING)
         self._recent = _Recent()
         self._faults: Counter[str] = Counter()
@@ -160,6 +161,10 @@ class Recorder:
             try:
                 meter = self._plugin.open_meter(self._options)
             except DimeError:
+                continue
+            if list(meter.columns) != list(lost.columns):
+                meter.close()
+                self._trouble = "it came back with other parts than before"
                 continue
             self._meter = meter
             self._trouble = ""
@@ -231,7 +236,7 @@ class Recorder:
     def _start(self, path: Path, ended_by: str) -> None:
         if self._log is not None and self._log.path == path:
             return
-        log = PowerFile(path, self._meter, self._options.channel)
+        log = PowerFile(path, self._meter, self._meter.channel)
         self._stop(ended_by)
         self._log, self._log_failed, self._faults_before = log, "", self._faults
 
@@ -280,7 +285,7 @@ class Recorder:
             rise = float(value[-1] - value[0])
             power_w = rise if self.kind == "energy" else float(known.mean()) if len(known) else math.nan
         missing = self._log.quality()["readings_missing_in_gaps"] if self._log is not None else 0
-        dropped = sum(count for name, count in self._faults.items() if name not in ("lines read", "meter gone"))
+        dropped = sum(count for name, count in self._faults.items() if name not in NOT_DROPPED)
         return Status(power_w, float(max(len(value) - 1, 0)), dropped + missing, trouble)
 
     def period_s(self) -> float:

@@ -1,5 +1,6 @@
 """One suite over all meters: opened where it can be, read, logged, and the log read back to the true power."""
 
+import itertools
 import socket
 import sys
 import time
@@ -7,11 +8,13 @@ import types
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dime.contract import plugins
 from dime.contract.errors import DeviceError, InputError, TableError
-from dime.host import meters, power, power_trace
-from dime.host.meters._base import Options, RecordingEndedError
+from dime.host import energy, meters, power, power_trace, recorder
+from dime.host.meters._base import Counters, Options, RecordingEndedError, Series
 from dime.host.power_file import PowerFile
 from dime.host.recorder import Recorder
 from tests.lab.meter import StandInMeter
@@ -31,14 +34,19 @@ def jetpack4(root):
         (folder / f"in_power{number}_input").write_text(f"{volts * amperes // 1000}\n")
 
 
-def jetpack5(root):
-    folder = root / "bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon3"
+def jetpack5(root, rails=(("VDD_IN", 5000, 500), ("VDD_CPU_GPU_CV", 4990, 40)), chip="1-0040/hwmon/hwmon3"):
+    folder = root / "bus/i2c/drivers/ina3221" / chip
     folder.mkdir(parents=True)
-    for number, (rail, volts, amperes) in enumerate([("VDD_IN", 5000, 500), ("VDD_CPU_GPU_CV", 4990, 40)], start=1):
+    for number, (rail, volts, amperes) in enumerate(rails, start=1):
         (folder / f"in{number}_label").write_text(rail + "\n")
         (folder / f"in{number}_input").write_text(f"{volts}\n")
         (folder / f"curr{number}_input").write_text(f"{amperes}\n")
     (folder / "in4_label").write_text("sum of shunt voltages\n")
+
+
+def agx_orin(root):
+    jetpack5(root, [("VDD_GPU_SOC", 20000, 190), ("VDD_CPU_CV", 20000, 100), ("VIN_SYS_5V0", 5000, 900)])
+    jetpack5(root, [("NC", 0, 0), ("VDDQ_VDD2_1V8AO", 5000, 200), ("NC", 0, 0)], "1-0041/hwmon/hwmon4")
 
 
 class Counter:
@@ -66,15 +74,15 @@ class Counter:
         return int((time.monotonic() - self.start_s) * TRUE_W * 1e6) % self.wraps_at_uj
 
 
-def fake_nvml(fails=None):
-    """NVML with one GPU whose counter moves every 20 ms."""
+def fake_nvml(fails=None, gpus=1, old=()):
+    """NVML with GPUs whose counters move every 20 ms; those that are old have none."""
     module = types.ModuleType("pynvml")
 
     class NVMLError(Exception):
         pass
 
-    def energy(_handle):
-        if fails == "energy":
+    def energy(handle):
+        if fails == "energy" or handle in old:
             raise NVMLError("Not Supported")
         return int(int(time.monotonic() / 0.02) * 0.02 * TRUE_W * 1e3)
 
@@ -83,7 +91,7 @@ def fake_nvml(fails=None):
             raise NVMLError("Driver Not Loaded")
 
     module.NVMLError = NVMLError
-    module.nvmlInit, module.nvmlDeviceGetCount = init, lambda: 0 if fails == "none" else 1
+    module.nvmlInit, module.nvmlDeviceGetCount = init, lambda: 0 if fails == "none" else gpus
     module.nvmlDeviceGetHandleByIndex, module.nvmlDeviceGetTotalEnergyConsumption = lambda number: number, energy
     return module
 
@@ -207,6 +215,152 @@ def test_counters_that_may_not_be_read(tmp_path, monkeypatch):
     (tmp_path / "class/powercap/intel-rapl:1/energy_uj").unlink()
     reason = plugins.load(meters, "rapl").available(Options.of(root=str(tmp_path)))
     assert "intel-rapl:1/energy_uj may not be read: sudo chmod a+r" in reason
+
+
+@pytest.mark.parametrize(
+    ("channel", "taken", "watts"),
+    [
+        ("", "VDD_GPU_SOC+VDD_CPU_CV+VIN_SYS_5V0+VDDQ_VDD2_1V8AO", 3.8 + 2.0 + 4.5 + 1.0),
+        ("VDD_GPU_SOC", "VDD_GPU_SOC", 3.8),
+        ("VDD_CPU_CV+VDD_GPU_SOC", "VDD_CPU_CV+VDD_GPU_SOC", 5.8),
+    ],
+)
+def test_rails_are_added_and_with_none_named_it_is_the_whole_board(tmp_path, channel, taken, watts):
+    agx_orin(tmp_path)
+    record(tmp_path / "log.csv", "ina3221", {"root": str(tmp_path), "channel": channel}, 0.1)
+    trace = power_trace.load(tmp_path / "log.csv")
+    assert trace.channel == taken == power_trace.read_quality(tmp_path / "log.csv")["channel"]
+    assert trace.value == pytest.approx(watts)
+
+
+def test_a_log_of_many_rails_from_before_is_read_as_the_whole_board(tmp_path):
+    rails = [("VDD_GPU_SOC", 2.0), ("VDD_CPU_CV", 3.0), ("VIN_SYS_5V0", 4.0), ("VDDQ_VDD2_1V8AO", 1.0)]
+    names = [f"{rail} {what}" for rail, _ in rails for what in ("voltage (mV)", "current (mA)", "power (mW)")]
+    row = ",".join(f"5000,{watts * 200:.0f},{watts * 1000:.0f}" for _, watts in rails)
+    lines = [f"{5 * number},{row},{1_700_000_000_000_000_000 + 5_000_000 * number}" for number in range(50)]
+    (tmp_path / "log.csv").write_text("\n".join([",".join(["time (ms)", *names, "timestamp"]), *lines, ""]))
+    assert power_trace.load(tmp_path / "log.csv").value == pytest.approx(10.0)
+    assert power_trace.load(tmp_path / "log.csv", "VDD_CPU_CV").value == pytest.approx(3.0)
+
+
+def several(name, root, monkeypatch):
+    if name == "nvml":
+        monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(gpus=2))
+        return "gpu 0, gpu 1"
+    if name == "ina3221":
+        jetpack5(root, [("VDD_A", 5000, 100), ("VDD_B", 5000, 100)])
+        return "VDD_A, VDD_B"
+    Counter(root, monkeypatch)
+    for number, zone in ((0, "core"), (1, "uncore")):
+        (root / f"class/powercap/intel-rapl:{number}/name").write_text(zone)
+    return "core, uncore"
+
+
+@pytest.mark.parametrize("name", ["nvml", "ina3221", "rapl"])
+def test_several_parts_and_none_named_is_refused_with_their_names(name, tmp_path, monkeypatch):
+    known = several(name, tmp_path, monkeypatch)
+    with pytest.raises(InputError) as caught:
+        plugins.load(meters, name).open_meter(Options.of(root=str(tmp_path)))
+    assert f"none is named: choose with --channel one of {known}, or several joined by +" in str(caught.value)
+    assert plugins.load(meters, name).available(Options.of(root=str(tmp_path))) == str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["nvml", "ina3221", "rapl"])
+@pytest.mark.parametrize("suffix", ["+", "+{first}"])
+def test_a_part_is_added_once(name, suffix, tmp_path, monkeypatch):
+    first = several(name, tmp_path, monkeypatch).split(",")[0]
+    with pytest.raises(InputError, match=r"each part is named once|unknown channel ''"):
+        channel = first + suffix.format(first=first)
+        plugins.load(meters, name).open_meter(Options.of(root=str(tmp_path), channel=channel))
+
+
+def test_all_packages_of_a_computer_are_counted(tmp_path, monkeypatch):
+    Counter(tmp_path, monkeypatch)
+    record(tmp_path / "log.csv", "rapl", {"root": str(tmp_path)}, 0.1)
+    assert power_trace.load(tmp_path / "log.csv").channel == "package-0+package-1"
+
+
+def test_only_the_part_that_is_used_is_judged(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(gpus=2, old=[0]))
+    nvml = plugins.load(meters, "nvml")
+    assert nvml.available(Options.of(channel="gpu 1")) == "" and "Volta" in nvml.available(Options.of(channel="gpu 0"))
+    record(tmp_path / "gpu.csv", "nvml", {"channel": "gpu 1"}, 0.1)
+    assert power_trace.load(tmp_path / "gpu.csv").channel == "gpu 1"
+    Counter(tmp_path, monkeypatch)
+    (tmp_path / "class/powercap/intel-rapl:1/energy_uj").unlink()
+    assert plugins.load(meters, "rapl").available(Options.of(root=str(tmp_path), channel="package-0")) == ""
+    agx_orin(tmp_path)
+    (tmp_path / "bus/i2c/drivers/ina3221/1-0041/hwmon/hwmon4/curr2_input").write_text("")
+    ina3221 = plugins.load(meters, "ina3221")
+    assert ina3221.available(Options.of(root=str(tmp_path), channel="VDD_GPU_SOC")) == ""
+    assert "curr2_input may not be read" in ina3221.available(Options.of(root=str(tmp_path)))
+
+
+@pytest.mark.parametrize("text", ["", "262143.5", "unknown"])
+def test_a_range_that_cannot_be_read_is_not_0(tmp_path, monkeypatch, text):
+    Counter(tmp_path, monkeypatch)
+    (tmp_path / "class/powercap/intel-rapl:0/max_energy_range_uj").write_text(text)
+    reason = plugins.load(meters, "rapl").available(Options.of(root=str(tmp_path)))
+    assert "intel-rapl:0/max_energy_range_uj may not be read: sudo chmod a+r" in reason
+    assert "*/energy_uj" in reason and "*/max_energy_range_uj" in reason
+
+
+EVENT = st.tuples(st.sampled_from(["run", "restart", "jump"]), st.floats(0, 200), st.floats(0.005, 2.0))
+
+
+@given(st.lists(EVENT, min_size=2, max_size=40), st.sampled_from([0, 300_000_000, 262_143_328_850]))
+def test_no_joule_of_a_counter_is_negative_and_none_is_made_up(events, range_uj):
+    """Whatever a counter does, what is counted between two rows that do not break is what the device used."""
+    counters, raw, used_uj, now_ns = Counters([range_uj]), 10_000_000, 0, 10**12
+    rows = [(*counters.count([raw], now_ns), used_uj, now_ns)]
+    for what, power_w, time_s in events:
+        step_uj = round(power_w * time_s * 1e6)
+        used_uj, now_ns = used_uj + step_uj, now_ns + round(time_s * 1e9)
+        raw += step_uj
+        if range_uj:
+            raw %= range_uj
+        if what == "restart":
+            raw = 5
+        elif what == "jump":
+            raw = (raw + 150_000_000_000) % (range_uj or 2**63)
+        found = counters.count([raw], now_ns)
+        if found is not None:
+            rows.append((*found, used_uj, now_ns))
+    for (before, _, used_before, _), (after, breaks, used_after, _) in itertools.pairwise(rows):
+        assert after[0] >= before[0]
+        if not breaks and range_uj == 262_143_328_850:
+            assert after[0] - before[0] <= used_after - used_before
+    times = np.array([row[3] for row in rows], dtype=np.int64)
+    if len(rows) > 2:
+        values = np.array([row[0][0] for row in rows]) * 1e-6
+        quality = {"breaks_ns": [row[3] for row in rows if row[1]]}
+        series = Series("one", "energy", False, values, np.full(len(rows), 1e-6), np.ones(len(rows), bool))
+        trace = power_trace.build(series, times // 1_000_000, times, "log", quality)
+        found = energy.measure(trace, times[:-1] + 1, times[1:] - 1, 0.001)
+        known = found.energy_j[found.rejected == ""] - found.edge_j[found.rejected == ""]
+        assert (known >= -1e-9).all() and (np.diff(trace.value) >= 0).all()
+
+
+def test_a_counter_that_comes_back_from_a_failed_read_begins_anew(tmp_path, monkeypatch):
+    counter, said = Counter(tmp_path / "sys", monkeypatch, wraps_at_uj=262_143_328_850), []
+    monkeypatch.setattr(recorder, "REOPEN_AFTER_S", 0.05)
+    reader = Recorder("rapl", Options.of(root=str(tmp_path / "sys")), said.append)
+    reader.start(tmp_path / "log.csv")
+    reader.begin()
+    reader.wait_for_reading()
+    time.sleep(0.3)
+    other = tmp_path / "sys/class/powercap/intel-rapl:1/energy_uj"
+    other.rename(tmp_path / "away")
+    time.sleep(0.2)
+    (tmp_path / "away").rename(other)
+    time.sleep(0.3)
+    reader.close("the test")
+    trace = power_trace.load(tmp_path / "log.csv")
+    assert "the meter is back" in said and trace.segment[-1] == 1 and counter
+    middle_ns = trace.epoch_ns + int(trace.time_s[trace.segment == 0][-1] * 1e9)
+    edges = np.array([middle_ns - 10**8]), np.array([middle_ns + 4 * 10**8])
+    assert energy.measure(trace, *edges, 0.001).rejected == "across a break in the log"
+    assert (np.diff(trace.value) >= 0).all() and trace.value[-1] < TRUE_W * trace.time_s[-1]
 
 
 def test_a_recording_at_once_keeps_its_times_and_at_its_pace_takes_as_long(tmp_path):

@@ -10,6 +10,7 @@ A meter's module is a plug-in with
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +42,8 @@ def now_ns() -> int:
 class Sample(NamedTuple):
     """One row of a log: all columns but the timestamp, joined by commas; the column `TIME`; the arrival here.
 
-    ``breaks`` where nothing is known of the time since the row before: the meter was opened anew or its count restarted.
+    ``breaks`` where nothing is known of the time since the row before: the meter was opened anew, or its count began
+    anew.
     """
 
     text: str
@@ -83,6 +85,7 @@ class Meter(Protocol):
         own_clock: As in `Series`.
         origin: ``measured`` or ``replayed``.
         columns: Names of the log's columns that `Sample.text` fills.
+        channel: The parts that are meant, joined by ``+``; empty where only the rows can tell.
         wire_s: Least time from a reading's end to its arrival here.
         faults: How often each named fault was met; ``lines read`` counts everything, good or bad.
     """
@@ -92,6 +95,7 @@ class Meter(Protocol):
     own_clock: bool
     origin: str
     columns: Sequence[str]
+    channel: str
     wire_s: float
     faults: Counter[str]
 
@@ -120,7 +124,8 @@ class Options:
     Attributes:
         port: smartpower3: the serial port, or ``udp://ADDRESS:PORT`` to receive its datagrams.
         baud: smartpower3: the rate set in the meter's menu.
-        channel: Which of the meter's channels feeds the device; empty: the only one there is, or that is on.
+        channel: Which of the meter's channels feeds the device, or several joined by ``+``; empty: the known total, the
+            only one there is, or the only one that is on.
         period_s: ina3221, rapl, nvml: time between two readings.
         recording: replay: the recorded log.
         at_once: replay: hand out everything without waiting.
@@ -172,15 +177,78 @@ def choose_channel(wanted: str, known: Sequence[str], default: str) -> str:
     return wanted
 
 
+def choose_parts(wanted: str, known: Sequence[str], total: Sequence[str] = ()) -> list[str]:
+    """Finds the parts of a meter whose sum is meant.
+
+    Args:
+        wanted: Their names, joined by ``+``; or empty.
+        known: Names of all parts there are.
+        total: Those that together are all of the device, if that is known.
+
+    Returns:
+        Their names. Nothing is guessed: with none named it is the total, or the only part there is.
+
+    Raises:
+        InputError: There is no such part, one is named twice, or several are there and none is named.
+    """
+    names = [wanted] if wanted in known else wanted.split("+") if wanted else list(total or known)
+    if not wanted and not total and len(known) != 1:
+        raise InputError(
+            f"several could be meant and none is named: choose with --channel one of {', '.join(known)}, "
+            "or several joined by +"
+        )
+    for name in names:
+        choose_channel(name, known, "")
+    if len(set(names)) < len(names) or "" in names:
+        raise InputError(f"channel '{wanted}': each part is named once, joined by +")
+    return names
+
+
+class Counters:
+    """Raw energy counters, counted on across wrap-arounds. Their counts never fall, and no joule is made up.
+
+    A step that no device can make in its time is no energy: the counter began anew, and the row breaks.
+
+    Args:
+        ranges_uj: What each counter holds before it begins at 0 again; 0: more than it will ever count.
+    """
+
+    MOST_W = 3000.0
+    SLACK_S = 0.25
+
+    def __init__(self, ranges_uj: Sequence[int]) -> None:
+        self._ranges_uj = ranges_uj
+        self._raw: list[int] = []
+        self._at_ns = 0
+        self._counted = [0] * len(ranges_uj)
+
+    def count(self, raw_uj: Sequence[int], at_ns: int) -> tuple[list[int], bool] | None:
+        """Takes the counters' values; returns the counts and whether they broke, or None if nothing has moved."""
+        if list(raw_uj) == self._raw:
+            return None
+        most_uj = self.MOST_W * ((at_ns - self._at_ns) * 1e-3 + self.SLACK_S * 1e6)
+        breaks = False
+        for place, (old, new) in enumerate(zip(self._raw, raw_uj, strict=False)):
+            range_uj = self._ranges_uj[place]
+            step = new - old if new >= old or new < 0 else new - old + range_uj
+            if 0 <= step <= most_uj:
+                self._counted[place] += step
+            else:
+                breaks = True
+        self._raw, self._at_ns = list(raw_uj), at_ns
+        return list(self._counted), breaks
+
+
 class Polled:
     """A meter that is asked for its values in regular steps.
 
     Args:
         writes: The plug-in's name.
-        kind: ``power`` or ``energy``.
         columns: Names of the values that ``ask`` gives, as the log's columns.
-        ask: Reads them once; whole numbers in the units of the columns. None if there is nothing new.
+        ask: Reads them once; whole numbers in the units of the columns.
         period_s: Time between two questions.
+        channel: As in `Meter`.
+        counters: What turns the values into the columns' where they are energy counters.
     """
 
     own_clock = False
@@ -188,9 +256,16 @@ class Polled:
     wire_s = 0.0
 
     def __init__(
-        self, writes: str, kind: str, columns: Sequence[str], ask: Callable[[], Sequence[int] | None], period_s: float
+        self,
+        writes: str,
+        columns: Sequence[str],
+        ask: Callable[[], Sequence[int]],
+        period_s: float,
+        channel: str,
+        counters: Counters | None = None,
     ) -> None:
-        self.writes, self.kind = writes, kind
+        self.writes, self.kind, self.channel = writes, "energy" if counters else "power", channel
+        self._counters = counters
         self.columns: Sequence[str] = [TIME, *columns]
         self.faults: Counter[str] = Counter()
         self._ask, self._period_ns = ask, round(period_s * 1e9)
@@ -205,14 +280,19 @@ class Polled:
                 return samples
             self._next_ns = max(self._next_ns + self._period_ns, monotonic_ns())
             before_ns = monotonic_ns()
-            values = self._ask()
-            if values is None:
-                continue
+            values, breaks = self._ask(), False
             middle_ns = (before_ns + monotonic_ns()) // 2
+            if self._counters is not None:
+                counted = self._counters.count(values, middle_ns)
+                if counted is None:
+                    continue
+                values, breaks = counted
             self.faults["lines read"] += 1
             time_ms = (middle_ns - self._opened_ns) // 1_000_000
             text = ",".join(map(str, (time_ms, *values)))
-            samples.append(Sample(text, time_ms, middle_ns + UNIX_MINUS_MONOTONIC_NS))
+            if breaks:
+                self.faults["counter began anew"] += 1
+            samples.append(Sample(text, time_ms, middle_ns + UNIX_MINUS_MONOTONIC_NS, breaks))
 
     def silence(self) -> str:
         return f"asked every {self._period_ns / 1e6:g} ms, no new value"
@@ -224,12 +304,17 @@ class Polled:
 ENERGY = " energy (uJ)"
 
 
+def choose_counters(known: Sequence[str], channel: str) -> list[str]:
+    """Energy counters that a channel means; with none named all packages of a computer, which are its processors."""
+    return choose_parts(channel, known, [name for name in known if name.startswith("package-")])
+
+
 def counter_columns(columns: Sequence[str], channel: str) -> list[str]:
     """Columns of energy counters that a channel means: one counter's name, or several joined by ``+``."""
     known = [name.removesuffix(ENERGY) for name in columns if name.endswith(ENERGY)]
     if not known:
         raise TableError(f"no column ends with '{ENERGY}'")
-    return [choose_channel(one, known, known[0]) + ENERGY for one in channel.split("+")]
+    return [name + ENERGY for name in choose_counters(known, channel)]
 
 
 def counter_reading(columns: Sequence[str], channel: str) -> Reading:
@@ -249,9 +334,14 @@ def counter_series(columns: Sequence[str], read: Reader, channel: str) -> Series
     return Series(label, "energy", False, value, step, np.ones(len(value), bool))
 
 
+def is_number(path: Path) -> bool:
+    """Whether a file of the kernel's can be read and holds a whole number."""
+    return re.fullmatch(r"-?[0-9]+", read_text(path)) is not None
+
+
 def read_text(path: Path) -> str:
     """Reads a file of the kernel's; empty if it cannot be read."""
     try:
         return path.read_text().strip()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return ""

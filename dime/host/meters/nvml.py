@@ -5,25 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dime.contract.errors import DeviceError
+from dime.contract.errors import DeviceError, DimeError
 from dime.host.meters._base import (
     ENERGY,
+    Counters,
     Options,
     Polled,
     Reader,
     Reading,
     Series,
-    counter_columns,
+    choose_counters,
     counter_reading,
     counter_series,
 )
 
 
-def _gpus() -> tuple[Any, dict[str, Any]]:
-    """Starts NVML; returns it with the GPUs' handles by name.
+def _gpus(channel: str) -> tuple[Any, dict[str, Any]]:
+    """Starts NVML; returns it with the handles of the GPUs that are meant, by name.
 
     Raises:
-        DeviceError: No library, no driver, no GPU, or one too old to count energy.
+        DeviceError: No library, no driver, no GPU, or one that is meant is too old to count energy.
+        InputError: No such GPU, or there are several and none is named.
     """
     try:
         import pynvml
@@ -32,14 +34,16 @@ def _gpus() -> tuple[Any, dict[str, Any]]:
     try:
         pynvml.nvmlInit()
         count = pynvml.nvmlDeviceGetCount()
-        gpus = {f"gpu {number}": pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(count)}
     except pynvml.NVMLError as error:
         raise DeviceError(f"no NVIDIA GPU can be asked: {error}") from None
-    if not gpus:
+    if not count:
         raise DeviceError("no NVIDIA GPU here")
-    for name, handle in gpus.items():
+    known = [f"gpu {number}" for number in range(count)]
+    gpus = {}
+    for name in choose_counters(known, channel):
         try:
-            pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+            gpus[name] = pynvml.nvmlDeviceGetHandleByIndex(known.index(name))
+            pynvml.nvmlDeviceGetTotalEnergyConsumption(gpus[name])
         except pynvml.NVMLError as error:
             raise DeviceError(f"{name} does not count its energy ({error}): it takes a Volta or later") from None
     return pynvml, gpus
@@ -47,8 +51,8 @@ def _gpus() -> tuple[Any, dict[str, Any]]:
 
 def available(options: Options) -> str:
     try:
-        _gpus()
-    except DeviceError as error:
+        _gpus(options.channel)
+    except DimeError as error:
         return str(error)
     return ""
 
@@ -58,24 +62,18 @@ def open_meter(options: Options) -> Polled:
 
     Raises:
         DeviceError: No GPU that counts its energy.
-        InputError: No such GPU.
+        InputError: No such GPU, or there are several and none is named.
     """
-    pynvml, gpus = _gpus()
-    names = list(gpus)
-    columns = [name + ENERGY for name in names]
-    counter_columns(columns, options.channel)
-    last: list[int] = []
+    pynvml, gpus = _gpus(options.channel)
+    columns = [name + ENERGY for name in gpus]
 
-    def ask() -> list[int] | None:
+    def ask() -> list[int]:
         try:
-            now = [1000 * pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) for handle in gpus.values()]
+            return [1000 * pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) for handle in gpus.values()]
         except pynvml.NVMLError as error:
             raise DeviceError(f"the GPU stopped answering: {error}") from None
-        moved = now != last
-        last[:] = now
-        return now if moved else None
 
-    return Polled("nvml", "energy", columns, ask, options.period_s)
+    return Polled("nvml", columns, ask, options.period_s, "+".join(gpus), Counters([0] * len(gpus)))
 
 
 def reading(columns: Sequence[str], channel: str) -> Reading:

@@ -1,23 +1,30 @@
-"""The energy counters of Intel and AMD processors, read from the kernel's powercap tree."""
+"""The energy counters of Intel and AMD processors, read from the kernel's powercap tree.
+
+With none named it is the sum of all packages, so of all processors of the computer; never a zone that holds others.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from dime.contract.errors import DeviceError
+from dime.contract.errors import DeviceError, DimeError
 from dime.host.meters._base import (
     ENERGY,
+    Counters,
     Options,
     Polled,
     Reader,
     Reading,
     Series,
-    counter_columns,
+    choose_counters,
     counter_reading,
     counter_series,
+    is_number,
     read_text,
 )
+
+_FILES = ("energy_uj", "max_energy_range_uj")
 
 
 def _zones(root: str) -> dict[str, Path]:
@@ -30,13 +37,32 @@ def _zones(root: str) -> dict[str, Path]:
     return found
 
 
-def available(options: Options) -> str:
+def _chosen(options: Options) -> dict[str, Path]:
+    """The zones that are meant.
+
+    Raises:
+        DeviceError: There are none, or what is needed of one cannot be read.
+        InputError: No such zone, or it is not clear which one is meant.
+    """
     zones = _zones(options.root)
     if not zones:
-        return f"no powercap zones under {options.root}/class/powercap: no such counters, or a virtual machine"
-    for folder in zones.values():
-        if not read_text(folder / "energy_uj"):
-            return f"{folder}/energy_uj may not be read: sudo chmod a+r {options.root}/class/powercap/*/energy_uj"
+        raise DeviceError(
+            f"no powercap zones under {options.root}/class/powercap: no such counters, or a virtual machine"
+        )
+    chosen = {name: zones[name] for name in choose_counters(list(zones), options.channel)}
+    for folder in chosen.values():
+        for file in _FILES:
+            if not is_number(folder / file):
+                both = " ".join(f"{options.root}/class/powercap/*/{one}" for one in _FILES)
+                raise DeviceError(f"{folder / file} may not be read: sudo chmod a+r {both}")
+    return chosen
+
+
+def available(options: Options) -> str:
+    try:
+        _chosen(options)
+    except DimeError as error:
+        return str(error)
     return ""
 
 
@@ -45,33 +71,19 @@ def open_meter(options: Options) -> Polled:
 
     Raises:
         DeviceError: There are none, or they may not be read.
-        InputError: No such zone.
+        InputError: No such zone, or it is not clear which one is meant.
     """
-    reason = available(options)
-    if reason:
-        raise DeviceError(reason)
-    zones = _zones(options.root)
-    names = list(zones)
-    columns = [name + ENERGY for name in names]
-    counter_columns(columns, options.channel)
-    ranges = [int(read_text(folder / "max_energy_range_uj") or 0) for folder in zones.values()]
-    raw: list[int] = []
-    counted = [0] * len(names)
+    zones = _chosen(options)
 
-    def ask() -> list[int] | None:
+    def numbers(file: str) -> list[int]:
         try:
-            now = [int((folder / "energy_uj").read_text()) for folder in zones.values()]
+            return [int((folder / file).read_text()) for folder in zones.values()]
         except (OSError, ValueError) as error:
             raise DeviceError(f"the RAPL counters stopped answering: {error}") from None
-        if raw and now == raw:
-            return None
-        for place, value in enumerate(now):
-            step = value - raw[place] if raw else 0
-            counted[place] += step if step >= 0 else step + ranges[place]
-        raw[:] = now
-        return list(counted)
 
-    return Polled("rapl", "energy", columns, ask, options.period_s)
+    columns = [name + ENERGY for name in zones]
+    counters = Counters(numbers("max_energy_range_uj"))
+    return Polled("rapl", columns, lambda: numbers("energy_uj"), options.period_s, "+".join(zones), counters)
 
 
 def reading(columns: Sequence[str], channel: str) -> Reading:

@@ -61,11 +61,12 @@ class Replay:
             self._stream.close()
             raise TableError(f"{self._path} is no power log: it needs the columns {TIME} and, as its last, {TIMESTAMP}")
         self.columns: Sequence[str] = header[:-1]
-        self._reading = reading(self.columns, options.channel)
+        quality = read_quality(self._path)
+        self.channel = options.channel or str(quality.get("channel", ""))
+        self._reading = reading(self.columns, self.channel)
         self.writes = writer(self.columns).__name__.rsplit(".", 1)[-1]
         self.own_clock = self.writes == "smartpower3"
         self.kind = "energy" if self.writes == "rapl" else "power"
-        quality = read_quality(self._path)
         self.wire_s = float(quality.get("wire_s", 0.0))
         self._breaks_ns = breaks_ns(quality, str(self._path)).tolist()
         self._parts = 0

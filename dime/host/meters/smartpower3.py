@@ -107,6 +107,7 @@ class SmartPower3:
         self, receive: Callable[[], bytes], close: Callable[[], None], options: Options, where: str, whole: bool
     ) -> None:
         self.faults: Counter[str] = Counter()
+        self.channel = options.channel
         self.wire_s = 0.0 if whole else LINE_BYTES * 10 / options.baud
         self._receive, self._close = receive, close
         self._where = where if whole else f"{where} at {options.baud} baud"
