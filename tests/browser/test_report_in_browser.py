@@ -332,7 +332,7 @@ COVERED = """[...document.querySelectorAll('svg')].flatMap((svg) => {
 def crowded(tmp_path_factory):
     """ViT with twelve clocks: long names, and a frontier of hundreds of points."""
     edge = replace(synthetic.profile(synthetic.VIT, runs=5), origin="measured")
-    study = make_study([edge, synthetic.server(synthetic.VIT)], "3G,4G,WiFi")
+    study = make_study([edge, synthetic.server(synthetic.VIT)], "3G,4G,WiFi", limits=Limits(rule="free"))
     return study, write(study, tmp_path_factory.mktemp("crowded"), "crowded")
 
 
@@ -372,3 +372,12 @@ def test_in_a_crowd_only_the_picked_point_has_a_clear_interval(page, crowded):
     assert page.value(count.format("faint")) > 30
     assert page.value(count.format("picked")) == 1
     assert "Interval: " in page.value(READOUT)
+
+
+def test_what_is_odd_in_a_table_stands_under_its_head(page, tmp_path):
+    edge = replace(
+        synthetic.profile(synthetic.ALEXNET, runs=3, frequencies_hz=(100,)), warnings=("row 3 took <b>900 s</b>",)
+    )
+    study = make_study([edge, synthetic.server(synthetic.ALEXNET)], "WiFi", replicates=0)
+    page.open(write(study, tmp_path, "odd"))
+    assert page.value("document.querySelector('header .warning').textContent") == "Warning: row 3 took <b>900 s</b>"
