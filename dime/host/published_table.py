@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dime.contract.errors import TableError
+from dime.contract.run import RUN
 from dime.host.units import plain
 
 TEXTS = ("layers",)
@@ -134,6 +135,8 @@ def _places(names: Sequence[str], path: str) -> dict[str, int]:
     if "layers" not in bare or not {"durs", "duration_s"} & set(bare):
         missing = "layers" if "layers" not in bare else "durs"
         hint = " (columns are told apart by commas, semicolons, tabs or bars)" if len(names) == 1 else ""
+        if {"bundle", "first_layer"} <= set(bare):
+            hint = f"; a run's own table is read in its folder, beside its {RUN}"
         raise TableError(f"{path} lacks the column {missing}; it has {listed(names) or 'none'}{hint}")
     return {name: bare.index(name) for name in COLUMNS if name in bare}
 
@@ -179,20 +182,22 @@ def _read_text(content: bytes, path: str) -> tuple[Any, str]:
         raise TableError(f"{path} is not a whole text table: {error}") from None
     if not rows:
         raise TableError(f"{path} has a header but no rows")
-    has_commas = False
+    marks: dict[str, str] = {}  # a decimal comma or point -> a column that has it
     for name, place in places.items():
         cells = [row[place].strip() for row in rows]
         if name in NUMBERS:
-            columns[name], commas = _floats(cells, numbers, name, delimiter, path)
-            has_commas |= commas
+            columns[name], mark = _floats(cells, numbers, name, delimiter, path)
+            marks.setdefault(mark, name)
         elif name in TEXTS or all(cell.isdecimal() and len(cell) < 16 for cell in cells):
             columns[name] = cells if name in TEXTS else np.array(cells, dtype=np.float64)
+    if {",", "."} <= set(marks):
+        raise TableError(f"{path}: {marks[',']} has decimal commas, {marks['.']} has points; write all numbers alike")
     import pyarrow
 
     remarks += sum(1 for line in lines[:at] if line.strip())
     told = [
         DELIMITERS[delimiter] if delimiter != "," else "",
-        "decimal commas" if has_commas else "",
+        "decimal commas" if "," in marks else "",
         encoding,
         f"{remarks} lines of comment" if remarks > 1 else "a line of comment" if remarks else "",
     ]
@@ -239,10 +244,10 @@ def _rows(
     return rows, numbers, remarks
 
 
-def _floats(cells: Sequence[str], numbers: Sequence[int], name: str, delimiter: str, path: str) -> tuple[Any, bool]:
-    """A column's numbers, and whether it has decimal commas."""
-    commas = any("," in cell for cell in cells)
-    if commas:
+def _floats(cells: Sequence[str], numbers: Sequence[int], name: str, delimiter: str, path: str) -> tuple[Any, str]:
+    """A column's numbers, and what stands before their decimals; empty where there are none."""
+    mark = next((mark for mark in ",." if any(mark in cell for cell in cells)), "")
+    if mark == ",":
         if delimiter == "," or any("." in cell for cell in cells):
             at = next(at for at, cell in enumerate(cells) if "," in cell)
             raise TableError(
@@ -258,7 +263,7 @@ def _floats(cells: Sequence[str], numbers: Sequence[int], name: str, delimiter: 
     if bad is not None:
         what = f"'{shown(cells[bad])}', which is no number" if cells[bad] else "empty"
         raise TableError(f"{path} line {numbers[bad]}: {name} is {what}")
-    return values, commas
+    return values, mark
 
 
 def _is_number(cell: str) -> bool:

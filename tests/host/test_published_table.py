@@ -102,6 +102,11 @@ def test_a_dialect_with_one_meaning_is_read(load, dialect):
         (shifted(PLAIN, ",", ","), r"line 2 has 5 values for 4 columns; with decimal commas, put semicolons"),
         (PLAIN.replace("1.5", '"1,5"'), r"line 2: durs is '1,5'; write numbers without commas"),
         (shifted(PLAIN, ";", ",").replace("1,75", "1.75"), "decimal commas only"),
+        (
+            "layers;durs;run_energy\na;1,5;2.5\n",
+            "durs has decimal commas, run_energy has points; write all numbers alike",
+        ),
+        ("bundle,first_layer,duration_s\na,a,1\n", "a run's own table is read in its folder, beside its run.json"),
         (PLAIN.replace("1.75", "x"), r"line 3: durs is 'x', which is no number"),
         (PLAIN.replace("1.75", ""), r"line 3: durs is empty"),
         (PLAIN.replace("1.75", "1_000"), "which is no number"),
