@@ -20,7 +20,7 @@ from dime.host.units import quantity
 
 # A run so many times its bundle's median, and so much longer, is no noise; nor is one so many times shorter.
 SPREAD = 100
-SPREAD_S = 0.1
+SPREAD_S, SPREAD_J = 0.1, 0.1
 # A bundle may be faster than what it contains, by what caches and noise do (0.56 was seen on a busy machine).
 LEAST_OF_PART = 0.4
 # No device's memory or caches deliver more.
@@ -89,21 +89,29 @@ def of_runs(runs: RawRuns, layers: tuple[str, ...], path: str) -> list[str]:
                 f"{path}: the {name} in row {zeros[0] + 1}, of {_bundle(runs, int(zeros[0]), layers)}, is 0; so are"
                 f" {len(zeros)} of {len(runs.first)}"
             )
-    cell, cells = _cells(runs)
-    order = np.lexsort((runs.duration_s, cell))
-    ends = np.concatenate(([0], np.cumsum(np.bincount(cell, minlength=cells))))
-    median = runs.duration_s[order][(ends[:-1] + ends[1:] - 1) // 2][cell]
-    ratio = np.divide(runs.duration_s, median, out=np.ones(len(median)), where=median > 0)
-    slow = (ratio >= SPREAD) & (runs.duration_s - median >= SPREAD_S)
-    fast = (ratio <= 1 / SPREAD) & (ratio > 0)
-    far = np.flatnonzero(slow | fast)
-    if len(far):
-        worst = int(far[np.abs(np.log(ratio[far])).argmax()])
-        told.append(
-            f"{path}: row {worst + 1}, of {_bundle(runs, worst, layers)}, took {quantity(runs.duration_s[worst], 's')},"
-            f" {_times(ratio[worst])} the median of its runs; {len(far)} of {len(ratio)} rows are so far off"
-        )
+    told += _spread(runs, runs.duration_s, SPREAD_S, "took {}", "s", layers, path)
+    if runs.energy_j is not None:
+        told += _spread(runs, runs.energy_j, SPREAD_J, "has {}", "J", layers, path)
     return told
+
+
+def _spread(
+    runs: RawRuns, values: Floats, least: float, says: str, unit: str, layers: tuple[str, ...], path: str
+) -> list[str]:
+    """Runs so far from the median of their bundle's that noise does not explain it."""
+    cell, cells = _cells(runs)
+    order = np.lexsort((values, cell))
+    ends = np.concatenate(([0], np.cumsum(np.bincount(cell, minlength=cells))))
+    median = values[order][(ends[:-1] + ends[1:] - 1) // 2][cell]
+    ratio = _ratio(values, median)
+    far = np.flatnonzero(((ratio >= SPREAD) & (values - median >= least)) | (ratio <= 1 / SPREAD))
+    if not len(far):
+        return []
+    worst = int(far[np.abs(np.log(ratio[far])).argmax()])
+    return [
+        f"{path}: row {worst + 1}, of {_bundle(runs, worst, layers)}, {says.format(quantity(values[worst], unit))},"
+        f" {_times(ratio[worst])} the median of its runs; {len(far)} of {len(ratio)} rows are so far off"
+    ]
 
 
 def of_profiles(
@@ -122,8 +130,7 @@ def of_costs(profile: Profile, sizes_bytes: Sequence[int], layer_bytes: Sequence
     first, last = profile.bounds
     mean_s = profile.means.duration_s
     part_s = _longest_parts(mean_s, first, last, profile.max_layers)
-    # A time of 0 is told as such.
-    share = np.divide(mean_s, part_s, out=np.ones_like(mean_s), where=(part_s > 0) & (mean_s > 0))
+    share = _ratio(mean_s, part_s)
     if share.min(initial=1.0) < LEAST_OF_PART:
         row, column = np.unravel_index(int(share.argmin()), share.shape)
         told.append(
@@ -137,7 +144,7 @@ def of_costs(profile: Profile, sizes_bytes: Sequence[int], layer_bytes: Sequence
         parameters[1:] = np.cumsum(np.maximum(own, 0))
     ends = np.asarray(sizes_bytes, np.float64)
     moved = ends[first] + ends[last + 1] + parameters[last + 1] - parameters[first]
-    rate = np.divide(moved[:, None], mean_s, out=np.zeros_like(mean_s), where=mean_s > 0)
+    rate = _ratio(moved[:, None], mean_s)
     if rate.max(initial=0.0) > MOST_BYTES_PER_S:
         row, column = np.unravel_index(int(rate.argmax()), rate.shape)
         told.append(
@@ -161,9 +168,7 @@ def of_pairs(profiles: Sequence[Profile]) -> list[str]:
                 first, last = profile.bounds
                 times.append(profile.means.duration_s.min(axis=1)[last - first < longest])
             known = (times[0] > 0) & (times[1] > 0)
-            if not known.any():
-                continue
-            ratio = float(np.median(times[0][known] / times[1][known]))
+            ratio = float(np.median(_ratio(times[0], times[1])[known])) if known.any() else 1.0
             if ratio >= MOST_SPEED_RATIO or ratio <= 1 / MOST_SPEED_RATIO:
                 quick, slow = (other, one) if ratio > 1 else (one, other)
                 hint = _unit(quick, faster=True) or _unit(slow, faster=False)
@@ -179,6 +184,17 @@ def _unit(profile: Profile, faster: bool) -> str:
     if faster == (profile.unit_taken == "ms"):
         return f"{read}: is it CSV_UNIT={'s' if faster else 'ms'}?"
     return f"{read}: are they?"
+
+
+def _ratio(above: Floats, below: Floats) -> Floats:
+    """Quotients, however large or small the numbers are; 1 where one of the two is 0, which is told as such."""
+    above, below = np.broadcast_arrays(above, below)
+    known = (above > 0) & (below > 0)
+    exponent = np.log(above, where=known, out=np.zeros(above.shape)) - np.log(
+        below, where=known, out=np.zeros(above.shape)
+    )
+    ratio: Floats = np.exp(np.clip(exponent, -600, 600))
+    return ratio
 
 
 def _cells(runs: RawRuns) -> tuple[Ints, int]:

@@ -89,6 +89,23 @@ def test_a_run_far_from_the_others_is_told(load, value, ratio):
     assert "row 3, of bundle 'conv1', took " in line and f"{ratio} the median of its runs; 1 of 18 rows" in line
 
 
+def test_so_is_its_energy(load):
+    energies = [3e6 if at == 4 else 5e3 for at in range(18)]
+    (line,) = load(table(durs=durations(), run_energy=energies)).warnings
+    assert "row 5, of bundle 'conv1_conv2', has 3.00 J, 600 times the median of its runs; 1 of 18 rows" in line
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "values", [(1e300, 5e-324), (5e-324, 1e300), (0, 5e-324), (1e300, 0), (5e-324, 5e-324), (0, 0)]
+)
+def test_no_number_is_too_odd(load, values):
+    times = [values[at % 2] if at < 6 else values[1 - at % 2] for at in range(18)]
+    one, other = load(table(durs=times, run_energy=times), "one"), load(table(durs=durations()), "other")
+    for profiles in ([one, other], [other, one], [one, replace(one, run_duration_s=one.run_duration_s[::-1].copy())]):
+        assert all(line.isprintable() for line in of_profiles(profiles, SIZES, (10**18,) * 3))
+
+
 def test_noise_is_not(load):
     assert load(table(durs=durations(row3=40))).warnings == ()  # 40 ms among 2 ms
     assert load(table(durs=[value / 1000 for value in durations(row3=40)])).warnings == ()
