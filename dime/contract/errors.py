@@ -36,6 +36,10 @@ class InfeasibleError(DimeError):
     """A planning problem whose limits no plan can meet."""
 
 
+class OutOfTimeError(InputError):
+    """A search that found nothing in the time it was given; with more time it may."""
+
+
 def unknown(kind, name, known):
     """Builds the error for a name that is not among the known ones.
 

@@ -64,6 +64,7 @@ def collect(study: Study, command: str = "") -> Data:
         "warnings": list(problem.warnings),
         "devices": [_device(profile, at) for at, profile in enumerate(study.profiles)],
         "links": [_link(link) for link in study.links],
+        "without_plan": [asdict(link) for link in study.without_plan],
         "effect": [effect for at in range(len(problem.devices)) for effect in _bundle_effect(study, at)],
         "sources": [_source(profile) for profile in study.profiles],
         "command": command,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dime.contract.errors import InfeasibleError, InputError, TableError
+from dime.contract.errors import InfeasibleError, InputError, OutOfTimeError, TableError
 from dime.contract.run import RUN
 from dime.host import baselines, solvers
 from dime.host.frontier import Frontier, frontier
@@ -75,14 +75,23 @@ class LinkStudy:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class NoPlan:
+    """A link without a plan, and why in one line: limits that no plan keeps, or time that ran out."""
+
+    name: str
+    reason: str
+
+
 @dataclass(frozen=True, eq=False)
 class Study:
-    """The profiles, the edge device's first, and what was found for each link."""
+    """The profiles, the edge device's first, and what was found for each link; at least one link has a plan."""
 
     profiles: tuple[Profile, ...]
     goal: Goal
     limits: Limits
     links: tuple[LinkStudy, ...]
+    without_plan: tuple[NoPlan, ...] = ()
 
     @property
     def network(self) -> str:
@@ -207,7 +216,7 @@ def make_study(
 
     Raises:
         InputError: An unknown name, or an option without a use.
-        InfeasibleError: No plan keeps the limits.
+        InfeasibleError: No link has a plan that keeps the limits; where some have, the others' reasons are results.
     """
     limits = limits or Limits()
     names = link_names(link)
@@ -215,7 +224,7 @@ def make_study(
     build = partial(build_problem, result_bytes=result_bytes, arithmetic=arithmetic, sizes_bytes=sizes_bytes)
     problems = [build(profiles, name, goal, limits) for name in names]
     drawn = _draw(problems[0], profiles, replicates)
-    studies = []
+    studies, without = [], []
     for name, problem in zip(names, problems, strict=True):
         samples = None if drawn is None else replace(drawn, problem=problem)
         try:
@@ -223,10 +232,13 @@ def make_study(
                 found = _plan(name, problem, samples, solver, time_limit_s, gap)
             else:
                 found = _plan_with_confidence(name, problem, profiles, confidence, solver, time_limit_s)
-        except InfeasibleError as error:
-            raise InfeasibleError(f"{name}: {error}") from None
+        except (InfeasibleError, OutOfTimeError) as error:
+            without.append(NoPlan(name, str(error)))
+            continue
         studies.append(_with_uncertainty(_with_maps(found, time_limit_s), samples))
-    return Study(tuple(profiles), problems[0].goal, limits, tuple(studies))
+    if not studies:
+        raise InfeasibleError("; ".join(f"{link.name}: {link.reason}" for link in without))
+    return Study(tuple(profiles), problems[0].goal, limits, tuple(studies), tuple(without))
 
 
 def _draw(problem: Problem, profiles: Sequence[Profile], replicates: int) -> Samples | None:

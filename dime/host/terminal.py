@@ -24,7 +24,9 @@ def text(study: Study) -> str:
 
     Every figure is labelled measured, replayed or modelled. A plan's own lines keep their form, however long.
     """
-    return "\n\n".join(["\n".join(sources(study)), *(_link(link) for link in study.links), comparison(study)])
+    return "\n\n".join(
+        ["\n".join(sources(study)), *(_link(link) for link in study.links), *_without_plan(study), comparison(study)]
+    )
 
 
 def origins(plan: Plan) -> tuple[str, str]:
@@ -56,6 +58,13 @@ def sources(study: Study) -> Iterator[str]:
         yield from textwrap.wrap(
             f"warning: {plain(warning)}", WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
         )
+
+
+def _without_plan(study: Study) -> Iterator[str]:
+    for link in study.without_plan:
+        title = _cut(f"-- {plain(link.name)} ".ljust(WIDTH, "-"))
+        reason = f"no plan, because {plain(link.reason)}"
+        yield "\n".join([title, *textwrap.wrap(reason, WIDTH, break_on_hyphens=False)])
 
 
 def comparison(study: Study) -> str:

@@ -1,9 +1,11 @@
 """A study: what is found out for each link, and that its parts are about the same plan."""
 
+import json
+
 import pytest
 
-from dime.contract.errors import InfeasibleError, TableError
-from dime.host import resampling, uncertainty
+from dime.contract.errors import InfeasibleError, OutOfTimeError, TableError
+from dime.host import output, resampling, solvers, uncertainty
 from dime.host.goals import Limits
 from dime.host.study import find_profiles, find_sizes, make_study
 from tests.host import synthetic
@@ -103,3 +105,30 @@ def test_a_network_without_a_profile_lists_those_that_have_one(tmp_path):
         find_profiles("lenet", "edge", "server", str(tmp_path))
     with pytest.raises(TableError, match=r"no profile of vgg11 on 'nano' .* there are: edge; make one"):
         find_profiles("vgg11", "nano", "server", str(tmp_path))
+
+
+def test_a_link_without_a_plan_is_a_result_and_the_others_are_planned(profiles, tmp_path):
+    best = {link.name: link.plan.latency_s for link in make_study(profiles, "3G,WiFi", replicates=0).links}
+    assert best["WiFi"] < best["3G"]
+    limits = Limits(latency_s=best["WiFi"] * 1.001)
+    found = make_study(profiles, "3G,WiFi", limits=limits, replicates=0)
+    assert [link.name for link in found.links] == ["WiFi"]
+    assert [link.name for link in found.without_plan] == ["3G"]
+    text = output.write(found, tmp_path / "study")
+    assert "-- 3G ---" in text and "no plan, because no plan keeps the limit of latency" in " ".join(text.split())
+    told = json.loads((tmp_path / "study/report.json").read_text())["data"]["without_plan"]
+    assert told == [{"name": "3G", "reason": found.without_plan[0].reason}]
+
+
+def test_time_that_runs_out_for_one_link_costs_no_other(profiles, monkeypatch):
+    solve = solvers.solve
+
+    def slow(problem, *arguments):
+        if problem.links == "3G":
+            raise OutOfTimeError("exact found no plan in 1 s; give it more time")
+        return solve(problem, *arguments)
+
+    monkeypatch.setattr(solvers, "solve", slow)
+    found = make_study(profiles, "3G,WiFi", replicates=0)
+    assert [link.name for link in found.links] == ["WiFi"]
+    assert "more time" in found.without_plan[0].reason

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
 from dime.contract import plugins
-from dime.contract.errors import InfeasibleError, InputError
+from dime.contract.errors import InfeasibleError, InputError, OutOfTimeError
 from dime.host.evaluation import evaluate, value
 from dime.host.goals import GOALS
 from dime.host.problem import Choice, Problem
@@ -140,7 +140,8 @@ def solve(problem: Problem, solver: str = "auto", time_limit_s: float = TIME_LIM
     Raises:
         InfeasibleError: No plan keeps the limits; the message says which of them exclude each other, and what is
             possible.
-        InputError: The solver is unknown, none can take the problem, or nothing was found in the time.
+        InputError: The solver is unknown, or none can take the problem.
+        OutOfTimeError: Nothing was found in the time.
     """
     if not time_limit_s > 0 or not 0 <= gap < 1:
         raise InputError(f"a time limit must be > 0 s and a gap in 0..1, not {time_limit_s} s and {gap}")
@@ -159,7 +160,7 @@ def solve(problem: Problem, solver: str = "auto", time_limit_s: float = TIME_LIM
 
             raise InfeasibleError(explain(problem, time_limit_s))
         if solution.choices is None:
-            raise InputError(f"{name} found no plan in {time_limit_s:g} s; give it more time")
+            raise OutOfTimeError(f"{name} found no plan in {time_limit_s:g} s; give it more time")
         broken = evaluate(problem, solution.choices).broken
         if broken:
             raise AssertionError(f"{name} returned a plan that breaks a limit: {'; '.join(broken)}")
