@@ -11,8 +11,10 @@ import pytest
 from dime.contract.errors import InfeasibleError, InputError
 from dime.host import solvers
 from dime.host.evaluation import evaluate, value
+from dime.host.frontier import frontier
 from dime.host.goals import Goal, Limits
 from dime.host.plan import check, make_plan
+from dime.host.solvers import brute_force
 from tests.host import synthetic
 from tests.host.instances import UNIT, enumerated, random_problem
 
@@ -74,6 +76,37 @@ def test_agrees_with_enumeration(solver, goal, limit):
         assert a * time + b * totals.energy_pj == pytest.approx(best, rel=1e-9), seed
         assert solution.objective == value(problem, totals) == solution.bound
         check(problem, make_plan(problem, solution))
+
+
+def by_hand(problem, choices):
+    """What equals are ordered by, written down anew: goal, time, energy, latency, crossings, order."""
+    totals = evaluate(problem, choices)
+    pipeline = problem.goal.kind == "throughput"
+    time = totals.period_ps if pipeline else totals.latency_ps
+    a, b = (1, 0) if pipeline else problem.goal.weights
+    devices = [0, *(choice.device for choice in choices), 0]
+    crossings = len([1 for a, b in zip(devices[:-1], devices[1:], strict=True) if a != b])
+    return a * time + b * totals.energy_pj, time, totals.energy_pj, totals.latency_ps, crossings, choices
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.parametrize("goal", GOALS, ids=lambda goal: goal.kind)
+def test_of_equally_good_plans_every_solver_gives_the_same_one(solver, goal, limit):
+    ties = 0
+    for seed in SEEDS:
+        problem = random_problem(seed, goal, Limits())
+        problem = problem.with_limits(LIMITS[limit](problem))
+        every = [plan for plan in brute_force.plans(problem) if not evaluate(problem, plan).broken]
+        if solver.refuses(problem) or not every:
+            continue
+        ordered = sorted(by_hand(problem, plan) for plan in every)
+        ties += len(ordered) > 1 and ordered[0][0] == ordered[1][0]
+        solution = solver.solve(problem, 60, 0.0)
+        assert solution.choices == ordered[0][-1], seed
+        if goal.kind in ("latency", "throughput"):
+            found = frontier(problem)
+            assert (found.time_ps[0], found.energy_pj[0]) == ordered[0][1:3], "its own frontier dominates it"
+    assert ties or limit != "none"
 
 
 @pytest.mark.parametrize("goal", GOALS, ids=lambda goal: goal.kind)

@@ -188,7 +188,12 @@ def conclude(
     version: str,
     seconds: float,
 ) -> Solution:
-    """Makes a Solution whose objective is recomputed from the problem; an optimal one without a bound is its own."""
+    """Makes a Solution whose objective is recomputed from the problem; an optimal one without a bound is its own.
+
+    Of equally good plans an optimal one is the first by ``_ties``, whichever of them the solver has come upon.
+    """
+    if choices is not None and status == "optimal" and bound is None and name not in ("exact", "brute_force"):
+        choices = _first_of_equals(problem, choices)
     objective = None if choices is None else value(problem, evaluate(problem, choices))
     if objective is not None:
         if bound is not None:
@@ -196,3 +201,14 @@ def conclude(
         elif status == "optimal":
             bound = objective
     return Solution(status, choices, objective, bound, name, version, seconds)
+
+
+def _first_of_equals(problem: Problem, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+    from dime.host.solvers import _ties, exact
+
+    if exact.refuses(problem) is not None:
+        return choices
+    other = exact.solve(problem, TIME_LIMIT_S, 0.0)
+    if other.status != "optimal" or other.choices is None:
+        return choices
+    return min(choices, other.choices, key=lambda plan: _ties.key(problem, plan))

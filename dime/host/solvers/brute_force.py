@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from time import monotonic
 
 import dime
-from dime.host.evaluation import evaluate, value
+from dime.host.evaluation import evaluate
 from dime.host.problem import Choice, Problem
-from dime.host.solvers import Capabilities, Solution, conclude
+from dime.host.solvers import Capabilities, Solution, _ties, conclude
 
 CAPABILITIES = Capabilities()
 MOST_PLANS = 2_000_000
@@ -62,14 +62,14 @@ def plans(problem: Problem) -> Iterator[tuple[Choice, ...]]:
 def solve(problem: Problem, time_limit_s: float, gap: float) -> Solution:
     """Evaluates every plan and keeps the best; an interrupt or the time limit keeps the best so far."""
     began = monotonic()
-    best: tuple[float, tuple[Choice, ...]] | None = None
+    best: _ties.Key | None = None
     finished = False
     try:
         for choices in plans(problem):
             totals = evaluate(problem, choices)
-            worth = value(problem, totals)
-            if not totals.broken and (best is None or worth < best[0]):
-                best = worth, choices
+            if not totals.broken:
+                found = _ties.key(problem, choices, totals)
+                best = found if best is None else min(best, found)
             if monotonic() - began > time_limit_s:
                 break
         else:
@@ -79,4 +79,4 @@ def solve(problem: Problem, time_limit_s: float, gap: float) -> Solution:
     status = {(True, True): "optimal", (True, False): "infeasible", (False, True): "feasible"}.get(
         (finished, best is not None), "unknown"
     )
-    return conclude(problem, status, best and best[1], None, "brute_force", version(), monotonic() - began)
+    return conclude(problem, status, best and best[-1], None, "brute_force", version(), monotonic() - began)

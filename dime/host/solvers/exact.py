@@ -21,7 +21,7 @@ import numpy as np
 import dime
 from dime.host.evaluation import evaluate, value
 from dime.host.problem import PER_J, PER_S, Choice, Problem
-from dime.host.solvers import Capabilities, Solution, _graph, _packed, conclude
+from dime.host.solvers import Capabilities, Solution, _graph, _packed, _ties, conclude
 from dime.host.statistics import Ints
 
 CAPABILITIES = Capabilities()
@@ -102,16 +102,20 @@ def solve(problem: Problem, time_limit_s: float, gap: float) -> Solution:
     graph = _graph.build(problem)
     limited = problem.latency_limit_ps is not None or problem.energy_limit_pj is not None
     if _has_more_quantities(problem):
-        found = _trade_offs_of_many(problem, graph, began + time_limit_s, whole=False)
+        found = _trade_offs_of_many(problem, graph, began + time_limit_s, whole=problem.has_energy)
     elif limited:
         found = _trade_offs_of_two(problem, graph, began + time_limit_s)
     else:
         choices = _shortest(problem, graph, problem.goal.weights)
-        return answer("infeasible", None) if choices is None else answer("optimal", choices)
+        return answer("infeasible", None) if choices is None else answer("optimal", _ties.first(problem, choices))
     if not len(found.time_ps):
         return answer("infeasible" if found.complete else "unknown", None, _relaxed_bound(problem, graph))
     best = found.choices(found.best)
-    return answer("optimal", best) if found.complete else answer("feasible", best, _relaxed_bound(problem, graph))
+    return (
+        answer("optimal", _ties.first(problem, best))
+        if found.complete
+        else answer("feasible", best, _relaxed_bound(problem, graph))
+    )
 
 
 def trade_offs(problem: Problem, time_limit_s: float) -> TradeOffs:
