@@ -46,7 +46,7 @@ report: setup  ## a study's report and figures, anew        make report PLANS=re
 	@$(RUN) report $(call opt,PLANS FIGURES)
 
 sweep: setup  ## the published tables                         make sweep NET=alexnet EDGE=nano SERVER=wiscad
-	@$(RUN) sweep $(call opt,NET EDGE SERVER LINK EDGE_POWER RULE ARITHMETIC SIZES CSV_UNIT LAYERS RESULTS OUT)
+	@$(RUN) sweep $(call opt,NET EDGE SERVER LINK EDGE_POWER PRIVATE MEMORY FREQS MAX_BUNDLE RULE ARITHMETIC RESULT_BYTES SIZES CSV_UNIT LAYERS RESULTS OUT)
 
 power-server: setup  ## logs power for devices that ask for it      make power-server SERIAL=/dev/ttyUSB0 BAUD=500000
 	@$(DIME) power serve $(call opt,ADDRESS PORT METER SERIAL BAUD CHANNEL RECORDING FOLDER KEEP)

@@ -247,8 +247,13 @@ def sweep(
     server: str = "server",
     link: str = "3G,4G,WiFi",
     edge_power: float | None = None,
+    private: str = "0",
+    memory: str = "",
+    freqs: str = "",
+    max_bundle: int | None = None,
     rule: str = RULE,
     arithmetic: str = "correct",
+    result_bytes: int = 4,
     sizes: str | None = None,
     csv_unit: str = "ms",
     layers: str | None = None,
@@ -259,6 +264,7 @@ def sweep(
 
     Examples:
         dime sweep --net=alexnet --edge=nano --server=wiscad
+        dime sweep --net=alexnet --edge=nano=alexnet.parquet --server=wiscad=server.csv --freqs=nano=537600000+921600000
 
     Args:
         net: The network that was profiled.
@@ -266,8 +272,13 @@ def sweep(
         server: The other devices in the same way, joined by commas.
         link: Links by name, joined by commas, or one in any other form.
         edge_power: Models the weak device's energy as this many W while it computes.
+        private: How many first layers stay on the weak device in the sweeps over limits, or their names.
+        memory: DEVICE=BYTES, joined by commas; most that the layers there may take.
+        freqs: DEVICE=HZ+HZ+..., joined by commas; the only frequencies to use, of which fastest and slowest are taken.
+        max_bundle: Largest bundle.
         rule: merged, free, or published (one bundle a device, mostly), as the published tables have it.
         arithmetic: correct, or published, which repeats the published means of runs and units of radio energies.
+        result_bytes: Bytes sent home at the end; 4 is the class, 0 takes the last layer's whole output.
         sizes: Bytes of the input, of each tensor between layers and of the result, joined by commas, or a profile of
             the network that has them; for published tables, which do not.
         csv_unit: Unit of durs in a published CSV, ms or s; a parquet's are s.
@@ -275,20 +286,23 @@ def sweep(
         results: The folder that holds DEVICE/NET.
         out: The folder to write into; without it the next free RESULTS/plans/NET/NUMBER.
     """
+    from functools import partial
+
     from dime.host import goals, output, study, sweeps
     from dime.host.problem import build_problem
     from dime.host.units import plain
 
     profiles = study.find_profiles(net, edge, server, results, edge_power, csv_unit, layers)
     sizes_bytes = study.find_sizes(net, sizes, results) if sizes else None
-    limits = goals.Limits(rule=rule)
-    problems = {
-        name: build_problem(profiles, name, "latency", limits, arithmetic=arithmetic, sizes_bytes=sizes_bytes)
-        for name in study.link_names(link)
-    }
+    limits = goals.parse_limits(None, None, private, memory, freqs, max_bundle, rule)
+    build = partial(build_problem, arithmetic=arithmetic, result_bytes=result_bytes or None, sizes_bytes=sizes_bytes)
+    problems = {name: build(profiles, name, "latency", limits) for name in study.link_names(link)}
     for warning in dict.fromkeys(warning for problem in problems.values() for warning in problem.warnings):
         print(f"warning: {plain(warning)}", file=sys.stderr)
-    for path in sweeps.write(problems, output.folder(results, net, out)):
+    made = sweeps.tables(problems)
+    for name, reason in made.without_plan.items():
+        print(f"{plain(name)}: no plan, because {plain(reason)}", file=sys.stderr)
+    for path in sweeps.write(made, output.folder(results, net, out)):
         print(path)
 
 

@@ -35,7 +35,7 @@ from dime.host import statistics
 from dime.host.criteria import Quantity, as_problem, of_goal, own, undominated
 from dime.host.evaluation import evaluate, value
 from dime.host.plan import Plan, describe
-from dime.host.problem import PER_J, PER_S, Choice, Problem, bundle_bounds
+from dime.host.problem import PER_J, PER_S, Choice, Problem, bundle_bounds, integer
 from dime.host.profiles import Profile
 from dime.host.published import averaged
 from dime.host.resampling import Choices, check_profiles
@@ -298,7 +298,7 @@ class _Model:
                 return alone
         quantities, _ = of_goal(self.problem, own(self.problem))
         for name, limit in limits.items():
-            quantities += [replace(self._mean(name), most=round(limit * PER_S)), self._variance(name)]
+            quantities += [replace(self._mean(name), most=integer(limit, PER_S)), self._variance(name)]
         kept = [
             choices
             for _, choices in undominated(self.problem, quantities, self._time_left())

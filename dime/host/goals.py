@@ -12,6 +12,7 @@ from functools import cached_property
 from dime.contract.errors import InputError, unknown
 
 GOALS = ("latency", "energy", "throughput", "weighted")
+WEIGHTS = 1e-9, 1e9  # beyond these one of the two quantities could not show in a sum
 RULES = ("merged", "free", "published")
 RULE = RULES[0]  # the default, everywhere
 
@@ -48,6 +49,10 @@ class Goal:
             per_s, per_j = (float(part) for part in weights.split(","))
         except ValueError:
             raise InputError(f"goal '{text}': the form is weighted:PER_S,PER_J, such as weighted:1,0.5") from None
+        least, most = WEIGHTS
+        for weight in (per_s, per_j):
+            if math.isfinite(weight) and weight > 0 and not least <= weight <= most:
+                raise InputError(f"goal '{text}': a weight that is not 0 lies in {least:g} to {most:g}")
         return cls(kind, per_s, per_j)
 
     @property

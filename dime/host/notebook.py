@@ -16,7 +16,7 @@ Limits go in as ``build_problem(..., limits=Limits(latency_s=0.1, private_layers
 * ``samples = resample(problem, profiles)``, then ``bootstrap(samples, [plan.choices(problem)]).table()``: intervals,
   how often the plan stays the best, its regret;
 * ``plan_with_confidence(problem, profiles, 0.95)``: a plan whose limits hold with that probability;
-* ``sweeps.tables({"4G": problem})``: the published tables.
+* ``sweeps.tables({"4G": problem}).tables``: the published tables.
 """
 
 from dime.host import baselines, sweeps

@@ -131,12 +131,12 @@ class Problem:
     @cached_property
     def latency_limit_ps(self) -> int | None:
         """The limit on latency, to the nearest picosecond."""
-        return None if self.limits.latency_s is None else round(self.limits.latency_s * PER_S)
+        return None if self.limits.latency_s is None else integer(self.limits.latency_s, PER_S)
 
     @cached_property
     def energy_limit_pj(self) -> int | None:
         """The limit on energy, to the nearest picojoule."""
-        return None if self.limits.energy_j is None else round(self.limits.energy_j * PER_J)
+        return None if self.limits.energy_j is None else integer(self.limits.energy_j, PER_J)
 
     @cached_property
     def private(self) -> Bools:
@@ -235,7 +235,10 @@ def _check(problem: Problem) -> None:
     if not problem.has_energy and (
         problem.goal.kind == "energy" or problem.goal.per_j > 0 or limits.energy_j is not None
     ):
-        raise InputError(f"the profile of {names[0]} has no energy: plan for latency or throughput, or join its power")
+        raise InputError(
+            f"the profile of {names[0]} has no energy: join its power, model it as so many watts (EDGE_POWER=5),"
+            " or plan for latency or throughput"
+        )
     for name in (*limits.memory_bytes, *limits.frequencies_hz):
         if name not in names:
             raise unknown("device in a limit", name, names)
@@ -397,6 +400,11 @@ def _device(profile: Profile, longest: int, has_energy: bool) -> Device:
         profile.energy_origin,
         profile.max_layers,
     )
+
+
+def integer(quantity: float, per_unit: int) -> int:
+    """Rounds seconds or joules; more than any plan can take is as much as any plan can take."""
+    return min(round(min(quantity, LARGEST_SUM / per_unit) * per_unit), LARGEST_SUM)
 
 
 def _integers(quantity: Floats | float, per_unit: int) -> Ints:

@@ -112,7 +112,8 @@ def find_profiles(
 
     Args:
         net: The network.
-        edge: The weak device: its name (profile in RESULTS/NAME/NET), or a path to a run's folder or a table.
+        edge: The weak device: its name (profile in RESULTS/NAME/NET), or a path to a run's folder or a table, which
+            ``NAME=PATH`` names.
         server: The other devices in the same way, joined by commas.
         results: The folder that holds DEVICE/NET.
         edge_power_w: Models the edge device's energies as this constant power times time; None: as measured, if so.
@@ -161,6 +162,11 @@ def _find(net: str, name: str, results: Path, csv_unit: str = "ms", layers: tupl
     folder = results / name / net
     if os.path.exists(folder / RUN):  # pathlib's own raises for a name that is too long
         return load_profile(str(folder), layers=layers)
+    given, equals, path = name.partition("=")
+    if equals and given and path:
+        if not os.path.exists(path):
+            raise TableError(f"{path}: no such file or folder for the profile of {given}")
+        return load_profile(path, device=given, network=net, layers=layers, duration_unit=csv_unit)
     if os.path.isfile(name) or (os.path.exists(name) and ("/" in name or Path(name).suffix)):
         device = None if Path(name).is_dir() else Path(name).stem.removeprefix(f"{net}_")
         return load_profile(name, device=device, network=net, layers=layers, duration_unit=csv_unit)

@@ -113,7 +113,15 @@ def grids(problem: Problem, front: Frontier, points: int = POINTS) -> tuple[Ints
     return latency, energy
 
 
-def tables(problems: Mapping[str, Problem], points: int = POINTS) -> dict[str, pd.DataFrame]:
+@dataclass(frozen=True, eq=False)
+class Sweeps:
+    """The four tables by file name, and the links that are in none of them, each with its reason."""
+
+    tables: dict[str, pd.DataFrame]
+    without_plan: dict[str, str]
+
+
+def tables(problems: Mapping[str, Problem], points: int = POINTS) -> Sweeps:
     """All four tables.
 
     Args:
@@ -122,14 +130,15 @@ def tables(problems: Mapping[str, Problem], points: int = POINTS) -> dict[str, p
         points: Number of limits in a sweep.
 
     Returns:
-        File name -> table, the rows of all links in the order given.
+        The tables, the rows of all links in the order given.
 
     Raises:
         InputError: There is no energy to trade, or fewer than two points.
-        InfeasibleError: No plan keeps the other limits.
+        InfeasibleError: On no link a plan keeps the other limits.
     """
     import pandas as pd
 
+    without: dict[str, str] = {}
     if points < 2:
         raise InputError(f"a sweep needs at least 2 points, not {points}")
     parts: dict[str, list[pd.DataFrame]] = {"min_lat": [], "min_energy": [], "privacy": [], "frequency": []}
@@ -137,36 +146,42 @@ def tables(problems: Mapping[str, Problem], points: int = POINTS) -> dict[str, p
         if not given.has_energy:
             raise InputError(f"the profile of {given.devices[0].name} has no energy: a sweep trades it against latency")
         problem = _unlimited(given)
-        front = frontier(problem)
+        try:
+            front = frontier(problem)
+        except InfeasibleError as error:
+            without[link] = str(error)
+            continue
         limits_ps, limits_pj = grids(problem, front, points)
         parts["min_lat"].append(_table(problem, link, least_latency(front, limits_pj), "energy_constr"))
         parts["min_energy"].append(_table(problem, link, least_energy(front, limits_ps), "lat_constr"))
         parts["privacy"].append(_privacy(problem, link))
         parts["frequency"].append(_frequencies(problem, link, limits_ps, limits_pj))
+    if without and not parts["min_lat"]:
+        raise InfeasibleError("; ".join(f"{link}: {reason}" for link, reason in without.items()))
     if not problems:
-        return {}
+        return Sweeps({}, {})
     one = next(iter(problems.values()))
     stem = f"{one.network}_{one.devices[0].name}"
-    return {f"{stem}_{name}_df.csv": pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
+    joined = {f"{stem}_{name}_df.csv": pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
+    return Sweeps(joined, without)
 
 
-def write(problems: Mapping[str, Problem], folder: str | Path) -> list[Path]:
+def write(made: Sweeps, folder: str | Path) -> list[Path]:
     """Writes all four tables as CSV into a folder, which is made if it is not there.
 
     Returns:
         The files.
 
     Raises:
-        InputError: A file exists already, or the disk would not take it; or as ``tables``.
+        InputError: A file exists already, or the disk would not take it.
     """
-    made = tables(problems)
-    paths = [Path(folder) / name for name in made]
+    paths = [Path(folder) / name for name in made.tables]
     for path in paths:
         if path.exists():
             raise InputError(f"{path} exists already; nothing was overwritten")
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        for path, table in zip(paths, made.values(), strict=True):
+        for path, table in zip(paths, made.tables.values(), strict=True):
             table.to_csv(path, mode="x", index=False)
     except OSError as error:
         raise InputError(f"{folder}: {error.strerror}") from None
@@ -230,7 +245,7 @@ def _frequencies(problem: Problem, link: str, limits_ps: Ints, limits_pj: Ints) 
 
 
 def restrict_clocks(problem: Problem, clocks: str) -> Problem:
-    """The same problem with all clocks (``free``), only the ``fastest`` or only the ``slowest`` of each device."""
+    """The same problem with all clocks (``free``), only the ``fastest`` or only the ``slowest`` that limits leave."""
     if clocks == "free":
         return problem
     choose = max if clocks == "fastest" else min

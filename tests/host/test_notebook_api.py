@@ -66,4 +66,4 @@ def test_what_else_the_documentation_names(results):
     limited = problem.with_limits(notebook.Limits(latency_s=0.2, private_layers=2, rule="merged"))
     held = notebook.plan_with_confidence(limited, names["profiles"], 0.95).limits[0]
     assert held.share >= 0.95
-    assert len(notebook.sweeps.tables({"4G": problem})) == 4
+    assert len(notebook.sweeps.tables({"4G": problem}).tables) == 4

@@ -230,3 +230,60 @@ def test_a_report_of_nothing_is_one_line(folder, capsys):
     told = capsys.readouterr().err
     assert told.startswith("dime: there is no results/report.json") and told.count("\n") == 1
     assert sorted(path.name for path in (folder / "results").iterdir()) == ["edge", "server"]
+
+
+def test_tables_may_be_named_and_swept_with_limits(published, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    sizes = ",".join(map(str, CHAIN.sizes_bytes))
+    words = [
+        f"--edge=nano={published}/alexnet_nano.parquet",
+        f"--server=wiscad={published}/wiscad.csv",
+        f"--sizes={sizes}",
+    ]
+    assert cli.main(["sweep", "--net=alexnet", *words, "--freqs=nano=921600000", "--private=1", "--out=tables"]) == 0
+    table = pd.read_csv("tables/alexnet_nano_frequency_df.csv")
+    assert set(table[table.frequencies == "slowest"].frequency_setting.dropna().astype(str)) == {"921600000"}
+    assert cli.main(["solve", "--net=alexnet", *words, "--link=4G", "--replicates=0", "--goal=energy"]) == 0
+    assert "on nano" in capsys.readouterr().out or "'nano'" in capsys.readouterr().out
+    assert cli.main(["solve", "--net=alexnet", "--edge=nano=missing.parquet", *words[1:]]) == 1
+    assert "missing.parquet: no such file or folder for the profile of nano" in capsys.readouterr().err
+
+
+HUGE = ["1e300", "1e-300", "5e-324", "-0.0", "nan", "inf", "-1e300", "1e19"]
+
+
+@pytest.mark.parametrize("value", HUGE)
+@pytest.mark.parametrize(
+    "option",
+    ["max-latency", "max-energy", "edge-power", "time-limit", "gap", "result-bytes", "replicates", "max-bundle"],
+)
+def test_no_number_of_an_option_is_a_traceback(folder, option, value, capsys):
+    status = solve(f"--{option}={value}", "--link=WiFi", *([] if option == "replicates" else ["--replicates=0"]))
+    told = capsys.readouterr()
+    assert status in (0, 1)
+    assert "Traceback" not in told.err and (status == 0 or len(told.err.strip().splitlines()) == 1)
+
+
+@pytest.mark.parametrize("value", HUGE)
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--link=up={},down=50",
+        "--link=up=20,down={}",
+        "--link=up=20,down=50,rtt={}",
+        "--link=up=20,down=50,alpha_up={}",
+        "--link=up=20,down=50,beta={}",
+        "--goal=weighted:{},1",
+        "--goal=weighted:1,{}",
+        "--memory=edge={}",
+        "--freqs=edge={}",
+        "--private={}",
+        "--confidence={}",
+        "--sizes={},1,1,1,1,1,1,1,1",
+    ],
+)
+def test_no_number_in_a_text_is_a_traceback(folder, words, value, capsys):
+    status = solve(words.format(value), "--edge-power=5", "--replicates=0", *([] if "link" in words else ["--link=4G"]))
+    told = capsys.readouterr()
+    assert status in (0, 1)
+    assert "Traceback" not in told.err and (status == 0 or len(told.err.strip().splitlines()) == 1)

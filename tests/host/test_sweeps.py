@@ -48,7 +48,7 @@ def test_every_answer_is_the_best_within_its_limit(problem):
 @pytest.mark.parametrize("solver", ["exact", "highs"])
 def test_forty_solves_say_the_same(solver):
     problem = small.problem(4, 2, 5, limits=Limits(rule="published"))
-    made = sweeps.tables({"test": problem})
+    made = sweeps.tables({"test": problem}).tables
     for name, goal, column, limit in (
         ("net_d0_min_lat_df.csv", "latency", "lat", "energy"),
         ("net_d0_min_energy_df.csv", "energy", "energy", "lat"),
@@ -69,7 +69,7 @@ def made():
     problems = {
         link: synthetic.problem(synthetic.ALEXNET, link, limits=Limits(rule="published")) for link in ("3G", "WiFi")
     }
-    return sweeps.tables(problems)
+    return sweeps.tables(problems).tables
 
 
 def test_the_published_columns(made):
@@ -111,13 +111,13 @@ def test_free_clocks_are_never_worse_than_one(made):
 
 def test_the_files_are_written_once(tmp_path):
     problems = {"test": small.problem(3, 2, 1)}
-    paths = sweeps.write(problems, tmp_path / "out")
-    assert [path.name for path in paths] == list(sweeps.tables(problems))
+    paths = sweeps.write(sweeps.tables(problems), tmp_path / "out")
+    assert [path.name for path in paths] == list(sweeps.tables(problems).tables)
     again = pd.read_csv(paths[0])
     assert len(again) == 20
-    assert again["lat"].to_numpy() == pytest.approx(sweeps.tables(problems)[paths[0].name]["lat"].to_numpy())
+    assert again["lat"].to_numpy() == pytest.approx(sweeps.tables(problems).tables[paths[0].name]["lat"].to_numpy())
     with pytest.raises(InputError, match="exists already"):
-        sweeps.write(problems, tmp_path / "out")
+        sweeps.write(sweeps.tables(problems), tmp_path / "out")
 
 
 def test_bad_input():
@@ -130,4 +130,26 @@ def test_bad_input():
     crowded = small.problem(2, 2, 1, limits=Limits(memory_bytes={"d0": 0, "d1": 0}))
     with pytest.raises(InfeasibleError):
         sweeps.tables({"test": crowded})
-    assert sweeps.tables({}) == {}
+    assert sweeps.tables({}).tables == {}
+
+
+def test_the_slowest_clock_is_the_slowest_that_the_limits_leave():
+    published = synthetic.TWELVE_HZ[6:]  # as the published sweep had them: nothing below 537.6 MHz
+    limits = Limits(rule="published", frequencies_hz={"nano": published})
+    made = sweeps.tables({"3G": synthetic.problem(synthetic.ALEXNET, "3G", limits=limits)}).tables
+    table = made["alexnet_nano_frequency_df.csv"]
+    clocks = {
+        int(hz) for text in table[table.frequencies == "slowest"].frequency_setting for hz in text.split("|") if hz
+    }
+    assert clocks == {published[0]} == {537600000}
+
+
+def test_a_link_without_a_plan_is_told_and_costs_no_other():
+    limits = Limits(memory_bytes={"nano": 0, "wiscad": 0})
+    bad = synthetic.problem(synthetic.ALEXNET, "3G", layer_bytes=[1] * 8, limits=limits)
+    good = synthetic.problem(synthetic.ALEXNET, "WiFi")
+    made = sweeps.tables({"3G": bad, "WiFi": good}, points=3)
+    assert list(made.without_plan) == ["3G"]
+    assert set(made.tables["alexnet_nano_min_lat_df.csv"].conn) == {"WiFi"}
+    with pytest.raises(InfeasibleError, match=r"^3G: "):
+        sweeps.tables({"3G": bad}, points=3)

@@ -85,7 +85,7 @@ def by_hand(problem, choices):
     time = totals.period_ps if pipeline else totals.latency_ps
     a, b = (1, 0) if pipeline else problem.goal.weights
     devices = [0, *(choice.device for choice in choices), 0]
-    crossings = len([1 for a, b in zip(devices[:-1], devices[1:], strict=True) if a != b])
+    crossings = sum(devices[at] != devices[at + 1] for at in range(len(devices) - 1))
     return a * time + b * totals.energy_pj, time, totals.energy_pj, totals.latency_ps, crossings, choices
 
 

@@ -8,6 +8,7 @@ of bundles, devices and frequencies.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def key(problem: Problem, choices: Sequence[Choice], totals: Totals | None = Non
     time = totals.period_ps if pipeline else totals.latency_ps
     a, b = (1, 0) if pipeline else problem.goal.weights
     devices = [0, *(choice.device for choice in choices), 0]
-    crossings = sum(a != b for a, b in zip(devices, devices[1:], strict=False))
+    crossings = sum(a != b for a, b in pairwise(devices))
     return a * time + b * totals.energy_pj, time, totals.energy_pj, totals.latency_ps, crossings, tuple(choices)
 
 
