@@ -14,18 +14,26 @@ All times are nanoseconds; what was understood but cannot be done is answered ``
 
 | message | answer |
 |---|---|
-| ``hello,<version>[,<token>]`` | ``hello,<version>,<meter>,<period>`` |
+| ``hello,<version>`` | ``hello,<version>,<meter>,<period>,<channel>``; where a token is wanted ``challenge,<nonce>`` |
+| ``proof,<proof>`` | as to ``hello``; the token itself never travels |
 | ``clock,<t1>`` | ``clock,<t1>,<t2>,<t3>``: received and answered, on the logger's clock |
 | ``mark,<device time>,<text>`` | ``marked``; it stands in the log's quality file |
 | ``energy,<clock error>,<start>,<end>[,...]`` | ``energy,<window>[,<window>...]``; times on the logger's clock |
 
+A logger with a token does nothing for a connection that has not proved it, the published messages included.
 A window's answer is ``<joules>/<systematic joules>/<samples>``, or ``none/<reason>``.
 """
 
+import hashlib
+import hmac
 import re
+
+from dime.contract.errors import InputError
 
 VERSION = 1
 TOKEN_VARIABLE = "DIME_POWER_TOKEN"
+CHALLENGE = "challenge"
+PROOF = "proof"
 ENCODING = "utf-8"
 START = "start"
 STOP = "stop"
@@ -38,6 +46,36 @@ REFUSED = "refused: "
 MARKED = "marked"
 MAX_MESSAGE_BYTES = 4096
 MAX_WINDOWS = 64
+
+
+def proof(token, nonce):
+    """Proves that one knows a token, without telling it.
+
+    Args:
+        token: The token.
+        nonce: What the logger made up for this one connection.
+
+    Returns:
+        str: The HMAC of the nonce, in hexadecimal digits.
+    """
+    message = "dime power {}".format(nonce).encode(ENCODING)
+    return hmac.new(token.encode(ENCODING, "surrogateescape"), message, hashlib.sha256).hexdigest()
+
+
+def read_token(path):
+    """Reads a token from a file of its own.
+
+    Raises:
+        InputError: It cannot be read, or is empty.
+    """
+    try:
+        with open(path, encoding=ENCODING) as stream:
+            token = stream.read(MAX_MESSAGE_BYTES).strip()
+    except (EnvironmentError, ValueError) as error:
+        raise InputError("{}: the power logger's token cannot be read: {}".format(path, error))
+    if not token:
+        raise InputError("{}: holds no token".format(path))
+    return token
 
 
 def log_name(device, network, frequency_hz):

@@ -7,7 +7,7 @@ import signal
 import sys
 
 from dime import __version__
-from dime.contract import messages, plugins
+from dime.contract import messages, plugins, power_protocol
 from dime.contract.errors import DeviceError, DimeError, InputError
 from dime.contract.run import check_options, parse_frequencies, parse_share
 from dime.device import stop
@@ -86,6 +86,7 @@ def _power_log(options, emit):
         options.out,
         options.device,
         options.network,
+        token=power_protocol.read_token(options.log_server_token) if options.log_server_token else None,
         emit=emit,
         target=options.energy_error,
         least_passes=options.iterations,
@@ -195,6 +196,7 @@ def _parser():
     verb.add_argument("--min-window-s", type=float, default=0.0, help="repeat runs back to back for at least so long")
     verb.add_argument("--seed", type=int, default=0, help="of the order of bundles")
     verb.add_argument("--log-server-addr", help="where a power logger listens: it logs each frequency")
+    verb.add_argument("--log-server-token", help="a file that holds the token it wants proved")
     verb.add_argument("--log-server-port", type=int, default=5000, help="its port")
     verb.add_argument("--energy-error", type=parse_share, default=0.0, help="repeat until energies are so sure: 3%%")
     verb.add_argument("--most-iterations", type=int, help="give that up after so many passes; 10 x iterations")

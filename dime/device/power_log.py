@@ -39,7 +39,7 @@ class PowerLog(object):
         folder: The run's folder, where clock.json is kept; what earlier sessions of the run wrote there stays.
         device: The device's name.
         network: The network's name.
-        token: What the logger wants to hear, if anything; by default from the environment, DIME_POWER_TOKEN.
+        token: What the logger wants proved, if anything; by default from the environment, DIME_POWER_TOKEN.
         emit: Called with a message's kind and fields.
         target: Half-width that the 95 % interval of each bundle's energy should reach, as a part of it; 0: none.
         least_passes: Passes after which bundles are judged by it.
@@ -128,12 +128,19 @@ class PowerLog(object):
     def _greet(self):
         """Says hello; returns the meter's period, or 0 with a logger that knows the published messages only."""
         self._line, self._rest = self._connect(), b""
-        hello = "hello,{}".format(protocol.VERSION) + ("," + self._token if self._token else "")
         try:
-            answer = self._say(hello).split(",")
+            answer = self._say("hello,{}".format(protocol.VERSION)).split(",")
+            if answer[0] == protocol.CHALLENGE:
+                if not self._token:
+                    raise DeviceError(
+                        "the power logger at {}:{} wants a token: --log-server-token=FILE, or {} in the "
+                        "environment".format(self._where[0], self._where[1], protocol.TOKEN_VARIABLE)
+                    )
+                answer = self._say("{},{}".format(protocol.PROOF, protocol.proof(self._token, answer[1]))).split(",")
         except ConnectionLostError:
             answer = [protocol.BAD_MESSAGE]
         if answer[0] == "hello":
+            self._session["meter"] = {"name": answer[2], "channel": ",".join(answer[4:])}
             return int(answer[3]) * 1e-9
         self._line.close()
         self._line = None

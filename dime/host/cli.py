@@ -316,10 +316,12 @@ def power_serve(
     recording: str = "",
     folder: str = "power",
     keep: bool = False,
+    open: bool = False,
 ) -> None:
     """Waits for devices to start and stop power logs, by the published protocol.
 
-    A token that clients must know may stand in the environment as DIME_POWER_TOKEN.
+    A token that devices must prove to know stands in the environment as DIME_POWER_TOKEN. Any address but the
+    loopback's wants one, or --open.
 
     Examples:
         dime power serve 192.168.1.2 5000 --meter=smartpower3 --serial=/dev/ttyUSB0 --baud=500000
@@ -334,11 +336,12 @@ def power_serve(
         recording: A recorded log, for replay.
         folder: Where the logs are written.
         keep: Stays after a client's shutdown.
+        open: Lets whoever reaches the address start and stop logs, as devices need that know no token.
     """
     from dime.host import power
 
     options: dict[str, Any] = {"serial": serial, "baud": baud, "channel": channel, "recording": recording}
-    power.serve(address, port, meter, folder, keep=keep, **options)
+    power.serve(address, port, meter, folder, keep=keep, anyone=open, **options)
 
 
 def power_log(

@@ -6,7 +6,10 @@ containers on their own engines. Where the lab file names a meter, power is logg
 
 from __future__ import annotations
 
+import os
+import secrets
 import sys
+import tempfile
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dime.contract.errors import DimeError, InputError
+from dime.contract.power_protocol import TOKEN_VARIABLE
 from dime.contract.run import RUN, RunSpec, check_options, parse_frequencies, parse_share
 from dime.host import lab as lab_file
 from dime.host import local
@@ -130,12 +134,13 @@ def profile(
         print(f"{run.folder} is complete already and was kept", file=sys.stderr)
     missing = [run for run in runs if run not in complete]
     with ExitStack() as loggers:
-        words = {}
+        words, tokens = {}, {}
         for run in missing:
-            log = loggers.enter_context(_logged(run)) if run.device.meter else []
+            log, tokens[run.name] = loggers.enter_context(_logged(run)) if run.device.meter else ([], "")
             words[run.name] = [f"--network={net}", f"--device={run.name}", f"--board={run.device.board}"]
             words[run.name] += [f"--threads={run.threads}", f"--weights={weights}", *options.words(), *log]
-        failure = _remotely([run for run in missing if run.device.engine != lab_file.LOCAL], words, net, maps, bench)
+        remote = [run for run in missing if run.device.engine != lab_file.LOCAL]
+        failure = _remotely(remote, words, tokens, net, maps, bench)
         for run in missing:
             if run.device.engine == lab_file.LOCAL:
                 place = [f"--samples={samples}", f"--out={run.folder}"]
@@ -168,7 +173,12 @@ def _runs(devices: Iterable[lab_file.Device], net: str, threads: int | None, res
 
 
 def _remotely(
-    runs: Sequence[_Run], words: dict[str, list[str]], net: str, maps: Path, bench: lab_file.Lab
+    runs: Sequence[_Run],
+    words: dict[str, list[str]],
+    tokens: dict[str, str],
+    net: str,
+    maps: Path,
+    bench: lab_file.Lab,
 ) -> DimeError | None:
     """Runs on all other engines at once; gives the failure, which must not keep local runs from being made."""
     if not runs:
@@ -185,6 +195,7 @@ def _remotely(
             run.folder,
             run.threads,
             online=run.device.meter is not None,
+            token=tokens[run.name],
         )
         for run in runs
     ]
@@ -196,21 +207,26 @@ def _remotely(
 
 
 @contextmanager
-def _logged(run: _Run) -> Iterator[list[str]]:
-    """A power logger for one run, in a thread; gives the device side's arguments that reach it."""
-    from dime.host import engines, power
+def _logged(run: _Run) -> Iterator[tuple[list[str], str]]:
+    """A power logger for one run, in a thread; gives the device side's arguments that reach it, and its token.
+
+    The token is the run's own unless the environment has one. The device side reads it from a file that nobody else
+    can read: here, or in the container's volume.
+    """
+    from dime.host import engines, power, runs
 
     assert run.device.meter is not None
     meter, address = run.device.meter, engines.address_towards(run.device)
     port = FIRST_PORT + zlib.crc32(run.name.encode()) % PORTS  # the same each time, so that a run that goes on finds it
     options = {"serial" if key == "port" else key: value for key, value in meter.options.items()}
+    token = os.environ.get(TOKEN_VARIABLE) or secrets.token_hex(16)
     started, over = threading.Event(), threading.Event()
     failures: list[BaseException] = []
 
     def serve() -> None:
         try:
             folder = run.folder / "power"
-            power.serve(address, port, meter.name, folder, ready=lambda _: started.set(), over=over, **options)
+            power.serve(address, port, meter.name, folder, token, ready=lambda _: started.set(), over=over, **options)
         except BaseException as error:
             failures.append(error)
         finally:
@@ -222,7 +238,11 @@ def _logged(run: _Run) -> Iterator[list[str]]:
     if failures:
         raise failures[0]
     try:
-        yield [f"--log-server-addr={address}", f"--log-server-port={port}"]
+        with tempfile.TemporaryDirectory(prefix="dime-") as private:  # only its owner may look into it
+            file = runs.TOKEN if run.device.engine != lab_file.LOCAL else os.path.join(private, "token")
+            Path(private, "token").write_text(token, encoding="utf-8", errors="surrogateescape")
+            words = [f"--log-server-addr={address}", f"--log-server-port={port}", f"--log-server-token={file}"]
+            yield words, token
     finally:
         over.set()
         thread.join()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import math
 import os
 import signal
@@ -25,6 +26,7 @@ from dime.host.power_server import Server
 from dime.host.recorder import Recorder
 
 _LIVE_EVERY_S = 0.5
+_IDLE_S = 60.0
 
 
 def meters(**options: Any) -> dict[str, str]:
@@ -57,7 +59,7 @@ def log(file: str | os.PathLike[str], meter: str = "smartpower3", **options: Any
     path = Path(file)
     if path.exists():
         raise InputError(f"{path} is there already; nothing was overwritten")
-    with _recorder(meter, options, "Ctrl-C") as recorder, _interrupts() as interrupted:
+    with _recorder(meter, options, "Ctrl-C") as recorder, _interrupts() as (interrupted, left_alone):
         if recorder.is_replay:
             recorder.start(path)
             recorder.begin()
@@ -65,7 +67,7 @@ def log(file: str | os.PathLike[str], meter: str = "smartpower3", **options: Any
             recorder.begin()
             recorder.wait_for_reading()
             recorder.start(path)
-        _watch(recorder, lambda: interrupted.is_set() or recorder.ended.is_set())
+        _watch(recorder, lambda: any(event.is_set() for event in (interrupted, left_alone, recorder.ended)))
     return path
 
 
@@ -76,6 +78,7 @@ def serve(
     folder: str | os.PathLike[str] = ".",
     token: str | None = None,
     keep: bool = False,
+    anyone: bool = False,
     ready: Callable[[int], None] | None = None,
     over: threading.Event | None = None,
     **options: Any,
@@ -87,43 +90,79 @@ def serve(
         port: Port to listen at; 0 takes a free one.
         meter: The meter's name.
         folder: Where the logs are written.
-        token: What clients must know; None takes it from the environment (DIME_POWER_TOKEN) if it is there.
+        token: What clients must prove that they know; None takes it from the environment (DIME_POWER_TOKEN) if it is
+            there.
         keep: Stay after a client's ``shutdown``.
+        anyone: Whether whoever reaches another address than the loopback's may start and stop logs without a token.
         ready: Told the port once clients may connect.
         over: Ends it when set.
         **options: Of the meter, as in `meters._base.Options`.
 
     Raises:
-        DimeError: The meter cannot be opened or gives no readings, the address cannot be listened at, or a log
-            could not be written to its end.
+        DimeError: The meter cannot be opened or gives no readings, the address cannot be listened at or is open to a
+            network without a token, or a log could not be written to its end.
     """
+    secret = os.environ.get(TOKEN_VARIABLE, "") if token is None else token
+    if not secret and not anyone and not _is_loopback(address):
+        raise InputError(
+            f"{address or 'every address'} can be reached by others, who could start and stop logs: set "
+            f"{TOKEN_VARIABLE} to a word that the devices know too, or give --open, which devices need that know the "
+            "published messages only"
+        )
     place = Path(folder)
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{place}: {error.strerror}") from None
-    secret = os.environ.get(TOKEN_VARIABLE, "") if token is None else token
     ends = [] if over is None else [over]
     with (
         contextlib.closing(_listener(address, port)) as listener,
         _recorder(meter, options, "end of the logger") as recorder,
-        _interrupts() as interrupted,
+        _interrupts() as (interrupted, left_alone),
     ):
         recorder.begin()
         recorder.wait_for_reading()
         server = Server(recorder, place, secret, keep, _say)
         ends += [interrupted, server.ended]
+        idle = _Idle(lambda: recorder.is_logging or server.busy())
         thread = threading.Thread(target=server.listen, args=(listener,), daemon=True)
         thread.start()
         bound = listener.getsockname()[1]
-        _say(f"{meter}: waiting for devices at {address}:{bound}{', with a token' if secret else ''}")
+        of = f" of {recorder.channel}" if recorder.channel else ""
+        _say(f"{meter}{of}: waiting for devices at {address}:{bound}{', with a token' if secret else ''}")
         if ready is not None:
             ready(bound)
         try:
-            _watch(recorder, lambda: any(event.is_set() for event in ends))
+            _watch(
+                recorder,
+                lambda: any(event.is_set() for event in ends) or bool(recorder.failure) or idle.is_over(left_alone),
+            )
         finally:
             server.close()
             thread.join()
+        if server.failure:
+            raise DeviceError(server.failure)
+
+
+def _is_loopback(address: str) -> bool:
+    """Whether only this computer can reach an address; a name that nobody knows is refused later."""
+    try:
+        found = socket.getaddrinfo(address or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        return all(ipaddress.ip_address(str(one[4][0]).partition("%")[0]).is_loopback for one in found)
+    except (OSError, ValueError):
+        return True
+
+
+class _Idle:
+    """Ends a logger whose terminal has gone: once nobody has been logging or connected for a while."""
+
+    def __init__(self, is_busy: Callable[[], bool]) -> None:
+        self._is_busy, self._since_s = is_busy, time.monotonic()
+
+    def is_over(self, left_alone: threading.Event) -> bool:
+        if not left_alone.is_set() or self._is_busy():
+            self._since_s = time.monotonic()
+        return time.monotonic() - self._since_s > _IDLE_S
 
 
 def _listener(address: str, port: int) -> socket.socket:
@@ -160,22 +199,27 @@ def _recorder(meter: str, options: dict[str, Any], ended_by: str) -> Iterator[Re
         path = recorder.close(ended_by)
         if path is not None:
             _say(f"{path} is complete")
+    if recorder.failure:
+        raise DeviceError(recorder.failure)
 
 
 @contextlib.contextmanager
-def _interrupts() -> Iterator[threading.Event]:
-    """Turns Ctrl-C and SIGTERM into an event, where signals can be caught."""
-    interrupted = threading.Event()
+def _interrupts() -> Iterator[tuple[threading.Event, threading.Event]]:
+    """Turns Ctrl-C and SIGTERM into one event and a closed terminal into another, where signals can be caught."""
+    interrupted, left_alone = threading.Event(), threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield interrupted
+        yield interrupted, left_alone
         return
 
-    def note(_number: int, _frame: FrameType | None) -> None:
-        interrupted.set()
+    def note(number: int, _frame: FrameType | None) -> None:
+        (left_alone if number == signal.SIGHUP else interrupted).set()
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    caught = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup leaves it
+        caught.append(signal.SIGHUP)
+    before = {number: signal.signal(number, note) for number in caught}
     try:
-        yield interrupted
+        yield interrupted, left_alone
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -183,7 +227,7 @@ def _interrupts() -> Iterator[threading.Event]:
 
 def _watch(recorder: Recorder, is_over: Callable[[], bool]) -> None:
     """Shows a live line on a terminal until it is over."""
-    live = sys.stderr.isatty()
+    live = _is_terminal()
     began = time.monotonic()
     next_line = 0.0
     while not is_over():
@@ -195,13 +239,25 @@ def _watch(recorder: Recorder, is_over: Callable[[], bool]) -> None:
             trouble = f"   {state.trouble}" if state.trouble else ""
             passed = time.strftime("%H:%M:%S", time.gmtime(time.monotonic() - began))
             line = f"{passed}   {watts} W   {state.rate_hz:.0f}/s   {state.dropped} dropped{trouble}"
-            sys.stderr.write(f"\r\x1b[K{line}")
-            sys.stderr.flush()
+            _write(f"\r\x1b[K{line}")
     if live:
-        sys.stderr.write("\n")
+        _write("\n")
 
 
 def _say(line: str) -> None:
-    start = "\r\x1b[K" if sys.stderr.isatty() else ""
-    sys.stderr.write(f"{start}{line}\n")
-    sys.stderr.flush()
+    start = "\r\x1b[K" if _is_terminal() else ""
+    _write(f"{start}{line}\n")
+
+
+def _is_terminal() -> bool:
+    try:
+        return sys.stderr is not None and sys.stderr.isatty()
+    except (OSError, ValueError):
+        return False
+
+
+def _write(text: str) -> None:
+    """Writes to standard error; where that is gone, as with a terminal that was closed, the logger goes on without."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(text)
+        sys.stderr.flush()

@@ -28,6 +28,7 @@ MOST_MARKS = 1000
 MOST_BREAKS = 1000
 _NANOSECONDS_A_STEP = 100_000
 _MOST_STEPS = 10_000
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 
 def check_name(name: str) -> str:
@@ -44,7 +45,7 @@ def check_name(name: str) -> str:
     """
     if not name:
         raise InputError("a log needs a file name")
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in name):
+    if not name.isprintable():  # also U+009B, which begins a terminal's escape, and U+202E, which turns the text around
         raise InputError("a file name has no control characters")
     if "/" in name or "\\" in name:
         raise InputError(f"'{name}' is a path; logs lie in the logger's own folder, give a plain file name")
@@ -76,6 +77,8 @@ class PowerFile:
         self.path = path
         self._quality_path = quality_path(path)
         self._part_path = self._quality_path.with_name(self._quality_path.name + ".part")
+        if os.path.lexists(self._part_path):
+            raise InputError(f"{self._part_path.name} is there already; nothing was overwritten")
         self._stream = os.fdopen(_create(path), "w", encoding="utf-8", newline="")
         try:
             os.close(_create(self._quality_path))
@@ -184,7 +187,8 @@ class PowerFile:
         self._stream.flush()
         os.fsync(self._stream.fileno())
         try:
-            with self._part_path.open("w", encoding="utf-8") as stream:
+            self._part_path.unlink(missing_ok=True)
+            with os.fdopen(os.open(self._part_path, _NEW, 0o644), "w", encoding="utf-8") as stream:
                 json.dump(self.quality(), stream, indent=1)
                 stream.write("\n")
             os.replace(self._part_path, self._quality_path)
@@ -192,6 +196,11 @@ class PowerFile:
             self._part_path.unlink(missing_ok=True)
             raise
         self._synced_ns = monotonic_ns()
+
+    def abandon(self) -> None:
+        """Lets go of a log that the disk would not take; what is there stays."""
+        with contextlib.suppress(OSError):
+            self._stream.close()
 
     def close(self, ended_by: str, faults: Mapping[str, int]) -> None:
         """Completes the log; when this returns it is safely on the disk."""
@@ -230,7 +239,7 @@ class PowerFile:
 def _create(path: Path) -> int:
     """Creates a file that was not there before; links are not followed."""
     try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+        return os.open(path, _NEW, 0o644)
     except FileExistsError:
         raise InputError(f"{path.name} is there already; nothing was overwritten") from None
     except OSError as error:

@@ -6,9 +6,10 @@ import contextlib
 import hmac
 import math
 import re
+import secrets
 import socket
 import threading
-from collections import OrderedDict
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,13 @@ from dime.host.meters._base import now_ns
 from dime.host.power_file import check_name
 from dime.host.recorder import Recorder
 
+# Whoever has not been known for so long after connecting is hung up on.
+SPEAK_S = 5.0
+SEND_S = 10.0
+MOST_OF_ONE_ADDRESS = 16
+ACCEPT_AGAIN_S = 0.2
+# A client whose machine has died is noticed after about a minute.
+_ALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
 # A message without an end mark is complete when nothing follows for so long.
 QUIET_S = 0.2
 MOST_CONNECTIONS = 64
@@ -40,27 +48,62 @@ class Server:
 
     def __init__(self, recorder: Recorder, folder: Path, token: str, keep: bool, say: Callable[[str], None]) -> None:
         self._recorder, self._folder, self._token, self._keep, self._say = recorder, folder, token, keep, say
-        self._clients: OrderedDict[socket.socket, None] = OrderedDict()
+        self._clients: dict[socket.socket, Conversation] = {}
         self._lock = threading.Lock()
         self.ended = threading.Event()
+        self.failure = ""
+
+    def busy(self) -> bool:
+        """Whether somebody who is known is connected."""
+        with self._lock:
+            return any(client.known for client in self._clients.values())
 
     def listen(self, listener: socket.socket) -> None:
         """Accepts connections until `ended`; call it in a thread of its own."""
         listener.settimeout(0.2)
+        told = ""
         while not self.ended.is_set():
             try:
-                client, _ = listener.accept()
+                client, address = listener.accept()
+                self._admit(client, str(address[0]))
             except TimeoutError:
                 continue
-            except OSError:
-                return
+            except OSError as error:  # no file or thread is left for a newcomer: those who are here go on
+                if str(error) != told:
+                    self._say(f"nobody new can connect: {error.strerror or error}")
+                    told = str(error)
+                time.sleep(ACCEPT_AGAIN_S)
+            except Exception as error:
+                self.failure = f"the power server failed: {type(error).__name__}: {error}"
+                self.ended.set()
+
+    def _admit(self, client: socket.socket, address: str) -> None:
+        """Takes in a newcomer; where there are too many, the strangers who came first go, nobody who is known."""
+        conversation = Conversation(self._recorder, self._folder, self._token, self._say, address)
+        try:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in _ALIVE:
+                client.setsockopt(socket.IPPROTO_TCP, option, value)
             with self._lock:
-                self._clients[client] = None
-                while len(self._clients) > MOST_CONNECTIONS:
-                    _hang_up(self._clients.popitem(last=False)[0])
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+                self._clients[client] = conversation
+                self._make_room(
+                    [one for one, other in self._clients.items() if other.address == address], MOST_OF_ONE_ADDRESS
+                )
+                self._make_room(list(self._clients), MOST_CONNECTIONS)
+            threading.Thread(target=self._serve, args=(client, conversation), daemon=True).start()
+        except (OSError, RuntimeError) as error:  # a thread that cannot be started is a RuntimeError
+            with self._lock:
+                self._clients.pop(client, None)
+            _hang_up(client)
+            raise OSError(*error.args) from None
+
+    def _make_room(self, clients: list[socket.socket], most: int) -> None:
+        """Hangs up on as many strangers as there are too many, in the order in which they came."""
+        strangers = [client for client in clients if not self._clients[client].known]
+        for client in strangers[: max(0, len(clients) - most)]:
+            del self._clients[client]
+            _hang_up(client)
 
     def close(self) -> None:
         """Hangs up on everybody."""
@@ -69,22 +112,24 @@ class Server:
             while self._clients:
                 _hang_up(self._clients.popitem()[0])
 
-    def _serve(self, client: socket.socket) -> None:
-        conversation = Conversation(self._recorder, self._folder, self._token, self._say)
+    def _serve(self, client: socket.socket, conversation: Conversation) -> None:
         waiting = b""
+        until_s = time.monotonic() + SPEAK_S
         try:
             while True:
-                client.settimeout(QUIET_S if waiting else None)
+                left_s = None if conversation.known else until_s - time.monotonic()
+                if left_s is not None and left_s <= 0:
+                    break
+                client.settimeout(min(QUIET_S, left_s or QUIET_S) if waiting else left_s)
                 try:
                     piece = client.recv(protocol.MAX_MESSAGE_BYTES)
                     received_ns = now_ns()
                 except TimeoutError:
+                    if not waiting:
+                        break
                     self._answer(client, conversation, waiting, b"", received_ns)
                     waiting = b""
                     continue
-                with self._lock:
-                    if client in self._clients:
-                        self._clients.move_to_end(client)
                 *lines, waiting = (waiting + piece).split(b"\n")
                 for line in lines:
                     self._answer(client, conversation, line.removesuffix(b"\r"), b"\n", received_ns)
@@ -95,6 +140,8 @@ class Server:
                     break
         except OSError:
             pass
+        except Exception as error:  # whatever one client brings about, the others go on
+            self._say(f"hung up on {conversation.address}: {type(error).__name__}: {error}")
         finally:
             with self._lock:
                 self._clients.pop(client, None)
@@ -104,6 +151,7 @@ class Server:
         self, client: socket.socket, conversation: Conversation, message: bytes, end: bytes, received_ns: int
     ) -> None:
         answer = conversation.answer(message, received_ns)
+        client.settimeout(SEND_S)
         client.sendall(answer.encode(protocol.ENCODING) + end)
         if answer == protocol.ACK_SHUTDOWN and not self._keep:
             self.ended.set()
@@ -121,13 +169,20 @@ class Conversation:
     Args:
         recorder: The meter.
         folder: Where logs are written.
-        token: What the client must say first; empty: nothing.
+        token: What the client must prove first; empty: nothing.
         say: Told one line for each event.
+        address: Where the client is.
+
+    Attributes:
+        known: Whether it has proved the token or, where there is none, has said anything that could be done.
     """
 
-    def __init__(self, recorder: Recorder, folder: Path, token: str, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, recorder: Recorder, folder: Path, token: str, say: Callable[[str], None], address: str = ""
+    ) -> None:
         self._recorder, self._folder, self._token, self._say = recorder, folder, token, say
-        self._trusted = not token
+        self.address, self.known = address, False
+        self._trusted, self._nonce = not token, ""
 
     def answer(self, message: bytes, received_ns: int) -> str:
         """Does what a message asks for.
@@ -140,9 +195,12 @@ class Conversation:
             The answer; whatever the message was, there is one.
         """
         try:
-            return self._dispatch(message, received_ns)
+            answer = self._dispatch(message, received_ns)
+            self.known = self._trusted
+            return answer
         except DimeError as error:
-            self._say(f"refused: {error}")
+            if self._trusted:
+                self._say(f"refused: {error}")
             return protocol.REFUSED + " ".join(str(error).split())
         except ValueError:
             return protocol.BAD_MESSAGE
@@ -159,23 +217,31 @@ class Conversation:
         verb, comma, rest = message.decode(protocol.ENCODING).partition(",")
         alone = {"stop": self._stop, "shutdown": self._stop}
         with_values = {"start": self._start, "hello": self._hello, "mark": self._mark, "energy": self._energy}
+        with_values[protocol.PROOF] = self._proof
         if verb not in (with_values.keys() | {"clock"} if comma else alone):
             raise ValueError
-        if not self._trusted and verb != "hello":
+        if not self._trusted and verb not in ("hello", protocol.PROOF):
             raise InputError("a token is needed")
         if verb == "clock":
             return f"clock,{_integer(rest)},{received_ns},{now_ns()}"
         return with_values[verb](rest) if comma else alone[verb](verb)
 
     def _hello(self, rest: str) -> str:
-        version, _, token = rest.partition(",")
-        _integer(version)
+        _integer(rest)
         if not self._trusted:
-            if not hmac.compare_digest(token.encode(), self._token.encode()):
-                raise InputError("the token is wrong" if token else "a token is needed")
-            self._trusted = True
+            self._nonce = secrets.token_hex(16)
+            return f"{protocol.CHALLENGE},{self._nonce}"
         period_ns = round(self._recorder.period_s() * 1e9)
-        return f"hello,{protocol.VERSION},{self._recorder.name},{period_ns}"
+        return f"hello,{protocol.VERSION},{self._recorder.name},{period_ns},{self._recorder.channel}"
+
+    def _proof(self, rest: str) -> str:
+        nonce, self._nonce = self._nonce, ""
+        if not nonce:
+            raise ValueError
+        if not hmac.compare_digest(rest.encode(), protocol.proof(self._token, nonce).encode()):
+            raise InputError("the token is wrong")
+        self._trusted = True
+        return self._hello(str(protocol.VERSION))
 
     def _start(self, name: str) -> str:
         path = self._folder / check_name(name)

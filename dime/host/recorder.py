@@ -117,6 +117,7 @@ class Recorder:
         self._log_failed = ""
         self._trouble = ""
         self._closing = threading.Event()
+        self.failure = ""
         self.ended = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         threading.Thread(target=self._work, daemon=True).start()
@@ -126,11 +127,32 @@ class Recorder:
         """Whether the meter is a recording, every row of which counts."""
         return self._meter.origin == "replayed"
 
+    @property
+    def channel(self) -> str:
+        """The parts of the meter that are meant; empty where only its rows can tell."""
+        return self._meter.channel
+
     def begin(self) -> None:
         """Begins to read the meter."""
         self._reader.start()
 
+    @property
+    def is_logging(self) -> bool:
+        """Whether a log is being written."""
+        return self._log is not None
+
+    def _fail(self, error: Exception) -> None:
+        """Ends the recorder after a fault of our own, which `failure` tells."""
+        self.failure = f"the logger failed: {type(error).__name__}: {error}"
+        self.ended.set()
+
     def _read(self) -> None:
+        try:
+            self._read_all()
+        except Exception as error:
+            self._fail(error)
+
+    def _read_all(self) -> None:
         before: Counter[str] = Counter()
         gone = False
         while not self._closing.is_set():
@@ -178,7 +200,10 @@ class Recorder:
             except queue.Empty:
                 work = _IDLE
             if isinstance(work, _Batch):
-                self._keep(work)
+                try:
+                    self._keep(work)
+                except Exception as error:
+                    self._fail(error)
                 continue
             try:
                 work.answer.set_result(work.run())
@@ -199,6 +224,7 @@ class Recorder:
                 self._log.sync(self._since_start())
         except OSError as error:
             self._log_failed = f"{self._log.path}: {error.strerror}; the log ends there"
+            self._log.abandon()
             self._log = None
             self._say(self._log_failed)
 
@@ -237,7 +263,10 @@ class Recorder:
         if self._log is not None and self._log.path == path:
             return
         log = PowerFile(path, self._meter, self._meter.channel)
-        self._stop(ended_by)
+        try:
+            self._stop(ended_by)
+        except TableError as error:  # of the log before: no reason to refuse this one
+            self._say(str(error))
         self._log, self._log_failed, self._faults_before = log, "", self._faults
 
     def stop(self, ended_by: str) -> Path | None:

@@ -16,12 +16,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from dime.contract import messages, power_protocol
+from dime.contract import messages
 from dime.contract.errors import ConnectionLostError, DeviceError
 from dime.contract.run import RUN, RunSpec
 from dime.host import engines, images, progress, volumes
@@ -39,6 +39,7 @@ POLL_S = 1.0
 STOP_S = 60.0
 RESTARTS = 3  # in a row without a finished bundle between them
 ENTRY = ["python3", "-m", "dime.device"]
+TOKEN = "/results/.power_token"  # in the results' volume, whose owner on the board is root; never in the environment
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Job:
         out: The run's folder on this computer.
         threads: CPU threads of the numeric libraries; 0 leaves it to them.
         online: Whether the container needs the network, as for a power log.
+        token: What the power logger wants proved; it is handed over as the file `TOKEN`.
     """
 
     device: Device
@@ -62,6 +64,7 @@ class Job:
     out: Path
     threads: int = 0
     online: bool = False
+    token: str = field(default="", repr=False)
 
 
 class Run:
@@ -146,12 +149,11 @@ class Run:
         assert self._image is not None
         volume = client.volumes.create(self._volume, labels={volumes.LABEL: "results"})
         threads = {"OMP_NUM_THREADS": str(job.threads), "OPENBLAS_NUM_THREADS": str(job.threads)} if job.threads else {}
-        token = power_protocol.TOKEN_VARIABLE
         options: dict[str, Any] = {
             "runtime": device.runtime or None,
             "network_mode": _network(job),
             "mem_limit": device.memory or None,
-            "environment": threads | ({token: os.environ[token]} if job.online and token in os.environ else {}),
+            "environment": threads,
         }
         options |= engines.gpus(device)
         if device.set_clock:
@@ -204,6 +206,8 @@ class Run:
 
     def _start_now(self, container: Container) -> None:
         """Starts the container; what it said before it was started is not shown again."""
+        if self._job.token:
+            volumes.put(container, TOKEN, self._job.token.encode("utf-8", "surrogateescape"))
         container.start()
         container.reload()
         self._seen = container.attrs["State"]["StartedAt"]

@@ -60,7 +60,7 @@ class Logger(object):
             if self.published:
                 client.sendall(self._answer(client.recv(1024).decode(), False).encode())
                 return
-            trusted, rest = not self.token, b""
+            trusted, rest, nonce = not self.token, b"", "0123abcd"
             while True:
                 piece = client.recv(65536)
                 if not piece:
@@ -71,7 +71,11 @@ class Logger(object):
                     text = line.decode()
                     if text == self.dies_at:
                         return
-                    trusted = trusted or text == "hello,1," + self.token
+                    if not trusted and text == "hello,1":
+                        client.sendall("challenge,{}\n".format(nonce).encode())
+                        continue
+                    if not trusted and text == "proof," + protocol.proof(self.token, nonce):
+                        trusted, text = True, "hello,1"
                     client.sendall((self._answer(text, trusted) + "\n").encode())
 
     def _answer(self, text, trusted):

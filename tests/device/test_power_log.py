@@ -120,15 +120,29 @@ def test_a_run_that_goes_on_keeps_the_clocks_it_has(tmp_path):
     assert first["start_ns"] < second["start_ns"]
 
 
-def test_a_token_is_said(tmp_path, monkeypatch):
+def test_a_token_is_proved_and_never_said(tmp_path, monkeypatch):
     with Logger(token="s3cret, with a comma") as logger:
-        with pytest.raises(DeviceError, match="^the power logger: the token is wrong$"):
+        with pytest.raises(DeviceError, match="wants a token: --log-server-token=FILE, or DIME_POWER_TOKEN in the env"):
             connect(logger, tmp_path)
+        with pytest.raises(DeviceError, match="^the power logger: the token is wrong$"):
+            connect(logger, tmp_path, token="another")
         monkeypatch.setenv("DIME_POWER_TOKEN", "s3cret, with a comma")
         log = connect(logger, tmp_path)
         with log.around_frequency(5):
             pass
         log.close()
+        assert not any("s3cret" in one for one in logger.heard)
+    assert clocks_of(tmp_path)[-1]["meter"] == {"name": "fake", "channel": ""}
+
+
+@pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff"])
+def test_a_token_that_cannot_be_read(tmp_path, content):
+    path = str(tmp_path / "token")
+    if content is not None:
+        with open(path, "wb") as stream:
+            stream.write(content)
+    with pytest.raises(InputError, match="token"):
+        protocol.read_token(path)
 
 
 def test_nobody_listens(tmp_path):

@@ -13,7 +13,7 @@ from tests.lab.meter import StandInMeter
 
 @pytest.mark.timeout(300)
 def test_a_device_with_a_meter_is_profiled_in_joules_by_one_command(tmp_path, profiled, monkeypatch):
-    monkeypatch.setenv("DIME_POWER_TOKEN", "a word that both sides know")
+    monkeypatch.delenv("DIME_POWER_TOKEN", raising=False)
     load = Load(idle_w=3.0)
     (tmp_path / "samples").symlink_to(profiled / "samples")
     with StandInMeter(load, baud=500000) as meter:
@@ -29,6 +29,8 @@ def test_a_device_with_a_meter_is_profiled_in_joules_by_one_command(tmp_path, pr
     assert (folder / "joint_profile.parquet").exists()
     quality = [json.loads(path.read_text()) for path in sorted((folder / "power").glob("*.json"))]
     assert quality
+    (session,) = json.loads((folder / "clock.json").read_text())["sessions"]
+    assert session["meter"] == {"name": "smartpower3", "channel": ""}, "reached with a token of the run's own"
     result = dime("solve", "--net=alexnet", "--edge=metered", "--server=metered", folder=tmp_path, check=False)
     assert "named twice" in result.stderr
     from dime.host.profiles import load_profile

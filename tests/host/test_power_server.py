@@ -1,5 +1,7 @@
 """The power logger as its clients meet it: over real sockets, with every message they may send."""
 
+import contextlib
+import re
 import signal
 import socket
 import threading
@@ -8,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from dime.contract import power_protocol as protocol
 from dime.contract.errors import DeviceError, DimeError, InputError
-from dime.host import power
+from dime.host import power, power_server
 from dime.host.meters import smartpower3
+from tests.host.conftest import dime
 from tests.host.powered import Client, Logger, quality_of, rows_of, serving, wave
 from tests.lab.meter import StandInMeter
 
@@ -113,6 +117,8 @@ def test_many_clients_at_once(server):
         (".hidden.csv", "begins with a dot"),
         ("log\0.csv", "control characters"),
         ("log\r.csv", "control characters"),
+        ("log\u009b31m.csv", "control characters"),
+        ("vsc.\u202egol.csv", "control characters"),
         ("x" * 250 + ".csv", "too long"),
         ("ü" * 125, "too long"),
         ("link.csv", "is there already; nothing was overwritten"),
@@ -170,13 +176,132 @@ def test_a_token_may_be_demanded(meter, tmp_path, monkeypatch):
         say = Client(port)
         assert say(b"start,a.csv") == b"refused: a token is needed" == say(b"shutdown") == say(b"clock,1")
         assert say(b"nonsense") == b"bad message"
-        wrong = [b"refused: the token is wrong", b"refused: a token is needed"]
-        assert say.talk(b"hello,1,wrong", b"start,a.csv") == wrong
-        assert say.talk(b"hello,1") == [b"refused: a token is needed"]
-        hello, started = say.talk(b"hello,1,s3cret, with a comma", b"start,a.csv")
-        assert hello.startswith(b"hello,1,") and started == b"started"
-        assert say(b"stop") == b"refused: a token is needed", "each connection says it anew"
+        assert say.talk(b"hello,1,s3cret, with a comma") == [b"bad message"], "the token itself never travels"
+        challenges = {tuple(say.talk(b"hello,1", b"proof,wrong", b"start,a.csv", b"proof,x")) for _ in range(3)}
+        assert len(challenges) == 3, "a challenge is made up for each connection"
+        for challenge, *others in challenges:
+            assert re.fullmatch(rb"challenge,[0-9a-f]{32}", challenge)
+            assert others == [b"refused: the token is wrong", b"refused: a token is needed", b"bad message"]
+        with say.connect() as connection, connection.makefile("rb") as stream:
+            connection.sendall(b"hello,1\n")
+            nonce = stream.readline().decode().strip().split(",")[1]
+            proof = protocol.proof("s3cret, with a comma", nonce).encode()
+            connection.sendall(b"proof," + proof + b"\nstart,a.csv\n")
+            assert stream.readline().startswith(b"hello,1,smartpower3,") and stream.readline() == b"started\n"
+        assert say(b"stop") == b"refused: a token is needed", "each connection proves it anew"
+        assert say.talk(b"hello,1", b"proof," + proof)[1] == b"refused: the token is wrong", (
+            "a proof is of no use again"
+        )
     assert quality_of(tmp_path / "a.csv")["state"] == "complete"
+
+
+def prove(say, token):
+    """A connection that has proved a token, as a device's."""
+    connection = say.connect()
+    stream = connection.makefile("rb")
+    connection.sendall(b"hello,1\n")
+    nonce = stream.readline().decode().strip().split(",")[1]
+    connection.sendall(b"proof," + protocol.proof(token, nonce).encode() + b"\n")
+    assert stream.readline().startswith(b"hello,1,")
+    return connection, stream
+
+
+def test_strangers_cannot_end_a_running_measurement(meter, tmp_path, monkeypatch):
+    monkeypatch.setattr(power_server, "SPEAK_S", 1.0)
+    monkeypatch.setenv("DIME_POWER_TOKEN", "secret")
+    with serving(meter, tmp_path) as (port, _):
+        say = Client(port)
+        device, answers = prove(say, "secret")
+        device.sendall(b"start,a.csv\n")
+        assert answers.readline() == b"started\n"
+        strangers = [say.connect() for _ in range(100)]
+        for stranger in strangers[::2]:
+            stranger.sendall(b"hello,1\nshutdown")
+        other, _ = prove(say, "secret")
+        time.sleep(1.5)
+        for stranger in strangers:
+            stranger.settimeout(1)
+            with contextlib.suppress(ConnectionResetError):
+                while stranger.recv(1000):
+                    pass
+        device.sendall(b"stop\n")
+        assert answers.readline() == b"stopped\n", "the device was silent, but it is no stranger"
+        device.close()
+        other.close()
+
+
+def test_a_stranger_who_speaks_in_crumbs_is_hung_up_on(server, monkeypatch):
+    monkeypatch.setattr(power_server, "SPEAK_S", 0.7)
+    with server[0].connect() as stranger:
+        began_s = time.monotonic()
+        with contextlib.suppress(OSError):
+            while time.monotonic() < began_s + 5:
+                stranger.sendall(b"x")
+                time.sleep(0.05)
+        assert time.monotonic() - began_s < 2
+
+
+def test_one_address_cannot_take_all_places(monkeypatch):
+    monkeypatch.setattr(power_server, "MOST_CONNECTIONS", 8)
+    monkeypatch.setattr(power_server, "MOST_OF_ONE_ADDRESS", 4)
+    monkeypatch.setattr(power_server.Server, "_serve", lambda self, client, conversation: None)
+    server = power_server.Server(None, Path(), "", False, lambda line: None)
+    ends = []
+
+    def come(address, known=False):
+        mine, theirs = socket.socketpair()
+        monkeypatch.setattr(power_server, "_ALIVE", ())
+        with contextlib.suppress(OSError):
+            server._admit(FakeTcp(theirs), address)
+        ends.append(mine)
+        for conversation in list(server._clients.values())[-1:]:
+            conversation.known = known
+
+    come("device", known=True)
+    for _ in range(6):
+        come("crowd")
+    assert sorted(one.address for one in server._clients.values()) == ["crowd"] * 4 + ["device"]
+    for number in range(20):
+        come(f"crowd {number}")
+    addresses = [one.address for one in server._clients.values()]
+    assert len(addresses) == 8 and addresses[0] == "device" and addresses[1:] == [f"crowd {n}" for n in range(13, 20)]
+    server.close()
+
+
+class FakeTcp:
+    """A socket whose options of TCP are accepted."""
+
+    def __init__(self, end):
+        self.end = end
+
+    def setsockopt(self, *_):
+        pass
+
+    def shutdown(self, how):
+        self.end.shutdown(how)
+
+    def close(self):
+        self.end.close()
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "", "::", "192.0.2.1"])
+def test_an_address_of_a_network_wants_a_token_or_open(meter, tmp_path, address):
+    with pytest.raises(InputError, match="set DIME_POWER_TOKEN to a word that the devices know too, or give --open"):
+        power.serve(address, 0, folder=tmp_path, serial=meter.port, baud=500000)
+    said = dime("power", "serve", f"--address={address or '0.0.0.0'}", "--port=0", folder=tmp_path, check=False)
+    assert said.returncode == 1 and "or give --open" in said.stderr and said.stderr.count("\n") == 1
+
+
+def test_an_open_logger_serves_devices_that_know_the_published_messages_only(meter, tmp_path):
+    ports, over = [], threading.Event()
+    options = {"folder": tmp_path, "serial": meter.port, "baud": 500000, "ready": ports.append, "over": over}
+    thread = threading.Thread(target=power.serve, args=("0.0.0.0", 0), kwargs={**options, "anyone": True})
+    thread.start()
+    while not ports and thread.is_alive():
+        time.sleep(0.01)
+    assert Client(ports[0])(b"start,open.csv") == b"started" and Client(ports[0])(b"stop") == b"stopped"
+    over.set()
+    thread.join(10)
 
 
 def test_the_logger_listens_on_loopback_and_stays_if_told_to(meter, tmp_path):
@@ -201,7 +326,7 @@ def test_the_logger_listens_on_loopback_and_stays_if_told_to(meter, tmp_path):
 )
 def test_an_address_that_is_not_ours(meter, tmp_path, address, words):
     with pytest.raises(DimeError, match=words):
-        power.serve(address, 0, folder=tmp_path, serial=meter.port, baud=500000)
+        power.serve(address, 0, folder=tmp_path, serial=meter.port, baud=500000, token="a word")
 
 
 def test_a_port_that_is_taken(meter, tmp_path):

@@ -31,6 +31,7 @@ LINE_BYTES = 81
 CHECKED_BYTES = 74
 BAUDS = (9600, 19200, 38400, 57600, 115200, 230400, 460800, 500000, 576000, 921600)
 CHANNELS = ("0", "1", "input")
+SCHEMES = ("udp", "socket", "rfc2217", "loop")
 COLUMNS = (
     TIME,
     *("input voltage (mV)", "input current (mA)", "input power (mW)", "input low"),
@@ -196,7 +197,24 @@ def series(columns: Sequence[str], read: Reader, channel: str) -> Series:
     return Series(chosen, "power", True, value, step, valid)
 
 
+def _check_scheme(port: str) -> None:
+    """Accepts ports that only receive; pyserial has others, which write files or search for devices.
+
+    Raises:
+        InputError: It is another.
+    """
+    scheme, found, _ = port.partition("://")
+    if found and scheme.lower() not in SCHEMES:
+        raise InputError(
+            f"'{port}': a port is a path such as /dev/ttyUSB0, or begins with {', '.join(SCHEMES)}, then ://"
+        )
+
+
 def available(options: Options) -> str:
+    try:
+        _check_scheme(options.port)
+    except InputError as error:
+        return str(error)
     if options.port.startswith("udp:"):
         return ""
     if "://" not in options.port and not os.path.exists(options.port):
@@ -214,6 +232,7 @@ def open_meter(options: Options) -> SmartPower3:
         DeviceError: No such port, no permission, or another program has it.
     """
     choose_channel(options.channel, CHANNELS, "")
+    _check_scheme(options.port)
     if options.port.startswith("udp:"):
         return _open_udp(options)
     if options.baud not in BAUDS:
