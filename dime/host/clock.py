@@ -20,8 +20,9 @@ from dime.contract.errors import TableError
 from dime.contract.power_protocol import offset_ns
 from dime.contract.run import CLOCK
 from dime.host.energy import Integral
+from dime.host.meter_clock import INTEGERS, MAX_DRIFT
 from dime.host.meters._base import FLOAT
-from dime.host.power_trace import INTEGERS, MAX_DRIFT, Trace
+from dime.host.power_trace import Trace
 
 COVER_95 = NormalDist().inv_cdf(0.975)
 # Chance that a code is "found" in a trace which does not hold it.
@@ -76,7 +77,7 @@ class Clock:
 def line(source: str, device_ns: Sequence[int], offsets_ns: Sequence[int], errors_s: FLOAT, floor_s: float) -> Clock:
     """Fits a line through offsets by weighted least squares.
 
-    That two quartz clocks differ by less than `power_trace.MAX_DRIFT` counts as one more measurement, of the drift; so
+    That two quartz clocks differ by less than `meter_clock.MAX_DRIFT` counts as one more measurement, of the drift; so
     one offset is enough, and its uncertainty grows with the distance in time. If the offsets scatter more than their
     errors say, the errors are enlarged accordingly (Birge's ratio).
 
@@ -191,7 +192,7 @@ def find_code(trace: Trace, busy_ns: Sequence[Sequence[int]]) -> Found | None:
     template = np.diff(_busy_s(edges_s, np.linspace(0.0, length * step_s, length + 1) - guard_s)) / step_s
     correlation = _correlate(power, template)
     best = int(np.argmax(correlation))
-    strength = float(min(correlation[best], 0.999999))
+    strength = float(np.clip(correlation[best], -0.999999, 0.999999))
     # Half of a random code's stretches are one chip long; a device that was held up makes some shorter than that.
     chips = max(4, int(edges_s[-1] / np.quantile(np.diff(edges_s), 0.25)))
     places = len(correlation) * step_s / guard_s
@@ -218,7 +219,7 @@ def _correlate(power: FLOAT, template: FLOAT) -> FLOAT:
     product = np.fft.irfft(np.fft.rfft(centred, size) * np.conj(np.fft.rfft(shape, size)), size)
     sums, squares = (np.append(0.0, np.cumsum(values)) for values in (centred, centred**2))
     total, square = sums[length:] - sums[:-length], squares[length:] - squares[:-length]
-    spread = np.sqrt(np.maximum(square - total**2 / length, 1e-12 * square.max()) * (shape @ shape))
+    spread = np.sqrt(np.maximum(square - total**2 / length, 1e-12 * square.max() + 1e-300) * (shape @ shape))
     return np.asarray(product[: len(spread)] / spread)
 
 
@@ -236,7 +237,7 @@ def _refine(trace: Trace, edges_s: FLOAT, coarse_s: float, step_s: float, guard_
         since_s = time_s - coarse_s - shift_s
         share = _busy_s(edges_s, since_s + step_s / 2) - _busy_s(edges_s, since_s - step_s / 2)
         share = share - share.mean()
-        squares[place] = centred @ centred - (centred @ share) ** 2 / (share @ share)
+        squares[place] = max(centred @ centred - (centred @ share) ** 2 / max(share @ share, 1e-300), 0.0)
     best = int(np.argmin(squares))
     near = slice(max(0, best - _FINE // 2), best + _FINE // 2 + 1)
     curve = np.polyfit(shifts_s[near] - shifts_s[best], squares[near], 2)

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dime.host.meter_clock import INTEGERS
 from dime.host.meters._base import FLOAT
-from dime.host.power_trace import INTEGERS, Trace
+from dime.host.power_trace import Trace
 
 EDGE_SHARE = {"power": (1 / 6 + 1 / 5) / 2, "energy": 1 / 6}
 EDGE_SHARE_ERROR = {"power": (1 / 5 - 1 / 6) / np.sqrt(12), "energy": 0.0}

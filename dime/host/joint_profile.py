@@ -22,8 +22,9 @@ from dime.contract.run import RunSpec
 from dime.host import clock as clocks
 from dime.host import energy, power_trace
 from dime.host.joint_summary import Groups, short_of, summarise
+from dime.host.meter_clock import INTEGERS
 from dime.host.meters._base import TIMESTAMP
-from dime.host.power_trace import INTEGERS, Trace
+from dime.host.power_trace import Trace
 
 SUMMARY = "joint_summary.csv"
 QUALITY = "joint_quality.json"

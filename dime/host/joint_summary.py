@@ -23,8 +23,8 @@ import numpy as np
 
 from dime.contract.intervals import t95
 from dime.host.energy import Energies
+from dime.host.meter_clock import INTEGERS
 from dime.host.meters._base import FLOAT
-from dime.host.power_trace import INTEGERS
 
 SOURCES = ("repeats", "sampling", "resolution", "clock")
 # Mean and standard deviation of the absolute value of a standard normal variable.

@@ -19,8 +19,9 @@ from typing import Any
 
 from dime.contract.clock import boot_id, monotonic_ns
 from dime.contract.errors import InputError, TableError
+from dime.host.meter_clock import WRAP_MS, follows
 from dime.host.meters._base import TIMESTAMP, UNIX_MINUS_MONOTONIC_NS, Meter, Sample
-from dime.host.power_trace import QUALITY_SUFFIX, WRAP_MS, follows, quality_path
+from dime.host.power_trace import QUALITY_SUFFIX, quality_path
 
 SYNC_AFTER_S = 0.5
 LONGEST_NAME_BYTES = 255

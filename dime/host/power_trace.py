@@ -1,13 +1,7 @@
-"""power.csv -> a trace: one channel's readings on the logger's clock, and what is wrong with them.
-
-A meter with a clock of its own stamps its lines when it reads; they arrive later, sometimes several at once. So its
-clock gives the distances, and the arrivals only give the offset: the line that no arrival lies below, which passes
-through the quickest of them.
-"""
+"""power.csv -> a trace: one channel's readings on the logger's clock, and what is wrong with them."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import mmap
 from collections.abc import Mapping, Sequence
@@ -21,17 +15,13 @@ from numpy.typing import NDArray
 from dime.contract import plugins
 from dime.contract.errors import DimeError, TableError
 from dime.host import meters
+from dime.host.meter_clock import INTEGERS, quickest_line, unroll
 from dime.host.meters._base import FLOAT, TIME, TIMESTAMP, Series
 
-INTEGERS = NDArray[np.int64]
-WRAP_MS = 1 << 32
 QUALITY_SUFFIX = "_quality.json"
-# Two quartz clocks differ by less than this; a steeper line through the arrivals is an accident of a short log.
-MAX_DRIFT = 500e-6
 # Which moment a reading stands for is known to half its period: SmartPower 3 takes the mean of the last two of its own
 # readings, which may have been made up to half a period before the line is written.
 MOMENT_SPAN = 0.5
-_BLOCKS = 2000
 
 
 @dataclass(frozen=True)
@@ -77,87 +67,6 @@ class Trace:
     def seconds(self, time_ns: INTEGERS) -> FLOAT:
         """Times on the logger's clock -> seconds on this trace's."""
         return np.asarray((time_ns - self.epoch_ns) * 1e-9, dtype=np.float64)
-
-
-def follows(previous_ms: int, new_ms: int, elapsed_s: float) -> str:
-    """Says how a meter's time that is not later than the one before came about.
-
-    Args:
-        previous_ms: The meter's time before.
-        new_ms: Its time now, at most that.
-        elapsed_s: Time between the two arrivals.
-
-    Returns:
-        ``wrap``: the 32-bit count ran over, for then it agrees with the arrivals to a second; ``reboot``: the count
-        restarted, for it is shorter than the time that has passed; ``late``: datagrams overtook each other.
-    """
-    if abs((new_ms - previous_ms) % WRAP_MS - elapsed_s * 1e3) < 1000 and previous_ms != new_ms:
-        return "wrap"
-    return "late" if previous_ms - new_ms < new_ms - elapsed_s * 1e3 or previous_ms == new_ms else "reboot"
-
-
-def unroll(
-    time_ms: INTEGERS, timestamp_ns: INTEGERS, part: INTEGERS | None = None
-) -> tuple[INTEGERS, INTEGERS, NDArray[np.bool_]]:
-    """Makes a meter's times continuous.
-
-    Args:
-        time_ms: The meter's times, row by row.
-        timestamp_ns: The rows' arrivals.
-        part: A number for each row that changes where the logger noted a break.
-
-    Returns:
-        The times without wrap-arounds, each row's segment (a new one after each reboot), and which rows to keep: the
-        others came late, after one that was read after them.
-    """
-    keep = np.ones(len(time_ms), bool)
-    if part is None:
-        part = np.zeros(len(time_ms), np.int64)
-    while True:
-        rows = np.flatnonzero(keep)
-        times, arrivals = time_ms[rows], timestamp_ns[rows]
-        back = np.flatnonzero((np.diff(times) <= 0) & (np.diff(part[rows]) == 0))
-        elapsed_s = (arrivals[back + 1] - arrivals[back]) * 1e-9
-        why = list(map(follows, times[back].tolist(), times[back + 1].tolist(), elapsed_s.tolist()))
-        late = back[[reason == "late" for reason in why]] + 1 if why else back
-        if not len(late):
-            break
-        keep[rows[late]] = False
-    unrolled, segment = time_ms.copy(), np.zeros(len(time_ms), np.int64)
-    for place, reason in zip(rows[back + 1].tolist(), why, strict=True):
-        if reason == "wrap":
-            unrolled[place:] += WRAP_MS
-        else:
-            segment[place:] += 1
-    return unrolled, segment + part, keep
-
-
-def quickest_line(time_s: FLOAT, arrival_s: FLOAT) -> tuple[float, float]:
-    """Finds the straight line below all arrivals that is nearest to them.
-
-    Args:
-        time_s: The meter's times, rising.
-        arrival_s: When they arrived.
-
-    Returns:
-        Offset and slope of arrival minus time: on that line lie the readings that were under way for the least time.
-    """
-    delay = arrival_s - time_s
-    edges = np.linspace(0, len(delay), min(len(delay), _BLOCKS) + 1).astype(int).tolist()
-    lowest = [start + int(np.argmin(delay[start:end])) for start, end in itertools.pairwise(edges)]
-    hull: list[tuple[float, float]] = []
-    for x, y in zip(time_s[lowest].tolist(), delay[lowest].tolist(), strict=True):
-        while len(hull) > 1 and (hull[-1][1] - hull[-2][1]) * (x - hull[-2][0]) >= (y - hull[-2][1]) * (
-            hull[-1][0] - hull[-2][0]
-        ):
-            hull.pop()
-        hull.append((x, y))
-    slope, middle = 0.0, float(time_s.mean())
-    for (x0, y0), (x1, y1) in itertools.pairwise(hull):
-        if x0 <= middle <= x1 and x1 > x0:
-            slope = (y1 - y0) / (x1 - x0)
-    slope = float(np.clip(slope, -MAX_DRIFT, MAX_DRIFT))
-    return float((delay - slope * time_s).min()), slope
 
 
 def build(
@@ -215,8 +124,11 @@ def build(
             time_s[part] = own_s * (1 + slope) + offset_s + 0.5e-3 - wire_s - usual_s / 2
     else:
         time_s = np.asarray(arrival_s)
-    if (np.diff(time_s) <= 0).any():
-        raise TableError(f"{name}: the meter restarted before its last line had arrived")
+    # A part of few lines, all of them held up, is placed too late: what of the next one would lie before its end, goes.
+    later = time_s > np.append(-np.inf, np.maximum.accumulate(time_s)[:-1])
+    rows, value, segment, time_s = rows[later], value[later], segment[later], time_s[later]
+    segment = np.unique(segment, return_inverse=True)[1]
+    inside = np.diff(segment) == 0
     steps = np.diff(time_s)[inside]
     period_s = float(np.median(steps)) if len(steps) else 0.0
     counts = {"rows": len(rows), "late lines": int(len(keep) - len(rows)), "restarts": int(segment[-1])}

@@ -164,6 +164,22 @@ def test_too_short_a_trace_or_code_is_not_searched():
     assert clocks.find_code(trace_of(load_with(stretches), 40, random), in_ns(stretches[:2])) is None
 
 
+@pytest.mark.parametrize("tail_w", [1.5, 0.0])
+def test_a_power_without_noise_is_no_domain_error(tail_w):
+    """Roots and logarithms of differences: a fit that leaves nothing over."""
+    for seed in range(10):
+        random = np.random.default_rng(seed)
+        stretches = [[2.0 + 0.2 * n, 2.1 + 0.2 * n] for n in range(20)]
+        load = Load.of(
+            0.0, *zip(*((edge, w) for pair in stretches for edge, w in zip(pair, (4.0, tail_w))), strict=True)
+        )
+        for kind in ("power", "energy"):
+            found = clocks.find_code(trace_of(load, 20, random, 0.0, kind), in_ns(stretches))
+            assert found is None or np.isfinite(found.error_s)
+    squares = np.append(np.zeros(500), np.ones(500))
+    assert np.isfinite(clocks._correlate(np.zeros(1000), squares[400:600])).all()
+
+
 def test_codes_alone_make_a_clock():
     random = np.random.default_rng(4)
     first, last = played(2.0, "start 5", random), played(50.0, "end 5", random)

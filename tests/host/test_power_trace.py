@@ -7,9 +7,10 @@ import pytest
 
 from dime.contract.errors import TableError
 from dime.host import energy, power_trace
+from dime.host.meter_clock import WRAP_MS, follows, quickest_line, unroll
 from dime.host.meters import smartpower3
 from dime.host.meters._base import Series
-from dime.host.power_trace import WRAP_MS, build, follows, quickest_line, unroll
+from dime.host.power_trace import build
 from tests.lab import meter as stand_in
 
 START_NS = 1_700_000_000_000_000_000
@@ -101,6 +102,45 @@ def test_datagrams_that_overtake_each_other_are_left_out():
     _, segment, keep = unroll(time_ms, np.sort(arrivals))
     assert time_ms[keep].tolist() == [100_000 + 5 * n for n in (0, 1, 3, 4, 7, 8)]
     assert not segment.any()
+
+
+@pytest.mark.parametrize("ahead_ms", [4_000, 3_500 + 500, 200_000, WRAP_MS - 300, 3_000])
+def test_a_meter_that_restarts_with_any_count_begins_a_new_part(ahead_ms):
+    """Its last line says 3495 ms, the next one comes 6 s later; where its count is ahead, nothing runs backwards."""
+    own_ms = np.concatenate([np.arange(1000, 3500, 5), ahead_ms + np.arange(0, 2500, 5)])
+    true_s = np.concatenate([np.arange(0, 2.5, 0.005), 8.495 + np.arange(0, 2.5, 0.005)])
+    arrivals = START_NS + np.rint(true_s * 1e9).astype(np.int64)
+    trace = build(series(1000), own_ms % WRAP_MS, arrivals)
+    assert trace.counts["restarts"] == 1 and (np.diff(trace.segment)[499] == 1)
+    assert np.diff(trace.time_s)[499] == pytest.approx(6.0, abs=2e-3)
+    assert np.ptp(trace.time_s - true_s) < 2e-3, "a jump followed by a wrap, too"
+
+
+def test_this_computer_stood_still_while_the_meter_went_on():
+    own_ms = np.arange(1000, 9000, 5)
+    true_s = (own_ms - 1000) * 1e-3
+    slept_s = np.where(true_s > 4.0, 2.5, 0.0)
+    trace = build(series(len(own_ms)), own_ms, START_NS + np.rint((true_s - slept_s) * 1e9).astype(np.int64))
+    assert trace.counts["restarts"] == 1, "its clock stood, the meter's did not"
+
+
+@pytest.mark.parametrize("held_s", [0.3, 1.5])
+def test_lines_that_are_held_up_begin_no_new_part(held_s):
+    own_ms = np.arange(815_000, 825_000, 5)
+    delays_s = np.full(len(own_ms), 0.001)
+    held = int(held_s / 0.005)
+    delays_s[500 : 500 + held] += np.linspace(held_s, 0.0, held)
+    assert build(series(len(own_ms)), *rows(own_ms, delays_s)).counts["restarts"] == 0
+    batches_s = -(-own_ms // 500) * 0.5 - own_ms * 1e-3
+    assert build(series(len(own_ms)), *rows(own_ms, batches_s)).counts["restarts"] == 0, "arrivals in steps of 0.5 s"
+
+
+def test_a_part_of_held_up_lines_only_does_not_make_the_log_unusable():
+    own_ms = np.concatenate([np.arange(1000, 3000, 5), np.arange(100, 150, 5), np.arange(20, 3000, 5)])
+    true_s = np.concatenate([np.arange(0, 2, 0.005), 3 + np.arange(0, 0.05, 0.005), 3.1 + np.arange(0, 2.98, 0.005)])
+    true_s[400:410] += 0.3
+    trace = build(series(len(own_ms)), own_ms, START_NS + np.rint(true_s * 1e9).astype(np.int64))
+    assert (np.diff(trace.time_s) > 0).all() and trace.time_s[-1] == pytest.approx(true_s[-1], abs=0.01)
 
 
 def test_the_quickest_arrivals_give_offset_and_drift():
