@@ -24,6 +24,8 @@ from dime.host.power_trace import Trace
 
 EDGE_SHARE = {"power": (1 / 6 + 1 / 5) / 2, "energy": 1 / 6}
 EDGE_SHARE_ERROR = {"power": (1 / 5 - 1 / 6) / np.sqrt(12), "energy": 0.0}
+# Mean of the absolute value of a standard normal variable.
+HALF_NORMAL_MEAN = float(np.sqrt(2 / np.pi))
 REJECTIONS = (
     "shorter than the meter's period",
     "before the log began",
@@ -39,7 +41,7 @@ class Energies:
     """One entry a window.
 
     Attributes:
-        energy_j: Energy, including `edge_j`.
+        energy_j: Energy, including `edge_j` and what windows displaced by the clocks' uncertainty lose on average.
         edge_j: What was added for the steps at its edges.
         sampling_j: Standard uncertainty of `edge_j`: how the meter averages is not known.
         resolution_j: Standard uncertainty because values are cut to whole steps, as far as noise does not even it out.
@@ -132,7 +134,7 @@ def measure(trace: Trace, start_ns: INTEGERS, end_ns: INTEGERS, clock_error_s: F
         return np.where(rejected == "", values, np.nan)
 
     return Energies(
-        energy_j=known(energy_j + edge_j),
+        energy_j=known(energy_j + edge_j - HALF_NORMAL_MEAN * (late_j + early_j) / 2),
         edge_j=known(edge_j),
         sampling_j=known(np.abs(steps_j) * EDGE_SHARE_ERROR[trace.kind]),
         resolution_j=known(resolution_j),

@@ -7,7 +7,8 @@ Four standard uncertainties make an energy's interval (Guide to the Expression o
 * sampling: how the meter averages within its period, at edges where the load steps.
 * resolution: values are cut to whole steps.
 * clock: all windows of a run are displaced by the same unknown time. A window between steps of the load loses energy
-  whichever way it is displaced, like the absolute value of a normal variable: so the interval reaches further upwards.
+  whichever way it is displaced, like the absolute value of a normal variable: the energies are corrected for its mean,
+  its spread is the uncertainty.
 
 The last three are shared by all repetitions and do not shrink with their number. The squares are added; the factor is
 Student's t at the effective degrees of freedom (Welch and Satterthwaite).
@@ -27,8 +28,7 @@ from dime.host.meter_clock import INTEGERS
 from dime.host.meters._base import FLOAT
 
 SOURCES = ("repeats", "sampling", "resolution", "clock")
-# Mean and standard deviation of the absolute value of a standard normal variable.
-HALF_NORMAL_MEAN = math.sqrt(2 / math.pi)
+# Standard deviation of the absolute value of a standard normal variable.
 HALF_NORMAL_SPREAD = math.sqrt(1 - 2 / math.pi)
 
 
@@ -123,8 +123,7 @@ def summarise(
     }
     systematic = np.sqrt(sum(np.square(value) for value in shared.values()))
     columns["energy_mean_j"] = energy[0]
-    displaced = HALF_NORMAL_MEAN * (late + early) / 2
-    columns["energy_low_j"], columns["energy_high_j"] = _interval(energy[0] - displaced, *energy[1:], systematic)
+    columns["energy_low_j"], columns["energy_high_j"] = _interval(*energy, systematic)
     columns["energy_repeats_j"] = energy[1]
     for source, value in shared.items():
         columns[f"energy_{source}_j"] = value
