@@ -2,7 +2,7 @@
 
 Four standard uncertainties make an energy's interval (Guide to the Expression of Uncertainty in Measurement):
 
-* repeats: the scatter of the means of the iterations (of the rows, if there is one iteration only). All that is random
+* repeats: the scatter of the means of the iterations (with one only there is no interval). All that is random
   from one repetition to the next is in it: the load's own variation, the meter's noise, where its readings fell.
 * sampling: how the meter averages within its period, at edges where the load steps.
 * resolution: values are cut to whole steps.
@@ -58,15 +58,11 @@ class Groups(NamedTuple):
         return np.bincount(self.row_group, minlength=self.groups)
 
     def mean_and_error(self, values: FLOAT) -> tuple[FLOAT, FLOAT, FLOAT]:
-        """Mean of each group, its standard error, and its degrees of freedom; the error is NaN for a single row."""
-        clusters = _scatter(self.cluster_group, _means(self.row_cluster, values), self.groups)
-        rows = _scatter(self.row_group, values, self.groups)
-        single = clusters[2] < 1
-        return (
-            np.where(single, rows[0], clusters[0]),
-            np.where(single, rows[1], clusters[1]),
-            np.where(single, rows[2], clusters[2]),
-        )
+        """Mean of each group, its standard error, and its degrees of freedom; the error is NaN for a single iteration.
+
+        The rows of one iteration follow each other within moments: how iterations differ is not in their scatter.
+        """
+        return _scatter(self.cluster_group, _means(self.row_cluster, values), self.groups)
 
     def mean(self, values: FLOAT) -> FLOAT:
         """Mean over the rows of each group."""
@@ -164,7 +160,7 @@ def short_of(summary: Mapping[str, Any], target: float) -> list[str]:
         shared = {source: float(summary[f"energy_{source}_j"][place]) for source in SOURCES[1:]}
         floor = 1.96 * math.sqrt(sum(value**2 for value in shared.values()))
         if not math.isfinite(half):
-            why = "unknown: measured once only"
+            why = "unknown: measured once only, in one iteration; how iterations differ needs two or more"
         elif floor > target * mean:
             largest = max(shared, key=lambda source: shared[source])
             why = f"±{half / mean:.1%}: {largest} alone forbids it (±{floor / mean:.1%} however often it is repeated)"

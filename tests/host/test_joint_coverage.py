@@ -138,3 +138,11 @@ def test_the_interval_covers_the_truth_19_times_in_20(what, shape):
     print(f"{what}: {covered:.1%} covered, mean {bias:+.2%}")
     assert 0.92 <= covered <= 0.98, what
     assert abs(bias) < 0.002, what
+
+
+def test_one_iteration_gets_no_interval(monkeypatch):
+    """Its rows do not show how iterations differ: intervals from their scatter covered in 53 % only."""
+    monkeypatch.setitem(globals(), "ITERATIONS", 1)
+    summary, truth = joined(0)
+    assert np.isnan(summary["energy_low_j"]).all() and np.isnan(summary["duration_high_s"]).all()
+    assert summary["energy_mean_j"] == pytest.approx(truth, rel=0.1)
