@@ -27,6 +27,8 @@ from dime.host.power_trace import Trace
 COVER_95 = NormalDist().inv_cdf(0.975)
 # Chance that a code is "found" in a trace which does not hold it.
 FALSE_ALARM = 1e-3
+# No network and no quartz explains this between two exchanges: a computer slept.
+STOOD_STILL_S = 0.5
 _FINE = 50
 
 
@@ -129,8 +131,15 @@ def from_exchanges(bursts: Sequence[Sequence[Sequence[int]]]) -> Clock:
     if not best:
         raise TableError("there are no exchanges of timestamps")
     offsets, bounds = zip(*(offset_ns(exchange) for exchange in best), strict=True)
-    errors_s = np.maximum(np.array(bounds), 1000) * 1e-9 / math.sqrt(3)
     middles = [(exchange[0] + exchange[3]) // 2 for exchange in best]
+    steps_s, apart_s = np.abs(np.diff(np.array(offsets) - offsets[0])) * 1e-9, np.abs(np.diff(middles)) * 1e-9
+    stood = np.flatnonzero(steps_s > STOOD_STILL_S + MAX_DRIFT * apart_s + np.array([*bounds[1:]]) * 2e-9)
+    if len(stood):
+        raise TableError(
+            f"one of the two clocks stood still for {steps_s[stood[0]]:.1f} s during the run: did this computer, or the"
+            " device, sleep? times before and after do not belong together; keep it awake and measure again"
+        )
+    errors_s = np.maximum(np.array(bounds), 1000) * 1e-9 / math.sqrt(3)
     return line("exchanges", middles, offsets, errors_s, float(errors_s.min()))
 
 

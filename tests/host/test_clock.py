@@ -204,3 +204,12 @@ def test_a_damaged_clock_file_is_named(tmp_path):
         (tmp_path / "clock.json").write_text(content)
         with pytest.raises(TableError, match=r"clock\.json is damaged"):
             clocks.read(tmp_path)
+
+
+def test_a_computer_that_slept_during_the_run_is_a_break():
+    bursts = exchanges(np.random.default_rng(1))
+    for burst in bursts[2:]:
+        for exchange in burst:
+            exchange[1:3] = [time_ns - 30_000_000_000 for time_ns in exchange[1:3]]
+    with pytest.raises(TableError, match=r"stood still for 30\.0 s during the run"):
+        clocks.from_exchanges(bursts)
