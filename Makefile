@@ -2,11 +2,26 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 DIME := .venv/bin/dime
-RUN = $(if $(RUNTIME),DIME_RUNTIME=$(RUNTIME) )$(DIME)  # RUNTIME=docker: in the host image, with the same results
+RUN = $(if $(RUNTIME),DIME_RUNTIME="$$RUNTIME" )$(DIME)  # RUNTIME=docker: in the host image, with the same results
 
-# NAME=value becomes --name=value, where it was given on make's command line
-opt = $(foreach name,$(1),$(if $(findstring command,$(origin $(name))),--$(shell echo $(name) | tr 'A-Z_' 'a-z-')="$($(name))"))
+# NAME=value becomes --name="$NAME", where it was given on make's command line: make exports it, so no shell reads the value
+given := $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(name)))
+opt = $(foreach name,$(filter $(given),$(1)),--$(shell echo $(name) | tr 'A-Z_' 'a-z-')="$$$(name)")
 
+# A name that no target asked for takes is refused: it would be dropped without a word
+everywhere := ARGS DIME PYTHON RUNTIME SETUP_TORCH
+ifneq ($(filter-out $(everywhere) DIME_%,$(given)),)
+goals := $(shell sed -nE 's/^([a-z-]+):.*/\1/p' Makefile)
+goals := $(filter $(goals),$(MAKECMDGOALS))
+takes := $(sort $(shell awk -v goals=' $(goals) ' -F : '/^[a-z-]+:/ {ours = index(goals, " " $$1 " ")} /^\t/ && ours' Makefile | grep -oE '[A-Z][A-Z_]+'))
+takes := $(filter-out RUN $(everywhere),$(takes))
+strange := $(firstword $(filter-out $(everywhere) DIME_% $(takes),$(given)))
+ifneq ($(strange),)
+quoted := '$(subst ','\'',$(strange))'
+nearest := $(shell python3 -c 'import difflib, sys; print(*difflib.get_close_matches(sys.argv[1].upper(), sys.argv[2:], 1))' $(quoted) $(takes) 2>/dev/null)
+$(error make $(goals) takes no $(strange)=$(if $(nearest),; did you mean $(nearest)=?); it takes: $(or $(takes),nothing))
+endif
+endif
 
 .PHONY: help setup demo test test-lab check samples profile join solve report sweep power-server build push collect clean-device doctor
 
@@ -22,10 +37,10 @@ demo: setup  ## profiles AlexNet on this machine, plans it for three links
 	@$(DIME) demo $(call opt,NET RUNS ITERATIONS EDGE_POWER RESULTS)
 
 test: setup  ## the whole test suite                        make test ARGS="-k links"
-	@.venv/bin/python -m pytest $(ARGS)
+	@PYTEST_ADDOPTS="$$ARGS" .venv/bin/python -m pytest
 
 test-lab: setup  ## the tests on stand-in boards with real engines (root)
-	@DIME_LAB=1 .venv/bin/python -m pytest tests/lab $(ARGS)
+	@DIME_LAB=1 PYTEST_ADDOPTS="$$ARGS" .venv/bin/python -m pytest tests/lab
 
 check: setup  ## style and types
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
@@ -37,7 +52,7 @@ profile: setup  ## times every bundle on a device               make profile DEV
 	@$(DIME) profile $(call opt,DEVICE NET FREQS RUNS ITERATIONS WARMUPS MAX_LAYERS ENERGY_ERROR THREADS SEED SAMPLES WEIGHTS RESULTS LAB)
 
 join: setup  ## timings + power = joules a bundle            make join DEVICE=nano NET=alexnet
-	@$(DIME) join --run="$(or $(RESULTS),results)/$(DEVICE)/$(NET)" $(call opt,POWER CLOCK CHANNEL ENERGY_ERROR FORCE)
+	@$(DIME) join --run="$${RESULTS:-results}/$${DEVICE:?is missing: make join DEVICE=nano NET=alexnet}/$${NET:?is missing: make join DEVICE=nano NET=alexnet}" $(call opt,POWER CLOCK CHANNEL ENERGY_ERROR FORCE)
 
 solve: setup  ## the best plan for each link                  make solve NET=vgg11 LINK=4G GOAL=latency
 	@$(RUN) solve $(call opt,NET EDGE SERVER LINK GOAL MAX_LATENCY MAX_ENERGY PRIVATE MEMORY FREQS MAX_BUNDLE RULE EDGE_POWER ARITHMETIC RESULT_BYTES SIZES CSV_UNIT LAYERS CONFIDENCE REPLICATES SOLVER TIME_LIMIT GAP RESULTS OUT WRITE_LP FIGURES)

@@ -20,7 +20,7 @@ def targets():
     found = {}
     for name, recipe in re.findall(r"^([a-z-]+):[^\n]*\n((?:\t[^\n]*\n)*)", MAKEFILE, re.MULTILINE):
         options = re.findall(r"\$\(call opt,([A-Z_ ]+)\)", recipe)
-        direct = re.findall(r"\$\((?:or \$\()?([A-Z_]+)\)", recipe)
+        direct = re.findall(r"\$\$?[({](?:or \$\()?([A-Z_]+)\b", recipe)
         found[name] = {option for part in options for option in part.split()} | set(direct)
     return found
 
