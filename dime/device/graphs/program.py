@@ -1,0 +1,284 @@
+"""Runs a document, or any range of its nodes, on Python 3.6 with torch 1.10 as on today's: an interpreter, no code.
+
+Every node becomes a call that is looked up once, by a name of the allow-list; a value is dropped as soon as nothing
+needs it, as in the model itself.
+"""
+
+import hashlib
+import os
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+
+import torch
+from torch import nn
+
+from dime.contract.errors import DeviceError, TableError
+from dime.device.graphs import document as documents
+from dime.device.graphs import operations
+from dime.device.graphs.document import TENSORS, Document, Node, size_bytes
+
+# What changes its first argument in place, and what gives the same as a new tensor.
+ANEW = {
+    "tensor.add_": "tensor.add", "tensor.__iadd__": "tensor.__add__", "tensor.sub_": "tensor.sub",
+    "tensor.__isub__": "tensor.__sub__", "tensor.mul_": "tensor.mul", "tensor.__imul__": "tensor.__mul__",
+    "tensor.div_": "tensor.div", "tensor.__itruediv__": "tensor.__truediv__", "tensor.relu_": "tensor.relu",
+    "tensor.sigmoid_": "tensor.sigmoid", "tensor.tanh_": "tensor.tanh", "tensor.clamp_": "tensor.clamp",
+    "tensor.neg_": "tensor.neg", "tensor.exp_": "tensor.exp", "tensor.sqrt_": "tensor.sqrt", "tensor.log_": "tensor.log",
+    "tensor.pow_": "tensor.pow", "tensor.masked_fill_": "tensor.masked_fill", "tensor.clamp_min_": "tensor.clamp_min",
+    "tensor.clamp_max_": "tensor.clamp_max",
+}  # fmt: skip
+
+Step = NamedTuple(
+    "Step",
+    [
+        ("call", Callable[..., Any]),
+        ("arguments", Any),
+        ("keywords", Any),
+        ("node", Node),
+        ("rebinds", Optional[int]),
+        ("drops", Tuple[int, ...]),
+    ],
+)
+Step.__doc__ = "A node made ready: its function, its arguments as makers, the value it replaces, the values that end here."
+
+
+def load_tensors(document, folder):  # type: (Document, str) -> Dict[str, Any]
+    """Reads the document's constants and checks each by its hash.
+
+    Raises:
+        TableError: The file is missing, short, or holds something else than the document says.
+    """
+    path = os.path.join(folder, TENSORS)
+    found = {}  # type: Dict[str, Any]
+    try:
+        with open(path, "rb") as stream:
+            for name, constant in document.constants.items():
+                stream.seek(constant.offset)
+                content = stream.read(size_bytes(constant))
+                if hashlib.sha256(content).hexdigest() != constant.sha256:
+                    raise TableError("{}: the tensor {} is not the one that was traced".format(path, name))
+                found[name] = from_bytes(content, constant.shape, constant.dtype)
+    except EnvironmentError as error:
+        raise TableError("{}: {}".format(path, error.strerror))
+    return found
+
+
+def from_bytes(content, shape, dtype):  # type: (bytes, Sequence[int], str) -> Any
+    """A tensor of raw bytes, which are copied."""
+    kind = getattr(torch, dtype)
+    if not content:
+        return torch.zeros(tuple(shape), dtype=kind)
+    return torch.frombuffer(bytearray(content), dtype=kind).reshape(tuple(shape))
+
+
+def to_bytes(tensor):  # type: (Any) -> bytes
+    """A tensor's raw bytes in C order."""
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    if flat.dtype == torch.bfloat16:
+        flat = flat.view(torch.int16)
+    content = flat.numpy().tobytes()  # type: bytes
+    return content
+
+
+class Program(object):
+    """A document that is ready to run.
+
+    Args:
+        document: The graph.
+        tensors: Its constants, by name.
+
+    Raises:
+        DeviceError: This torch lacks operations; the message names each and where it stands first.
+    """
+
+    def __init__(self, document, tensors):  # type: (Document, Dict[str, Any]) -> None
+        self.document = document
+        self._live = document.live()
+        self._constants = nn.ParameterDict() if False else dict(tensors)
+        self._check_operations()
+        self._modules = {}  # type: Dict[int, Any]
+
+    def _check_operations(self):  # type: () -> None
+        lacking = {}  # type: Dict[str, str]
+        for number, node in enumerate(self.document.nodes):
+            if operations.find(node.operation) is None:
+                lacking.setdefault(node.operation, "in {} (node {})".format(node.module or "the network", number))
+        if lacking:
+            raise DeviceError(
+                "torch {} cannot run {}".format(
+                    torch.__version__, "; ".join("{} {}".format(name, where) for name, where in sorted(lacking.items()))
+                )
+            )
+
+    def place(self, number):  # type: (int) -> Tuple[int, ...]
+        """The values that are needed before node ``number``, which is what crosses when the network is cut there."""
+        return self._live[number]
+
+    def part(self, first, last):  # type: (int, int) -> Part
+        """The nodes from first to last, both included, as one module.
+
+        It takes the values of ``place(first)`` and gives those of ``place(last + 1)``: a tensor where it is one, a
+        tuple where there are more.
+        """
+        return Part(self, first, last)
+
+    def outputs(self, values):  # type: (Dict[int, Any]) -> Any
+        """The network's output in its own form, from the values behind the last node."""
+        return _Maker(self._constants).make(self.document.outputs)(values)
+
+
+class Part(nn.Module):
+    """A range of a program's nodes; see `Program.part`."""
+
+    def __init__(self, program, first, last):  # type: (Program, int, int) -> None
+        super(Part, self).__init__()
+        self.enters, self.leaves = program.place(first), program.place(last + 1)
+        self._maker = _Maker(dict(program._constants))
+        nodes = program.document.nodes[first : last + 1]
+        names = sorted(set(documents.references([[n.arguments, n.keywords] for n in nodes], "constant")))
+        self._names = dict((name, "tensor_{}".format(number)) for number, name in enumerate(names))
+        for name, spelled in self._names.items():
+            self.register_buffer(spelled, program._constants[name])
+        self._nodes = nodes
+        self._steps = None  # type: Optional[List[Step]]
+        self._inner = nn.ModuleList()
+
+    def _apply(self, fn, *rest):  # type: (Any, *Any) -> Any
+        self._steps = None  # tensors have moved
+        return super(Part, self)._apply(fn, *rest)
+
+    def forward(self, inputs):  # type: (Any) -> Any
+        if self._steps is None:
+            self._steps = self._prepare()
+        given = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
+        values = dict(zip(self.enters, given))
+        for call, arguments, keywords, node, rebinds, drops in self._steps:
+            output = call(*arguments(values), **keywords(values))
+            if rebinds is not None:
+                values[rebinds] = output
+            elif node.single:
+                if node.outputs[0] is not None:
+                    values[node.outputs[0]] = output
+            else:
+                for number, one in zip(node.outputs, output if node.outputs else ()):
+                    if number is not None:
+                        values[number] = one
+            for number in drops:
+                del values[number]
+        if len(self.leaves) == 1:
+            return values[self.leaves[0]]
+        return tuple(values[number] for number in self.leaves)
+
+    def _prepare(self):  # type: () -> List[Step]
+        maker = _Maker(dict((name, getattr(self, spelled)) for name, spelled in self._names.items()))
+        needed = set(self.leaves)
+        drops = []  # type: List[Tuple[int, ...]]
+        present = set(self.enters)  # type: Set[int]
+        for node in self._nodes:
+            present.update(number for number in node.outputs if number is not None)
+        for node in reversed(self._nodes):
+            taken = set(documents.references([node.arguments, node.keywords], "value")) | set(
+                number for number in node.outputs if number is not None
+            )
+            drops.append(tuple(sorted(taken - needed)))
+            needed |= taken
+        drops.reverse()
+        entered = set(self.enters)
+        steps = []
+        for node, ends in zip(self._nodes, drops):
+            operation, keywords, rebinds = node.operation, node.keywords, None
+            first = node.arguments[0] if node.arguments else None
+            target = first.get("value") if isinstance(first, dict) else None
+            if target is not None and target in node.mutates and target in entered:
+                # A feature map that enters is used again and again: what changes it in place makes a new one instead.
+                if keywords.get("inplace") is True:
+                    keywords = dict(keywords, inplace=False)
+                    rebinds = target
+                elif operation in ANEW:
+                    operation, rebinds = ANEW[operation], target
+                entered.discard(target)
+            if operation.startswith("module."):
+                steps.append(self._module(maker, node, ends))
+                continue
+            call = operations.find(operation)
+            assert call is not None
+            arguments, named = maker.make(node.arguments), maker.make(_pairs(operations.without_newer(operation, keywords)))
+            steps.append(Step(call, arguments, named, node, rebinds, ends))
+        return steps
+
+    def _module(self, maker, node, ends):  # type: (_Maker, Node, Tuple[int, ...]) -> Step
+        described, arguments = node.arguments
+        parts = maker.make(described)({})
+        module = operations.find(node.operation)(**dict(parts["made"]))  # type: ignore[misc]
+        module.eval()
+        state = parts["state"]
+        for path, tensor in state.items():
+            holder = module
+            for step in path.split(".")[:-1]:
+                holder = holder._modules[step]
+            leaf = path.split(".")[-1]
+            if leaf not in holder._parameters and leaf not in holder._buffers:
+                raise TableError("{} has no tensor {}".format(node.operation, path))
+            if leaf in holder._parameters:
+                holder._parameters[leaf] = nn.Parameter(tensor, requires_grad=False)
+            else:
+                holder._buffers[leaf] = tensor
+        call = node.keywords["call"]
+        named = dict((key, value) for key, value in call["dict"])
+        named = operations.without_newer(node.operation, named)
+        return Step(module, maker.make(arguments), maker.make(_pairs(named)), node, None, ends)
+
+
+def _pairs(keywords):  # type: (Dict[str, Any]) -> Any
+    return {"dict": [[key, value] for key, value in sorted(keywords.items())]}
+
+
+class _Maker(object):
+    """Turns encoded arguments into functions of the values that give the arguments themselves."""
+
+    def __init__(self, constants):  # type: (Dict[str, Any]) -> None
+        self._constants = constants
+
+    def make(self, argument):  # type: (Any) -> Callable[[Dict[int, Any]], Any]
+        if not any(True for _ in documents.references(argument, "value")):
+            made = self._plain(argument)
+            return lambda values: made
+        if isinstance(argument, list):
+            parts = [self.make(part) for part in argument]
+            return lambda values: [part(values) for part in parts]
+        ((kind, content),) = argument.items()
+        if kind == "value":
+            return lambda values: values[content]
+        if kind == "tuple":
+            parts = [self.make(part) for part in content]
+            return lambda values: tuple(part(values) for part in parts)
+        if kind == "dict":
+            keys, parts = [key for key, _ in content], [self.make(part) for _, part in content]
+            return lambda values: dict((key, part(values)) for key, part in zip(keys, parts))
+        if kind == "slice":
+            parts = [self.make(part) for part in content]
+            return lambda values: slice(*[part(values) for part in parts])
+        raise TableError("an argument of unknown kind")
+
+    def _plain(self, argument):  # type: (Any) -> Any
+        if isinstance(argument, list):
+            return [self._plain(part) for part in argument]
+        if not isinstance(argument, dict):
+            return argument
+        ((kind, content),) = argument.items()
+        if kind == "constant":
+            return self._constants[content]
+        if kind == "tuple":
+            return tuple(self._plain(part) for part in content)
+        if kind == "dict":
+            return dict((key, self._plain(part)) for key, part in content)
+        if kind == "slice":
+            return slice(*[self._plain(part) for part in content])
+        if kind == "ellipsis":
+            return Ellipsis
+        if kind == "dtype":
+            return getattr(torch, content)
+        if kind == "layout":
+            return getattr(torch, content)
+        if kind == "float":
+            return float(content)
+        raise TableError("an argument of unknown kind")
