@@ -3,7 +3,7 @@
 | key | holds |
 |---|---|
 | format, version, torch, name | what this file is, and which torch traced it |
-| values | shape and dtype of each value, by number |
+| values | shape, dtype and memory of each value, by number; views of each other have one memory |
 | inputs | numbers of the values that enter |
 | outputs | what leaves: one value, a list or a mapping of them |
 | nodes | operations in the order in which they run |
@@ -33,8 +33,8 @@ ITEM_BYTES = {
     "int64": 8, "bool": 1,
 }  # fmt: skip
 
-Value = NamedTuple("Value", [("shape", Tuple[int, ...]), ("dtype", str)])
-Value.__doc__ = "Shape and dtype of one tensor that the network computes."
+Value = NamedTuple("Value", [("shape", Tuple[int, ...]), ("dtype", str), ("memory", int)])
+Value.__doc__ = "Shape and dtype of one tensor that the network computes; those of one ``memory`` are views of each other."
 
 Constant = NamedTuple(
     "Constant", [("name", str), ("shape", Tuple[int, ...]), ("dtype", str), ("offset", int), ("sha256", str)]
@@ -126,7 +126,7 @@ def to_json(document):  # type: (Document) -> bytes
         "version": VERSION,
         "name": document.name,
         "torch": document.torch,
-        "values": [[list(value.shape), value.dtype] for value in document.values],
+        "values": [[list(value.shape), value.dtype, value.memory] for value in document.values],
         "inputs": document.inputs,
         "outputs": document.outputs,
         "nodes": [dict(node._asdict()) for node in document.nodes],
@@ -206,10 +206,10 @@ def _whole(thing, what, most):  # type: (Any, str, int) -> int
     return thing
 
 
-def _tensor(shape, dtype, what):  # type: (Any, Any, str) -> Value
+def _tensor(shape, dtype, what, memory=0):  # type: (Any, Any, str, int) -> Value
     if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
         raise ValueError("{} has the dtype {}".format(what, _short(dtype)))
-    value = Value(tuple(_whole(n, "a length of " + what, 1 << 40) for n in _list(shape, "a shape", 16)), dtype)
+    value = Value(tuple(_whole(n, "a length of " + what, 1 << 40) for n in _list(shape, "a shape", 16)), dtype, memory)
     if size_bytes(value) > LARGEST_VALUE_BYTES:
         raise ValueError("{} has {} bytes; at most {}".format(what, size_bytes(value), LARGEST_VALUE_BYTES))
     return value
@@ -221,7 +221,7 @@ class _Checker(object):
     def __init__(self, raw):  # type: (Dict[str, Any]) -> None
         self._raw = raw
         self._values = [
-            _tensor(entry[0], entry[1], "value {}".format(number))
+            _tensor(entry[0], entry[1], "value {}".format(number), _whole(entry[2], "a memory", MOST_NODES * 2))
             for number, entry in enumerate(_list(raw["values"], "values"))
         ]
         self._constants = {}  # type: Dict[str, Constant]

@@ -93,9 +93,8 @@ class Program(object):
     def __init__(self, document, tensors):  # type: (Document, Dict[str, Any]) -> None
         self.document = document
         self._live = document.live()
-        self._constants = nn.ParameterDict() if False else dict(tensors)
+        self._constants = dict(tensors)
         self._check_operations()
-        self._modules = {}  # type: Dict[int, Any]
 
     def _check_operations(self):  # type: () -> None
         lacking = {}  # type: Dict[str, str]
@@ -132,15 +131,14 @@ class Part(nn.Module):
     def __init__(self, program, first, last):  # type: (Program, int, int) -> None
         super(Part, self).__init__()
         self.enters, self.leaves = program.place(first), program.place(last + 1)
-        self._maker = _Maker(dict(program._constants))
         nodes = program.document.nodes[first : last + 1]
         names = sorted(set(documents.references([[n.arguments, n.keywords] for n in nodes], "constant")))
         self._names = dict((name, "tensor_{}".format(number)) for number, name in enumerate(names))
         for name, spelled in self._names.items():
             self.register_buffer(spelled, program._constants[name])
         self._nodes = nodes
+        self._anew, self._copied = _kept_inputs(program.document, nodes, self.enters)
         self._steps = None  # type: Optional[List[Step]]
-        self._inner = nn.ModuleList()
 
     def _apply(self, fn, *rest):  # type: (Any, *Any) -> Any
         self._steps = None  # tensors have moved
@@ -151,6 +149,8 @@ class Part(nn.Module):
             self._steps = self._prepare()
         given = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
         values = dict(zip(self.enters, given))
+        for number in self._copied:
+            values[number] = values[number].clone()
         for call, arguments, keywords, node, rebinds, drops in self._steps:
             output = call(*arguments(values), **keywords(values))
             if rebinds is not None:
@@ -182,20 +182,18 @@ class Part(nn.Module):
             drops.append(tuple(sorted(taken - needed)))
             needed |= taken
         drops.reverse()
-        entered = set(self.enters)
+        anew = set(self._anew)
         steps = []
         for node, ends in zip(self._nodes, drops):
             operation, keywords, rebinds = node.operation, node.keywords, None
-            first = node.arguments[0] if node.arguments else None
-            target = first.get("value") if isinstance(first, dict) else None
-            if target is not None and target in node.mutates and target in entered:
-                # A feature map that enters is used again and again: what changes it in place makes a new one instead.
+            target = _target(node)
+            if target in anew and target in node.mutates:
+                anew.discard(target)
+                rebinds = target
                 if keywords.get("inplace") is True:
                     keywords = dict(keywords, inplace=False)
-                    rebinds = target
-                elif operation in ANEW:
-                    operation, rebinds = ANEW[operation], target
-                entered.discard(target)
+                else:
+                    operation = ANEW[operation]
             if operation.startswith("module."):
                 steps.append(self._module(maker, node, ends))
                 continue
@@ -226,6 +224,39 @@ class Part(nn.Module):
         named = dict((key, value) for key, value in call["dict"])
         named = operations.without_newer(node.operation, named)
         return Step(module, maker.make(arguments), maker.make(_pairs(named)), node, None, ends)
+
+
+def _target(node):  # type: (Node) -> Optional[int]
+    """The value that a node's first argument is, if it is one."""
+    first = node.arguments[0] if node.arguments else None
+    number = first.get("value") if isinstance(first, dict) else None
+    return number if isinstance(number, int) else None
+
+
+def _kept_inputs(document, nodes, enters):  # type: (Document, Sequence[Node], Sequence[int]) -> Tuple[List[int], List[int]]
+    """What must be done for entering values that a range changes in place, since a feature map is used again and again.
+
+    Returns:
+        Values whose first change makes a new tensor instead, which costs nothing; and those that are copied first, since
+        views of them would miss the change.
+    """
+    values = document.values
+    seen = set(enters)
+    for node in nodes:
+        seen.update(number for number in node.outputs if number is not None)
+    first = {}  # type: Dict[int, Node]
+    for node in nodes:
+        for number in node.mutates:
+            first.setdefault(values[number].memory, node)
+    anew, copied = [], []
+    for number in enters:
+        node = first.get(values[number].memory)  # type: ignore[assignment]
+        if node is None:
+            continue
+        alone = sum(values[other].memory == values[number].memory for other in seen) == 1
+        twin = node.keywords.get("inplace") is True or node.operation in ANEW
+        (anew if alone and twin and _target(node) == number else copied).append(number)
+    return anew, copied
 
 
 def _pairs(keywords):  # type: (Dict[str, Any]) -> Any

@@ -75,6 +75,8 @@ def trace(model, example, name):  # type: (nn.Module, Sequence[Any], str) -> Tra
             traced_output = _call(model, inputs)
     if recorder.failure is not None:  # a model that catches exceptions does not make it traceable
         raise recorder.failure
+    if not all(torch.equal(one, other) for one, other in zip(_tensors(output), _tensors(traced_output))):
+        raise InputError("the network gives another result each time that it gets the same input")
     document = recorder.document(name, traced_output)
     example = tuple(tensor.clone() for tensor in example)
     return Traced(document, recorder.tensors, recorder.scopes, recorder.items, example, output, recorder.shared())
@@ -118,7 +120,8 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
         self._values = []  # type: List[Value]
         self._numbers = {}  # type: Dict[int, int]  # id of a tensor -> its value
         self._kept = []  # type: List[Any]  # so that no id is used twice
-        self._storages = []  # type: List[int]  # value -> where its memory starts
+        self._storages = []  # type: List[int]  # value -> its memory
+        self._memories = {}  # type: Dict[int, int]  # where a memory starts -> its number; none is freed meanwhile
         self._nodes = []  # type: List[Node]
         self._stack = []  # type: List[str]
         self.scopes = []  # type: List[Tuple[str, ...]]
@@ -235,8 +238,9 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
             self._before_filled = first.clone()
 
     def _must_be_unused(self, tensor):  # type: (Any) -> None
-        if id(tensor) in self._constants:
-            raise InputError("the network changes its own state, {}, at {}".format(self._constants[id(tensor)], _line()))
+        name = self._names.get(id(tensor)) or self._constants.get(id(tensor))
+        if name:
+            raise InputError("the network changes its own state, {}, at {}".format(name, _line()))
 
     def _write(self, operation, args, keywords, output, before, module):  # type: (str, Any, Any, Any, Any, Any) -> None
         if len(self._nodes) >= MOST_NODES:
@@ -282,8 +286,10 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
         number = len(self._values)
         self._numbers[id(tensor)] = number
         self._kept.append(tensor)
-        self._values.append(Value(tuple(tensor.shape), _dtype(tensor.dtype)))
-        self._storages.append(tensor.untyped_storage().data_ptr())
+        start = tensor.untyped_storage().data_ptr()
+        memory = self._memories.setdefault(start, len(self._memories))
+        self._values.append(Value(tuple(tensor.shape), _dtype(tensor.dtype), memory))
+        self._storages.append(memory)
         return number
 
     def _adopt(self, tensor):  # type: (Any) -> None
@@ -435,7 +441,7 @@ def _dtype(dtype):  # type: (Any) -> str
 def _tensors(thing):  # type: (Any) -> Iterator[Any]
     if isinstance(thing, torch.Tensor):
         yield thing
-    elif isinstance(thing, dict):
+    elif hasattr(thing, "values") and not isinstance(thing, type):
         for part in thing.values():
             for found in _tensors(part):
                 yield found
