@@ -41,6 +41,8 @@ SPEC_FIELDS = OrderedDict(
 OBSERVED_FIELDS = OrderedDict(
     [
         ("origin", "measured, replayed or modelled"),
+        ("graph", "SHA-256 of the network's document; None for a built-in network"),
+        ("left_out", "places where the network could be cut and was not; None for a built-in network"),
         ("layer_bytes", "memory that each layer takes where it runs: its parameters and its input"),
         ("description", "what the board says of itself at the start: model, memory, clocks; an object"),
         ("governor", "CPU frequency governor, or None where there is none"),

@@ -28,7 +28,8 @@ def _column(name, kind, meaning, valid=_any, rule=""):
 
 
 def _shape(text):
-    return re.match("0*[1-9][0-9]{0,99}(x0*[1-9][0-9]{0,99})*$", text) is not None
+    one = "0*[1-9][0-9]{0,99}(x0*[1-9][0-9]{0,99})*"
+    return re.match("{0}(\\+{0})*$".format(one), text) is not None
 
 
 # One row a timed run (or, when power is measured, one row a burst of `repeats` runs back to back).
@@ -46,8 +47,8 @@ TIMINGS = (
     _column("end_ns", int, "end, on the same clock", lambda v: v > 0, "> 0"),
     _column("input_bytes", int, "size of the tensor that enters", lambda v: v > 0, "> 0"),
     _column("output_bytes", int, "size of the tensor that leaves", lambda v: v > 0, "> 0"),
-    _column("input_shape", str, "its shape, such as 1x3x224x224", _shape, "sizes joined by x"),
-    _column("output_shape", str, "its shape", _shape, "sizes joined by x"),
+    _column("input_shape", str, "its shape, such as 1x3x224x224", _shape, "sizes joined by x, tensors by +"),
+    _column("output_shape", str, "its shape", _shape, "sizes joined by x, tensors by +"),
 )
 
 

@@ -9,6 +9,7 @@ import sys
 from dime import __version__
 from dime.contract import messages, plugins, power_protocol
 from dime.contract.errors import DeviceError, DimeError, InputError
+from dime.contract.networks import parse
 from dime.contract.run import check_options, parse_frequencies, parse_share
 from dime.device import stop
 
@@ -40,10 +41,34 @@ def main(arguments=None):
 
 def samples(options, emit):
     """Makes feature maps."""
+    spec = parse(options.network, options.input, options.batch, options.dtype, options.rename)
+    networks_of_dime()
+    if spec.kind != "built-in":
+        from dime.device.graphs import maps
+
+        folder = maps.make(spec, options.source, options.samples, options.weights, options.cuts, emit)
+        emit("done", folder=folder)
+        return
     from dime.device import samples as module
 
     made = module.make(options.network, options.source, options.samples, options.weights, emit)
     emit("done", folder=made.folder)
+
+
+def network(options, emit):
+    """Says where a network can be cut."""
+    spec = parse(options.network, options.input, options.batch, options.dtype, options.rename)
+    networks_of_dime()
+    from dime.device.graphs import summary
+
+    emit("description", facts=summary.describe(spec, options.cuts))
+
+
+def networks_of_dime():
+    """Makes sure that there is a torch."""
+    from dime.device import networks
+
+    networks.need_torch()
 
 
 def profile(options, emit):
@@ -51,14 +76,22 @@ def profile(options, emit):
     from dime.device import boards, networks
 
     board = boards.choose(options.device, options.board)
-    plugins.check(networks, options.network)
+    from dime.device.graphs import maps
+    from dime.device.graphs import network as graphs
+
+    brought = [place for place in (os.path.join(options.samples, options.network), options.samples) if maps.is_there(place)]
+    if not brought:
+        plugins.check(networks, options.network)
     check_options(vars(options))
     networks.need_torch()
     from dime.device import samples as module
     from dime.device import timings
 
     found = module.find(options.samples, options.network)
-    network = networks.load(options.network, _weights(options.weights, found), emit)
+    if found.manifest is not None and "graph" in found.manifest:
+        network = graphs.load(os.path.join(found.folder, graphs.FOLDER), found.manifest["weights"], emit)
+    else:
+        network = networks.load(options.network, _weights(options.weights, found), emit)
     log = _power_log(options, emit)
     if log is not None and not options.min_window_s:
         options.min_window_s = log.min_window_s
@@ -177,7 +210,13 @@ def _parser():
     verb = verbs.add_parser("samples", help=samples.__doc__)
     verb.set_defaults(verb=samples)
     _network_options(verb)
-    verb.add_argument("--source", default="builtin", help="builtin, imagenette, or a folder of pictures")
+    _named_options(verb)
+    verb.add_argument("--source", default="builtin", help="builtin, imagenette, a folder of pictures, or random")
+
+    verb = verbs.add_parser("network", help=network.__doc__)
+    verb.set_defaults(verb=network)
+    _network_options(verb)
+    _named_options(verb)
 
     verb = verbs.add_parser("profile", help=profile.__doc__)
     verb.set_defaults(verb=profile)
@@ -220,6 +259,14 @@ def _network_options(verb):
     verb.add_argument("--network", required=True, help="alexnet, vgg11, resnet18 or vit_b_16")
     verb.add_argument("--samples", default="samples", help="folder of feature maps")
     verb.add_argument("--weights", default="auto", help="auto, pretrained, 'seeded <n>', or a state_dict's file")
+
+
+def _named_options(verb):
+    verb.add_argument("--input", help="shapes of the inputs: 1x3x640x640, or 1x128:int64 for tokens, joined by commas")
+    verb.add_argument("--batch", type=int, help="the first length of every input")
+    verb.add_argument("--dtype", help="precision of parameters and inputs: float32, float16, bfloat16 or float64")
+    verb.add_argument("--cuts", default="auto", help="auto, all, a number of layers, or names of places")
+    verb.add_argument("--name", dest="rename", help="the network's short name")
 
 
 def _device_options(verb):

@@ -37,13 +37,14 @@ def describe(source):
     return "{} {}".format("builtin" if source == "builtin" else "folder", found.hexdigest()[:12])
 
 
-def load(source, shape, emit):
+def load(source, shape, emit, how=None):
     """Loads pictures as a network takes them: shorter side scaled to 8/7 of the input, centre cut out, normalised.
 
     Args:
         source: ``builtin``, ``imagenette``, or a folder.
         shape: Shape of the network's input, with the batch of one in front.
         emit: Called with a message's kind and fields; pictures that cannot be read are named in a warning.
+        how: Another preprocessing: ``resize`` (the shorter side's length), ``mean`` and ``deviation`` of the channels.
 
     Returns:
         OrderedDict: Name -> tensor of that shape.
@@ -57,7 +58,7 @@ def load(source, shape, emit):
     for name, path in sorted((_imagenette(emit) if source == "imagenette" else _files(source)).items()):
         try:
             with Image.open(path) as picture:
-                images[name] = _prepare(picture.convert("RGB"), shape)
+                images[name] = _prepare(picture.convert("RGB"), shape, how)
         except (EnvironmentError, ValueError, SyntaxError, Image.DecompressionBombError):
             unreadable.append(os.path.basename(path))
     if not images:
@@ -67,18 +68,21 @@ def load(source, shape, emit):
     return images
 
 
-def _prepare(picture, shape):
+def _prepare(picture, shape, how=None):
     """Does what torchvision's weights expect (Resize, CenterCrop, ToTensor, Normalize), without importing it."""
     import torch
     from PIL import Image
 
-    side, shorter = shape[-1], shape[-1] * 8 // 7
+    height, width = shape[-2:]
+    shorter = how.resize if how else width * 8 // 7
+    mean, deviation = (how.mean, how.deviation) if how else (MEAN, DEVIATION)
+    shorter = max(shorter, height, width)
     scaled = [shorter * size // min(picture.size) for size in picture.size]
-    left, top = [int(round((size - side) / 2.0)) for size in scaled]
-    picture = picture.resize(scaled, Image.BILINEAR).crop((left, top, left + side, top + side))
-    pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8).reshape(1, side, side, 3)
+    left, top = [int(round((size - side) / 2.0)) for size, side in zip(scaled, (width, height))]
+    picture = picture.resize(scaled, Image.BILINEAR).crop((left, top, left + width, top + height))
+    pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8).reshape(1, height, width, 3)
     levels = pixels.permute(0, 3, 1, 2).contiguous().float().div(255)
-    return levels.sub(torch.tensor(MEAN).reshape(3, 1, 1)).div(torch.tensor(DEVIATION).reshape(3, 1, 1))
+    return levels.sub(torch.tensor(mean).reshape(3, 1, 1)).div(torch.tensor(deviation).reshape(3, 1, 1))
 
 
 def _files(source):

@@ -14,6 +14,7 @@ from dime import __version__
 from dime.contract import plugins
 from dime.contract.errors import TableError
 from dime.device import images, networks, storage, tensor_files
+from dime.device.graphs import maps
 
 MANIFEST = "manifest.json"
 
@@ -48,6 +49,29 @@ class Samples(object):
             TableError: A file is missing, damaged or of another shape; the message names it.
         """
         return OrderedDict((name, self._load_one(path, shape)) for name, path in self._files(layer))
+
+    def maps(self, layer, boundary):
+        """Loads a layer's inputs as tuples of tensors.
+
+        Args:
+            layer: The layer's name.
+            boundary: The values (shape, dtype) that enter it.
+
+        Returns:
+            OrderedDict: Image name -> tensors.
+
+        Raises:
+            TableError: A file is missing, damaged or of another shape; the message names it.
+        """
+        if self.manifest is not None and "graph" in self.manifest:
+            self._check_all(layer)
+            return maps.load(self.folder, self.manifest, layer, boundary)
+        return OrderedDict((name, (tensor,)) for name, tensor in self.load(layer, boundary[0].shape).items())
+
+    def _check_all(self, layer):
+        for path, digest in self.manifest["files"].items():
+            if path.startswith(layer + "/"):
+                _check(os.path.join(self.folder, path), digest)
 
     def _files(self, layer):
         folder = os.path.join(self.folder, layer)
@@ -126,6 +150,12 @@ def find(folder, network):
     Raises:
         TableError: There are none, or their manifest is damaged.
     """
+    if maps.is_there(os.path.join(folder, network)) or maps.is_there(folder):
+        place = os.path.join(folder, network) if maps.is_there(os.path.join(folder, network)) else folder
+        manifest, label = _read_manifest(place)
+        if manifest["network"] == network:
+            maps.check_manifest(place, manifest)
+            return Samples(place, manifest["layers"], manifest, label)
     layers = list(networks.describe(network).LAYERS)
     for candidate in (os.path.join(folder, network), os.path.join(folder, network + "_samples"), folder):
         if os.path.exists(os.path.join(candidate, MANIFEST)):

@@ -119,8 +119,7 @@ class _Run(object):
         self._emit = emit
         self._bundles = enumerate_bundles(len(network.layers), spec.max_layers)
         self._finished = set((row["frequency_hz"], row["iteration"], row["bundle"]) for row in rows)
-        for module in network.modules:
-            chosen.place(module)
+        network.place(chosen)
         self.rows = len(rows)
         self.total = len(self._bundles) * spec.iterations * len(spec.frequencies_hz)
 
@@ -182,10 +181,10 @@ class _Run(object):
                             "duration_s": duration_s,
                             "start_ns": start_ns,
                             "end_ns": end_ns,
-                            "input_bytes": tensor.numel() * tensor.element_size(),
-                            "output_bytes": output.numel() * output.element_size(),
-                            "input_shape": "x".join(map(str, tensor.shape)),
-                            "output_shape": "x".join(map(str, output.shape)),
+                            "input_bytes": _size_bytes(tensor),
+                            "output_bytes": _size_bytes(output),
+                            "input_shape": _shape(tensor),
+                            "output_shape": _shape(output),
                         }
                     )
         return rows, inside_s
@@ -238,6 +237,8 @@ def _spec(network, samples, options, board, device, chosen, frequencies, root):
         seed=options["seed"],
         weights=network.weights,
         samples=samples.label,
+        graph=getattr(network, "digest", None),
+        left_out=(samples.manifest or {}).get("left_out"),
         origin="measured",
         layer_bytes=network.layer_bytes(),
         description=facts,
@@ -311,11 +312,27 @@ def _finished_rows(path, runs):
 
 def _inputs(network, samples, chosen):
     """Loads every layer's inputs once: for each layer a list of (image, tensor)."""
-    shapes = network.input_shapes()
+    def place(tensors):
+        placed = tuple(chosen.place(tensor) for tensor in tensors)
+        return placed[0] if len(placed) == 1 else placed
+
     return [
-        [(name, chosen.place(tensor)) for name, tensor in samples.load(layer, shape).items()]
-        for layer, shape in zip(network.layers, shapes)
+        [(name, place(tensors)) for name, tensors in samples.maps(layer, network.boundary(number)).items()]
+        for number, layer in enumerate(network.layers)
     ]
+
+
+def _all(tensors):
+    """What crosses a boundary as a tuple: one tensor, or several."""
+    return tensors if isinstance(tensors, tuple) else (tensors,)
+
+
+def _size_bytes(tensors):
+    return sum(tensor.numel() * tensor.element_size() for tensor in _all(tensors))
+
+
+def _shape(tensors):
+    return "+".join("x".join(map(str, tensor.shape)) or "1" for tensor in _all(tensors))
 
 
 def _note_clocks(spec, when, frequency_hz, board, root, emit):

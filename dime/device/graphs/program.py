@@ -108,6 +108,10 @@ class Program(object):
                 )
             )
 
+    def move(self, move):  # type: (Callable[[Any], Any]) -> None
+        """Moves all constants; parts that were made before keep the old ones."""
+        self._constants = dict((name, move(tensor)) for name, tensor in self._constants.items())
+
     def place(self, number):  # type: (int) -> Tuple[int, ...]
         """The values that are needed before node ``number``, which is what crosses when the network is cut there."""
         return self._live[number]
@@ -139,6 +143,11 @@ class Part(nn.Module):
         self._nodes = nodes
         self._anew, self._copied = _kept_inputs(program.document, nodes, self.enters)
         self._steps = None  # type: Optional[List[Step]]
+
+    def ready(self):  # type: () -> Part
+        """The same, with all that would else be done in the first run."""
+        self._steps = self._prepare()
+        return self
 
     def _apply(self, fn, *rest):  # type: (Any, *Any) -> Any
         self._steps = None  # tensors have moved

@@ -238,3 +238,52 @@ class _Evaluated(nn.Module):
 
     def forward(self, *inputs):  # type: (*Any) -> Any
         return self.program(*inputs)
+
+
+def fill(source, spec, weights, emit):  # type: (Source, Spec, str, Any) -> str
+    """Sets a model's weights.
+
+    Args:
+        source: The model.
+        spec: What was asked for.
+        weights: ``auto``: torchvision's pretrained ones if they can be had, else as the model was built, after seed 0;
+            ``pretrained``; ``seeded <n>``; or a state_dict's file.
+        emit: Called with a message's kind and fields.
+
+    Returns:
+        Their label.
+
+    Raises:
+        InputError: They are not to be had, or do not fit; the message names the entries.
+    """
+    from dime.device import weights as known
+
+    whole = spec.kind == "torchvision" and "." not in spec.target
+    if weights == "pretrained" and not whole:
+        raise InputError("{}: pretrained weights are known for whole models of torchvision; give a file".format(spec.text))
+    if weights == "auto" and whole:
+        try:
+            return known.fill(source.model, spec.target, "pretrained", None, emit)
+        except DimeError as error:
+            emit("warning", text="random weights (as built, seed 0) instead of pretrained ones: {}".format(error))
+    if weights == "auto":
+        return "as built, seed 0"
+    if not os.path.isfile(weights):
+        return known.fill(source.model, spec.target, weights, None, emit)
+    from dime.device import storage, tensor_files
+
+    state = tensor_files.read(weights)
+    if not isinstance(state, dict):
+        raise InputError("{} is not a state_dict: a dictionary of names and tensors".format(weights))
+    own = source.model.state_dict()
+    lacking, strange = [key for key in own if key not in state], [key for key in state if key not in own]
+    other = [key for key in own if key in state and own[key].shape != state[key].shape]
+    if lacking or strange or other:
+        parts = [
+            "{} {}{}".format(what, ", ".join(keys[:3]), " and {} more".format(len(keys) - 3) if len(keys) > 3 else "")
+            for what, keys in (("it lacks", lacking), ("has unknown", strange), ("has another shape of", other))
+            if keys
+        ]
+        raise InputError("{} does not fit {}: {}".format(weights, spec.text, "; ".join(parts)))
+    source.model.load_state_dict(state)
+    return "file {}".format(storage.digest(weights)[:12])

@@ -6,9 +6,14 @@ renames the entries of older weights. torchvision itself, which takes seconds to
 """
 
 import sys
+from collections import namedtuple
 
 from dime.contract import plugins
 from dime.contract.errors import DeviceError
+
+
+Value = namedtuple("Value", "shape dtype")
+Value.__doc__ = "Shape and dtype of a tensor at a boundary."
 
 
 class Network(object):
@@ -29,6 +34,15 @@ class Network(object):
         self.input_shape = tuple(input_shape)
         self.weights = weights
         self._shapes = None
+
+    def place(self, chosen):
+        """Moves all modules to where they run."""
+        for module in self.modules:
+            chosen.place(module)
+
+    def boundary(self, layer):
+        """The values (shape, dtype) that enter a layer, or leave the last one: here always one."""
+        return [Value(self.input_shapes()[layer], "float32")]
 
     def module(self, bundle):
         """The layers of a bundle as one module; nothing is copied."""

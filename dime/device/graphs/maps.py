@@ -1,0 +1,234 @@
+"""Feature maps of a network that was named: its document, and what stands at every boundary for each input.
+
+``<samples>/<name>/graph`` holds the document, ``<samples>/<name>/<layer>/<image>.pt`` what enters a layer (with several
+tensors ``<image>.0.pt``, ``<image>.1.pt``, ...), and manifest.json the SHA-256 of all of them.
+"""
+
+import json
+import os
+import shutil
+from collections import OrderedDict
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from dime import __version__
+from dime.contract.errors import InputError, TableError
+from dime.contract.networks import NAME, Spec
+from dime.device import images, storage, tensor_files
+from dime.device.graphs.network import FOLDER
+
+RANDOM, RANDOM_INPUTS = "random", 4
+MANIFEST = "manifest.json"
+
+
+def make(spec, source, folder, weights, cuts, emit):  # type: (Spec, str, str, str, str, Any) -> str
+    """Traces a network, cuts it, and computes its feature maps, unless exactly these are there already.
+
+    Args:
+        spec: The network as it was asked for.
+        source: ``builtin``, ``imagenette``, a folder of pictures, or ``random``.
+        folder: The samples' folder; theirs is the one in it that is called like the network.
+        weights: ``auto``, ``pretrained``, ``seeded <n>``, or a state_dict's file.
+        cuts: Where to cut; see `cutting.choose`.
+        emit: Called with a message's kind and fields.
+
+    Returns:
+        The network's folder.
+
+    Raises:
+        InputError: The network, its input or its cuts cannot be had as asked.
+        TableError: The folder holds other feature maps.
+        DeviceError: The disk would not take them.
+    """
+    target = os.path.join(folder, spec.name)
+    asked = _asked(spec, source, weights, cuts)
+    with storage.locked(folder):
+        if os.path.exists(target):
+            return _existing(target, asked, emit)
+        aside = target + ".part"
+        with storage.disk_errors(folder):
+            try:
+                shutil.rmtree(aside, ignore_errors=True)
+                os.makedirs(os.path.join(aside, FOLDER))
+                manifest = _fill(spec, source, aside, weights, cuts, emit)
+                manifest["asked"] = asked
+                _write(os.path.join(aside, MANIFEST), manifest)
+                os.rename(aside, target)
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+    return target
+
+
+def _asked(spec, source, weights, cuts):  # type: (Spec, str, str, str) -> Dict[str, Any]
+    """What was asked for, so that the same question finds the same answer."""
+    asked = OrderedDict(
+        [
+            ("net", spec.text),
+            ("input", [list(shape) for shape in spec.input_shapes]),
+            ("batch", spec.batch),
+            ("dtype", spec.dtype),
+            ("source", source),
+            ("weights", weights),
+            ("cuts", cuts),
+        ]
+    )  # type: Dict[str, Any]
+    path = spec.target.rpartition(":")[0] if spec.kind == "file" else spec.target
+    asked["sha256"] = storage.digest(path) if os.path.isfile(path) else None
+    return asked
+
+
+def _existing(target, asked, emit):  # type: (str, Dict[str, Any], Any) -> str
+    try:
+        with open(os.path.join(target, MANIFEST), encoding="utf-8") as stream:
+            manifest = json.load(stream)
+        before = manifest["asked"]
+        files = dict(manifest["files"])
+    except (EnvironmentError, ValueError, KeyError, TypeError, RecursionError):
+        raise TableError("{} holds feature maps of another network; take another NAME, or remove it".format(target))
+    different = [key for key in asked if before.get(key) != asked[key]]
+    if different:
+        raise TableError(
+            "{} was made with another {}; nothing was overwritten: take another NAME, or remove it".format(
+                target, ", ".join("{} ({})".format(key, before.get(key)) for key in different)
+            )
+        )
+    for path, digest in sorted(files.items()):
+        if storage.digest(os.path.join(target, path)) != digest:
+            raise TableError("{}/{} is damaged; remove {} and make the samples again".format(target, path, target))
+    emit("note", text="{}: {} feature maps are there and intact".format(target, len(files)))
+    return target
+
+
+def _fill(spec, source, folder, weights, cuts, emit):  # type: (Spec, str, str, str, str, Any) -> Dict[str, Any]
+    import torch
+
+    from dime.device.graphs import cutting, files, sources, tracing
+    from dime.device.graphs.program import Program
+
+    torch.manual_seed(0)  # a model that is built with random weights has the same ones each time
+    loaded = sources.load(spec)
+    label = sources.fill(loaded, spec, weights, emit)
+    inputs, described, pictures = _inputs(loaded, source, emit)
+    emit("hello", version=__version__, device=None, network=spec.name, total=len(inputs))
+    traced = tracing.trace(loaded.model, inputs[0][1], spec.name)
+    chosen = cutting.choose(traced, loaded.cuts if cuts == "auto" and loaded.cuts else cuts)
+    document = traced.document._replace(layers=cutting.layers(chosen))
+    document, digest = files.write(document, traced.tensors, inputs[0][1], os.path.join(folder, FOLDER))
+    program = Program(document, traced.tensors)
+    layers = [layer.name for layer in document.layers]
+    for layer in layers:
+        os.makedirs(os.path.join(folder, layer))
+    found = OrderedDict()  # type: Dict[str, str]
+    for number, (name, tensors) in enumerate(inputs, start=1):
+        for layer, values in zip(layers, files.boundaries(program, tensors)):
+            for path, tensor in zip(_paths(layer, name, len(values)), values):
+                found[path] = tensor_files.write(os.path.join(folder, path), tensor)
+        emit("progress", done=number, what=name)
+    for name in sorted(os.listdir(os.path.join(folder, FOLDER))):
+        found["{}/{}".format(FOLDER, name)] = storage.digest(os.path.join(folder, FOLDER, name))
+    return OrderedDict(
+        [
+            ("network", spec.name),
+            ("layers", layers),
+            ("weights", label),
+            ("source", described),
+            ("graph", digest),
+            ("images", [name for name, _ in inputs]),
+            ("preprocessing", pictures),
+            ("left_out", [place.name for place in chosen if not place.kept]),
+            ("files", OrderedDict(sorted(found.items()))),
+        ]
+    )
+
+
+def _paths(layer, image, count):  # type: (str, str, int) -> List[str]
+    if count == 1:
+        return ["{}/{}.pt".format(layer, image)]
+    return ["{}/{}.{}.pt".format(layer, image, number) for number in range(count)]
+
+
+def _inputs(loaded, source, emit):
+    # type: (Any, str, Any) -> Tuple[List[Tuple[str, Tuple[Any, ...]]], str, Optional[Dict[str, Any]]]
+    """The network's inputs by name, what they are, and what was done to pictures."""
+    import torch
+
+    from dime.device.graphs import sources
+
+    how = loaded.preprocessing
+    if how is None and source != RANDOM:
+        if source != "builtin":
+            raise InputError("the network takes no pictures of three colours; SOURCE=random gives it seeded input")
+        emit("note", text="the network takes no pictures of three colours: its input is random (seed 0)")
+    if how is None or source == RANDOM:
+        made = [("random{}".format(seed), sources.example(loaded, seed)) for seed in range(RANDOM_INPUTS)]
+        return made, "random seed 0", None
+    shape, dtype = loaded.shapes[0], loaded.dtypes[0]
+    pictures = list(images.load(source, (1,) + tuple(shape[1:]), emit, how).items())
+    made = []
+    for number, (name, _) in enumerate(pictures):
+        batch = [pictures[(number + more) % len(pictures)][1] for more in range(shape[0])]
+        made.append((name, (torch.cat(batch).to(dtype),)))
+    told = {"shorter_side": how.resize, "mean": list(how.mean), "standard_deviation": list(how.deviation)}
+    return made, images.describe(source), told
+
+
+def _write(path, content):  # type: (str, Dict[str, Any]) -> None
+    with open(path, "w", encoding="utf-8") as stream:
+        json.dump(content, stream, indent=1)
+        stream.write("\n")
+
+
+def is_there(folder):  # type: (str) -> bool
+    """Whether a folder holds feature maps that bring their network with them."""
+    return os.path.isdir(os.path.join(folder, FOLDER)) and os.path.isfile(os.path.join(folder, MANIFEST))
+
+
+def check_manifest(folder, manifest):  # type: (str, Dict[str, Any]) -> None
+    """Makes sure that a manifest's names are plain, and that the document is the one that it names.
+
+    Raises:
+        TableError: They are not.
+    """
+    names = list(manifest["layers"]) + list(manifest.get("images") or [])
+    if not all(isinstance(name, str) and NAME.match(name) for name in names) or not isinstance(manifest.get("graph"), str):
+        raise TableError("{} is damaged; make the samples again".format(os.path.join(folder, MANIFEST)))
+    for name in sorted(os.listdir(os.path.join(folder, FOLDER))):
+        path = "{}/{}".format(FOLDER, name)
+        if manifest["files"].get(path) != storage.digest(os.path.join(folder, path)):
+            raise TableError("{}/{} is damaged or does not belong there; make the samples again".format(folder, path))
+
+
+def load(folder, manifest, layer, boundary):
+    # type: (str, Dict[str, Any], str, Sequence[Any]) -> Dict[str, Tuple[Any, ...]]
+    """Loads what enters a layer.
+
+    Args:
+        folder: The network's folder.
+        manifest: What its manifest.json says.
+        layer: The layer.
+        boundary: The values (shape, dtype) that the network's document foretells.
+
+    Returns:
+        Image -> its tensors.
+
+    Raises:
+        TableError: A file is missing, damaged, or of another shape or dtype.
+    """
+    found = OrderedDict()  # type: Dict[str, Tuple[Any, ...]]
+    for image in manifest["images"]:
+        tensors = []
+        for path, value in zip(_paths(layer, image, len(boundary)), boundary):
+            tensor = tensor_files.read(os.path.join(folder, path))
+            dtype = str(getattr(tensor, "dtype", "nothing")).rsplit(".", 1)[-1]
+            if dtype != value.dtype or tuple(tensor.shape) != tuple(value.shape):
+                raise TableError(
+                    "{} holds {} of {}, the layer takes {} of {}".format(
+                        os.path.join(folder, path), dtype, _times(getattr(tensor, "shape", ())), value.dtype, _times(value.shape)
+                    )
+                )
+            tensors.append(tensor)
+        found[image] = tuple(tensors)
+    return found
+
+
+def _times(sizes):  # type: (Sequence[int]) -> str
+    return "x".join(str(size) for size in sizes) or "a number"
