@@ -23,7 +23,7 @@ $(error make $(goals) takes no $(strange)=$(if $(nearest),; did you mean $(neare
 endif
 endif
 
-.PHONY: help setup demo test test-lab check samples profile join solve report sweep power-server build push collect clean-device doctor
+.PHONY: help setup demo test test-lab check network samples profile join solve report sweep power-server build push collect clean-device doctor
 
 help:  ## this list
 	@echo "DIME: which layers of a network should run where, and at which clock"; echo
@@ -45,11 +45,14 @@ test-lab: setup  ## the tests on stand-in boards with real engines (root)
 check: setup  ## style and types
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 
+network: setup  ## where a network can be cut                make network NET=torchvision:resnet50
+	@$(RUN) network $(call opt,NET INPUT BATCH DTYPE CUTS NAME)
+
 samples: setup  ## inputs of every layer from pictures          make samples NET=vgg11 SOURCE=imagenette
-	@$(RUN) samples $(call opt,NET SOURCE SAMPLES WEIGHTS)
+	@$(RUN) samples $(call opt,NET SOURCE SAMPLES WEIGHTS INPUT BATCH DTYPE CUTS NAME)
 
 profile: setup  ## times every bundle on a device               make profile DEVICE=nano NET=alexnet
-	@$(DIME) profile $(call opt,DEVICE NET FREQS RUNS ITERATIONS WARMUPS MAX_LAYERS ENERGY_ERROR THREADS SEED SAMPLES WEIGHTS RESULTS LAB)
+	@$(DIME) profile $(call opt,DEVICE NET FREQS RUNS ITERATIONS WARMUPS MAX_LAYERS ENERGY_ERROR THREADS SEED SAMPLES WEIGHTS INPUT BATCH DTYPE CUTS NAME RESULTS LAB)
 
 join: setup  ## timings + power = joules a bundle            make join DEVICE=nano NET=alexnet
 	@$(DIME) join --run="$${RESULTS:-results}/$${DEVICE:?is missing: make join DEVICE=nano NET=alexnet}/$${NET:?is missing: make join DEVICE=nano NET=alexnet}" $(call opt,POWER CLOCK CHANNEL ENERGY_ERROR FORCE)

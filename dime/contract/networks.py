@@ -28,8 +28,8 @@ Spec = NamedTuple(
 )
 Spec.__doc__ = """A network as it was asked for.
 
-``kind`` is ``built-in``, ``torchvision``, ``timm``, ``file`` or ``exported``; ``target`` is what stands behind that; ``name``
-is the short name: letters, digits, dots, dashes and underscores.
+``kind`` is ``built-in``, ``torchvision``, ``timm``, ``file`` or ``exported``; ``target`` is what stands behind that;
+``name`` is the short name: letters, digits, dots, dashes and underscores.
 """
 
 
@@ -95,7 +95,9 @@ def parse_inputs(text):  # type: (str) -> Tuple[List[Tuple[int, ...]], List[Opti
     for part in text.split(","):
         sizes, colon, dtype = part.strip().partition(":")
         if not re.match(r"\d{1,7}(x\d{1,7})*$", sizes) or "0" in sizes.split("x"):
-            raise InputError("INPUT '{}' is no shape such as 1x3x224x224, or 1x128:int64 for tokens".format(part.strip()))
+            raise InputError(
+                "INPUT '{}' is no shape such as 1x3x224x224, or 1x128:int64 for tokens".format(part.strip())
+            )
         if colon and dtype not in INPUT_DTYPES:
             raise unknown("dtype of INPUT", dtype, INPUT_DTYPES)
         shapes.append(tuple(int(size) for size in sizes.split("x")))

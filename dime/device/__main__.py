@@ -79,7 +79,9 @@ def profile(options, emit):
     from dime.device.graphs import maps
     from dime.device.graphs import network as graphs
 
-    brought = [place for place in (os.path.join(options.samples, options.network), options.samples) if maps.is_there(place)]
+    brought = [
+        place for place in (os.path.join(options.samples, options.network), options.samples) if maps.is_there(place)
+    ]
     if not brought:
         plugins.check(networks, options.network)
     check_options(vars(options))

@@ -312,6 +312,7 @@ def _finished_rows(path, runs):
 
 def _inputs(network, samples, chosen):
     """Loads every layer's inputs once: for each layer a list of (image, tensor)."""
+
     def place(tensors):
         placed = tuple(chosen.place(tensor) for tensor in tensors)
         return placed[0] if len(placed) == 1 else placed

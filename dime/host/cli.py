@@ -16,23 +16,71 @@ if TYPE_CHECKING:
     from dime.host.lab import Device
 
 
-def samples(net: str, source: str = "builtin", samples: str = "samples", weights: str = "auto") -> None:
+def samples(
+    net: str,
+    source: str = "builtin",
+    samples: str = "samples",
+    weights: str = "auto",
+    input: str | None = None,
+    batch: int | None = None,
+    dtype: str | None = None,
+    cuts: str = "auto",
+    name: str | None = None,
+) -> None:
     """Makes feature maps: the inputs of every layer, for each picture.
 
     Examples:
         dime samples --net=vgg11
         dime samples --net=vgg11 --source=imagenette
         dime samples --net=vgg11 --source=/home/me/pictures
+        dime samples --net=torchvision:mobilenet_v3_small
 
     Args:
-        net: The network: alexnet, vgg11, vit_b_16 or resnet18.
-        source: builtin (pictures that ship with DIME), imagenette, or a folder of pictures.
+        net: alexnet, vgg11, vit_b_16, resnet18; torchvision:NAME; timm:NAME; FILE.py:FUNCTION; or FILE.pt2.
+        source: builtin (pictures that ship with DIME), imagenette, a folder of pictures, or random.
         samples: The folder that holds the feature maps of all networks.
         weights: pretrained, seeded, a file's name, or auto: pretrained where they can be had, else seeded.
+        input: Shapes of the network's inputs, such as 1x3x640x640, or 1x128:int64 for tokens, joined by commas.
+        batch: How many inputs at once.
+        dtype: Precision of parameters and inputs: float32, float16, bfloat16 or float64.
+        cuts: Where the network is cut: auto, all, a number of layers, or names of places joined by commas.
+        name: The short name that results carry; without it one is derived from the network.
     """
     from dime.host import measure
+    from dime.host.naming import Naming
 
-    print(measure.make_samples(net, source=source, samples=samples, weights=weights))
+    print(measure.make_samples(net, source, samples, weights, Naming(input, batch, dtype, cuts, name)))
+
+
+def network(
+    net: str,
+    input: str | None = None,
+    batch: int | None = None,
+    dtype: str | None = None,
+    cuts: str = "auto",
+    name: str | None = None,
+) -> None:
+    """Shows where a network can be cut: each place's name, shape, bytes, and the work up to there.
+
+    Examples:
+        dime network torchvision:resnet50
+        dime network models/mine.py:build --input=1x3x640x640
+
+    Args:
+        net: torchvision:NAME; timm:NAME; FILE.py:FUNCTION; or FILE.pt2.
+        input: Shapes of the network's inputs, such as 1x3x640x640, or 1x128:int64 for tokens, joined by commas.
+        batch: How many inputs at once.
+        dtype: Precision of parameters and inputs: float32, float16, bfloat16 or float64.
+        cuts: Where the network is cut: auto, all, a number of layers, or names of places joined by commas.
+        name: The short name that results carry; without it one is derived from the network.
+    """
+    from dime.host import local
+    from dime.host.naming import Naming, table
+
+    naming = Naming(input, batch, dtype, cuts, name)
+    spec = naming.spec(net)
+    words = ["network", f"--network={net if spec.kind != 'built-in' else f'torchvision:{net}'}", *naming.words()]
+    print("\n".join(table(local.describe(words, spec.name))))
 
 
 def profile(
@@ -48,6 +96,11 @@ def profile(
     seed: int = 0,
     samples: str = "samples",
     weights: str = "auto",
+    input: str | None = None,
+    batch: int | None = None,
+    dtype: str | None = None,
+    cuts: str = "auto",
+    name: str | None = None,
     results: str = "results",
     lab: str | None = None,
 ) -> None:
@@ -56,9 +109,10 @@ def profile(
     Examples:
         dime profile --net=alexnet
         dime profile --net=vgg11 --device=nano --freqs=460800000,921600000
+        dime profile --net=models/mine.py:build --input=1x3x640x640 --weights=mine.pt
 
     Args:
-        net: The network: alexnet, vgg11, vit_b_16 or resnet18.
+        net: alexnet, vgg11, vit_b_16, resnet18; torchvision:NAME; timm:NAME; FILE.py:FUNCTION; or FILE.pt2.
         device: Names or tags of the lab file; local is this machine, as edge (one thread) and as server (all threads).
         freqs: Frequencies in Hz, joined by commas; without it all that the board has.
         runs: Timed runs of each bundle in a pass.
@@ -70,13 +124,20 @@ def profile(
         seed: Seed of the order of the bundles.
         samples: The folder that holds the feature maps; made from the pictures that ship with DIME if need be.
         weights: pretrained, seeded, a file's name, or auto: pretrained where they can be had, else seeded.
+        input: Shapes of the network's inputs, such as 1x3x640x640, or 1x128:int64 for tokens, joined by commas.
+        batch: How many inputs at once.
+        dtype: Precision of parameters and inputs: float32, float16, bfloat16 or float64.
+        cuts: Where the network is cut: auto, all, a number of layers, or names of places joined by commas.
+        name: The short name that results carry; without it one is derived from the network.
         results: The folder that receives DEVICE/NET.
         lab: The lab file; without it lab.toml, if there is one.
     """
     from dime.host import measure
+    from dime.host.naming import Naming
 
     options = measure.Options(runs, iterations, warmups, max_layers, seed, freqs, energy_error)
-    for folder in measure.profile(net, device, options, threads, samples, weights, results, lab):
+    naming = Naming(input, batch, dtype, cuts, name)
+    for folder in measure.profile(net, device, options, threads, samples, weights, results, lab, naming=naming):
         print(folder)
 
 
@@ -150,8 +211,10 @@ def solve(
     """
     from dime.host import confidence as probability
     from dime.host import goals, output, study
+    from dime.host.naming import short
 
     limits = goals.parse_limits(max_latency, max_energy, private, memory, freqs, max_bundle, rule)
+    net = short(net)
     profiles = study.find_profiles(net, edge, server, results, edge_power, csv_unit, layers)
     found = study.make_study(
         profiles,
@@ -203,10 +266,11 @@ def demo(
         results: The folder for all results; a profile that is there already is used again.
     """
     from dime.host import measure
+    from dime.host.naming import short
 
     options = measure.Options(runs, iterations)
     list(measure.profile(net, "local", options, results=results, keep=True))
-    solve(net, results=results, edge_power=edge_power)
+    solve(short(net), results=results, edge_power=edge_power)
 
 
 def join(
@@ -289,9 +353,11 @@ def sweep(
     from functools import partial
 
     from dime.host import goals, output, study, sweeps
+    from dime.host.naming import short
     from dime.host.problem import build_problem
     from dime.host.units import plain
 
+    net = short(net)
     profiles = study.find_profiles(net, edge, server, results, edge_power, csv_unit, layers)
     sizes_bytes = study.find_sizes(net, sizes, results) if sizes else None
     limits = goals.parse_limits(None, None, private, memory, freqs, max_bundle, rule)
@@ -506,6 +572,7 @@ def _remote_devices(names: str, lab: str | None) -> list[Device]:
 
 COMMANDS: arguments.Commands = {
     "demo": demo,
+    "network": network,
     "samples": samples,
     "profile": profile,
     "join": join,

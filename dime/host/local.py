@@ -8,7 +8,9 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
+from dime.contract import messages
 from dime.contract.errors import DeviceError
 from dime.host.progress import follow
 
@@ -40,6 +42,25 @@ def run(arguments: Sequence[str], label: str, threads: int = 0, unit: str = "bun
             if code < 0:
                 raise DeviceError(f"{error}; killed by {signal.Signals(-code).name}{_likely(code)}") from None
             raise
+
+
+def describe(arguments: Sequence[str], label: str) -> dict[str, Any]:
+    """Runs a verb that answers with one description, and gives its facts.
+
+    Raises:
+        DeviceError: The device side reported an error, or ended without a description.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "dime.device", *arguments], capture_output=True, text=True, check=False, timeout=600
+    )
+    said = [message for line in done.stdout.splitlines() if (message := messages.decode(line))]
+    for message in said:
+        if message["kind"] == "error":
+            raise DeviceError(str(message["text"]))
+        if message["kind"] == "description":
+            return dict(message["facts"])
+    last = " | ".join(done.stderr.strip().splitlines()[-2:])
+    raise DeviceError(f"{label}: ended without a result{'; last lines: ' + last if last else ''}")
 
 
 def _likely(code: int) -> str:

@@ -22,6 +22,7 @@ from dime.contract.power_protocol import TOKEN_VARIABLE
 from dime.contract.run import RUN, RunSpec, check_options, parse_frequencies, parse_share
 from dime.host import lab as lab_file
 from dime.host import local
+from dime.host.naming import Naming, is_made
 
 FIRST_PORT, PORTS = 20_000, 10_000
 
@@ -74,7 +75,13 @@ class _Run:
         return (self.folder / RUN).exists() and RunSpec.read(str(self.folder)).state == "complete"
 
 
-def make_samples(net: str, source: str = "builtin", samples: str = "samples", weights: str = "auto") -> str:
+def make_samples(
+    net: str,
+    source: str = "builtin",
+    samples: str = "samples",
+    weights: str = "auto",
+    naming: Naming | None = None,
+) -> str:
     """Makes the inputs of every layer, or verifies those that are there.
 
     Args:
@@ -82,12 +89,15 @@ def make_samples(net: str, source: str = "builtin", samples: str = "samples", we
         source: builtin, imagenette, or a folder of pictures.
         samples: The folder that holds the feature maps of all networks.
         weights: pretrained, seeded, a file's name, or auto.
+        naming: What else is said of a network that is not built in.
 
     Returns:
         The network's folder.
     """
+    naming = naming or Naming()
+    spec = naming.spec(net)
     words = ["samples", f"--network={net}", f"--source={source}", f"--samples={samples}", f"--weights={weights}"]
-    return local.run(words, f"samples {net}", unit="picture")
+    return local.run([*words, *naming.words()], f"samples {spec.name}", unit="picture")
 
 
 def profile(
@@ -100,6 +110,7 @@ def profile(
     results: str = "results",
     lab: str | None = None,
     keep: bool = False,
+    naming: Naming | None = None,
 ) -> list[Path]:
     """Profiles a network on each device that is named.
 
@@ -113,6 +124,7 @@ def profile(
         results: The folder that receives DEVICE/NET.
         lab: The lab file; None takes lab.toml, if there is one.
         keep: Whether complete runs may stay as they are even if all of them are.
+        naming: What else is said of a network that is not built in.
 
     Returns:
         The folders of the runs.
@@ -122,14 +134,17 @@ def profile(
         DeviceError: A run failed; what it has measured stays, and the same call goes on from there.
     """
     bench = lab_file.load(lab)
+    asked, naming = net, naming or Naming()
+    if not is_made(net, Path(samples)):
+        net = naming.spec(net).name
     runs = list(_runs(bench.choose(device), net, threads, Path(results)))
     options.check(threads)
     complete = [run for run in runs if run.complete]
     if len(complete) == len(runs) and not keep:
         raise InputError(f"{', '.join(str(run.folder) for run in runs)}: complete already; nothing was overwritten")
     maps = _feature_maps(Path(samples), net)
-    if maps is None:
-        maps = Path(make_samples(net, samples=samples, weights=weights))
+    if maps is None or asked != net:  # a network that is named by what it is made of must be the one that is there
+        maps = Path(make_samples(asked, samples=samples, weights=weights, naming=naming))
     for run in complete:
         print(f"{run.folder} is complete already and was kept", file=sys.stderr)
     missing = [run for run in runs if run not in complete]

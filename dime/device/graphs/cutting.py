@@ -5,11 +5,10 @@ far, bytes that cross), as long as times add up. Bundles' times do not quite add
 too; and so do borders of blocks, which people speak of.
 """
 
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import NamedTuple
 
 from dime.contract.errors import InputError
-from dime.device.graphs.document import Document, Layer
-from dime.device.graphs.tracing import Traced
+from dime.device.graphs.document import Layer
 
 NEAR = 0.10  # slack for what the hull does not know: a bundle's time differs from the sum of its layers'
 SAME = 0.01  # of all work: places closer than this are one
@@ -18,12 +17,20 @@ MOST_ALL = 64  # bundles grow with the square of the layers
 
 Place = NamedTuple(
     "Place",
-    [("node", int), ("name", str), ("tensors", int), ("size_bytes", int), ("work", int), ("border", int), ("kept", str)],
+    [
+        ("node", int),
+        ("name", str),
+        ("tensors", int),
+        ("size_bytes", int),
+        ("work", int),
+        ("border", int),
+        ("kept", str),
+    ],
 )
 Place.__doc__ = """A place behind a node where the network could be cut.
 
-``work`` is the multiplications and moved elements up to there; ``border`` is how deep in the model the block lies that ends there, or 0; ``kept`` is
-why it is a cut (``hull``, ``near``, ``border``, ``asked``, ``end``), or empty.
+``work`` is the multiplications and moved elements up to there; ``border`` is how deep in the model the block lies that
+ends there, or 0; ``kept`` is why it is a cut (``hull``, ``near``, ``border``, ``asked``, ``end``), or empty.
 """
 
 
@@ -71,9 +78,8 @@ def choose(traced, cuts="auto"):  # type: (Traced, str) -> List[Place]
     if cuts == "all":
         if len(found) > MOST_ALL:
             raise InputError(
-                "the network can be cut at {} places; CUTS=all is for at most {}: take CUTS=auto, a number, or names".format(
-                    len(found), MOST_ALL
-                )
+                "the network can be cut at {} places; CUTS=all is for at most {}: take CUTS=auto, a number, or"
+                " names".format(len(found), MOST_ALL)
             )
         return [place._replace(kept="asked") for place in inner] + [end]
     if cuts == "auto":
@@ -81,9 +87,7 @@ def choose(traced, cuts="auto"):  # type: (Traced, str) -> List[Place]
     if cuts.isdigit():
         number = int(cuts)
         if not 1 <= number <= min(len(found), MOST_ALL):
-            raise InputError(
-                "CUTS={}: the network gives 1 to {} layers".format(number, min(len(found), MOST_ALL))
-            )
+            raise InputError("CUTS={}: the network gives 1 to {} layers".format(number, min(len(found), MOST_ALL)))
         return _auto(inner, end, number, start_bytes) + [end]
     asked = [name.strip() for name in cuts.split(",") if name.strip()]
     known = [place.name for place in inner]
@@ -111,7 +115,9 @@ def _auto(inner, end, most, start_bytes):  # type: (List[Place], Place, int, int
         if (place.work, place.size_bytes) in hull:
             ranked.append((0, 0, excess, position, "hull"))
         elif 0 < place.border <= deepest:
-            ranked.append((1 if excess <= NEAR else 2, place.border, excess, position, "near" if excess <= NEAR else "border"))
+            ranked.append(
+                (1 if excess <= NEAR else 2, place.border, excess, position, "near" if excess <= NEAR else "border")
+            )
         elif excess <= NEAR:
             ranked.append((3, 0, excess, position, "near"))
     kept = {}  # type: Dict[int, str]
@@ -174,10 +180,13 @@ def _plain(name):  # type: (str) -> str
 
 def _work(document, traced, number):  # type: (Document, Traced, int) -> int
     """Multiplications of a node where it has any, and elements that it makes."""
-    return macs(document, number) + sum(_count(document.values[n].shape) for n in document.nodes[number].outputs if n is not None)
+    return macs(document, number) + sum(
+        _count(document.values[n].shape) for n in document.nodes[number].outputs if n is not None
+    )
 
 
-def macs(document, number):  # type: (Document, int) -> int
+def macs(document, number):  # noqa: PLR0911 - a return for each kind of operation
+    # type: (Document, int) -> int
     """Multiply-accumulates of a node: convolutions, linear layers, matrix products and attention; 0 for all else."""
     node = document.nodes[number]
     outputs = [document.values[n].shape for n in node.outputs if n is not None]

@@ -17,7 +17,7 @@ An argument is a plain JSON value, or an object of one key: ``value`` N, ``const
 import hashlib
 import json
 import os
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from dime.contract.errors import TableError
 
@@ -34,7 +34,9 @@ ITEM_BYTES = {
 }  # fmt: skip
 
 Value = NamedTuple("Value", [("shape", Tuple[int, ...]), ("dtype", str), ("memory", int)])
-Value.__doc__ = "Shape and dtype of one tensor that the network computes; those of one ``memory`` are views of each other."
+Value.__doc__ = (
+    "Shape and dtype of one tensor that the network computes; those of one ``memory`` are views of each other."
+)
 
 Constant = NamedTuple(
     "Constant", [("name", str), ("shape", Tuple[int, ...]), ("dtype", str), ("offset", int), ("sha256", str)]
@@ -258,7 +260,9 @@ class _Checker(object):
         digest = _text(entry["sha256"], "a hash")
         if name in self._constants or len(digest) != 64:
             raise ValueError("constant {} is there twice or has no hash".format(_short(name)))
-        self._constants[name] = Constant(name, value.shape, value.dtype, _whole(entry["offset"], "an offset", 1 << 50), digest)
+        self._constants[name] = Constant(
+            name, value.shape, value.dtype, _whole(entry["offset"], "an offset", 1 << 50), digest
+        )
 
     def _number(self, thing):  # type: (Any) -> int
         return _whole(thing, "a value's number", len(self._values))
@@ -282,7 +286,8 @@ class _Checker(object):
         self._known.update(produced)
         return Node(operation, module, arguments, keywords, outputs, entry["single"], mutates)
 
-    def _argument(self, argument, where, depth):  # type: (Any, str, int) -> None
+    def _argument(self, argument, where, depth):  # noqa: PLR0912 - a branch for each kind of argument
+        # type: (Any, str, int) -> None
         if depth > DEEPEST:
             raise ValueError("{} has arguments deeper than {}".format(where, DEEPEST))
         if argument is None or isinstance(argument, (bool, float)):

@@ -3,13 +3,13 @@
 import hashlib
 import os
 from collections import OrderedDict
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import NamedTuple
 
 import torch
 
 from dime.contract.errors import DeviceError, TableError
 from dime.device.graphs import document as documents
-from dime.device.graphs.document import GRAPH, TENSORS, Constant, Document, size_bytes
+from dime.device.graphs.document import GRAPH, TENSORS, size_bytes
 from dime.device.graphs.program import Program, from_bytes, load_tensors, to_bytes
 
 GOLDEN = "golden.raw"
@@ -18,7 +18,9 @@ TOLERANCE = 1e-5
 ALIGNED = 64
 
 Checked = NamedTuple("Checked", [("exact", bool), ("largest", float)])
-Checked.__doc__ = "How a network's boundaries compare with the golden ones: equal bit for bit, and the largest difference."
+Checked.__doc__ = (
+    "How a network's boundaries compare with the golden ones: equal bit for bit, and the largest difference."
+)
 
 
 def write(document, tensors, example, folder):  # type: (Document, Dict[str, Any], Sequence[Any], str) -> Tuple[Document, str]
@@ -137,7 +139,7 @@ def _what(tensor):  # type: (Any) -> str
 def _difference(one, other):  # type: (Any, Any) -> float
     """The largest difference, relative to the largest value; equal infinities do not differ."""
     one, other = one.double(), other.double()
-    same = (one == other) | ((one != one) & (other != other))
+    same = (one == other) | (torch.isnan(one) & torch.isnan(other))
     apart = torch.where(same, torch.zeros_like(one), (one - other).abs())
     scale = other[torch.isfinite(other)].abs().max().item() if bool(torch.isfinite(other).any()) else 1.0
     return float(apart.max().item()) / (scale or 1.0)

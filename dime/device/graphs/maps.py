@@ -8,11 +8,10 @@ import json
 import os
 import shutil
 from collections import OrderedDict
-from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from dime import __version__
 from dime.contract.errors import InputError, TableError
-from dime.contract.networks import NAME, Spec
+from dime.contract.networks import NAME
 from dime.device import images, storage, tensor_files
 from dime.device.graphs.network import FOLDER
 
@@ -189,7 +188,9 @@ def check_manifest(folder, manifest):  # type: (str, Dict[str, Any]) -> None
         TableError: They are not.
     """
     names = list(manifest["layers"]) + list(manifest.get("images") or [])
-    if not all(isinstance(name, str) and NAME.match(name) for name in names) or not isinstance(manifest.get("graph"), str):
+    if not all(isinstance(name, str) and NAME.match(name) for name in names) or not isinstance(
+        manifest.get("graph"), str
+    ):
         raise TableError("{} is damaged; make the samples again".format(os.path.join(folder, MANIFEST)))
     for name in sorted(os.listdir(os.path.join(folder, FOLDER))):
         path = "{}/{}".format(FOLDER, name)
@@ -222,7 +223,11 @@ def load(folder, manifest, layer, boundary):
             if dtype != value.dtype or tuple(tensor.shape) != tuple(value.shape):
                 raise TableError(
                     "{} holds {} of {}, the layer takes {} of {}".format(
-                        os.path.join(folder, path), dtype, _times(getattr(tensor, "shape", ())), value.dtype, _times(value.shape)
+                        os.path.join(folder, path),
+                        dtype,
+                        _times(getattr(tensor, "shape", ())),
+                        value.dtype,
+                        _times(value.shape),
                     )
                 )
             tensors.append(tensor)

@@ -1,13 +1,11 @@
 """A traced network as the profiler takes networks: named layers, any bundle of them as one module."""
 
 import os
-from typing import Any, Dict, List, Tuple
 
 from dime.contract.bundles import Bundle
 from dime.contract.errors import DeviceError
 from dime.device.graphs import files
 from dime.device.graphs.document import size_bytes
-from dime.device.graphs.program import Part, Program
 
 FOLDER = "graph"  # of a network's feature maps, so that both always travel together
 

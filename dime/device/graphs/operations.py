@@ -5,42 +5,48 @@ are more than the sum of functions. A name outside these lists is refused whatev
 """
 
 import math
-from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import torch
 from torch.nn import functional
 
 FUNCTIONAL = """
-    adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d avg_pool1d avg_pool2d
-    avg_pool3d batch_norm celu conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d
-    cosine_similarity dropout elu embedding fold gelu glu group_norm hardshrink hardsigmoid hardswish hardtanh
-    instance_norm interpolate layer_norm leaky_relu linear local_response_norm log_softmax logsigmoid lp_pool2d
-    max_pool1d max_pool2d max_pool3d mish normalize one_hot pad pixel_shuffle pixel_unshuffle prelu relu relu6 rms_norm
-    scaled_dot_product_attention selu sigmoid silu softmax softmin softplus softshrink softsign tanh tanhshrink
-    threshold unfold upsample
+    adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d
+    avg_pool1d avg_pool2d avg_pool3d batch_norm celu conv1d conv2d conv3d conv_transpose1d conv_transpose2d
+    conv_transpose3d cosine_similarity dropout elu embedding fold gelu glu group_norm hardshrink hardsigmoid
+    hardswish hardtanh instance_norm interpolate layer_norm leaky_relu linear local_response_norm log_softmax
+    logsigmoid lp_pool2d max_pool1d max_pool2d max_pool3d mish normalize one_hot pad pixel_shuffle
+    pixel_unshuffle prelu relu relu6 rms_norm scaled_dot_product_attention selu sigmoid silu softmax softmin
+    softplus softshrink softsign tanh tanhshrink threshold unfold upsample
 """.split()
 # Each of these is taken from torch or as a tensor's method, whichever the model has called.
 COMMON = """
-    abs add addcmul addmm amax amin argmax argsort atan baddbmm bitwise_and bitwise_or bmm broadcast_to chunk clamp clamp_max
-    clamp_min clone cos cumsum diff div divide dot einsum eq erf exp expm1 flatten flip floor floor_divide fmod gather ge
-    gelu gt index_select isnan le lerp log log1p log2 log_softmax logical_and logical_not logical_or logsumexp lt masked_fill
-    matmul max maximum mean meshgrid min minimum moveaxis movedim mul multiply narrow ne neg negative norm outer permute pow
-    prod reciprocal relu remainder repeat_interleave reshape roll rot90 round rsqrt rsub scatter select sigmoid sign
-    silu sin softmax split sqrt square squeeze stack std sub subtract sum swapaxes swapdims tanh tensor_split tile topk
-    transpose tril triu true_divide trunc unbind unflatten unsqueeze var where zeros_like ones_like
+    abs add addcmul addmm amax amin argmax argsort atan baddbmm bitwise_and bitwise_or bmm broadcast_to chunk
+    clamp clamp_max clamp_min clone cos cumsum diff div divide dot einsum eq erf exp expm1 flatten flip floor
+    floor_divide fmod gather ge gelu gt index_select isnan le lerp log log1p log2 log_softmax logical_and
+    logical_not logical_or logsumexp lt masked_fill matmul max maximum mean meshgrid min minimum moveaxis
+    movedim mul multiply narrow ne neg negative norm outer permute pow prod reciprocal relu remainder
+    repeat_interleave reshape roll rot90 round rsqrt rsub scatter select sigmoid sign silu sin softmax split
+    sqrt square squeeze stack std sub subtract sum swapaxes swapdims tanh tensor_split tile topk transpose tril
+    triu true_divide trunc unbind unflatten unsqueeze var where zeros_like ones_like
 """.split()
-TORCH = COMMON + """
+TORCH = (
+    COMMON
+    + """
     adaptive_avg_pool1d bilinear cat concat concatenate conv1d conv2d conv3d dropout embedding group_norm hstack
     layer_norm max_pool1d max_pool2d rms_norm softplus std_mean var_mean vstack dstack
 """.split()
-TENSOR = COMMON + """
-    __add__ __and__ __eq__ __floordiv__ __ge__ __getitem__ __gt__ __iadd__ __iand__ __idiv__ __imul__ __invert__ __ior__
-    __isub__ __itruediv__ __le__ __lt__ __matmul__ __mod__ __mul__ __ne__ __neg__ __or__ __pow__ __radd__ __rdiv__
-    __rfloordiv__ __rmul__ __rpow__ __rsub__ __rtruediv__ __setitem__ __sub__ __truediv__ T H mT add_ bool byte ceil
-    clamp_ clamp_max_ clamp_min_ contiguous copy_ detach div_ double exp_ expand expand_as fill_ float half index_fill int
-    log_ long masked_fill_ mul_ neg_ new_full new_ones new_zeros pow_ relu_ repeat reshape_as sigmoid_ sqrt_ sub_ tanh_ to
-    type_as view view_as zero_
+)
+TENSOR = (
+    COMMON
+    + """
+    __add__ __and__ __eq__ __floordiv__ __ge__ __getitem__ __gt__ __iadd__ __iand__ __idiv__ __imul__ __invert__
+    __ior__ __isub__ __itruediv__ __le__ __lt__ __matmul__ __mod__ __mul__ __ne__ __neg__ __or__ __pow__
+    __radd__ __rdiv__ __rfloordiv__ __rmul__ __rpow__ __rsub__ __rtruediv__ __setitem__ __sub__ __truediv__ T H
+    mT add_ bool byte ceil clamp_ clamp_max_ clamp_min_ contiguous copy_ detach div_ double exp_ expand
+    expand_as fill_ float half index_fill int log_ long masked_fill_ mul_ neg_ new_full new_ones new_zeros pow_
+    relu_ repeat reshape_as sigmoid_ sqrt_ sub_ tanh_ to type_as view view_as zero_
 """.split()
+)
 ATTRIBUTES = ("T", "H", "mT")
 DTYPES = "float16 bfloat16 float32 float64 uint8 int8 int16 int32 int64 bool".split()
 
@@ -53,7 +59,7 @@ MODULES = {
     "RNN": "input_size hidden_size num_layers nonlinearity bias batch_first bidirectional".split(),
 }  # type: Dict[str, List[str]]
 
-# Names of arguments that are newer than the oldest torch; what they are by default, where leaving them out changes nothing.
+# Arguments that are newer than the oldest torch, and their defaults: with these, leaving them out changes nothing.
 NEWER = {
     "functional.interpolate": {"antialias": False},
     "functional.gelu": {"approximate": "none"},
@@ -64,9 +70,7 @@ NEWER = {
 }  # type: Dict[str, Dict[str, Any]]
 
 
-def _attention(
-    query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False
-):  # type: (Any, Any, Any, Any, float, bool, Optional[float], bool) -> Any
+def _attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):  # type: (Any, Any, Any, Any, float, bool, Optional[float], bool) -> Any
     """What functional.scaled_dot_product_attention computes, for a torch that lacks it (before 2.0)."""
     if dropout_p or enable_gqa:
         raise NotImplementedError("dropout and grouped queries")
@@ -121,7 +125,8 @@ def names():  # type: () -> List[str]
     )
 
 
-def find(name):  # type: (str) -> Optional[Callable[..., Any]]
+def find(name):  # noqa: PLR0911 - a return for each kind
+    # type: (str) -> Optional[Callable[..., Any]]
     """What a name stands for on this torch.
 
     Args:

@@ -6,7 +6,7 @@ needs it, as in the model itself.
 
 import hashlib
 import os
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, NamedTuple, Optional, Tuple
 
 import torch
 from torch import nn
@@ -14,18 +14,31 @@ from torch import nn
 from dime.contract.errors import DeviceError, TableError
 from dime.device.graphs import document as documents
 from dime.device.graphs import operations
-from dime.device.graphs.document import TENSORS, Document, Node, size_bytes
+from dime.device.graphs.document import TENSORS, Node, size_bytes
 
 # What changes its first argument in place, and what gives the same as a new tensor.
 ANEW = {
-    "tensor.add_": "tensor.add", "tensor.__iadd__": "tensor.__add__", "tensor.sub_": "tensor.sub",
-    "tensor.__isub__": "tensor.__sub__", "tensor.mul_": "tensor.mul", "tensor.__imul__": "tensor.__mul__",
-    "tensor.div_": "tensor.div", "tensor.__itruediv__": "tensor.__truediv__", "tensor.relu_": "tensor.relu",
-    "tensor.sigmoid_": "tensor.sigmoid", "tensor.tanh_": "tensor.tanh", "tensor.clamp_": "tensor.clamp",
-    "tensor.neg_": "tensor.neg", "tensor.exp_": "tensor.exp", "tensor.sqrt_": "tensor.sqrt", "tensor.log_": "tensor.log",
-    "tensor.pow_": "tensor.pow", "tensor.masked_fill_": "tensor.masked_fill", "tensor.clamp_min_": "tensor.clamp_min",
+    "tensor.add_": "tensor.add",
+    "tensor.__iadd__": "tensor.__add__",
+    "tensor.sub_": "tensor.sub",
+    "tensor.__isub__": "tensor.__sub__",
+    "tensor.mul_": "tensor.mul",
+    "tensor.__imul__": "tensor.__mul__",
+    "tensor.div_": "tensor.div",
+    "tensor.__itruediv__": "tensor.__truediv__",
+    "tensor.relu_": "tensor.relu",
+    "tensor.sigmoid_": "tensor.sigmoid",
+    "tensor.tanh_": "tensor.tanh",
+    "tensor.clamp_": "tensor.clamp",
+    "tensor.neg_": "tensor.neg",
+    "tensor.exp_": "tensor.exp",
+    "tensor.sqrt_": "tensor.sqrt",
+    "tensor.log_": "tensor.log",
+    "tensor.pow_": "tensor.pow",
+    "tensor.masked_fill_": "tensor.masked_fill",
+    "tensor.clamp_min_": "tensor.clamp_min",
     "tensor.clamp_max_": "tensor.clamp_max",
-}  # fmt: skip
+}
 
 Step = NamedTuple(
     "Step",
@@ -38,7 +51,9 @@ Step = NamedTuple(
         ("drops", Tuple[int, ...]),
     ],
 )
-Step.__doc__ = "A node made ready: its function, its arguments as makers, the value it replaces, the values that end here."
+Step.__doc__ = (
+    "A node made ready: its function, its arguments as makers, the value it replaces, the values that end here."
+)
 
 
 def load_tensors(document, folder):  # type: (Document, str) -> Dict[str, Any]
@@ -208,7 +223,10 @@ class Part(nn.Module):
                 continue
             call = operations.find(operation)
             assert call is not None
-            arguments, named = maker.make(node.arguments), maker.make(_pairs(operations.without_newer(operation, keywords)))
+            arguments, named = (
+                maker.make(node.arguments),
+                maker.make(_pairs(operations.without_newer(operation, keywords))),
+            )
             steps.append(Step(call, arguments, named, node, rebinds, ends))
         return steps
 
@@ -246,8 +264,8 @@ def _kept_inputs(document, nodes, enters):  # type: (Document, Sequence[Node], S
     """What must be done for entering values that a range changes in place, since a feature map is used again and again.
 
     Returns:
-        Values whose first change makes a new tensor instead, which costs nothing; and those that are copied first, since
-        views of them would miss the change.
+        Values whose first change makes a new tensor instead, which costs nothing; and those that are copied first,
+        since views of them would miss the change.
     """
     values = document.values
     seen = set(enters)
@@ -299,7 +317,8 @@ class _Maker(object):
             return lambda values: slice(*[part(values) for part in parts])
         raise TableError("an argument of unknown kind")
 
-    def _plain(self, argument):  # type: (Any) -> Any
+    def _plain(self, argument):  # noqa: PLR0911 - a return for each kind of argument
+        # type: (Any) -> Any
         if isinstance(argument, list):
             return [self._plain(part) for part in argument]
         if not isinstance(argument, dict):

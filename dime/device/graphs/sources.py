@@ -1,4 +1,4 @@
-"""Where a network comes from: torchvision, timm, a person's own file, or an exported program; only on the lab's computer.
+"""Where a network comes from: torchvision, timm, a person's file, an exported program; on the lab's computer only.
 
 | NET | model | input, unless INPUT says another |
 |---|---|---|
@@ -13,16 +13,19 @@ import importlib
 import importlib.util
 import os
 import sys
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, List, NamedTuple, Optional, Tuple
 
 import torch
 from torch import nn
 
 from dime.contract.errors import DimeError, InputError
-from dime.contract.networks import Spec
 
-Preprocessing = NamedTuple("Preprocessing", [("resize", int), ("mean", Tuple[float, ...]), ("deviation", Tuple[float, ...])])
-Preprocessing.__doc__ = "What pictures go through: the shorter side's length, then mean and standard deviation of each channel."
+Preprocessing = NamedTuple(
+    "Preprocessing", [("resize", int), ("mean", Tuple[float, ...]), ("deviation", Tuple[float, ...])]
+)
+Preprocessing.__doc__ = (
+    "What pictures go through: the shorter side's length, then mean and standard deviation of each channel."
+)
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 Source = NamedTuple(
@@ -260,7 +263,9 @@ def fill(source, spec, weights, emit):  # type: (Source, Spec, str, Any) -> str
 
     whole = spec.kind == "torchvision" and "." not in spec.target
     if weights == "pretrained" and not whole:
-        raise InputError("{}: pretrained weights are known for whole models of torchvision; give a file".format(spec.text))
+        raise InputError(
+            "{}: pretrained weights are known for whole models of torchvision; give a file".format(spec.text)
+        )
     if weights == "auto" and whole:
         try:
             return known.fill(source.model, spec.target, "pretrained", None, emit)

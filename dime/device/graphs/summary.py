@@ -1,9 +1,5 @@
 """What a network looks like before it is measured: its places, what crosses there, and its work."""
 
-from typing import Any, Dict
-
-from dime.contract.networks import Spec
-
 
 def describe(spec, cuts):  # type: (Spec, str) -> Dict[str, Any]
     """Traces a network and says where it can be cut and where it is.
@@ -13,8 +9,8 @@ def describe(spec, cuts):  # type: (Spec, str) -> Dict[str, Any]
         cuts: Where to cut; see `cutting.choose`.
 
     Returns:
-        name, torch, inputs, parameters, macs, operations, and for each place: name, shapes, bytes, macs and parameters up
-        to there, and why it is a cut (empty: it is none).
+        name, torch, inputs, operations, and for each place: name, shapes, bytes, macs and parameters up to there, and
+        why it is a cut (empty: it is none).
 
     Raises:
         InputError: The network or its cuts cannot be had as asked.

@@ -5,11 +5,10 @@ model can be traced whose way through its code does not depend on the values of 
 input at all is computed once and stored. Needs today's torch; the documents run on older ones, too.
 """
 
-import sys
+import math
 import traceback
 from collections import OrderedDict
 from contextlib import contextmanager
-from typing import Any, Dict, FrozenSet, Iterator, List, Optional, Sequence, Tuple
 
 import torch
 from torch import nn
@@ -28,7 +27,10 @@ REVEALING = (
 # Their results hold nothing of their argument but its shape.
 BY_SHAPE = "new_empty new_full new_ones new_tensor new_zeros empty_like full_like ones_like zeros_like".split()
 FILLING = "__setitem__ __iadd__ __iand__ __idiv__ __imul__ __ior__ __isub__ __itruediv__ __ipow__".split()
-RANDOM = "rand randn randint randperm rand_like randn_like randint_like bernoulli multinomial normal poisson normal_ uniform_".split()
+RANDOM = (
+    "rand randn randint randperm rand_like randn_like randint_like bernoulli multinomial normal poisson normal_"
+    " uniform_"
+).split()
 NOTHING = "requires_grad_ _assert _assert_async register_hook retain_grad".split()
 
 
@@ -152,7 +154,9 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
     def watching(self):  # type: () -> Iterator[None]
         """Records until it is left."""
         originals = dict((kind, kind.forward) for kind in self._leaves)
-        enter = nn.modules.module.register_module_forward_pre_hook(lambda module, _: self._stack.append(self._path(module)))
+        enter = nn.modules.module.register_module_forward_pre_hook(
+            lambda module, _: self._stack.append(self._path(module))
+        )
         leave = nn.modules.module.register_module_forward_hook(self._leave)
         for kind, original in originals.items():
             kind.forward = self._leaf_forward(kind, original)
@@ -203,7 +207,9 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
         depends = any(id(tensor) in self._numbers for tensor in tensors)
         changed = [tensor for tensor, version in before if tensor._version != version]
         if name in RANDOM:
-            raise InputError("the network draws random numbers, so no two of its results are equal ({})".format(_line()))
+            raise InputError(
+                "the network draws random numbers, so no two of its results are equal ({})".format(_line())
+            )
         if name in NOTHING or name in BY_SHAPE and not changed:
             return
         if not depends:
@@ -212,8 +218,8 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
             return
         if name in REVEALING:
             raise InputError(
-                "the network's way depends on the values of its input, at {}; cut it by hand with LAYERS in its file, or"
-                " keep that out of the network".format(_line())
+                "the network's way depends on the values of its input, at {}; keep that out of the network, or name a"
+                " part of it that has none".format(_line())
             )
         if not any(True for _ in _tensors(output)) and not changed:
             return  # a shape, a dtype, a device: a plain number from now on
@@ -255,7 +261,10 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
         arguments = [self._encode(argument, operation) for argument in args]
         named = OrderedDict((key, self._encode(value, operation)) for key, value in sorted(keywords.items()))
         if module is not None:
-            arguments, named = [self._module(module, operation), arguments], OrderedDict(call={"dict": [[k, v] for k, v in named.items()]})
+            arguments, named = (
+                [self._module(module, operation), arguments],
+                OrderedDict(call={"dict": [[k, v] for k, v in named.items()]}),
+            )
         single = isinstance(output, torch.Tensor)
         outputs = []  # type: List[Optional[int]]
         for one in [output] if single else output if isinstance(output, (list, tuple)) else []:
@@ -296,7 +305,9 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
         """Makes a constant that is about to be filled from the input a value: a copy of it is where it starts."""
         name = self._constant_name(tensor, self._before_filled)
         number = self._new(tensor)
-        self._nodes.append(Node("tensor.clone", self._stack[-1] if self._stack else "", [{"constant": name}], {}, [number], True, []))
+        self._nodes.append(
+            Node("tensor.clone", self._stack[-1] if self._stack else "", [{"constant": name}], {}, [number], True, [])
+        )
         self.scopes.append(tuple(self._stack))
 
     def _constant(self, tensor):  # type: (Any) -> Any
@@ -313,7 +324,8 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
         self._versions[name] = tensor._version
         return name
 
-    def _encode(self, argument, operation):  # type: (Any, str) -> Any
+    def _encode(self, argument, operation):  # noqa: PLR0911, PLR0912 - a return for each kind of argument
+        # type: (Any, str) -> Any
         if isinstance(argument, torch.Tensor):
             if id(argument) in self._numbers:
                 return {"value": self._numbers[id(argument)]}
@@ -323,7 +335,7 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
         if isinstance(argument, int):
             return int(argument)
         if isinstance(argument, float):
-            if argument != argument or argument in (float("inf"), -float("inf")):
+            if not math.isfinite(argument):
                 return {"float": str(argument)}
             return argument
         if isinstance(argument, tuple):
@@ -357,7 +369,8 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
                 raise InputError("the network changes its own state: {}".format(constant))
         self._drop_unused(outputs)
         constants = OrderedDict(
-            (key, Constant(key, tuple(tensor.shape), _dtype(tensor.dtype), 0, "0" * 64)) for key, tensor in self.tensors.items()
+            (key, Constant(key, tuple(tensor.shape), _dtype(tensor.dtype), 0, "0" * 64))
+            for key, tensor in self.tensors.items()
         )
         if not self._nodes:
             raise InputError("the network computes nothing from its input")

@@ -11,7 +11,6 @@ from collections import namedtuple
 from dime.contract import plugins
 from dime.contract.errors import DeviceError
 
-
 Value = namedtuple("Value", "shape dtype")
 Value.__doc__ = "Shape and dtype of a tensor at a boundary."
 
