@@ -315,6 +315,11 @@ def build_problem(
     for profile in profiles[1:]:
         if profile.layers != edge.layers:
             raise InputError(f"{profile.path} and {edge.path} are of different networks: their layers differ")
+        if profile.graph != edge.graph and None not in (profile.graph, edge.graph):
+            raise InputError(
+                f"{profile.path} and {edge.path} are of different networks: their documents differ; profile both"
+                " with the same feature maps"
+            )
     longest = max(profile.max_layers for profile in profiles)
     if len(edge.layers) * longest * max(len(profile.frequencies_hz) for profile in profiles) > LARGEST_TABLE:
         raise InputError(f"{len(edge.layers)} layers in bundles of up to {longest} are too many: profile smaller ones")

@@ -102,7 +102,7 @@ def _load_run(folder: str, device: str | None, layers: Sequence[str] | None, tab
     else:
         table = read_parquet(path)
         runs = _joined_runs(table, _texts(table, "layers", path), chain, path, SECONDS["s"])
-    return _profile(
+    profile = _profile(
         runs,
         device=device or spec.device,
         network=spec.network,
@@ -113,6 +113,7 @@ def _load_run(folder: str, device: str | None, layers: Sequence[str] | None, tab
         max_layers=spec.max_layers or len(chain),
         layer_bytes=None if spec.layer_bytes is None else tuple(spec.layer_bytes),
     )
+    return replace(profile, graph=spec.graph if isinstance(spec.graph, str) else None)
 
 
 def _run_layers(spec: Any, folder: str) -> tuple[str, ...]:

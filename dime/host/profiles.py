@@ -65,6 +65,7 @@ class Profile:
         run_iteration: The pass that each run belongs to, or None where the table does not say.
         trims: Share of the runs that the means of durations, and of energies, leave out at each end.
         warnings: What is odd in the table, a line each.
+        graph: SHA-256 of the network's document, where it was not a built-in one.
         dialect: How a text table was read, where that differs from a plain CSV.
         unit_taken: Unit that the durations were taken to have; empty where the table says it.
     """
@@ -86,6 +87,7 @@ class Profile:
     run_iteration: Ints | None = None
     trims: tuple[float, float] = (statistics.TRIM, statistics.TRIM)
     warnings: tuple[str, ...] = ()
+    graph: str | None = None
     dialect: str = ""
     unit_taken: str = ""
 

@@ -1,0 +1,135 @@
+"""Networks that nobody wrote in: named on the command line, cut, measured, planned; and what is wrong with a name."""
+
+import json
+
+import pytest
+
+from dime.contract.errors import InputError
+from dime.contract.networks import BUILT_IN, parse
+from tests.host.conftest import dime
+
+MODEL = """
+import torch
+from torch import nn
+
+INPUT = (1, 3, 32, 32)
+hidden = None
+
+
+class Branches(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.left, self.right = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 1, 1), nn.Conv2d(8, 8, 1)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x):
+        x = self.stem(x).relu()
+        return self.head((self.left(x) + self.right(x)).mean((2, 3)))
+
+
+def build():
+    return Branches()
+
+
+def arguments(width):
+    return nn.Linear(width, 2)
+
+
+def raises():
+    raise OSError("no such hub")
+
+
+def nothing():
+    return "model"
+
+
+def wrong():
+    return nn.Conv2d(5, 2, 3)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "mine.py").write_text(MODEL)
+    return tmp_path
+
+
+def test_a_model_of_ones_own_is_profiled_planned_and_reported(folder):
+    dime("profile", "--net=mine.py:build", "--runs=2", "--iterations=2", "--threads=1", folder=folder)
+    run = json.loads((folder / "results/edge/mine/run.json").read_text())
+    assert run["network"] == "mine" and len(run["graph"]) == 64 and isinstance(run["left_out"], list)
+    done = dime("solve", "--net=mine.py:build", "--link=WiFi", "--edge-power=5", "--replicates=0", folder=folder)
+    assert "optimal, proven by exact" in done.stdout
+    assert (folder / "results/plans/mine/001/report.html").exists()
+    again = dime("profile", "--net=mine", "--device=local", folder=folder, check=False)
+    assert "complete already" in again.stderr
+
+
+def test_other_code_under_the_same_name_is_refused(folder):
+    dime("samples", "--net=mine.py:build", folder=folder)
+    dime("samples", "--net=mine.py:build", folder=folder)
+    (folder / "mine.py").write_text(MODEL.replace("Linear(8, 4)", "Linear(8, 5)"))
+    done = dime("samples", "--net=mine.py:build", folder=folder, check=False)
+    assert done.returncode == 1 and "was made with another sha256" in done.stderr and "NAME" in done.stderr
+
+
+def test_batch_and_precision_are_in_the_name_and_the_tables(folder):
+    dime(
+        "profile", "--net=mine.py:build", "--batch=3", "--dtype=float64", "--cuts=2", "--runs=1", "--iterations=1",
+        "--threads=1", folder=folder,
+    )  # fmt: skip
+    table = (folder / "results/edge/mine-batch3-float64/timings.csv").read_text()
+    assert "3x3x32x32" in table and "3x4" in table
+
+
+def test_the_places_of_a_network_are_shown(folder):
+    done = dime("network", "mine.py:build", folder=folder)
+    assert "1x3x32x32 float32" in done.stdout and "stem" in done.stdout and "2 tensors" not in done.stdout
+    done = dime("network", "torchvision:squeezenet1_1", folder=folder)
+    assert "squeezenet1_1: 1x3x224x224 float32" in done.stdout and "features.12" in done.stdout
+
+
+def test_random_input_is_labelled_so(folder):
+    dime("samples", "--net=mine.py:build", "--source=random", "--name=noise", folder=folder)
+    manifest = json.loads((folder / "samples/noise/manifest.json").read_text())
+    assert manifest["source"] == "random seed 0" and len(manifest["images"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--net=other.py:build"], "there is no file other.py"),
+        (["--net=mine.py"], "name the function that makes the model, such as mine.py:build"),
+        (["--net=mine.py:biuld"], "no function 'biuld'; near: build"),
+        (["--net=mine.py:arguments"], "must be callable without arguments"),
+        (["--net=mine.py:raises"], "OSError: no such hub"),
+        (["--net=mine.py:nothing"], "gives a str, not a torch.nn.Module"),
+        (["--net=mine.py:wrong"], "give the shape that it takes as INPUT"),
+        (["--net=mine.py:build", "--input=32x32"], "give the shape that it takes as INPUT"),
+        (["--net=mine.py:build", "--input=1x3x0x4"], "is no shape such as"),
+        (["--net=mine.py:build", "--dtype=float8"], "unknown precision 'float8'"),
+        (["--net=mine.py:build", "--batch=0"], "a batch has 1 to"),
+        (["--net=mine.py:build", "--cuts=nowhere"], "no place 'nowhere'"),
+        (["--net=mine.py:build", "--weights=mine.py"], "is not a readable file of tensors"),
+        (["--net=mine.py:build", "--name=../up"], "letters, digits"),
+        (["--net=torchvision:resnet19"], "near: resnet18"),
+        (["--net=alexnet", "--batch=2"], "NET=torchvision:alexnet"),
+        (["--net=nets"], "unknown network 'nets'"),
+    ],
+)
+def test_what_is_wrong_is_one_line(folder, words, message):
+    done = dime("samples", *words, folder=folder, check=False)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(folder.glob("samples/*"))
+
+
+def test_short_names_are_plain_and_not_those_of_built_in_networks():
+    assert parse("torchvision:alexnet").name not in BUILT_IN
+    assert parse("models/mine.py:build", "1x3x640x640", 8, "float16").name == "mine-1x3x640x640-batch8-float16"
+    assert parse("net.pt2").name == "net"
+    assert parse("torchvision:fasterrcnn_resnet50_fpn.backbone").name == "fasterrcnn_resnet50_fpn.backbone"
+    for bad in ("torchvision:", "x.py:1a", "http://x/y", "../../x"):
+        with pytest.raises(InputError):
+            parse(bad)
