@@ -42,7 +42,6 @@ def main(arguments=None):
 def samples(options, emit):
     """Makes feature maps."""
     spec = parse(options.network, options.input, options.batch, options.dtype, options.rename)
-    networks_of_dime()
     if spec.kind != "built-in":
         from dime.device.graphs import maps
 
@@ -58,17 +57,12 @@ def samples(options, emit):
 def network(options, emit):
     """Says where a network can be cut."""
     spec = parse(options.network, options.input, options.batch, options.dtype, options.rename)
-    networks_of_dime()
-    from dime.device.graphs import summary
-
-    emit("description", facts=summary.describe(spec, options.cuts))
-
-
-def networks_of_dime():
-    """Makes sure that there is a torch."""
     from dime.device import networks
 
     networks.need_torch()
+    from dime.device.graphs import summary
+
+    emit("description", facts=summary.describe(spec, options.cuts))
 
 
 def profile(options, emit):
@@ -76,8 +70,7 @@ def profile(options, emit):
     from dime.device import boards, networks
 
     board = boards.choose(options.device, options.board)
-    from dime.device.graphs import maps
-    from dime.device.graphs import network as graphs
+    from dime.device.graphs import FOLDER, maps
 
     brought = [
         place for place in (os.path.join(options.samples, options.network), options.samples) if maps.is_there(place)
@@ -91,7 +84,9 @@ def profile(options, emit):
 
     found = module.find(options.samples, options.network)
     if found.manifest is not None and "graph" in found.manifest:
-        network = graphs.load(os.path.join(found.folder, graphs.FOLDER), found.manifest["weights"], emit)
+        from dime.device.graphs import network as graphs
+
+        network = graphs.load(os.path.join(found.folder, FOLDER), found.manifest["weights"], emit)
     else:
         network = networks.load(options.network, _weights(options.weights, found), emit)
     log = _power_log(options, emit)

@@ -3,3 +3,5 @@
 In: a model of PyTorch, traced where today's torch is. Out: ``graph.json`` and ``tensors.raw``, which a device runs
 without any code of the model's.
 """
+
+FOLDER = "graph"  # of a network's feature maps, so that both always travel together

@@ -12,8 +12,8 @@ from collections import OrderedDict
 from dime import __version__
 from dime.contract.errors import InputError, TableError
 from dime.contract.networks import NAME
-from dime.device import images, storage, tensor_files
-from dime.device.graphs.network import FOLDER
+from dime.device import images, networks, storage, tensor_files
+from dime.device.graphs import FOLDER
 
 RANDOM, RANDOM_INPUTS = "random", 4
 MANIFEST = "manifest.json"
@@ -98,6 +98,7 @@ def _existing(target, asked, emit):  # type: (str, Dict[str, Any], Any) -> str
 
 
 def _fill(spec, source, folder, weights, cuts, emit):  # type: (Spec, str, str, str, str, Any) -> Dict[str, Any]
+    networks.need_torch()
     import torch
 
     from dime.device.graphs import cutting, files, sources, tracing

@@ -1,13 +1,10 @@
 """A traced network as the profiler takes networks: named layers, any bundle of them as one module."""
 
-import os
 
 from dime.contract.bundles import Bundle
 from dime.contract.errors import DeviceError
 from dime.device.graphs import files
 from dime.device.graphs.document import size_bytes
-
-FOLDER = "graph"  # of a network's feature maps, so that both always travel together
 
 
 class GraphNetwork(object):
@@ -76,8 +73,3 @@ def load(folder, weights, emit):  # type: (str, str, Any) -> GraphNetwork
 
 def _line(error):  # type: (BaseException) -> str
     return " ".join(str(error).split())[:300]
-
-
-def there(folder):  # type: (str) -> bool
-    """Whether a folder of feature maps brings its network with it."""
-    return os.path.isdir(os.path.join(folder, FOLDER))

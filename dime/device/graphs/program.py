@@ -244,7 +244,7 @@ class Part(nn.Module):
             if leaf not in holder._parameters and leaf not in holder._buffers:
                 raise TableError("{} has no tensor {}".format(node.operation, path))
             if leaf in holder._parameters:
-                holder._parameters[leaf] = nn.Parameter(tensor, requires_grad=False)
+                setattr(holder, leaf, nn.Parameter(tensor, requires_grad=False))  # an LSTM keeps a list of them, too
             else:
                 holder._buffers[leaf] = tensor
         call = node.keywords["call"]

@@ -83,6 +83,9 @@ def load(spec):  # type: (Spec) -> Source
         model = model.to(wanted)
         dtypes = [wanted if dtype.is_floating_point else dtype for dtype in dtypes]
     limits = _limits(model, len(shapes), dtypes)
+    pictures = len(shapes) == 1 and len(shapes[0]) == 4 and shapes[0][1] == 3 and dtypes[0].is_floating_point
+    if not pictures:
+        source = source._replace(preprocessing=None)
     return source._replace(model=model, shapes=shapes, dtypes=dtypes[: len(shapes)], limits=limits)
 
 

@@ -15,7 +15,8 @@ from tests.device.graphs import models
 ROOT = Path(__file__).resolve().parents[3]
 CHECK = (
     "import sys\nfrom dime.device.graphs import files\n"
-    "for folder in sys.argv[1:]:\n    program, _ = files.load(folder)\n    print(files.check(program, folder).largest)\n"
+    "for folder in sys.argv[1:]:\n    program, _ = files.load(folder)\n"
+    "    print(files.check(program, folder).largest)\n"
 )
 NETWORKS = ("mobilenet_v3_small", "swin_t", "convnext_tiny", "shufflenet_v2_x0_5")
 
