@@ -23,7 +23,7 @@ $(error make $(goals) takes no $(strange)=$(if $(nearest),; did you mean $(neare
 endif
 endif
 
-.PHONY: help setup demo test test-lab check network samples profile join solve report sweep power-server build push collect clean-device doctor
+.PHONY: help setup demo test test-lab test-networks check network samples profile join solve report sweep power-server build push collect clean-device doctor
 
 help:  ## this list
 	@echo "DIME: which layers of a network should run where, and at which clock"; echo
@@ -41,6 +41,9 @@ test: setup  ## the whole test suite                        make test ARGS="-k l
 
 test-lab: setup  ## the tests on stand-in boards with real engines (root)
 	@DIME_LAB=1 PYTEST_ADDOPTS="$$ARGS" .venv/bin/python -m pytest tests/lab
+
+test-networks: setup  ## every network of torchvision, timm's families
+	@DIME_NETWORKS=1 .venv/bin/python -m pytest -s tests/device/graphs/test_every_network.py
 
 check: setup  ## style and types
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy

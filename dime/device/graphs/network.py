@@ -1,6 +1,5 @@
 """A traced network as the profiler takes networks: named layers, any bundle of them as one module."""
 
-
 from dime.contract.bundles import Bundle
 from dime.contract.errors import DeviceError
 from dime.device.graphs import files
