@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dime.contract.errors import DimeError, unknown
-from dime.host import arguments
+from dime.host import arguments, shown
 from dime.host.goals import RULE
 
 if TYPE_CHECKING:
@@ -614,10 +614,11 @@ def main(words: Sequence[str] | None = None) -> int:
 
             return remote.run_in_host_image(words)
         if call:
-            call.run()
-            sys.stdout.flush()
+            with shown.plainly():
+                call.run()
+                sys.stdout.flush()
     except DimeError as error:
-        print(f"dime: {error}", file=sys.stderr)
+        print(f"dime: {shown.line(error)}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # whoever read our output has enough, such as head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

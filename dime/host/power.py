@@ -21,6 +21,7 @@ from dime.contract import plugins
 from dime.contract.errors import DeviceError, InputError
 from dime.contract.power_protocol import TOKEN_VARIABLE
 from dime.host import meters as meters_package
+from dime.host import shown
 from dime.host.meters._base import Options
 from dime.host.power_server import Server
 from dime.host.recorder import Recorder
@@ -122,14 +123,14 @@ def serve(
     ):
         recorder.begin()
         recorder.wait_for_reading()
-        server = Server(recorder, place, secret, keep, _say)
+        server = Server(recorder, place, secret, keep, _write)
         ends += [interrupted, server.ended]
         idle = _Idle(lambda: recorder.is_logging or server.busy())
         thread = threading.Thread(target=server.listen, args=(listener,), daemon=True)
         thread.start()
         bound = listener.getsockname()[1]
         of = f" of {recorder.channel}" if recorder.channel else ""
-        _say(f"{meter}{of}: waiting for devices at {address}:{bound}{', with a token' if secret else ''}")
+        _write(f"{meter}{of}: waiting for devices at {address}:{bound}{', with a token' if secret else ''}")
         if ready is not None:
             ready(bound)
         try:
@@ -192,13 +193,13 @@ def _listener(address: str, port: int) -> socket.socket:
 @contextlib.contextmanager
 def _recorder(meter: str, options: dict[str, Any], ended_by: str) -> Iterator[Recorder]:
     """An open meter, whose log is completed on every way out."""
-    recorder = Recorder(meter, Options.of(**options), _say)
+    recorder = Recorder(meter, Options.of(**options), _write)
     try:
         yield recorder
     finally:
         path = recorder.close(ended_by)
         if path is not None:
-            _say(f"{path} is complete")
+            _write(f"{path} is complete")
     if recorder.failure:
         raise DeviceError(recorder.failure)
 
@@ -238,15 +239,10 @@ def _watch(recorder: Recorder, is_over: Callable[[], bool]) -> None:
             watts = "--" if math.isnan(state.power_w) else f"{state.power_w:.3f}"
             trouble = f"   {state.trouble}" if state.trouble else ""
             passed = time.strftime("%H:%M:%S", time.gmtime(time.monotonic() - began))
-            line = f"{passed}   {watts} W   {state.rate_hz:.0f}/s   {state.dropped} dropped{trouble}"
-            _write(f"\r\x1b[K{line}")
+            _write(f"{passed}   {watts} W   {state.rate_hz:.0f}/s   {state.dropped} dropped{trouble}", end="")
     if live:
-        _write("\n")
-
-
-def _say(line: str) -> None:
-    start = "\r\x1b[K" if _is_terminal() else ""
-    _write(f"{start}{line}\n")
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            sys.stderr.write("\n")
 
 
 def _is_terminal() -> bool:
@@ -256,8 +252,11 @@ def _is_terminal() -> bool:
         return False
 
 
-def _write(text: str) -> None:
-    """Writes to standard error; where that is gone, as with a terminal that was closed, the logger goes on without."""
+def _write(text: str, end: str = "\n") -> None:
+    """Says a line on standard error; where that is gone (a closed terminal), the logger goes on without."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(text)
-        sys.stderr.flush()
+        if _is_terminal():
+            shown.live(text, end)
+        else:
+            sys.stderr.write(f"{shown.line(text)}{end}")
+            sys.stderr.flush()

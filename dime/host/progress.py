@@ -1,13 +1,21 @@
-"""Follows a device's messages: a progress bar with the time left, and its notes and warnings above the bar."""
+"""Follows a device's messages: a progress bar with the time left, and its notes and warnings above the bar.
+
+Where nobody watches a terminal, a line every ten seconds says what goes on instead.
+"""
 
 from __future__ import annotations
 
-import sys
+import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from dime.contract import messages
 from dime.contract.errors import DeviceError
+from dime.host import shown
+
+REFRESH_S, LINE_S = 1.0, 10.0
+STARTING = "{desc}: starting [{elapsed}]"
 
 
 def follow(lines: Iterable[str], label: str, unit: str = "bundle") -> str:
@@ -24,10 +32,8 @@ def follow(lines: Iterable[str], label: str, unit: str = "bundle") -> str:
     Raises:
         DeviceError: The run reported an error, or its output ended without saying that it is done.
     """
-    from tqdm import tqdm
-
     last_words: deque[str] = deque(maxlen=3)
-    with tqdm(desc=label, unit=unit, file=sys.stderr, mininterval=0.2, disable=None, leave=True) as bar:
+    with shown.Bar(label, unit=unit, bar_format=STARTING) as bar, _alive(bar, label):
         for line in lines:
             message = messages.decode(line)
             if message is None:
@@ -36,19 +42,37 @@ def follow(lines: Iterable[str], label: str, unit: str = "bundle") -> str:
                 continue
             match message["kind"]:
                 case "hello" | "stage":
-                    bar.reset()
-                    bar.total, bar.unit = message["total"], message.get("unit", unit)
-                    bar.refresh()
+                    bar.begin(message["total"], str(message.get("unit", unit)))
                 case "progress":
-                    bar.set_postfix_str(message["what"], refresh=False)
-                    bar.update(message["done"] - bar.n)
+                    bar.reach(message["done"], message["what"])
                 case "note":
-                    bar.write(f"{label}: {message['text']}", file=sys.stderr)
+                    shown.tell(f"{label}: {message['text']}")
                 case "warning":
-                    bar.write(f"{label}: warning: {message['text']}", file=sys.stderr)
+                    shown.tell(f"{label}: warning: {message['text']}")
                 case "error":
                     raise DeviceError(message["text"])
                 case "done":
                     return str(message["folder"])
     tail = "; last lines: " + " | ".join(last_words) if last_words else ""
     raise DeviceError(f"{label}: ended without a result{tail}")
+
+
+@contextmanager
+def _alive(bar: shown.Bar, label: str) -> Iterator[None]:
+    """Keeps the bar's clock going, or says a line now and then where there is no bar."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(LINE_S if bar.disable else REFRESH_S):
+            if bar.disable:
+                shown.tell(f"{label}: {bar.state}")
+            else:
+                bar.refresh()
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

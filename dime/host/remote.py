@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dime.contract.errors import DeviceError, DimeError, InputError
-from dime.host import engines, runs, volumes
+from dime.host import engines, runs, shown, volumes
 from dime.host.connection import DetachedError, Wishes
 from dime.host.lab import Device
 from dime.host.runs import Job, Run
@@ -55,7 +55,7 @@ def profile(jobs: Sequence[Job], registry: str = "") -> list[Path]:
             except DimeError as error:
                 failures.append(error)
                 if len(devices) > 1:
-                    print(f"dime: {error}", file=sys.stderr)
+                    shown.tell(f"dime: {error}")
             except BaseException as error:
                 crashes.append(error)
 
@@ -72,9 +72,9 @@ def profile(jobs: Sequence[Job], registry: str = "") -> list[Path]:
         raise crashes[0]
     if interrupted:
         if wishes.detach.is_set():
-            tell("the runs go on; the same command follows them again")
+            shown.tell("the runs go on; the same command follows them again")
         for failure in failures if len(devices) == 1 else ():  # of several, each was told when it came
-            tell(str(failure))
+            shown.tell(failure)
         raise KeyboardInterrupt
     if len(failures) == 1:
         raise failures[0]
@@ -243,25 +243,16 @@ class Status:
     """One line for what is on its way, rewritten in place; only where a person is watching."""
 
     def __init__(self, label: str):
-        from tqdm import tqdm
-
         self._label = label
-        self._bar = tqdm(total=0, bar_format="{desc}", file=sys.stderr, leave=False, disable=None, mininterval=0.2)
+        self._bar = shown.Bar(total=0, bar_format="{desc}", leave=False)
 
     def __enter__(self) -> Callable[[str], None]:
-        return lambda text: self._bar.set_description_str(f"{self._label}: {text}" if text else "")
+        return lambda text: self._bar.say(f"{self._label}: {text}" if text else "")
 
     def __exit__(self, *exception: object) -> None:
         self._bar.close()
 
 
-def tell(text: str) -> None:
-    """Says one line above the bars."""
-    from tqdm import tqdm
-
-    tqdm.write(text, file=sys.stderr)
-
-
 def teller(name: str) -> Callable[[str], None]:
     """Says lines in a device's name."""
-    return lambda text: tell(text if text.startswith(f"{name}: ") else f"{name}: {text}")
+    return lambda text: shown.tell(text if text.startswith(f"{name}: ") else f"{name}: {text}")
