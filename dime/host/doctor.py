@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ LEAST_DISK_BYTES = 1e9  # for feature maps and results; the image is there by th
 LARGEST_OFFSET_S = 2.0
 CONTAINER_S = 120.0
 METER_S = 3.0
+LEAST_W, MOST_W = 0.05, 3000.0
 PROBE = (  # what the device's disk and clock say, as a container sees them
     "import json, os, time\ns = os.statvfs('/volume')\n"
     "print(json.dumps({'free_bytes': s.f_bavail * s.f_frsize, 'time_s': time.time()}))"
@@ -162,8 +164,23 @@ def _smoke(client: docker.DockerClient, device: Device, image: Image) -> Finding
     return Finding(device.name, "network", True, f"alexnet runs with torch {facts['torch']}: {on}")
 
 
+def _judge(kind: str, rows: list[tuple[int, float]]) -> tuple[bool, str]:
+    """Whether readings can be a device's power: moments in ns, and W or J so far."""
+    known = [(time_ns, value) for time_ns, value in rows if math.isfinite(value)]
+    if not known:
+        return False, "none with a value: no single channel is on; set channel in the lab file's meter"
+    if kind == "energy":
+        passed_s = (known[-1][0] - known[0][0]) * 1e-9
+        power_w = (known[-1][1] - known[0][1]) / passed_s if passed_s > 0 else 0.0
+    else:
+        power_w = sum(value for _, value in known) / len(known)
+    if not LEAST_W <= power_w <= MOST_W:
+        return False, f"{power_w:.3g} W: a device that runs uses {LEAST_W:g} to {MOST_W:g} W; is it another channel?"
+    return True, f"{power_w:.3g} W"
+
+
 def _meter(device: Device) -> Finding:
-    """Whether the meter sends readings."""
+    """Whether the meter sends readings, and whether they can be the device's power."""
     from dime.host import meters
     from dime.host.meters._base import Options
 
@@ -176,11 +193,17 @@ def _meter(device: Device) -> Finding:
             return Finding(device.name, "meter", False, f"{name}: {reason}")
         meter = plugin.open_meter(options)
         try:
-            deadline, readings = time.monotonic() + METER_S, 0
+            reading = plugins.load(meters, meter.writes).reading(meter.columns, meter.channel)
+            deadline, rows = time.monotonic() + METER_S, []
             while time.monotonic() < deadline:
-                readings += len(meter.read())
-            text = f"{name}: {readings / METER_S:.0f} readings a second" if readings else f"{name}: {meter.silence()}"
-            return Finding(device.name, "meter", readings > 0, text)
+                rows += [(one.timestamp_ns, reading(one.text.split(","))[0]) for one in meter.read() if not one.breaks]
+            if not rows:
+                return Finding(device.name, "meter", False, f"{name}: {meter.silence()}")
+            works, text = _judge(meter.kind, rows)
+            of = f" of {meter.channel}" if meter.channel else ""
+            return Finding(
+                device.name, "meter", works, f"{name}{of}: {len(rows) / METER_S:.0f} readings a second, {text}"
+            )
         finally:
             meter.close()
     except DimeError as error:
