@@ -18,7 +18,8 @@ from tests.lab.meter import StandInMeter
 MESSAGES_AN_EXAMPLE = 2000
 EXAMPLES = 250
 ANSWERS = re.compile(
-    r"started|stopped|ack_shutdown|bad message|marked|refused: [^\n]+|hello,1,fake,5000000,|clock,-?\d+,7,\d+"
+    r"started|stopped|ack_shutdown|bad message|marked|refused: [^\n]+|hello,1,fake,5000000,"
+    r"|challenge,[0-9a-f]{32}|clock,-?\d+,7,\d+"
 )
 PARTS = [
     b"start", b"stop", b"shutdown", b"hello", b"clock", b"mark", b"energy", b",", b",", b"1", b"-5", b"9" * 20, b"..",
