@@ -44,7 +44,7 @@ TENSOR = (
     __radd__ __rdiv__ __rfloordiv__ __rmul__ __rpow__ __rsub__ __rtruediv__ __setitem__ __sub__ __truediv__ T H
     mT add_ bool byte ceil clamp_ clamp_max_ clamp_min_ contiguous copy_ detach div_ double exp_ expand
     expand_as fill_ float half index_fill int log_ long masked_fill_ mul_ neg_ new_full new_ones new_zeros pow_
-    relu_ repeat reshape_as sigmoid_ sqrt_ sub_ tanh_ to type_as view view_as zero_
+    relu_ repeat reshape_as sigmoid_ sqrt_ sub_ tanh_ to type_as unfold view view_as zero_
 """.split()
 )
 ATTRIBUTES = ("T", "H", "mT")
