@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections import OrderedDict
 
 from dime.contract.errors import InputError, TableError
@@ -56,24 +57,70 @@ OBSERVED_FIELDS = OrderedDict(
 )
 
 
-# Option of a profile -> the least value that has a use.
-LEAST = OrderedDict([("iterations", 1), ("runs", 1), ("warmups", 0), ("threads", 0), ("min_window_s", 0)])
+# Option of a profile -> the least and the greatest value that have a use; None, where it is allowed, leaves it open.
+LARGEST_COUNT = 10**6
+LARGEST_SEED = 2**53 - 1  # What every reader of JSON reads back.
+BOUNDS = OrderedDict(
+    [
+        ("iterations", (1, LARGEST_COUNT)),
+        ("runs", (1, LARGEST_COUNT)),
+        ("warmups", (0, LARGEST_COUNT)),
+        ("threads", (0, 4096)),
+        ("min_window_s", (0, 3600)),
+        ("seed", (-LARGEST_SEED, LARGEST_SEED)),
+        ("max_layers", (1, 10000)),
+        ("most_iterations", (1, LARGEST_COUNT)),
+    ]
+)
+THREADS_A_CORE = 4
 
 
-def check_options(options):
+def check_options(options, cores=None):
     """Makes sure that a profile's options have a use.
 
     Args:
-        options: Mapping with max_layers, which may be None, and any of those in LEAST.
+        options: Mapping with any of those in BOUNDS; max_layers and most_iterations may be None.
+        cores: The device's CPU cores, where they are known: they bound its threads.
 
     Raises:
         InputError: One has none.
     """
-    for name, least in LEAST.items():
-        if not least <= options.get(name, least) < float("inf"):
-            raise InputError("{} is {}; it must be at least {}".format(name, options[name], least))
-    if options["max_layers"] is not None and options["max_layers"] < 1:
-        raise InputError("max_layers is {}; it must be at least 1".format(options["max_layers"]))
+    bounds = OrderedDict((name, (least, most, "")) for name, (least, most) in BOUNDS.items())
+    if cores:
+        least, most = BOUNDS["threads"]
+        bounds["threads"] = least, min(most, THREADS_A_CORE * cores), ", {} for each core here".format(THREADS_A_CORE)
+    for name, (least, most, why) in bounds.items():
+        value = options.get(name)
+        if value is None:
+            continue
+        if not least <= value:
+            raise InputError("{} is {}; it must be at least {}".format(name, value, least))
+        if not value <= most:
+            raise InputError("{} is {}; it must be at most {}{}".format(name, _brief(value), most, why))
+    if (options.get("most_iterations") or LARGEST_COUNT) < options.get("iterations", 1):
+        raise InputError(
+            "most_iterations is {most_iterations}; it must be at least iterations, {iterations}".format(**options)
+        )
+
+
+def parse_name(text):
+    """Reads a device's name, which may stand in a path, a table and a power log.
+
+    Raises:
+        InputError: The text is no such name.
+    """
+    if not re.match(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\Z", text):
+        raise InputError(
+            "{} is no plain name: up to 100 letters, digits, '-', '_' and '.', a letter or digit first".format(
+                ascii(_brief(text))
+            )
+        )
+    return text
+
+
+def _brief(value):
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def parse_frequencies(text):

@@ -10,7 +10,7 @@ from dime import __version__
 from dime.contract import messages, plugins, power_protocol
 from dime.contract.errors import DeviceError, DimeError, InputError
 from dime.contract.networks import parse
-from dime.contract.run import check_options, parse_frequencies, parse_share
+from dime.contract.run import check_options, parse_frequencies, parse_name, parse_share
 from dime.device import stop
 
 STOPPED = 128 + signal.SIGTERM
@@ -72,12 +72,13 @@ def profile(options, emit):
     board = boards.choose(options.device, options.board)
     from dime.device.graphs import FOLDER, maps
 
+    parse_name(options.network)
     brought = [
         place for place in (os.path.join(options.samples, options.network), options.samples) if maps.is_there(place)
     ]
     if not brought:
         plugins.check(networks, options.network)
-    check_options(vars(options))
+    check_options(vars(options), os.cpu_count())
     networks.need_torch()
     from dime.device import samples as module
     from dime.device import timings
@@ -267,7 +268,9 @@ def _named_options(verb):
 
 
 def _device_options(verb):
-    verb.add_argument("--device", default="local", help="the device's name; nano and potato have boards of their own")
+    verb.add_argument(
+        "--device", type=parse_name, default="local", help="the device's name; nano and potato have boards of their own"
+    )
     verb.add_argument("--root", default="/", help="where the board's sysfs is found, as ROOT/sys")
     verb.add_argument("--board", help="a board's name, if the device's does not tell")
 

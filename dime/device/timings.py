@@ -73,7 +73,7 @@ def profile(
         DeviceError: A clock cannot be fixed, or the disk would not take the rows.
     """
     emit = emit or (lambda kind, **fields: None)
-    check_options(options)
+    check_options(options, os.cpu_count())
     chosen = processor.choose(options["processor"], emit, processor.advice(board[1]))
     frequencies = _frequencies(options["frequencies_hz"], board, chosen, root, emit)
     spec = _spec(network, samples, options, board, device, chosen, frequencies, root)

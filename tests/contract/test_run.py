@@ -5,12 +5,14 @@ import pytest
 
 from dime.contract.errors import InputError, TableError
 from dime.contract.run import (
+    BOUNDS,
     OBSERVED_FIELDS,
     RUN,
     SPEC_FIELDS,
     RunSpec,
     check_options,
     parse_frequencies,
+    parse_name,
     parse_share,
 )
 
@@ -83,3 +85,32 @@ def test_options_without_use(name, value):
     check_options({"max_layers": None, "runs": 1})
     with pytest.raises(InputError, match="{} is {}; it must be at least".format(name, value)):
         check_options(dict({"max_layers": None}, **{name: value}))
+
+
+@pytest.mark.parametrize("name", list(BOUNDS))
+def test_every_option_has_a_greatest_value(name):
+    most = BOUNDS[name][1]
+    check_options({name: most})
+    for value in (most + 1, 10**24, 1e300, float("inf")):
+        with pytest.raises(InputError, match="{} is .*; it must be at most {}$".format(name, most)):
+            check_options({name: value})
+
+
+def test_the_threads_are_bounded_by_the_cores():
+    check_options({"threads": 8}, cores=2)
+    with pytest.raises(InputError, match="threads is 9; it must be at most 8, 4 for each core here"):
+        check_options({"threads": 9}, cores=2)
+
+
+def test_passes_are_not_given_up_before_those_that_are_asked_for():
+    check_options({"iterations": 5, "most_iterations": 5})
+    with pytest.raises(InputError, match="most_iterations is 4; it must be at least iterations, 5"):
+        check_options({"iterations": 5, "most_iterations": 4})
+
+
+def test_a_devices_name_is_plain():
+    for name in ("local", "nano2", "Nano_1", "pi-4threads", "a.b", "3", "n" * 100):
+        assert parse_name(name) == name
+    for name in ("", "../../y", "a/b", ".hidden", "-x", "a b", "a\n", "a,b", "\u202e", "n" * 101):
+        with pytest.raises(InputError, match="is no plain name"):
+            parse_name(name)

@@ -181,6 +181,14 @@ def test_without_torch_it_says_so_in_one_line(tmp_path, torchless):
         (["profile", "--network=lenet", "--out=x"], "unknown network 'lenet'"),
         (["profile", "--network=alexnet", "--out=x", "--board=tx2"], "unknown board 'tx2'; known: .*potato"),
         (["profile", "--network=alexnet", "--out=x", "--runs=many"], "argument --runs: invalid int value: 'many'"),
+        (
+            ["profile", "--network=alexnet", "--out=x", "--threads=99999999"],
+            "threads is 99999999; .* at most .*each core",
+        ),
+        (["profile", "--network=alexnet", "--out=x", "--seed=" + "9" * 24], "seed is 9*; it must be at most"),
+        (["profile", "--network=alexnet", "--out=x", "--most-iterations=0"], "most_iterations is 0; .* at least 1"),
+        (["profile", "--network=alexnet", "--out=x", "--device=../../y"], "'../../y' is no plain name"),
+        (["describe", "--device=a,b"], "'a,b' is no plain name"),
         (["profile", "--network=alexnet", "--out=x", "--frequencies=1,a"], "'1,a' is neither all nor whole numbers"),
     ],
 )
