@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
 
 from dime.contract.errors import ConnectionLostError, DeviceError
+from dime.host import ssh
 from dime.host.lab import LOCAL, Device
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ LOCAL_ENGINES = ("unix:///var/run/docker.sock",)
 def connect(device: Device, call_s: float = CALL_S) -> Iterator[docker.DockerClient]:
     """Connects to a device's engine.
 
-    Over ssh: with the keys of the agent and of ~/.ssh, what ~/.ssh/config says of HostName, Port, User, IdentityFile
-    and ProxyCommand, and only to hosts whose key is in ~/.ssh/known_hosts.
+    Over ssh: as `ssh HOST` would connect (see ``dime.host.ssh``), with the agent's keys too, and only to hosts whose
+    key is known.
 
     Args:
         device: An entry of the lab file with an engine of its own.
@@ -83,18 +83,22 @@ def translated(device: Device) -> Iterator[None]:
     try:
         yield
     except paramiko.BadHostKeyException:
+        login = ssh.login(device)
         raise DeviceError(
-            f"{name}: the host key of {host} has changed. If the board was set up anew, type: ssh-keygen -R {host}"
-            f" && ssh {host}, and compare the key; if not, somebody may be in between"
+            f"{name}: the host key of {host} has changed. If the board was set up anew, type: {login.forget}"
+            f" && ssh {login.typed}, and compare the key; if not, somebody may be in between"
         ) from None
     except paramiko.AuthenticationException as error:
+        login = ssh.login(device)
+        absent = f"; {', '.join(map(str, login.missing))} is not there" if login.missing else ""
         raise DeviceError(
-            f"{name}: {host} accepts none of your ssh keys ({error}); type: ssh-copy-id {_login(device)}"
+            f"{name}: {host} accepts none of your ssh keys for {login.user} ({error}{absent}); "
+            f"type: ssh-copy-id {login.typed}"
         ) from None
     except paramiko.SSHException as error:
         if "known_hosts" in str(error):
             raise DeviceError(
-                f"{name}: the host key of {host} is not known; type: ssh {_login(device)}, and compare the key"
+                f"{name}: the host key of {host} is not known; type: ssh {ssh.login(device).typed}, and compare the key"
             ) from None
         raise ConnectionLostError(f"{name}: ssh to {host} failed: {error}") from None
     except docker.errors.APIError as error:
@@ -111,13 +115,9 @@ def translated(device: Device) -> Iterator[None]:
         ) from None
 
 
-def _login(device: Device) -> str:
-    return device.engine.removeprefix("ssh://")
-
-
 def _hint(device: Device, error: Exception) -> str:
     if device.host:
-        return f"; type: ssh {_login(device)} docker version"
+        return f"; type: ssh {ssh.login(device).typed} docker version"
     if "Permission denied" in str(error):
         return "; you may not use its socket: join the group docker, or name an engine of your own"
     return "; is it running?"
@@ -126,15 +126,20 @@ def _hint(device: Device, error: Exception) -> str:
 def _over_ssh(device: Device, call_s: float) -> docker.APIClient:
     """An API client over an ssh connection of ours: the SDK's own bounds neither the connection nor a dead one."""
     import docker
+    import paramiko
     from docker.constants import MINIMUM_DOCKER_API_VERSION
     from docker.transport import SSHHTTPAdapter
 
     class Bounded(SSHHTTPAdapter):
+        def _create_paramiko_client(self: Any, base_url: str) -> None:
+            logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+            self.ssh_client = paramiko.SSHClient()
+
         def _connect(self: Any) -> None:
-            self.ssh_params["port"] = int(self.ssh_params["port"] or 22)
-            _reach(device, self.ssh_params)
-            bounds = {"timeout": CONNECT_S, "banner_timeout": CONNECT_S, "auth_timeout": CONNECT_S}
-            self.ssh_client.connect(**self.ssh_params, **bounds)
+            login = ssh.login(device)
+            if not login.proxy:
+                _reach(device, login.host, login.port)
+            login.connect(self.ssh_client, CONNECT_S)
             _watch(self.ssh_client)
 
     # The client is made for an address that it never uses, since it would make the SDK's own connection otherwise.
@@ -165,23 +170,14 @@ def address_towards(device: Device) -> str:
     """
     if not device.host:
         return "127.0.0.1"
-    import paramiko
-
-    path, config = Path.home() / ".ssh/config", paramiko.SSHConfig()
-    if path.exists():
-        config = paramiko.SSHConfig.from_path(str(path))
-    found = config.lookup(device.host)
-    if "proxycommand" in found or "proxyjump" in found:
+    login = ssh.login(device)
+    if login.proxy:
         raise DeviceError(f"{device.name}: is behind another host, through which it cannot reach a power logger here")
-    port = urlsplit(device.engine).port or int(str(found.get("port", 22)))
-    return _reach(device, {"hostname": found["hostname"], "port": port})
+    return _reach(device, login.host, login.port)
 
 
-def _reach(device: Device, ssh: dict[str, Any]) -> str:
+def _reach(device: Device, host: str, port: int) -> str:
     """Fails within CONNECT_S when the host is off, before ssh waits for minutes; gives our address on the way there."""
-    if "sock" in ssh:
-        return ""
-    host, port = ssh["hostname"], ssh["port"]
     try:
         with socket.create_connection((host, port), timeout=CONNECT_S) as probe:
             return str(probe.getsockname()[0])

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
 
 from dime.contract.errors import InputError, unknown
 
@@ -22,6 +20,36 @@ BOARDS: dict[str, dict[str, Any]] = {
     "potato": {"image": "dime-host", "platform": "linux/arm64", "runtime": "", "set_clock": True},
     "generic": {"image": "dime-host", "platform": "", "runtime": "", "set_clock": False},
 }
+
+
+SSH_ADDRESS = re.compile(
+    r"ssh://(?:(?P<user>[\w.][\w.@+-]*)@)?"
+    r"(?P<host>\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[\w.][\w.-]*)(?::(?P<port>[0-9]{1,5}))?/?",
+    re.ASCII,
+)
+
+
+class Address(NamedTuple):
+    """An engine's ssh address in its parts; what it does not say is empty or 0, and ssh's configuration decides."""
+
+    user: str
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, text: str) -> Address | None:
+        """Takes an address apart: the one place that does, so that case and brackets survive.
+
+        Args:
+            text: Such as ``ssh://dime@[fd15::81c3]:2222``.
+
+        Returns:
+            Its parts, the host without brackets; None for any other text.
+        """
+        found = SSH_ADDRESS.fullmatch(text)
+        if found is None or int(found["port"] or 0) > 65535:
+            return None
+        return cls(found["user"] or "", found["host"].strip("[]"), int(found["port"] or 0))
 
 
 @dataclass(frozen=True)
@@ -65,9 +93,14 @@ class Device:
     tags: tuple[str, ...] = ()
 
     @property
+    def address(self) -> Address | None:
+        """The parts of an ssh engine's address; None unless it is reached over ssh."""
+        return Address.of(self.engine)
+
+    @property
     def host(self) -> str:
-        """The host's name in the engine's address; empty unless it is reached over ssh."""
-        return urlsplit(self.engine).hostname or "" if self.engine.startswith("ssh://") else ""
+        """The host's name in the engine's address, as it was typed; empty unless it is reached over ssh."""
+        return self.address.host if self.address else ""
 
 
 # Known without a lab file: `local` is this machine in both roles, weak device (one thread) and server (all threads).
@@ -198,21 +231,15 @@ def _meter(where: str, value: object) -> Meter:
 
 
 def _engine(where: str, address: str) -> str:
-    """Checks an engine's address; an ssh address gets the user's own name where it has none."""
+    """Checks an engine's address, which is kept as it was given."""
     forms = "local, unix:///var/run/docker.sock or ssh://user@host"
-    if address == LOCAL:
+    if address == LOCAL or address.startswith("unix:///"):
         return address
-    try:
-        parts = urlsplit(address)
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError as error:
-        raise InputError(f"{where}: engine '{address}': {error}; it is {forms}") from None
-    if parts.password:
+    login, _, _ = address.removeprefix("ssh://").rpartition("@")
+    if address.startswith("ssh://") and ":" in login:
         raise InputError(f"{where}: a password does not belong into the lab file; use an ssh key (scripts/device.sh)")
-    if parts.scheme == "unix" and parts.path.startswith("/"):
+    if Address.of(address):
         return address
-    if parts.scheme == "ssh" and parts.hostname and parts.path in ("", "/"):
-        return f"ssh://{parts.username or getpass.getuser()}@{parts.hostname}{port}"
     raise InputError(
-        f"{where}: engine '{address}' is not one of {forms}" if address else f"{where}: lacks engine: {forms}"
+        f"{where}: engine {address!r} is not one of {forms}" if address else f"{where}: lacks engine: {forms}"
     )

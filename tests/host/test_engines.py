@@ -66,7 +66,9 @@ def test_a_host_whose_key_is_not_known_is_refused(home):
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        with pytest.raises(DeviceError, match=r"nano: the host key of 127.0.0.1 is not known; type: ssh me@127.0.0.1"):
+        with pytest.raises(
+            DeviceError, match=r"nano: the host key of 127.0.0.1 is not known; type: ssh -p \d+ me@127.0.0.1"
+        ):
             refuse(f"ssh://me@127.0.0.1:{server.getsockname()[1]}")
 
 

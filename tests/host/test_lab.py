@@ -1,6 +1,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dime.contract.errors import InputError
 from dime.host import lab
@@ -70,6 +72,30 @@ def test_each_mistake_is_one_line_that_names_its_place(tmp_path, text, message):
     assert str(path) in str(caught.value)
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "engine, parts",
+    [
+        ("ssh://dime@[fd15:4ba5:5a2b:1009::81c3]", ("dime", "fd15:4ba5:5a2b:1009::81c3", 0)),
+        ("ssh://[fe80::1%eth0]:2222", ("", "fe80::1%eth0", 2222)),
+        ("ssh://NanoTop", ("", "NanoTop", 0)),
+        ("ssh://dime@10.0.0.2:22/", ("dime", "10.0.0.2", 22)),
+    ],
+)
+def test_an_engines_address_is_kept_as_it_was_given(tmp_path, engine, parts):
+    device = lab.load(written(tmp_path, f"[a]\nengine = '{engine}'")).devices["a"]
+    assert (device.engine, device.address, device.host) == (engine, parts, parts[1])
+
+
+@given(st.text(max_size=40) | st.from_regex(r"ssh://[a-z@:\[\]%/.0-9-]{0,30}", fullmatch=True))
+def test_no_address_is_worse_than_a_refusal(text):
+    try:
+        lab._engine("here", text)
+    except InputError as error:
+        assert "\n" not in str(error)
+    else:
+        assert text == lab.LOCAL or text.startswith("unix:///") or not lab.Address.of(text).host.startswith("-")
 
 
 def test_a_missing_file_is_named(tmp_path):
