@@ -98,7 +98,7 @@ def test_one_pass_is_kept_and_told(edge):
         [one, synthetic.server(synthetic.ALEXNET)], "WiFi", sizes_bytes=SIZES, arithmetic="published", replicates=0
     )
     assert len(found.profiles[0].run_duration_s) == len(edge.run_duration_s) - 1
-    assert "here is only one, which is kept" in found.profiles[0].warnings[0]
+    assert any("here is only one, which is kept" in line for line in found.profiles[0].warnings)
 
 
 def test_a_bundle_of_which_nothing_is_left(edge):
