@@ -2,6 +2,6 @@
 
 import sys
 
-from dime.host.cli import main
+from dime.host.cli.main import main
 
 sys.exit(main())

@@ -19,19 +19,20 @@ Limits go in as ``build_problem(..., limits=Limits(latency_s=0.1, private_layers
 * ``sweeps.tables({"4G": problem}).tables``: the published tables.
 """
 
-from dime.host import baselines, sweeps
-from dime.host.break_even import best_plans, round_trips
-from dime.host.confidence import plan_with_confidence
-from dime.host.explain import explain
-from dime.host.frontier import frontier
-from dime.host.goals import Goal, Limits
-from dime.host.links import Link, load_link
-from dime.host.plan import make_plan, read_plan
-from dime.host.problem import build_problem
-from dime.host.profiles import load_profile
-from dime.host.resampling import resample
-from dime.host.solvers import solve
-from dime.host.uncertainty import bootstrap
+from dime.host.analysis import baselines
+from dime.host.analysis.break_even import best_plans, round_trips
+from dime.host.analysis.confidence import plan_with_confidence
+from dime.host.analysis.explain import explain
+from dime.host.analysis.resampling import resample
+from dime.host.analysis.uncertainty import bootstrap
+from dime.host.compat import sweeps
+from dime.host.planning.goals import Goal, Limits
+from dime.host.planning.links import Link, load_link
+from dime.host.planning.plan import make_plan, read_plan
+from dime.host.planning.problem import build_problem
+from dime.host.profiles.profiles import load_profile
+from dime.host.search.frontier import frontier
+from dime.host.search.solvers import solve
 
 __all__ = [
     "Goal",

@@ -10,10 +10,10 @@ from time import perf_counter
 import numpy as np
 import pytest
 
-from dime.host.frontier import frontier
-from dime.host.goals import Limits
-from dime.host.problem import build_problem
-from dime.host.solvers import _graph, _ilp, _kernel, _packed, exact, gurobi
+from dime.host.planning.goals import Limits
+from dime.host.planning.problem import build_problem
+from dime.host.search.frontier import frontier
+from dime.host.search.solvers import _graph, _ilp, _kernel, _packed, exact, gurobi
 from tests.host import synthetic
 
 pytestmark = pytest.mark.benchmark
@@ -112,7 +112,7 @@ def test_large_chains(layers, devices, capsys):
 
 def test_memory_of_the_largest_chain(capsys):
     code = (
-        "from pathlib import Path; from tests.host import synthetic; from dime.host.solvers import exact;"
+        "from pathlib import Path; from tests.host import synthetic; from dime.host.search.solvers import exact;"
         "found = exact.trade_offs(synthetic.large_problem(500, 2), 60); assert found.complete;"
         "print(Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0])"  # not that of the parent
     )

@@ -10,10 +10,11 @@ import pytest
 from dime.contract import tables
 from dime.contract.bundles import enumerate_bundles, spell
 from dime.contract.run import TIMINGS
-from dime.host import energy, joint_profile, power_trace
-from dime.host.meters import smartpower3
+from dime.host.metering import energy, power_trace
+from dime.host.metering.meters import smartpower3
+from dime.host.profiles import joint_profile
 from tests.host import powered
-from tests.host.test_joint_profile import write_clock
+from tests.host.profiles.test_joint_profile import write_clock
 
 pytestmark = pytest.mark.benchmark
 
@@ -104,9 +105,9 @@ A_DAY = """
 import sys
 from collections import Counter
 from pathlib import Path
-from dime.host.meters import smartpower3
-from dime.host.meters._base import Options, RecordingEndedError, Sample
-from dime.host.recorder import Recorder
+from dime.host.metering.meters import smartpower3
+from dime.host.metering.meters._base import Options, RecordingEndedError, Sample
+from dime.host.metering.recorder import Recorder
 
 ROWS, AT_ONCE, HOUR = 24 * 720_000, 500, 720_000
 TAIL = ",19143,0155,02961,0,05011,0532,02665,1,00,00005,0000,00000,0,00,eb,1b"

@@ -12,7 +12,7 @@ from tests.host import synthetic
 
 pytestmark = pytest.mark.benchmark
 ROWS = 43_200
-IMPORTS = "import fire, numpy, pyarrow.parquet, pyarrow.csv, gurobipy, dime.host.study, dime.host.report"
+IMPORTS = "import fire, numpy, pyarrow.parquet, pyarrow.csv, gurobipy, dime.host.studies.study, dime.host.report.page"
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,11 @@ import time
 
 import pytest
 
-from dime.host import confidence, resampling, uncertainty
-from dime.host.frontier import frontier
-from dime.host.goals import Limits
-from dime.host.problem import build_problem
-from dime.host.solvers import exact
+from dime.host.analysis import confidence, resampling, uncertainty
+from dime.host.planning.goals import Limits
+from dime.host.planning.problem import build_problem
+from dime.host.search.frontier import frontier
+from dime.host.search.solvers import exact
 from tests.host import synthetic
 
 pytestmark = pytest.mark.benchmark

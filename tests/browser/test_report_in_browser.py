@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from dime.host import report
-from dime.host.goals import Limits
-from dime.host.study import make_study
-from dime.host.units import percent, quantity
-from tests.host import studies, synthetic
+from dime.host.common.units import percent, quantity
+from dime.host.planning.goals import Limits
+from dime.host.report import page as report
+from dime.host.studies.study import make_study
+from tests.host import example_studies as studies
+from tests.host import synthetic
 
 pytestmark = pytest.mark.browser
 

@@ -59,9 +59,9 @@ def test_no_side_reaches_across(side):
     [
         "import dime.host",
         "from dime import host",
-        "from dime.host.plan import Plan",
+        "from dime.host.planning.plan import Plan",
         "from ..host import plan",
-        "def f():\n    import dime.host.lab as lab",
+        "def f():\n    import dime.host.bench.lab as lab",
     ],
 )
 def test_the_walk_finds_a_breach(line):

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from dime.contract.bundles import enumerate_bundles
-from dime.host.evaluation import evaluate
-from dime.host.goals import RULES, Goal, Limits
-from dime.host.problem import Device, Problem
-from dime.host.solvers import brute_force
+from dime.host.planning.evaluation import evaluate
+from dime.host.planning.goals import RULES, Goal, Limits
+from dime.host.planning.problem import Device, Problem
+from dime.host.search.solvers import brute_force
 
 UNIT = 10**6
 # The full run takes larger instances and asks the integer programs about every one of them.

@@ -18,7 +18,7 @@ from dime.contract.bundles import enumerate_bundles, spell
 from dime.contract.errors import DimeError
 from dime.contract.run import TIMINGS, RunSpec
 from dime.device import power_log
-from dime.host import power, power_trace
+from dime.host.metering import power, power_trace
 
 LAYERS = ["conv1", "conv2", "fc"]
 IDLE_W = 1.5
@@ -94,7 +94,7 @@ class Logger:
 
     def __init__(self, call, **environment):
         self.process = subprocess.Popen(
-            [sys.executable, "-c", f"from dime.host import power\n{call}"],
+            [sys.executable, "-c", f"from dime.host.metering import power\n{call}"],
             stderr=subprocess.PIPE, text=True, env={**os.environ, **environment},
         )  # fmt: skip
 

@@ -6,11 +6,11 @@ import numpy as np
 from hypothesis import strategies as st
 
 from dime.contract.errors import InputError
-from dime.host.evaluation import evaluate, value
-from dime.host.goals import Limits
-from dime.host.links import Link
-from dime.host.problem import Choice, build_problem
-from dime.host.profiles import RawRuns, from_runs
+from dime.host.planning.evaluation import evaluate, value
+from dime.host.planning.goals import Limits
+from dime.host.planning.links import Link
+from dime.host.planning.problem import Choice, build_problem
+from dime.host.profiles.profiles import RawRuns, from_runs
 
 LINK = Link("test", 8e6, 24e6, 0.0, 1e-7, 5e-8, 0.5)
 

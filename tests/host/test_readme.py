@@ -43,7 +43,7 @@ def test_every_command_exists_with_its_options():
 def test_every_options_name_is_one_of_its_command():
     import inspect
 
-    from dime.host import cli
+    from dime.host.cli import main as cli
 
     commands = {**cli.COMMANDS, "power-server": cli.power_serve}
     for target, options in targets().items():

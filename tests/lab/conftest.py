@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from dime.host import images, lab
-from dime.host.runs import Job
+from dime.host.bench import images, lab
+from dime.host.bench.runs import Job
 
 from . import machine
 from .__main__ import up

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from dime.contract.run import RunSpec
-from dime.host import remote
-from dime.host.plan import read_plan
+from dime.host.bench import remote
+from dime.host.planning.plan import read_plan
 from tests.lab.loads import Load
 from tests.lab.meter import StandInMeter
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from dime.contract.errors import DeviceError
-from dime.host import images
+from dime.host.bench import images
 
 from .place import REGISTRY, docker
 

@@ -10,10 +10,10 @@ import pytest
 from dime.contract import tables
 from dime.contract.errors import ConnectionLostError, DeviceError
 from dime.contract.run import TIMINGS, RunSpec
-from dime.host import remote
-from dime.host.connection import DetachedError, Wishes
-from dime.host.holding import HOLD
-from dime.host.runs import Run
+from dime.host.bench import remote
+from dime.host.bench.connection import DetachedError, Wishes
+from dime.host.bench.holding import HOLD
+from dime.host.bench.runs import Run
 
 from .place import REGISTRY, wait_for
 
@@ -284,7 +284,7 @@ def test_an_image_that_is_nowhere(potato, job):
 
 
 def test_without_a_registry_the_image_is_streamed_over_the_connection(potato, job, built):
-    from dime.host import images
+    from dime.host.bench import images
 
     remote.clean(job(potato, potato_image="dime-jetson").device)
     images.build("jetson", **built)

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from dime.contract import plugins
 from dime.contract.errors import DeviceError, InputError, TableError
-from dime.host import energy, meters, power, power_trace, recorder
-from dime.host.meters._base import Counters, Options, RecordingEndedError, Series
-from dime.host.power_file import PowerFile
-from dime.host.recorder import Recorder
+from dime.host.metering import energy, meters, power, power_trace, recorder
+from dime.host.metering.meters._base import Counters, Options, RecordingEndedError, Series
+from dime.host.metering.power_file import PowerFile
+from dime.host.metering.recorder import Recorder
 from tests.lab.meter import StandInMeter
 
 NAMES = plugins.names(meters)

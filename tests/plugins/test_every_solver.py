@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 
 from dime.contract.errors import InfeasibleError, InputError
-from dime.host import solvers
-from dime.host.evaluation import evaluate, value
-from dime.host.frontier import frontier
-from dime.host.goals import Goal, Limits
-from dime.host.plan import check, make_plan
-from dime.host.solvers import brute_force
+from dime.host.planning.evaluation import evaluate, value
+from dime.host.planning.goals import Goal, Limits
+from dime.host.planning.plan import check, make_plan
+from dime.host.search import solvers
+from dime.host.search.frontier import frontier
+from dime.host.search.solvers import brute_force
 from tests.host import synthetic
 from tests.host.instances import UNIT, enumerated, random_problem
 
@@ -184,7 +184,8 @@ class TestChoosing:
 def test_an_interrupt_ends_the_search_and_keeps_what_was_found(name):
     """Ctrl-C in a process of its own; a search that had ended by then has its optimum, which is as good."""
     code = (
-        "from tests.host import synthetic; from dime.host.goals import Goal; from dime.host.solvers import load;"
+        "from tests.host import synthetic; from dime.host.planning.goals import Goal;"
+        "from dime.host.search.solvers import load;"
         "problem = synthetic.large_problem(40, 3, goal=Goal('throughput')); print('go', flush=True);"
         f"print(load({name!r}).solve(problem, 300.0, 0.0).status)"
     )

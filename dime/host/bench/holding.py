@@ -1,0 +1,55 @@
+"""Who holds a device: one run at a time, and the name of its container is the lock, which the engine itself keeps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dime.contract.errors import DeviceError
+from dime.host.bench.lab import Device
+
+if TYPE_CHECKING:
+    import docker
+    from docker.models.containers import Container
+
+HOLD = "dime-profile"  # the container's name while its run holds the device
+ENDED = ("exited", "dead")
+
+
+def make_way(client: docker.DockerClient, device: Device, ours: Container | None = None) -> None:
+    """Gives a run the device; another one that has ended gives it up, its results stay.
+
+    Args:
+        client: The device's engine.
+        device: The device.
+        ours: The run's container; None if it is to be created.
+
+    Raises:
+        DeviceError: Another run holds it; the message says whose.
+    """
+    import docker.errors
+
+    try:
+        other = client.containers.get(HOLD)
+    except docker.errors.NotFound:
+        other = None
+    if other is not None and (ours is None or other.id != ours.id):
+        labels = other.labels
+        if other.status not in ENDED:
+            raise DeviceError(
+                f"{device.name}: is held by {labels.get('dime.holder', 'somebody')} since {labels.get('dime.started')}"
+                f" ({labels.get('dime.what')}); wait, or ask; make clean-device DEVICE={device.name} ends that run"
+            )
+        other.rename(f"dime-{labels['dime.key']}")
+    if ours is not None and ours.name != HOLD:
+        ours.rename(HOLD)
+
+
+def holder(client: docker.DockerClient) -> str:
+    """Who holds a device now; empty for nobody."""
+    import docker.errors
+
+    try:
+        container = client.containers.get(HOLD)
+    except docker.errors.NotFound:
+        return ""
+    return "" if container.status in ENDED else str(container.labels.get("dime.holder", "somebody"))

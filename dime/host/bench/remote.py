@@ -1,0 +1,259 @@
+"""Profiles on devices with an engine: several at once, one failing does not stop the others; collect and clean."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dime.contract.errors import DeviceError, DimeError, InputError
+from dime.host.bench import engines, runs, volumes
+from dime.host.bench.connection import DetachedError, Wishes
+from dime.host.bench.lab import Device
+from dime.host.bench.runs import Job, Run
+from dime.host.common import shown
+
+if TYPE_CHECKING:
+    import docker
+    from docker.models.containers import Container
+
+
+def profile(jobs: Sequence[Job], registry: str = "") -> list[Path]:
+    """Profiles on several devices at once; the jobs of one device come one after the other.
+
+    Ctrl-C asks whether to detach (the runs go on, the same command finds them again) or to stop them; it detaches where
+    nobody can be asked.
+
+    Args:
+        jobs: What is to be profiled where.
+        registry: The lab's registry; empty for none.
+
+    Returns:
+        The folders of the runs that are complete, in the jobs' order.
+
+    Raises:
+        DeviceError: A run failed, after all others have ended; each failure was told in a line when it came.
+        KeyboardInterrupt: The person let go of the runs or stopped them.
+    """
+    wishes, folders, failures = Wishes(), dict[int, Path](), list[DimeError]()
+    crashes = list[BaseException]()
+    devices = {job.device.name: job.device for job in jobs}
+    over = {name: threading.Event() for name in devices}
+
+    def work(name: str) -> None:
+        for number, job in enumerate(jobs):
+            if job.device.name != name or wishes.detach.is_set() or wishes.stop.is_set():
+                continue
+            try:
+                with Status(f"{name} {job.network}") as status:
+                    folders[number] = Run(job, registry, wishes, teller(name), status)()
+            except DetachedError:
+                return
+            except DimeError as error:
+                failures.append(error)
+                if len(devices) > 1:
+                    shown.tell(f"dime: {error}")
+            except BaseException as error:
+                crashes.append(error)
+
+    def work_and_tell(name: str) -> None:
+        try:
+            work(name)
+        finally:
+            over[name].set()
+
+    for name in devices:
+        threading.Thread(target=work_and_tell, args=(name,), daemon=True).start()
+    interrupted = _wait(list(over.values()), wishes)
+    if crashes:
+        raise crashes[0]
+    if interrupted:
+        if wishes.detach.is_set():
+            shown.tell("the runs go on; the same command follows them again")
+        for failure in failures if len(devices) == 1 else ():  # of several, each was told when it came
+            shown.tell(failure)
+        raise KeyboardInterrupt
+    if len(failures) == 1:
+        raise failures[0]
+    if failures:
+        raise DeviceError(f"{len(failures)} of {len(jobs)} runs failed; each said why above")
+    return [folders[number] for number in sorted(folders)]
+
+
+def _wait(over: Sequence[threading.Event], wishes: Wishes) -> bool:
+    """Waits for all events; on Ctrl-C finds out what the person wants. Returns whether there was one.
+
+    Not for threads: to CPython a thread whose join was interrupted has ended, although it goes on.
+    """
+    interrupted = False
+    while not all(event.is_set() for event in over):
+        try:
+            for event in over:
+                event.wait(0.2)
+        except KeyboardInterrupt:
+            if interrupted:
+                wishes.detach.set()
+                return True
+            interrupted = True
+            (wishes.stop if _stop_wished() else wishes.detach).set()
+    return interrupted
+
+
+def _stop_wished() -> bool:
+    if not sys.stdin.isatty():
+        return False
+    try:
+        answer = input("\n[d]etach and let the runs go on, or [s]top them? [d] ")
+    except (EOFError, KeyboardInterrupt):
+        return False
+    return answer.strip().lower().startswith("s")
+
+
+def collect(device: Device, results: str | Path = "results") -> list[Path]:
+    """Fetches the results of runs that ended while nobody was there, complete or not; complete ones are then removed.
+
+    Args:
+        device: The device.
+        results: The folder that receives DEVICE/NETWORK.
+
+    Returns:
+        The folders that were fetched.
+
+    Raises:
+        DeviceError: The device cannot be reached, or something did not arrive intact.
+    """
+    folders = []
+    with engines.connect(device) as client, engines.translated(device):
+        for container in _ours(client):
+            say = teller(device.name)
+            if container.status == "running":
+                say(f"{container.labels.get('dime.what')} is still running")
+                continue
+            out = Path(results) / container.labels["dime.folder"]
+            key = container.labels["dime.key"]
+            assert container.image is not None
+            volume = f"dime-results-{key}"
+            runs.fetch(client, container, container.image, volume, out)
+            folders.append(out)
+            if runs.is_complete(out):
+                container.remove(force=True)
+                client.volumes.get(volume).remove(force=True)
+            else:
+                say(f"{out} is incomplete; the same profile command goes on with it on the device")
+    return folders
+
+
+def clean(device: Device, caches: bool = True) -> list[str]:
+    """Removes what is ours from a device, running or not: containers, results, and the caches of samples and images.
+
+    Args:
+        device: The device.
+        caches: Remove samples and images too.
+
+    Returns:
+        What was removed, in words.
+
+    Raises:
+        DeviceError: The device cannot be reached, or clocks could not be put back.
+    """
+    removed = []
+    with engines.connect(device) as client, engines.translated(device):
+        for container in _ours(client, "run", "helper"):
+            volume = f"dime-results-{container.labels.get('dime.key')}"
+            container.remove(force=True)
+            if device.set_clock and container.labels[volumes.LABEL] == "run" and container.image is not None:
+                runs.restore_clocks(client, container.image, volume, device)
+            removed.append(f"container {container.name}")
+        for volume_object in client.volumes.list(filters={"label": volumes.LABEL}):
+            if caches or str(volume_object.name).startswith("dime-results-"):
+                volume_object.remove(force=True)
+                removed.append(f"volume {volume_object.name}")
+        if caches:
+            removed += _remove_images(client, device)
+    return removed
+
+
+def _remove_images(client: docker.DockerClient, device: Device) -> list[str]:
+    """Removes the device's image under every tag, and the earlier ones that a newer pull has left without any."""
+    repository = device.image.partition(":")[0].rpartition("/")[2]
+
+    def is_ours(name: str, mark: str) -> bool:
+        return name.rpartition(mark)[0].rpartition("/")[2] == repository
+
+    removed = []
+    for image in client.images.list():
+        tags = [tag for tag in image.tags if is_ours(tag, ":")]
+        for tag in tags:
+            client.images.remove(tag)
+            removed.append(f"image {tag}")
+        if not image.tags and any(is_ours(name, "@") for name in image.attrs["RepoDigests"] or ()):
+            client.images.remove(str(image.id), force=True)
+            removed.append(f"image {image.short_id}")
+    return removed
+
+
+def _ours(client: docker.DockerClient, *kinds: str) -> list[Container]:
+    """Containers that carry our label, of some kinds; runs only, if none is named."""
+    found = client.containers.list(all=True, filters={"label": volumes.LABEL})
+    return [container for container in found if container.labels[volumes.LABEL] in (kinds or ("run",))]
+
+
+def run_in_host_image(words: Sequence[str], image: str | None = None, licence: str | None = None) -> int:
+    """Runs ``dime`` with these arguments in the host image, on the folder one is in; files belong to the person.
+
+    Args:
+        words: The arguments of ``dime``.
+        image: The image; None takes DIME_HOST_IMAGE, or else dime-host.
+        licence: A Gurobi licence file; None takes GRB_LICENSE_FILE. It is mounted, not copied. WLS variables are passed
+            on by their names, so that no secret stands on a command line.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        InputError: The licence file is not there.
+        DeviceError: There is no docker command.
+    """
+    from dime.host.bench.images import docker_command
+    from dime.host.search.solvers import gurobi
+
+    here = os.getcwd()
+    command = [docker_command(), "run", "--rm", "--init", "--network=none", "--cap-drop=ALL", "--user"]
+    command += [f"{os.getuid()}:{os.getgid()}", "--security-opt=no-new-privileges", "--volume", f"{here}:{here}"]
+    command += ["--workdir", here, "--env", "HOME=/tmp", "--no-healthcheck"]
+    file = licence or os.environ.get("GRB_LICENSE_FILE")
+    if file:
+        if not Path(file).is_file():
+            raise InputError(f"the Gurobi licence {file} is not there")
+        command += ["--volume", f"{Path(file).resolve()}:/opt/gurobi/gurobi.lic:ro"]
+    wls = [name for name in gurobi.WLS if name in os.environ]
+    if wls:
+        command.remove("--network=none")  # a WLS licence is asked for over the network
+        command += [part for name in wls for part in ("--env", name)]
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        command += ["--interactive", "--tty"]
+    image = image or os.environ.get("DIME_HOST_IMAGE", "dime-host")
+    return subprocess.run([*command, image, *words], check=False).returncode
+
+
+class Status:
+    """One line for what is on its way, rewritten in place; only where a person is watching."""
+
+    def __init__(self, label: str):
+        self._label = label
+        self._bar = shown.Bar(total=0, bar_format="{desc}", leave=False)
+
+    def __enter__(self) -> Callable[[str], None]:
+        return lambda text: self._bar.say(f"{self._label}: {text}" if text else "")
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.close()
+
+
+def teller(name: str) -> Callable[[str], None]:
+    """Says lines in a device's name."""
+    return lambda text: shown.tell(text if text.startswith(f"{name}: ") else f"{name}: {text}")

@@ -1,0 +1,440 @@
+"""One run on one device's engine: started once, found again by its label, followed, collected, and only then removed.
+
+A device profiles for one person at a time: the name of the run's container is the lock. Whoever gives the same command
+again, from whichever computer, finds the run by its key and follows on.
+"""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import os
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from dime.contract import messages
+from dime.contract.errors import ConnectionLostError, DeviceError
+from dime.contract.run import RUN, RunSpec
+from dime.host.bench import engines, images, volumes
+from dime.host.bench.connection import DetachedError, Link, Wishes
+from dime.host.bench.holding import HOLD, make_way
+from dime.host.bench.lab import Device
+from dime.host.common import progress
+
+if TYPE_CHECKING:
+    import docker
+    from docker.models.containers import Container
+    from docker.models.images import Image
+
+FOLDER = "run"  # of the results in their volume
+POLL_S = 1.0
+STOP_S = 60.0
+RESTARTS = 3  # in a row without a finished bundle between them
+ENTRY = ["python3", "-m", "dime.device"]
+TOKEN = "/results/.power_token"  # in the results' volume, whose owner on the board is root; never in the environment
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be profiled where.
+
+    Attributes:
+        device: The lab file's entry.
+        network: The network's name.
+        words: The device side's arguments without --samples and --out.
+        samples: The folder of the network's feature maps on this computer.
+        out: The run's folder on this computer.
+        threads: CPU threads of the numeric libraries; 0 leaves it to them.
+        online: Whether the container needs the network, as for a power log.
+        token: What the power logger wants proved; it is handed over as the file `TOKEN`.
+    """
+
+    device: Device
+    network: str
+    words: tuple[str, ...]
+    samples: Path
+    out: Path
+    threads: int = 0
+    online: bool = False
+    token: str = field(default="", repr=False)
+
+
+class Run:
+    """One job on its device.
+
+    Args:
+        job: The job.
+        registry: Where the device pulls from; empty for none.
+        wishes: What the person wants meanwhile.
+        say: Told in one line what happens.
+        status: Called with a short text while something is on its way.
+        link: The connection; a new one if None.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        registry: str,
+        wishes: Wishes,
+        say: Callable[[str], None],
+        status: Callable[[str], None],
+        link: Link | None = None,
+    ):
+        self._job, self._registry, self._wishes, self._say, self._status = job, registry, wishes, say, status
+        self._link = link or Link(job.device, wishes)
+        self._key = ""
+        self._image: Image | None = None
+        self._finished = 0
+        self._total = 0
+        self._seen = ""  # the engine's time stamp of the last line that was shown
+        self._last_words: deque[str] = deque(maxlen=3)
+
+    def __call__(self) -> Path:
+        """Does all of it.
+
+        Returns:
+            The run's folder.
+
+        Raises:
+            DeviceError: In one line: what failed, where, and what to do.
+            DetachedError: The person let go; the run goes on.
+        """
+        try:
+            self._link.once(self._start)
+            self._follow()
+            self._link.keep(self._collect, self._say)
+            return self._job.out
+        finally:
+            self._link.close()
+
+    def _start(self, client: docker.DockerClient) -> None:
+        """Finds the run or begins it; everything that it needs is brought first."""
+        device = self._job.device
+        _runtime_known(client, device)
+        self._image = images.ensure(client, device, self._registry, self._say, self._status)
+        samples, files = volumes.digest(self._job.samples)
+        self._key = _key(self._job, samples, str(self._image.id))
+        found = self._find(client)
+        if found is None:
+            make_way(client, device)
+            volume = f"dime-samples-{self._job.network}-{samples[:12]}"
+            try:
+                named = {f"{self._job.network}/{name}": path for name, path in files.items()}
+                if volumes.send(client, self._image, volume, named, self._status):
+                    self._say(f"samples are in its volume {volume}")
+            except DeviceError as error:
+                raise DeviceError(f"{device.name}: {error}; type: make clean-device DEVICE={device.name}") from None
+            found = self._create(client, volume)
+        elif found.status != "running" and found.attrs["State"]["ExitCode"] != 0:
+            make_way(client, device, found)
+        self._seen = found.attrs["State"]["StartedAt"]
+        if found.status == "running":
+            self._say(f"finds the run that {found.labels['dime.holder']} started {found.labels['dime.started']}")
+        elif found.status == "created" or found.attrs["State"]["ExitCode"] != 0:
+            self._begin(found)
+
+    def _create(self, client: docker.DockerClient, samples: str) -> Container:
+        import docker.errors
+        import docker.types
+
+        job, device = self._job, self._job.device
+        assert self._image is not None
+        volume = client.volumes.create(self._volume, labels={volumes.LABEL: "results"})
+        threads = {"OMP_NUM_THREADS": str(job.threads), "OPENBLAS_NUM_THREADS": str(job.threads)} if job.threads else {}
+        options: dict[str, Any] = {
+            "runtime": device.runtime or None,
+            "network_mode": _network(job),
+            "mem_limit": device.memory or None,
+            "environment": threads,
+        }
+        options |= engines.gpus(device)
+        if device.set_clock:
+            self._say("runs privileged, since it sets the board's clock")
+            options |= {"privileged": True, "user": "0:0"}
+        else:
+            options |= {"cap_drop": ["ALL"], "security_opt": ["no-new-privileges"]}
+        try:
+            return client.containers.create(
+                self._image,
+                [*job.words, "--samples=/samples", f"--out=/results/{FOLDER}"],
+                entrypoint=ENTRY,
+                name=HOLD,
+                labels={
+                    volumes.LABEL: "run",
+                    "dime.key": self._key,
+                    "dime.what": f"{job.network} on {device.name}",
+                    "dime.folder": "/".join(job.out.parts[-2:]),
+                    "dime.holder": f"{getpass.getuser()}@{socket.gethostname()}",
+                    "dime.started": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
+                },
+                volumes={
+                    samples: {"bind": "/samples", "mode": "ro"},
+                    self._volume: {"bind": "/results", "mode": "rw"},
+                },
+                init=True,
+                read_only=True,
+                tmpfs={"/tmp": "size=256m"},
+                healthcheck={"test": ["NONE"]},
+                log_config=docker.types.LogConfig(type="json-file", config={"max-size": "16m", "max-file": "2"}),
+                **options,
+            )
+        except docker.errors.APIError as error:
+            if error.status_code == 409:
+                make_way(client, device)
+            else:
+                volume.remove(force=True)
+            raise
+
+    def _begin(self, container: Container) -> None:
+        import docker.errors
+
+        try:
+            self._start_now(container)
+        except docker.errors.APIError as error:
+            container.reload()
+            if container.status == "created":
+                self._discard(container)
+            raise DeviceError(_start_failure(self._job.device, str(error.explanation))) from None
+
+    def _start_now(self, container: Container) -> None:
+        """Starts the container; what it said before it was started is not shown again."""
+        if self._job.token:
+            volumes.put(container, TOKEN, self._job.token.encode("utf-8", "surrogateescape"))
+        container.start()
+        container.reload()
+        self._seen = container.attrs["State"]["StartedAt"]
+
+    def _follow(self) -> None:
+        """Shows the run's progress until it is done; raises if it failed for good."""
+        device = self._job.device
+        try:
+            progress.follow(self._lines(), f"{device.name} {self._job.network}")
+        except ConnectionLostError:
+            raise
+        except DeviceError as error:
+            kept = self._link.keep(self._give_up, self._say)
+            text = str(error) if str(error).startswith(f"{device.name}: ") else f"{device.name}: {error}"
+            raise DeviceError(f"{text}{kept}") from None
+
+    def _lines(self) -> Iterator[str]:
+        """The container's lines as they come, across lost connections and restarts, until it ends for good."""
+        restarts, finished = 0, 0
+        while True:
+            if self._wishes.stop.is_set():
+                self._link.keep(self._stop, self._say)
+            state, lines = self._link.keep(self._look, self._say)
+            for stamp, line in lines:
+                self._seen = max(self._seen, stamp)
+                message = messages.decode(line) or {}
+                if not message and line.strip():
+                    self._last_words.append(line.strip())
+                self._total = message.get("total", self._total)
+                self._finished = message.get("done", self._finished)
+                yield line
+            if state["Status"] == "exited":
+                code = state["ExitCode"]
+                if code == 0:
+                    yield messages.encode("done", folder=str(self._job.out))
+                self._judge(state, code)
+                restarts = 0 if self._finished > finished else restarts + 1
+                finished = self._finished
+                if restarts > RESTARTS:
+                    raise DeviceError(f"{self._job.device.name}: ended {restarts} times with exit code {code}")
+                self._say(f"its container ended with exit code {code}: killed or restarted; goes on at the last bundle")
+                self._link.keep(self._again, self._say)
+            elif self._wishes.detach.wait(POLL_S):
+                raise DetachedError
+
+    def _look(self, client: docker.DockerClient) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+        """The container's state, and its lines since the last look; the state first, so that no line is missed."""
+        container = self._find(client)
+        if container is None:
+            raise DeviceError(self._gone)
+        state = container.attrs["State"]
+        text = container.logs(timestamps=True, since=_seconds(self._seen))
+        lines = [line.partition(" ") for line in text.decode(errors="replace").splitlines()]
+        return state, [(stamp, line) for stamp, _, line in lines if stamp > self._seen]
+
+    def _judge(self, state: dict[str, Any], code: int) -> None:
+        """Raises for an end that no other start would change; the reasons that the run gave itself come before."""
+        name = self._job.device.name
+        if self._wishes.stop.is_set():
+            raise DeviceError(f"{name}: stopped as you wished")
+        if state["OOMKilled"]:
+            raise DeviceError(f"{name}: killed for want of memory; take smaller bundles (--max-layers) or more memory")
+        if code == images.ILLEGAL_INSTRUCTION:
+            raise DeviceError(f"{name}: illegal instruction: the image's wheels are not for this processor")
+        if code in (1, 2, 126, 127):
+            words = f"; last lines: {' | '.join(self._last_words)}" if self._last_words else ""
+            raise DeviceError(f"{name}: ended with exit code {code}{words}")
+
+    def _again(self, client: docker.DockerClient) -> None:
+        container = self._find(client)
+        if container is not None and container.status == "exited":
+            make_way(client, self._job.device, container)
+            self._start_now(container)
+
+    def _stop(self, client: docker.DockerClient) -> None:
+        container = self._find(client)
+        if container is None or container.status != "running":
+            return
+        self._say("stops it")
+        container.kill("SIGTERM")
+        deadline = time.monotonic() + STOP_S
+        while container.status == "running":
+            time.sleep(POLL_S / 4)
+            if time.monotonic() > deadline:
+                container.kill()
+            container.reload()
+
+    def _give_up(self, client: docker.DockerClient) -> str:
+        """Leaves the device as it was after a failure; what was measured stays, under a name that holds nothing."""
+        container = self._find(client)
+        if container is None:
+            return ""
+        volumes.wait(container, STOP_S)
+        self._restore(client)
+        if not self._finished:
+            self._discard(container)
+            return ""
+        if container.name == HOLD:
+            container.rename(f"dime-{self._key}")
+        name = self._job.device.name
+        return (
+            f". {self._finished} of {self._total or '?'} bundles are kept on the device: the same command goes on,"
+            f" make clean-device DEVICE={name} discards them"
+        )
+
+    def _restore(self, client: docker.DockerClient) -> None:
+        """Puts back clocks that a killed run had fixed."""
+        assert self._image is not None
+        if self._job.device.set_clock:
+            restore_clocks(client, self._image, self._volume, self._job.device)
+
+    def _discard(self, container: Container) -> None:
+        import docker.errors
+
+        with suppress(docker.errors.NotFound):
+            container.remove(force=True)
+        assert container.client is not None
+        volumes.discard(container.client, self._volume)
+
+    def _collect(self, client: docker.DockerClient) -> None:
+        """Fetches the run's folder, checks it, and removes what is ours but the caches; somebody may be faster."""
+        import docker.errors
+
+        assert self._image is not None
+        try:
+            container = self._find(client)
+            if container is not None:
+                fetch(client, container, self._image, self._volume, self._job.out)
+                self._discard(container)
+                return
+        except (DeviceError, docker.errors.APIError, docker.errors.NullResource):
+            if self._find(client) is not None:
+                raise
+        volumes.discard(client, self._volume)  # looking into it when it was gone has made it anew
+        if not is_complete(self._job.out):
+            raise DeviceError(self._gone)
+
+    def _find(self, client: docker.DockerClient) -> Container | None:
+        found = client.containers.list(all=True, filters={"label": f"dime.key={self._key}"})
+        return found[0] if found else None
+
+    @property
+    def _gone(self) -> str:
+        return f"{self._job.device.name}: the run is gone; somebody collected or removed it"
+
+    @property
+    def _volume(self) -> str:
+        return f"dime-results-{self._key}"
+
+
+def fetch(client: docker.DockerClient, container: Container, image: Image, volume: str, out: Path) -> None:
+    """Brings a run's folder home; a folder that is there already must be the same run's.
+
+    Args:
+        client: The engine.
+        container: The run's container.
+        image: Its image.
+        volume: The volume of its results.
+        out: The folder on this computer.
+
+    Raises:
+        DeviceError: Another run is in the folder, something did not arrive intact, or the disk is full.
+    """
+    expected = volumes.hashes(client, image, volume, FOLDER)
+    aside = out.with_name(f".{out.name}.{os.getpid()}-{threading.get_ident()}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    volumes.receive(container, f"/results/{FOLDER}", aside)
+    try:
+        volumes.verify(aside, expected)
+        volumes.merge(aside, out)
+    finally:
+        volumes.remove(aside)
+
+
+def restore_clocks(client: docker.DockerClient, image: Image, volume: str, device: Device) -> None:
+    """Runs the device side's ``restore`` on a run's folder.
+
+    Raises:
+        DeviceError: The clocks could not be put back; it says what to do.
+    """
+    options: dict[str, Any] = {"privileged": True, "cap_drop": None, "user": "0:0", "entrypoint": ENTRY}
+    command = ["restore", f"--out=/volume/{FOLDER}"]
+    with volumes.helper(client, image, volume, run=True, command=command, **options) as container:
+        code = volumes.wait(container, STOP_S)
+        if code:
+            words = container.logs().decode(errors="replace").strip().splitlines()[-1:]
+            raise DeviceError(f"{device.name}: its clocks could not be put back ({' '.join(words)}); reboot it")
+
+
+def _network(job: Job) -> str:
+    """The container's network; on this computer's own engine, the power logger listens on the computer's loopback."""
+    if not job.online:
+        return "none"
+    return "bridge" if urlsplit(job.device.engine).hostname else "host"
+
+
+def _key(job: Job, samples: str, image: str) -> str:
+    """Names a run by everything that must be equal for two runs to be the same."""
+    words = [word for word in job.words if not word.startswith("--log-server-addr=")]  # the computer may be another
+    parts: Sequence[object] = (job.device.name, job.network, words, job.threads, samples, image)
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+
+def _runtime_known(client: docker.DockerClient, device: Device) -> None:
+    if device.runtime and device.runtime not in (known := client.info().get("Runtimes", {})):
+        raise DeviceError(
+            f"{device.name}: its engine has no runtime '{device.runtime}' (it has {', '.join(sorted(known))}); "
+            "install nvidia-container-runtime there, or set runtime in lab.toml"
+        )
+
+
+def _start_failure(device: Device, reason: str) -> str:
+    if "could not select device driver" in reason:
+        return f"{device.name}: its engine cannot hand out GPUs; install nvidia-container-toolkit there, or drop gpus"
+    if "no space left" in reason:
+        return f"{device.name}: its disk is full; type: make clean-device DEVICE={device.name}"
+    return f"{device.name}: the container does not start: {reason}"
+
+
+def _seconds(stamp: str) -> int:
+    """Whole seconds since 1970 of an engine's time stamp, such as 2026-01-02T03:04:05.678901234Z."""
+    import calendar
+
+    return calendar.timegm(time.strptime(stamp[:19], "%Y-%m-%dT%H:%M:%S"))
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a run's folder holds a complete run."""
+    return (folder / RUN).exists() and RunSpec.read(str(folder)).state == "complete"

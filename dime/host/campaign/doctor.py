@@ -1,0 +1,210 @@
+"""Tries every part of the lab file on the devices themselves, and says what is wrong and what to type."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dime.contract import messages, plugins
+from dime.contract.errors import DimeError
+from dime.host.bench import engines, holding, images, volumes
+from dime.host.bench.lab import LOCAL, Device, Lab
+from dime.host.bench.runs import ENTRY
+
+if TYPE_CHECKING:
+    import docker
+    from docker.models.images import Image
+
+LEAST_DISK_BYTES = 1e9  # for feature maps and results; the image is there by then
+LARGEST_OFFSET_S = 2.0
+CONTAINER_S = 120.0
+METER_S = 3.0
+LEAST_W, MOST_W = 0.05, 3000.0
+PROBE = (  # what the device's disk and clock say, as a container sees them
+    "import json, os, time\ns = os.statvfs('/volume')\n"
+    "print(json.dumps({'free_bytes': s.f_bavail * s.f_frsize, 'time_s': time.time()}))"
+)
+
+
+BOARD = (  # what the board is and, if its clocks are to be tried, whether they can be set: argv is device, board, "try"
+    "import json, sys\nfrom dime.device import boards\nfrom dime.contract.errors import DimeError\n"
+    "board = boards.choose(sys.argv[1], sys.argv[2])[1]\nfacts = {'model': board.describe()['model']}\ntry:\n"
+    "    steps = board.frequencies_hz() if sys.argv[3:] else []\n    for step in steps[:1] + steps[-1:]:\n"
+    "        with board.fixed(step): pass\n    facts['steps'] = len(steps)\n"
+    "except DimeError as error: facts['error'] = str(error)\nprint(json.dumps(facts))\n"
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One part of the lab that was tried: its device, what it is, whether it works, and what was found or is to do."""
+
+    device: str
+    what: str
+    works: bool
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.device:12} {'ok  ' if self.works else 'FAIL'} {self.what:10} {self.text}"
+
+
+def check(lab: Lab, names: str = "all") -> Iterator[Finding]:
+    """Tries the devices one after the other; nothing on them is changed but that their image may be fetched.
+
+    Args:
+        lab: The lab.
+        names: Names or tags of devices.
+
+    Yields:
+        What was found, as it comes. A device that cannot be reached has no further findings.
+    """
+    for device in lab.choose(names) if lab.devices else [Device(LOCAL)]:
+        if device.engine == LOCAL:
+            yield Finding(device.name, "engine", True, "none is needed: runs in this computer's own Python")
+        else:
+            yield from _engine(device, lab.registry)
+        if device.meter:
+            yield _meter(device)
+
+
+def _engine(device: Device, registry: str) -> Iterator[Finding]:
+    name = device.name
+    try:
+        with engines.connect(device) as client, engines.translated(device):
+            version, info = client.version(), client.info()
+            if device.host:
+                yield Finding(name, "ssh", True, f"{device.engine.removeprefix('ssh://')}: key and host key are right")
+            text = f"Docker {version['Version']} on {version['Os']}/{version['Arch']}, {info['NCPU']} processors"
+            yield Finding(name, "engine", True, text)
+            yield _runtime(device, info)
+            try:
+                image = images.ensure(client, device, registry, lambda _: None)
+            except DimeError as error:
+                yield Finding(name, "image", False, str(error).removeprefix(f"{name}: "))
+                return
+            yield Finding(name, "image", True, f"{image.tags[0]} for {image.attrs['Architecture']}")
+            yield from _disk_and_clock(client, device, image)
+            yield _board(client, device, image)
+            yield _smoke(client, device, image)
+    except DimeError as error:
+        yield Finding(name, "engine", False, str(error).removeprefix(f"{name}: "))
+
+
+def _runtime(device: Device, info: dict[str, Any]) -> Finding:
+    known = sorted(info.get("Runtimes", {}))
+    if device.runtime and device.runtime not in known:
+        text = f"the engine has no '{device.runtime}', only {', '.join(known)}; install nvidia-container-runtime there"
+        return Finding(device.name, "runtime", False, text)
+    return Finding(device.name, "runtime", True, device.runtime or info.get("DefaultRuntime", "default"))
+
+
+def _output(client: docker.DockerClient, image: Image, words: list[str], **options: Any) -> list[str]:
+    """What a short-lived container printed."""
+    with volumes.helper(client, image, f"{volumes.LABEL}-doctor", run=True, entrypoint=words, **options) as container:
+        volumes.wait(container, CONTAINER_S)
+        lines = container.logs().decode(errors="replace").splitlines()
+    client.volumes.get(f"{volumes.LABEL}-doctor").remove(force=True)
+    return lines
+
+
+def _disk_and_clock(client: docker.DockerClient, device: Device, image: Image) -> Iterator[Finding]:
+    before_s = time.time()
+    lines = _output(client, image, ["python3", "-c", PROBE])
+    after_s = time.time()
+    try:
+        facts = json.loads(lines[-1])
+    except (IndexError, ValueError, RecursionError):
+        yield Finding(device.name, "container", False, f"does not run Python: {' | '.join(lines[-2:]) or 'no output'}")
+        return
+    free = facts["free_bytes"]
+    text = f"{free / 1e9:.1f} GB free"
+    few = free < LEAST_DISK_BYTES
+    yield Finding(device.name, "disk", not few, text + (f"; make clean-device DEVICE={device.name}" if few else ""))
+    outside_s = max(before_s - facts["time_s"], facts["time_s"] - after_s, 0.0)
+    wrong = outside_s > LARGEST_OFFSET_S
+    text = f"{outside_s:.0f} s off; type there: sudo timedatectl set-ntp true" if wrong else "agrees with ours"
+    yield Finding(device.name, "clock", not wrong, text)
+
+
+def _board(client: docker.DockerClient, device: Device, image: Image) -> Finding:
+    """What the board is, and whether its clocks can be fixed: the lowest and the highest are, and put back."""
+    name = device.name
+    options: dict[str, Any] = {"privileged": True, "user": "0:0", "cap_drop": None} if device.set_clock else {}
+    holder = holding.holder(client)
+    words = ["python3", "-c", BOARD, name, device.board, *(["try"] if device.set_clock and not holder else [])]
+    lines = _output(client, image, words, **options)
+    try:
+        facts = json.loads(lines[-1])
+    except (IndexError, ValueError, RecursionError):
+        return Finding(name, "board", False, " | ".join(lines[-2:]) or "says nothing")
+    model = facts["model"] or device.board
+    if not device.set_clock:
+        return Finding(name, "board", True, f"{model}, clock left alone")
+    if holder:
+        return Finding(name, "board", True, f"{model}; clocks not tried: held by {holder}")
+    if not facts.get("steps"):
+        return Finding(name, "board", False, f"{model}; its clocks cannot be set: {facts.get('error', 'it has none')}")
+    return Finding(name, "board", True, f"{model}, {facts['steps']} frequencies; the lowest and the highest were set")
+
+
+def _smoke(client: docker.DockerClient, device: Device, image: Image) -> Finding:
+    """Whether a network really runs there, on the GPU too where there is one."""
+    words = [*ENTRY, "smoke", f"--device={device.name}", f"--board={device.board}"]
+    lines = _output(client, image, words, runtime=device.runtime or None, **engines.gpus(device))
+    found = {message["kind"]: message for message in map(messages.decode, lines) if message}
+    if "description" not in found:
+        text = found.get("error", {}).get("text") or " | ".join(lines[-2:]) or "illegal instruction, or nothing said"
+        return Finding(device.name, "network", False, text)
+    facts = found["description"]["facts"]
+    on = f"{facts['gpu']} and the CPU agree" if facts["gpu"] else f"on the {facts['processor'].upper()}"
+    return Finding(device.name, "network", True, f"alexnet runs with torch {facts['torch']}: {on}")
+
+
+def _judge(kind: str, rows: list[tuple[int, float]]) -> tuple[bool, str]:
+    """Whether readings can be a device's power: moments in ns, and W or J so far."""
+    known = [(time_ns, value) for time_ns, value in rows if math.isfinite(value)]
+    if not known:
+        return False, "none with a value: no single channel is on; set channel in the lab file's meter"
+    if kind == "energy":
+        passed_s = (known[-1][0] - known[0][0]) * 1e-9
+        power_w = (known[-1][1] - known[0][1]) / passed_s if passed_s > 0 else 0.0
+    else:
+        power_w = sum(value for _, value in known) / len(known)
+    if not LEAST_W <= power_w <= MOST_W:
+        return False, f"{power_w:.3g} W: a device that runs uses {LEAST_W:g} to {MOST_W:g} W; is it another channel?"
+    return True, f"{power_w:.3g} W"
+
+
+def _meter(device: Device) -> Finding:
+    """Whether the meter sends readings, and whether they can be the device's power."""
+    from dime.host.metering import meters
+    from dime.host.metering.meters._base import Options
+
+    assert device.meter is not None
+    name = device.meter.name
+    try:
+        plugin = plugins.load(meters, name)
+        options = Options.of(**device.meter.options)
+        if reason := plugin.available(options):
+            return Finding(device.name, "meter", False, f"{name}: {reason}")
+        meter = plugin.open_meter(options)
+        try:
+            reading = plugins.load(meters, meter.writes).reading(meter.columns, meter.channel)
+            deadline, rows = time.monotonic() + METER_S, []
+            while time.monotonic() < deadline:
+                rows += [(one.timestamp_ns, reading(one.text.split(","))[0]) for one in meter.read() if not one.breaks]
+            if not rows:
+                return Finding(device.name, "meter", False, f"{name}: {meter.silence()}")
+            works, text = _judge(meter.kind, rows)
+            of = f" of {meter.channel}" if meter.channel else ""
+            return Finding(
+                device.name, "meter", works, f"{name}{of}: {len(rows) / METER_S:.0f} readings a second, {text}"
+            )
+        finally:
+            meter.close()
+    except DimeError as error:
+        return Finding(device.name, "meter", False, str(error))

@@ -1,0 +1,274 @@
+"""Profiles devices of the lab: feature maps first, then every bundle timed on each device's own engine, with its meter.
+
+A device with the engine ``local`` runs as a process of its own, one after the other; all others run at once, in
+containers on their own engines. Where the lab file names a meter, power is logged meanwhile and joined at the end.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import tempfile
+import threading
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from dime.contract.errors import DimeError, InputError
+from dime.contract.power_protocol import TOKEN_VARIABLE
+from dime.contract.run import RUN, RunSpec, check_options, parse_frequencies, parse_share
+from dime.host.bench import lab as lab_file
+from dime.host.bench import local
+from dime.host.campaign.naming import Naming, is_made
+
+FIRST_PORT, PORTS = 20_000, 10_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a profile is taken; the fields are those of `dime profile`."""
+
+    runs: int = 20
+    iterations: int = 5
+    warmups: int = 2
+    max_layers: int | None = None
+    seed: int = 0
+    freqs: str | None = None
+    energy_error: str | None = None
+
+    def check(self, threads: int | None) -> None:
+        """Makes sure that they have a use, before anything runs.
+
+        Raises:
+            InputError: One has none.
+        """
+        check_options({**asdict(self), "threads": threads or 0})
+        if self.freqs is not None:
+            parse_frequencies(self.freqs)
+        if self.energy_error is not None:
+            parse_share(self.energy_error)
+
+    def words(self) -> list[str]:
+        """The device side's arguments."""
+        words = [f"--runs={self.runs}", f"--iterations={self.iterations}", f"--warmups={self.warmups}"]
+        words += [f"--seed={self.seed}"]
+        words += [f"--max-layers={self.max_layers}"] if self.max_layers is not None else []
+        words += [f"--frequencies={self.freqs}"] if self.freqs is not None else []
+        words += [f"--energy-error={self.energy_error}"] if self.energy_error is not None else []
+        return words
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run to be made: a device, with one of its thread counts, and the folder that receives it."""
+
+    device: lab_file.Device
+    name: str
+    threads: int
+    folder: Path
+
+    @property
+    def complete(self) -> bool:
+        return (self.folder / RUN).exists() and RunSpec.read(str(self.folder)).state == "complete"
+
+
+def make_samples(
+    net: str,
+    source: str = "builtin",
+    samples: str = "samples",
+    weights: str = "auto",
+    naming: Naming | None = None,
+) -> str:
+    """Makes the inputs of every layer, or verifies those that are there.
+
+    Args:
+        net: The network.
+        source: builtin, imagenette, or a folder of pictures.
+        samples: The folder that holds the feature maps of all networks.
+        weights: pretrained, seeded, a file's name, or auto.
+        naming: What else is said of a network that is not built in.
+
+    Returns:
+        The network's folder.
+    """
+    naming = naming or Naming()
+    spec = naming.spec(net)
+    words = ["samples", f"--network={net}", f"--source={source}", f"--samples={samples}", f"--weights={weights}"]
+    return local.run([*words, *naming.words()], f"samples {spec.name}", unit="picture")
+
+
+def profile(
+    net: str,
+    device: str,
+    options: Options,
+    threads: int | None = None,
+    samples: str = "samples",
+    weights: str = "auto",
+    results: str = "results",
+    lab: str | None = None,
+    keep: bool = False,
+    naming: Naming | None = None,
+) -> list[Path]:
+    """Profiles a network on each device that is named.
+
+    Args:
+        net: The network.
+        device: Names or tags of the lab file, joined by commas.
+        options: How the profile is taken.
+        threads: CPU threads; None takes the lab file's.
+        samples: The folder that holds the feature maps.
+        weights: pretrained, seeded, a file's name, or auto.
+        results: The folder that receives DEVICE/NET.
+        lab: The lab file; None takes lab.toml, if there is one.
+        keep: Whether complete runs may stay as they are even if all of them are.
+        naming: What else is said of a network that is not built in.
+
+    Returns:
+        The folders of the runs.
+
+    Raises:
+        InputError: A device is unknown, an option has no use, or every run is complete already and ``keep`` is not set.
+        DeviceError: A run failed; what it has measured stays, and the same call goes on from there.
+    """
+    bench = lab_file.load(lab)
+    asked, naming = net, naming or Naming()
+    if not is_made(net, Path(samples)):
+        net = naming.spec(net).name
+    runs = list(_runs(bench.choose(device), net, threads, Path(results)))
+    options.check(threads)
+    complete = [run for run in runs if run.complete]
+    if len(complete) == len(runs) and not keep:
+        raise InputError(f"{', '.join(str(run.folder) for run in runs)}: complete already; nothing was overwritten")
+    maps = _feature_maps(Path(samples), net)
+    if maps is None or asked != net:  # a network that is named by what it is made of must be the one that is there
+        maps = Path(make_samples(asked, samples=samples, weights=weights, naming=naming))
+    for run in complete:
+        print(f"{run.folder} is complete already and was kept", file=sys.stderr)
+    missing = [run for run in runs if run not in complete]
+    with ExitStack() as loggers:
+        words, tokens = {}, {}
+        for run in missing:
+            log, tokens[run.name] = loggers.enter_context(_logged(run)) if run.device.meter else ([], "")
+            words[run.name] = [f"--network={net}", f"--device={run.name}", f"--board={run.device.board}"]
+            words[run.name] += [f"--threads={run.threads}", f"--weights={weights}", *options.words(), *log]
+        remote = [run for run in missing if run.device.engine != lab_file.LOCAL]
+        failure = _remotely(remote, words, tokens, net, maps, bench)
+        for run in missing:
+            if run.device.engine == lab_file.LOCAL:
+                place = [f"--samples={samples}", f"--out={run.folder}"]
+                local.run(["profile", *place, *words[run.name]], f"{run.name} {net}", run.threads)
+    if failure:
+        raise failure
+    for run in missing:
+        if run.device.meter:
+            _join(run.folder, parse_share(options.energy_error) if options.energy_error else 0.0)
+    return [run.folder for run in runs]
+
+
+def _feature_maps(samples: Path, net: str) -> Path | None:
+    """The folder with one folder a layer, ours or a published one; None where there is none, so that it can be made."""
+    if (samples / net).exists():
+        return samples / net
+    for place in (samples / f"{net}_samples", samples):
+        if len({path.parent for path in place.glob("*/*.pt")}) > 1:
+            return place
+    return None
+
+
+def _runs(devices: Iterable[lab_file.Device], net: str, threads: int | None, results: Path) -> Iterator[_Run]:
+    """A device with several thread counts is run once for each."""
+    for device in devices:
+        counts = device.threads if threads is None else (threads,)
+        for count in counts:
+            name = device.name if len(counts) == 1 else f"{device.name}-{count}threads"
+            yield _Run(device, name, count, results / name / net)
+
+
+def _remotely(
+    runs: Sequence[_Run],
+    words: dict[str, list[str]],
+    tokens: dict[str, str],
+    net: str,
+    maps: Path,
+    bench: lab_file.Lab,
+) -> DimeError | None:
+    """Runs on all other engines at once; gives the failure, which must not keep local runs from being made."""
+    if not runs:
+        return None
+    from dime.host.bench import remote
+    from dime.host.bench.runs import Job
+
+    jobs = [
+        Job(
+            run.device,
+            net,
+            ("profile", *words[run.name]),
+            maps,
+            run.folder,
+            run.threads,
+            online=run.device.meter is not None,
+            token=tokens[run.name],
+        )
+        for run in runs
+    ]
+    try:
+        remote.profile(jobs, bench.registry)
+    except DimeError as error:
+        return error
+    return None
+
+
+@contextmanager
+def _logged(run: _Run) -> Iterator[tuple[list[str], str]]:
+    """A power logger for one run, in a thread; gives the device side's arguments that reach it, and its token.
+
+    The token is the run's own unless the environment has one. The device side reads it from a file that nobody else
+    can read: here, or in the container's volume.
+    """
+    from dime.host.bench import engines, runs
+    from dime.host.metering import power
+
+    assert run.device.meter is not None
+    meter, address = run.device.meter, engines.address_towards(run.device)
+    port = FIRST_PORT + zlib.crc32(run.name.encode()) % PORTS  # the same each time, so that a run that goes on finds it
+    options = {"serial" if key == "port" else key: value for key, value in meter.options.items()}
+    token = os.environ.get(TOKEN_VARIABLE) or secrets.token_hex(16)
+    started, over = threading.Event(), threading.Event()
+    failures: list[BaseException] = []
+
+    def serve() -> None:
+        try:
+            folder = run.folder / "power"
+            power.serve(address, port, meter.name, folder, token, ready=lambda _: started.set(), over=over, **options)
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            started.set()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    started.wait()
+    if failures:
+        raise failures[0]
+    try:
+        with tempfile.TemporaryDirectory(prefix="dime-") as private:  # only its owner may look into it
+            file = runs.TOKEN if run.device.engine != lab_file.LOCAL else os.path.join(private, "token")
+            Path(private, "token").write_text(token, encoding="utf-8", errors="surrogateescape")
+            words = [f"--log-server-addr={address}", f"--log-server-port={port}", f"--log-server-token={file}"]
+            yield words, token
+    finally:
+        over.set()
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+def _join(folder: Path, target: float) -> None:
+    """Joins a run with its power log and says what a person should know about it."""
+    from dime.host.profiles import joint_profile
+
+    for note in joint_profile.join(folder, target=target).notes:
+        print(f"{folder}: {note}", file=sys.stderr)

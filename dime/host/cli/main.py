@@ -1,0 +1,635 @@
+"""The command `dime`: one function for each arrow of the data's path. The only place that catches DimeError."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from dime.contract.errors import DimeError, unknown
+from dime.host.cli import arguments
+from dime.host.common import shown
+from dime.host.planning.goals import RULE
+
+if TYPE_CHECKING:
+    from dime.host.bench.lab import Device
+
+
+def samples(
+    net: str,
+    source: str = "builtin",
+    samples: str = "samples",
+    weights: str = "auto",
+    input: str | None = None,
+    batch: int | None = None,
+    dtype: str | None = None,
+    cuts: str = "auto",
+    name: str | None = None,
+) -> None:
+    """Makes feature maps: the inputs of every layer, for each picture.
+
+    Examples:
+        dime samples --net=vgg11
+        dime samples --net=vgg11 --source=imagenette
+        dime samples --net=vgg11 --source=/home/me/pictures
+        dime samples --net=torchvision:mobilenet_v3_small
+
+    Args:
+        net: alexnet, vgg11, vit_b_16, resnet18; torchvision:NAME; timm:NAME; FILE.py:FUNCTION; or FILE.pt2.
+        source: builtin (pictures that ship with DIME), imagenette, a folder of pictures, or random.
+        samples: The folder that holds the feature maps of all networks.
+        weights: pretrained, seeded, a file's name, or auto: pretrained where they can be had, else seeded.
+        input: Shapes of the network's inputs, such as 1x3x640x640, or 1x128:int64 for tokens, joined by commas.
+        batch: How many inputs at once.
+        dtype: Precision of parameters and inputs: float32, float16, bfloat16 or float64.
+        cuts: Where the network is cut: auto, all, a number of layers, or names of places joined by commas.
+        name: The short name that results carry; without it one is derived from the network.
+    """
+    from dime.host.campaign import measure
+    from dime.host.campaign.naming import Naming
+
+    print(measure.make_samples(net, source, samples, weights, Naming(input, batch, dtype, cuts, name)))
+
+
+def network(
+    net: str,
+    input: str | None = None,
+    batch: int | None = None,
+    dtype: str | None = None,
+    cuts: str = "auto",
+    name: str | None = None,
+) -> None:
+    """Shows where a network can be cut: each place's name, shape, bytes, and the work up to there.
+
+    Examples:
+        dime network torchvision:resnet50
+        dime network models/mine.py:build --input=1x3x640x640
+
+    Args:
+        net: torchvision:NAME; timm:NAME; FILE.py:FUNCTION; or FILE.pt2.
+        input: Shapes of the network's inputs, such as 1x3x640x640, or 1x128:int64 for tokens, joined by commas.
+        batch: How many inputs at once.
+        dtype: Precision of parameters and inputs: float32, float16, bfloat16 or float64.
+        cuts: Where the network is cut: auto, all, a number of layers, or names of places joined by commas.
+        name: The short name that results carry; without it one is derived from the network.
+    """
+    from dime.host.bench import local
+    from dime.host.campaign.naming import Naming, table
+
+    naming = Naming(input, batch, dtype, cuts, name)
+    spec = naming.spec(net)
+    words = ["network", f"--network={net if spec.kind != 'built-in' else f'torchvision:{net}'}", *naming.words()]
+    print("\n".join(table(local.describe(words, spec.name))))
+
+
+def profile(
+    net: str,
+    device: str = "local",
+    freqs: str | None = None,
+    runs: int = 20,
+    iterations: int = 5,
+    warmups: int = 2,
+    max_layers: int | None = None,
+    energy_error: str | None = None,
+    threads: int | None = None,
+    seed: int = 0,
+    samples: str = "samples",
+    weights: str = "auto",
+    input: str | None = None,
+    batch: int | None = None,
+    dtype: str | None = None,
+    cuts: str = "auto",
+    name: str | None = None,
+    results: str = "results",
+    lab: str | None = None,
+) -> None:
+    """Times every bundle of a network on a device, at every frequency.
+
+    Examples:
+        dime profile --net=alexnet
+        dime profile --net=vgg11 --device=nano --freqs=460800000,921600000
+        dime profile --net=models/mine.py:build --input=1x3x640x640 --weights=mine.pt
+
+    Args:
+        net: alexnet, vgg11, vit_b_16, resnet18; torchvision:NAME; timm:NAME; FILE.py:FUNCTION; or FILE.pt2.
+        device: Names or tags of the lab file; local is this machine, as edge (one thread) and as server (all threads).
+        freqs: Frequencies in Hz, joined by commas; without it all that the board has.
+        runs: Timed runs of each bundle in a pass.
+        iterations: Passes over all bundles, each in another order.
+        warmups: Runs before them that are not counted.
+        max_layers: Largest bundle; without it the whole network.
+        energy_error: Goes on repeating until energies are known so well, such as 3%; for a device with a meter.
+        threads: CPU threads; without it what the lab file says.
+        seed: Seed of the order of the bundles.
+        samples: The folder that holds the feature maps; made from the pictures that ship with DIME if need be.
+        weights: pretrained, seeded, a file's name, or auto: pretrained where they can be had, else seeded.
+        input: Shapes of the network's inputs, such as 1x3x640x640, or 1x128:int64 for tokens, joined by commas.
+        batch: How many inputs at once.
+        dtype: Precision of parameters and inputs: float32, float16, bfloat16 or float64.
+        cuts: Where the network is cut: auto, all, a number of layers, or names of places joined by commas.
+        name: The short name that results carry; without it one is derived from the network.
+        results: The folder that receives DEVICE/NET.
+        lab: The lab file; without it lab.toml, if there is one.
+    """
+    from dime.host.campaign import measure
+    from dime.host.campaign.naming import Naming
+
+    options = measure.Options(runs, iterations, warmups, max_layers, seed, freqs, energy_error)
+    naming = Naming(input, batch, dtype, cuts, name)
+    for folder in measure.profile(net, device, options, threads, samples, weights, results, lab, naming=naming):
+        print(folder)
+
+
+def solve(
+    net: str,
+    edge: str = "edge",
+    server: str = "server",
+    link: str = "3G,4G,WiFi",
+    goal: str = "latency",
+    max_latency: float | None = None,
+    max_energy: float | None = None,
+    private: str = "0",
+    memory: str = "",
+    freqs: str = "",
+    max_bundle: int | None = None,
+    rule: str = RULE,
+    edge_power: float | None = None,
+    arithmetic: str = "correct",
+    result_bytes: int = 4,
+    sizes: str | None = None,
+    csv_unit: str = "ms",
+    layers: str | None = None,
+    confidence: str | None = None,
+    replicates: int = 200,
+    solver: str = "auto",
+    time_limit: float = 60.0,
+    gap: float = 0.0,
+    results: str = "results",
+    out: str | None = None,
+    write_lp: str | None = None,
+    figures: bool = False,
+) -> None:
+    """Finds the best plan for each link, proves it, and writes plan.json, frontier.parquet and report.html.
+
+    Examples:
+        dime solve --net=alexnet
+        dime solve --net=vgg11 --edge=nano --server=wiscad --link=4G --goal=energy --max-latency=0.2
+        dime solve --net=alexnet --link=up=20,down=50,rtt=0.01
+        dime solve --net=alexnet --edge=nano --server=hub,pc --link='nano-hub:WiFi; nano-pc:4G; hub-pc:none'
+        dime solve --net=alexnet --goal=energy --max-latency=0.1 --confidence=95%
+
+    Args:
+        net: The network that was profiled.
+        edge: The weak device, where input and result are; its name, a run's folder, or a table.
+        server: The other devices in the same way, joined by commas.
+        link: Links by name, joined by commas; FILE.toml:NAME; its numbers; or one a pair, as above.
+        goal: latency, energy, throughput, or weighted:PER_S,PER_J.
+        max_latency: Largest latency in s.
+        max_energy: Largest energy in J.
+        private: How many first layers stay on the weak device, or their names joined by commas.
+        memory: DEVICE=BYTES, joined by commas; most that the layers there may take.
+        freqs: DEVICE=HZ+HZ+..., joined by commas; the only frequencies to use.
+        max_bundle: Largest bundle.
+        rule: merged (what a device runs in one go is one bundle), free, or published (one bundle a device, mostly).
+        edge_power: Models the weak device's energy as this many W while it computes; for a device without a meter.
+        arithmetic: correct, or published, which repeats the published means of runs and units of radio energies.
+        result_bytes: Bytes sent home at the end; 4 is the class, 0 takes the last layer's whole output.
+        sizes: Bytes of the input, of each tensor between layers and of the result, joined by commas, or a profile of
+            the network that has them; for published tables, which do not.
+        csv_unit: Unit of durs in a published CSV, ms or s; a parquet's are s.
+        layers: The network's layers in order, joined by commas, for published tables whose names do not tell it.
+        confidence: Probability with which single runs must keep the limits, such as 95%; without it their means do.
+        replicates: Bootstrap replicates behind intervals, regret and what to measure again; 0 leaves these out.
+        solver: auto, exact, gurobi, highs or brute_force.
+        time_limit: Longest time for one search in s.
+        gap: Relative distance from the optimum that is good enough.
+        results: The folder that holds DEVICE/NET.
+        out: The folder to write into; without it the next free RESULTS/plans/NET/NUMBER.
+        write_lp: A file for the integer program of the first link.
+        figures: Also writes each picture as PNG and SVG.
+    """
+    from dime.host.analysis import confidence as probability
+    from dime.host.campaign.naming import short
+    from dime.host.planning import goals
+    from dime.host.report import output
+    from dime.host.studies import study
+
+    limits = goals.parse_limits(max_latency, max_energy, private, memory, freqs, max_bundle, rule)
+    net = short(net)
+    profiles = study.find_profiles(net, edge, server, results, edge_power, csv_unit, layers)
+    found = study.make_study(
+        profiles,
+        link,
+        goal,
+        limits,
+        confidence=probability.parse(confidence) if confidence else None,
+        replicates=replicates,
+        solver=solver,
+        time_limit_s=time_limit,
+        gap=gap,
+        arithmetic=arithmetic,
+        result_bytes=result_bytes or None,
+        sizes_bytes=study.find_sizes(net, sizes, results) if sizes else None,
+    )
+    print(output.write(found, output.folder(results, net, out), figures, write_lp, shlex.join(["dime", *sys.argv[1:]])))
+
+
+def report(plans: str, figures: bool = False) -> None:
+    """Makes a finished study's report.html anew, and its figures, from what it has saved; nothing is solved again.
+
+    Examples:
+        dime report --plans=results/plans/alexnet/001 --figures
+
+    Args:
+        plans: The study's folder, as solve has named it.
+        figures: Also writes each picture as PNG and SVG.
+    """
+    from dime.host.report import page as study_report
+
+    for path in study_report.remake(plans, figures):
+        print(path)
+
+
+def demo(
+    net: str = "alexnet", runs: int = 10, iterations: int = 5, edge_power: float = 5.0, results: str = "results/demo"
+) -> None:
+    """Profiles a network on this machine as weak device and as server, and plans it for 3G, 4G and WiFi.
+
+    Examples:
+        dime demo
+        dime demo --net=resnet18 --runs=5
+
+    Args:
+        net: The network.
+        runs: Timed runs of each bundle in a pass.
+        iterations: Passes over all bundles.
+        edge_power: Watts that the weak device is taken to draw while it computes, since no meter watches it.
+        results: The folder for all results; a profile that is there already is used again.
+    """
+    from dime.host.campaign import measure
+    from dime.host.campaign.naming import short
+
+    options = measure.Options(runs, iterations)
+    list(measure.profile(net, "local", options, results=results, keep=True))
+    solve(short(net), results=results, edge_power=edge_power)
+
+
+def join(
+    run: str,
+    power: str | None = None,
+    clock: str | None = None,
+    channel: str = "",
+    energy_error: str | None = None,
+    force: bool = False,
+) -> None:
+    """Joins a run's timings with the power logged meanwhile: joules for each bundle and clock, with error bars.
+
+    Examples:
+        dime join --run=results/nano/alexnet
+        dime join --run=results/nano/alexnet --power=logs/nano_alexnet.csv
+
+    Args:
+        run: The run's folder.
+        power: The power log, or the folder that holds the logs; without it the run's own.
+        clock: exchanges, pattern, or same machine; without it the first that there is.
+        channel: The meter's channel that feeds the device; without it the only one that was on.
+        energy_error: Names the bundles whose energies are known less well, such as 3%, and why.
+        force: Joins although two clocks disagree by more than their error bars.
+    """
+    from dime.contract.run import parse_share
+    from dime.host.profiles import joint_profile
+
+    target = parse_share(energy_error) if energy_error else 0.0
+    joined = joint_profile.join(run, power, clock, channel, target, force)
+    for note in joined.notes:
+        print(note, file=sys.stderr)
+    print(f"{joined.path}: {joined.rows} rows with energies")
+
+
+def sweep(
+    net: str,
+    edge: str = "edge",
+    server: str = "server",
+    link: str = "3G,4G,WiFi",
+    edge_power: float | None = None,
+    private: str = "0",
+    memory: str = "",
+    freqs: str = "",
+    max_bundle: int | None = None,
+    rule: str = RULE,
+    arithmetic: str = "correct",
+    result_bytes: int = 4,
+    sizes: str | None = None,
+    csv_unit: str = "ms",
+    layers: str | None = None,
+    results: str = "results",
+    out: str | None = None,
+) -> None:
+    """Writes the published tables: sweeps over limits, over private layers, and over the choice of clocks.
+
+    Examples:
+        dime sweep --net=alexnet --edge=nano --server=wiscad
+        dime sweep --net=alexnet --edge=nano=alexnet.parquet --server=wiscad=server.csv --freqs=nano=537600000+921600000
+
+    Args:
+        net: The network that was profiled.
+        edge: The weak device; its name, a run's folder, or a table.
+        server: The other devices in the same way, joined by commas.
+        link: Links by name, joined by commas, or one in any other form.
+        edge_power: Models the weak device's energy as this many W while it computes.
+        private: How many first layers stay on the weak device in the sweeps over limits, or their names.
+        memory: DEVICE=BYTES, joined by commas; most that the layers there may take.
+        freqs: DEVICE=HZ+HZ+..., joined by commas; the only frequencies to use, of which fastest and slowest are taken.
+        max_bundle: Largest bundle.
+        rule: merged, free, or published (one bundle a device, mostly), as the published tables have it.
+        arithmetic: correct, or published, which repeats the published means of runs and units of radio energies.
+        result_bytes: Bytes sent home at the end; 4 is the class, 0 takes the last layer's whole output.
+        sizes: Bytes of the input, of each tensor between layers and of the result, joined by commas, or a profile of
+            the network that has them; for published tables, which do not.
+        csv_unit: Unit of durs in a published CSV, ms or s; a parquet's are s.
+        layers: The network's layers in order, joined by commas, for published tables whose names do not tell it.
+        results: The folder that holds DEVICE/NET.
+        out: The folder to write into; without it the next free RESULTS/plans/NET/NUMBER.
+    """
+    from functools import partial
+
+    from dime.host.campaign.naming import short
+    from dime.host.common.units import plain
+    from dime.host.compat import sweeps
+    from dime.host.planning import goals
+    from dime.host.planning.problem import build_problem
+    from dime.host.report import output
+    from dime.host.studies import study
+
+    net = short(net)
+    profiles = study.find_profiles(net, edge, server, results, edge_power, csv_unit, layers)
+    sizes_bytes = study.find_sizes(net, sizes, results) if sizes else None
+    limits = goals.parse_limits(None, None, private, memory, freqs, max_bundle, rule)
+    build = partial(build_problem, arithmetic=arithmetic, result_bytes=result_bytes or None, sizes_bytes=sizes_bytes)
+    problems = {name: build(profiles, name, "latency", limits) for name in study.link_names(link)}
+    for warning in dict.fromkeys(warning for problem in problems.values() for warning in problem.warnings):
+        print(f"warning: {plain(warning)}", file=sys.stderr)
+    made = sweeps.tables(problems)
+    for name, reason in made.without_plan.items():
+        print(f"{plain(name)}: no plan, because {plain(reason)}", file=sys.stderr)
+    for path in sweeps.write(made, output.folder(results, net, out)):
+        print(path)
+
+
+def power_serve(
+    address: str = "127.0.0.1",
+    port: int = 5000,
+    meter: str = "smartpower3",
+    serial: str = "/dev/ttyUSB0",
+    baud: int = 115200,
+    channel: str = "",
+    recording: str = "",
+    folder: str = "power",
+    keep: bool = False,
+    open: bool = False,
+) -> None:
+    """Waits for devices to start and stop power logs, by the published protocol.
+
+    A token that devices must prove to know stands in the environment as DIME_POWER_TOKEN. Any address but the
+    loopback's wants one, or --open.
+
+    Examples:
+        dime power serve 192.168.1.2 5000 --meter=smartpower3 --serial=/dev/ttyUSB0 --baud=500000
+
+    Args:
+        address: Address to listen at.
+        port: Port to listen at.
+        meter: smartpower3, ina3221, rapl, nvml or replay.
+        serial: The serial port, or udp://ADDRESS:PORT.
+        baud: The rate set in the meter's menu.
+        channel: The meter's channel that feeds the device.
+        recording: A recorded log, for replay.
+        folder: Where the logs are written.
+        keep: Stays after a client's shutdown.
+        open: Lets whoever reaches the address start and stop logs, as devices need that know no token.
+    """
+    from dime.host.metering import power
+
+    options: dict[str, Any] = {"serial": serial, "baud": baud, "channel": channel, "recording": recording}
+    power.serve(address, port, meter, folder, keep=keep, anyone=open, **options)
+
+
+def power_log(
+    output: str,
+    meter: str = "smartpower3",
+    serial: str = "/dev/ttyUSB0",
+    baud: int = 115200,
+    channel: str = "",
+    recording: str = "",
+    at_once: bool = False,
+) -> None:
+    """Logs power until Ctrl-C.
+
+    Examples:
+        dime power log idle.csv --serial=/dev/ttyUSB0 --baud=500000
+        dime power log idle.csv --serial=udp://0.0.0.0:6000
+
+    Args:
+        output: The log.
+        meter: smartpower3, ina3221, rapl, nvml or replay.
+        serial: The serial port, or udp://ADDRESS:PORT.
+        baud: The rate set in the meter's menu.
+        channel: The meter's channel that feeds the device.
+        recording: A recorded log, for replay.
+        at_once: Replays it at once instead of at its pace.
+    """
+    from dime.host.metering import power
+
+    options: dict[str, Any] = {"serial": serial, "baud": baud, "channel": channel, "recording": recording}
+    print(power.log(output, meter, at_once=at_once, **options))
+
+
+def power_meters(serial: str = "/dev/ttyUSB0", recording: str = "") -> None:
+    """Says which meters are usable here, and why the others are not.
+
+    Examples:
+        dime power meters
+        dime power meters --serial=/dev/ttyUSB1
+
+    Args:
+        serial: The serial port, or udp://ADDRESS:PORT.
+        recording: A recorded log, for replay.
+    """
+    from dime.host.metering import power
+
+    for name, reason in power.meters(serial=serial, recording=recording).items():
+        print(f"{name:12} {reason or 'usable'}")
+
+
+def doctor(device: str = "all", lab: str | None = None) -> None:
+    """Tries every part of the lab file: ssh, engine, runtime, clocks, disk, meter; says what is wrong and what to type.
+
+    Examples:
+        dime doctor
+        dime lab check --device=nano
+
+    Args:
+        device: Names or tags of the lab file, joined by commas.
+        lab: The lab file; without it lab.toml, if there is one.
+    """
+    from dime.host.bench import lab as lab_file
+    from dime.host.campaign import doctor as tries
+
+    failed = 0
+    for finding in tries.check(lab_file.load(lab), device):
+        print(finding)
+        failed += not finding.works
+    if failed:
+        raise DimeError(f"{failed} of the lab's parts {'does' if failed == 1 else 'do'} not work; see above")
+
+
+def build(
+    image: str = "all",
+    platform: str = "",
+    registry: str = "",
+    torch: str = "",
+    device: str = "",
+    lab: str | None = None,
+) -> None:
+    """Builds the images and tries each of them.
+
+    Examples:
+        dime build --image=host --platform=linux/amd64
+        dime build --device=nano --torch=1.10
+
+    Args:
+        image: host, jetson, or all.
+        platform: Platforms joined by commas; without it all of the image's.
+        registry: The registry's host and port, for which the images are named.
+        torch: Variant of PyTorch; 1.10 has kernels for the Nano's GPU.
+        device: A device of the lab file or a kind of board, whose image and platform are taken.
+        lab: The lab file; without it lab.toml, if there is one.
+    """
+    from dime.host.bench import images
+    from dime.host.bench import lab as lab_file
+
+    if device:
+        image, platform = images.of_device(device, lab_file.load(lab))
+    images.build(image, platform, registry, **_variables(torch))
+
+
+def push(registry: str, image: str = "all", torch: str = "") -> None:
+    """Builds what has changed and sends it to a registry, with one manifest for all platforms.
+
+    Examples:
+        dime push --registry=bench:5000
+
+    Args:
+        registry: The registry's host and port.
+        image: host, jetson, or all.
+        torch: Variant of PyTorch.
+    """
+    from dime.host.bench import images
+
+    images.push(registry, image, **_variables(torch))
+
+
+def _variables(torch: str) -> dict[str, Any]:
+    return {"torch": torch} if torch else {}
+
+
+def collect(device: str = "all", results: str = "results", lab: str | None = None) -> None:
+    """Fetches the results of runs that ended while nobody was there.
+
+    Examples:
+        dime collect --device=nano
+
+    Args:
+        device: Names or tags of the lab file, joined by commas.
+        results: The folder that receives DEVICE/NET.
+        lab: The lab file; without it lab.toml, if there is one.
+    """
+    for entry in _remote_devices(device, lab):
+        from dime.host.bench import remote
+
+        for folder in remote.collect(entry, results):
+            print(folder)
+
+
+def clean_device(device: str, lab: str | None = None) -> None:
+    """Removes what is ours from a device, running or not: containers, results, samples, images.
+
+    Examples:
+        dime clean-device --device=nano
+
+    Args:
+        device: Names or tags of the lab file, joined by commas.
+        lab: The lab file; without it lab.toml, if there is one.
+    """
+    for entry in _remote_devices(device, lab):
+        from dime.host.bench import remote
+
+        for removed in remote.clean(entry):
+            print(f"{entry.name}: removed {removed}")
+
+
+def _remote_devices(names: str, lab: str | None) -> list[Device]:
+    from dime.host.bench import lab as lab_file
+
+    return [device for device in lab_file.load(lab).choose(names) if device.engine != lab_file.LOCAL]
+
+
+COMMANDS: arguments.Commands = {
+    "demo": demo,
+    "network": network,
+    "samples": samples,
+    "profile": profile,
+    "join": join,
+    "solve": solve,
+    "report": report,
+    "sweep": sweep,
+    "power": {"serve": power_serve, "log": power_log, "meters": power_meters},
+    "lab": {"check": doctor},
+    "doctor": doctor,
+    "build": build,
+    "push": push,
+    "collect": collect,
+    "clean-device": clean_device,
+}
+
+
+def _runtime() -> str:
+    """Where commands run, by DIME_RUNTIME: ``local``, or ``docker``: in the host image, on the folder one is in."""
+    runtime = os.environ.get("DIME_RUNTIME", "local")
+    if runtime not in ("local", "docker"):
+        raise unknown("runtime", runtime, ("local", "docker"))
+    return runtime
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        words: The command line; None takes the process's own.
+
+    Returns:
+        The exit code: 0, 1 for a failure that is told in one line, 130 for Ctrl-C, 141 where nobody reads the output.
+    """
+    words = sys.argv[1:] if words is None else words
+    try:
+        call = arguments.parse(COMMANDS, words, "dime")
+        if call and _runtime() == "docker":
+            from dime.host.bench import remote
+
+            return remote.run_in_host_image(words)
+        if call:
+            with shown.plainly():
+                call.run()
+                sys.stdout.flush()
+    except DimeError as error:
+        print(f"dime: {shown.line(error)}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # whoever read our output has enough, such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        print("dime: interrupted", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,1 @@
+"""Numbers, words and waiting that every room uses: statistics, units, a command's progress."""

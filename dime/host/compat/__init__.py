@@ -1,0 +1,4 @@
+"""What was published before: its sweeps and their tables.
+
+In: problems. Out: files in the published form.
+"""

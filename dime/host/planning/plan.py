@@ -1,0 +1,317 @@
+"""A plan: which layers run where and at which clock, what that costs, and how sure it is that nothing is better."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from dime.contract.bundles import Bundle, spell
+from dime.contract.errors import InputError, TableError
+from dime.host.common.units import plain
+from dime.host.planning.evaluation import evaluate, value
+from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
+from dime.host.search.solvers import Solution, load, reason_against
+
+SAME = 1e-9
+SUMS = ("latency_s", "computation_s", "communication_s", "energy_j", "computation_j", "radio_j", "period_s", "value")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A bundle on a device at a frequency.
+
+    Attributes:
+        bundle: Its name.
+        first: Index of its first layer.
+        last: Index of its last layer.
+        device: Name of the device.
+        frequency_hz: Frequency; -1 is a clock left alone.
+        latency_s: Its time.
+        energy_j: Its energy; None where the device's profile has none.
+        origin: Where the time comes from: ``measured``, ``replayed`` or ``modelled``.
+        energy_origin: The same for the energy; None where there is none.
+    """
+
+    bundle: str
+    first: int
+    last: int
+    device: str
+    frequency_hz: int
+    latency_s: float
+    energy_j: float | None
+    origin: str
+    energy_origin: str | None
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A tensor sent from one device to another; ``boundary`` j is before layer j, N is the result's way home.
+
+    Time and radio energy are modelled.
+    """
+
+    boundary: int
+    source: str
+    target: str
+    size_bytes: int
+    latency_s: float
+    energy_j: float | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A readable plan; ``str(plan)`` is the text for the terminal.
+
+    Attributes:
+        network: The network's name.
+        goal: The goal's kind.
+        links: The links by name.
+        steps: The bundles, in order.
+        transfers: What crosses between devices, in order.
+        latency_s: Total, the sum of the next two.
+        computation_s: Time of the bundles.
+        communication_s: Time of the transfers.
+        energy_j: Total, or None without energy.
+        computation_j: Energy of the bundles, or None.
+        radio_j: Energy of the transfers, or None.
+        period_s: The slowest stage's time, for a pipeline.
+        value: The goal's value.
+        bound: No plan has a better one; None if nothing is known.
+        solver: Name and version of the solver.
+        proof: How sure it is: ``optimal, proven by ...`` or the best known with bound and gap.
+        warnings: What is odd in the tables behind it, a line each.
+    """
+
+    network: str
+    goal: str
+    links: str
+    steps: tuple[Step, ...]
+    transfers: tuple[Transfer, ...]
+    latency_s: float
+    computation_s: float
+    communication_s: float
+    energy_j: float | None
+    computation_j: float | None
+    radio_j: float | None
+    period_s: float
+    value: float
+    bound: float | None
+    solver: str
+    proof: str
+    warnings: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f"({step.bundle!r}, {step.frequency_hz}, {step.device!r}): 1.0" for step in self.steps]
+        lines.append(
+            f"    latency: {self.latency_s:.6g} s   computation {self.computation_s:.6g} s"
+            f"   communication {self.communication_s:.6g} s"
+        )
+        if self.energy_j is not None:
+            lines.append(
+                f"    energy: {self.energy_j:.6g} J   computation {self.computation_j:.6g} J"
+                f"   radio {self.radio_j:.6g} J"
+            )
+        if self.goal == "throughput":
+            lines.append(f"    slowest stage: {self.period_s:.6g} s   throughput {1 / self.period_s:.6g} /s")
+        if self.goal == "weighted":
+            lines.append(f"    weighted sum: {self.value:.6g}")
+        return "\n".join([*lines, f"    {self.proof}", *(f"    warning: {plain(line)}" for line in self.warnings)])
+
+    def choices(self, problem: Problem) -> tuple[Choice, ...]:
+        """The plan's steps as choices of a problem.
+
+        Raises:
+            InputError: The problem has no such device.
+        """
+        names = [device.name for device in problem.devices]
+        unknown = [step.device for step in self.steps if step.device not in names]
+        if unknown:
+            raise InputError(f"the plan uses {unknown[0]}, the problem has {', '.join(names)}")
+        return tuple(
+            Choice(Bundle(step.first, step.last), names.index(step.device), step.frequency_hz) for step in self.steps
+        )
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Writes plan.json.
+
+        Raises:
+            InputError: The file exists already, or the disk would not take it.
+        """
+        try:
+            with open(path, "x", encoding="utf-8") as stream:
+                json.dump(asdict(self), stream, indent=1)
+                stream.write("\n")
+        except FileExistsError:
+            raise InputError(f"{os.fspath(path)} exists already; nothing was overwritten") from None
+        except OSError as error:
+            raise InputError(f"{os.fspath(path)}: {error.strerror}") from None
+
+
+def read_plan(path: str | os.PathLike[str]) -> Plan:
+    """Reads plan.json.
+
+    Raises:
+        TableError: It is missing or damaged.
+    """
+    try:
+        with open(path, encoding="utf-8") as stream:
+            fields = json.load(stream)
+        fields["steps"] = tuple(Step(**step) for step in fields["steps"])
+        fields["transfers"] = tuple(Transfer(**transfer) for transfer in fields["transfers"])
+        fields["warnings"] = tuple(fields.get("warnings", ()))
+        return Plan(**fields)
+    except OSError as error:
+        raise TableError(f"{os.fspath(path)}: {error.strerror}") from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise TableError(f"{os.fspath(path)} is damaged: {error}") from None
+
+
+def make_plan(problem: Problem, solution: Solution) -> Plan:
+    """Turns a solution into a plan and checks it.
+
+    Raises:
+        InputError: The solution has no choices, or the plan does not stand the check.
+    """
+    if solution.choices is None:
+        raise InputError(f"{solution.version} found no plan")
+    plan = describe(problem, solution.choices, proof=_proof(solution), solver=solution.version, bound=solution.bound)
+    check(problem, plan)
+    return plan
+
+
+def describe(
+    problem: Problem, choices: Sequence[Choice], proof: str = "given", solver: str = "", bound: float | None = None
+) -> Plan:
+    """Works out what given choices cost, whoever made them."""
+    totals = evaluate(problem, choices)
+    steps, transfers = [], []
+    here = 0
+    for bundle, at, frequency_hz in choices:
+        device = problem.devices[at]
+        transfers += _transfer(problem, bundle.first, here, at)
+        here = at
+        counted = device.has_energy and problem.has_energy
+        place = problem.index(bundle), device.frequencies_hz.index(frequency_hz)
+        steps.append(
+            Step(
+                spell(bundle, list(problem.layers)),
+                *bundle,
+                device.name,
+                frequency_hz,
+                int(device.latency_ps[place]) / PER_S,
+                int(device.energy_pj[place]) / PER_J if counted else None,
+                device.origin,
+                device.energy_origin if counted else None,
+            )
+        )
+    transfers += _transfer(problem, len(problem.layers), here, 0)
+    return Plan(
+        network=problem.network,
+        goal=problem.goal.kind,
+        links=problem.links,
+        steps=tuple(steps),
+        transfers=tuple(transfers),
+        latency_s=totals.latency_ps / PER_S,
+        computation_s=totals.computation_ps / PER_S,
+        communication_s=totals.communication_ps / PER_S,
+        energy_j=totals.energy_pj / PER_J if problem.has_energy else None,
+        computation_j=totals.computation_pj / PER_J if problem.has_energy else None,
+        radio_j=totals.radio_pj / PER_J if problem.has_energy else None,
+        period_s=totals.period_ps / PER_S,
+        value=value(problem, totals),
+        bound=bound,
+        solver=solver,
+        proof=proof,
+        warnings=problem.warnings,
+    )
+
+
+def one_line(problem: Problem, choices: Sequence[Choice]) -> str:
+    """A plan's steps as tables hold them: ``conv1_conv2 @ 921600000 on nano | fc1 @ -1 on server``."""
+    layers = list(problem.layers)
+    return " | ".join(
+        f"{spell(bundle, layers)} @ {frequency_hz} on {problem.devices[device].name}"
+        for bundle, device, frequency_hz in choices
+    )
+
+
+def _transfer(problem: Problem, boundary: int, source: int, target: int) -> list[Transfer]:
+    cost = problem.crossing(boundary, source, target)
+    if source == target or cost is None:
+        return []
+    names = problem.devices[source].name, problem.devices[target].name
+    energy_j = cost[1] / PER_J if problem.has_energy else None
+    return [Transfer(boundary, *names, problem.sizes_bytes[boundary], cost[0] / PER_S, energy_j)]
+
+
+def _proof(solution: Solution) -> str:
+    if solution.status == "optimal":
+        proof = f"optimal, proven by {solution.version}"
+        if solution.gap:
+            proof = f"within {solution.gap:.2%} of the optimum, proven by {solution.version}"
+    elif solution.bound is not None and solution.gap is not None:
+        proof = f"best known, found by {solution.version}; bound {solution.bound:.6g}, gap {solution.gap:.2%}"
+    else:
+        proof = f"best known, found by {solution.version}; no bound"
+    return proof + (f" ({solution.note})" if solution.note else "")
+
+
+def check(problem: Problem, plan: Plan) -> None:
+    """Recomputes everything a plan says, from the problem alone.
+
+    Raises:
+        InputError: The steps do not tile the chain, use an option or a link that does not exist, break a limit, or the
+            plan's numbers are not theirs.
+    """
+    choices = plan.choices(problem)
+    totals = evaluate(problem, choices)
+    if totals.broken:
+        raise InputError(f"the plan breaks a limit: {'; '.join(totals.broken)}")
+    right = describe(problem, choices)
+    if plan.steps != right.steps or plan.transfers != right.transfers:
+        raise InputError("the plan's steps or transfers are not what the problem says of them")
+    for name in SUMS:
+        said, is_ = getattr(plan, name), getattr(right, name)
+        if (said is None) != (is_ is None) or (said is not None and abs(said - is_) > SAME * max(1.0, abs(is_))):
+            raise InputError(f"the plan says {name} = {said}, but its steps give {is_}")
+    if plan.bound is not None and plan.value < plan.bound * (1 - SAME):
+        raise InputError(f"the plan's value {plan.value} is better than its bound {plan.bound}")
+
+
+def confirm(problem: Problem, solution: Solution, solver: str = "gurobi", time_limit_s: float = 10.0) -> str:
+    """Lets another solver confirm an optimum.
+
+    Args:
+        problem: The problem.
+        solution: What was found for it.
+        solver: The solver to ask.
+        time_limit_s: Longest time it may take.
+
+    Returns:
+        ``confirmed by Gurobi 13.0.3``, or one line saying why it is not.
+
+    Raises:
+        InputError: The other solver proves that a better plan exists, or that there is none: one of the two is wrong.
+    """
+    reason = reason_against(solver, problem)
+    if reason is not None:
+        return f"not confirmed: {reason}"
+    other = load(solver).solve(problem, time_limit_s, 0.0)
+    if other.status == "infeasible" or (
+        other.objective is not None
+        and solution.objective is not None
+        and (
+            other.objective < (solution.bound or 0.0) * (1 - SAME)
+            or solution.objective < (other.bound or 0.0) * (1 - SAME)
+        )
+    ):
+        raise InputError(f"{other.version} contradicts {solution.version}: {other.objective}, not {solution.objective}")
+    if solution.status != "optimal" or solution.objective is None:
+        return f"not confirmed: {solution.version} did not finish"
+    if other.status != "optimal" or other.objective is None:
+        return f"not confirmed: {other.version} did not finish in {time_limit_s:g} s"
+    if other.objective < solution.objective * (1 - SAME):
+        return f"not confirmed: {other.version} finds {other.objective:.6g}, which is within the gap"
+    return f"confirmed by {other.version}"

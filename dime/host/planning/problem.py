@@ -1,0 +1,418 @@
+"""The planning problem: profiles, links, goal and limits, frozen, with every cost an integer and no solver in it.
+
+A network is a chain of N layers. A *bundle* is a contiguous run of them; on each device it has one option a frequency:
+latency and energy. A *plan* tiles the chain with bundles, each on a device at a frequency. Between bundles on
+different devices the tensor crosses a link, and so do the input (which starts on the edge device, number 0) and the
+result (which must get back to it). Bundles back to back on one device are legal and cost nothing between them.
+
+Costs are integers, picoseconds and picojoules: equal sums of floats differ in their last digit, and a dominated plan
+would survive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from dime.contract.bundles import Bundle, enumerate_bundles
+from dime.contract.errors import InputError, unknown
+from dime.host.common.statistics import Bools, Floats, Ints
+from dime.host.planning.goals import Goal, Limits
+from dime.host.planning.links import Link, connect
+from dime.host.profiles import oddities
+from dime.host.profiles.profiles import Profile
+from dime.host.profiles.published import averaged
+
+PER_S = 10**12
+PER_J = 10**12
+LARGEST_SUM = 2**62
+LARGEST_TABLE = 30_000_000
+
+
+class Option(NamedTuple):
+    """One way to run a bundle on a device."""
+
+    frequency_hz: int
+    latency_ps: int
+    energy_pj: int
+
+
+class Choice(NamedTuple):
+    """One step of a plan: a bundle, the device's position in ``Problem.devices``, and the frequency."""
+
+    bundle: Bundle
+    device: int
+    frequency_hz: int
+
+
+@dataclass(frozen=True, eq=False)
+class Device:
+    """A device's options.
+
+    Attributes:
+        name: Its name.
+        frequencies_hz: Frequencies, one a column of the arrays.
+        latency_ps: (bundles, frequencies); negative where there is no such option.
+        energy_pj: (bundles, frequencies); 0 where the profile has no energy.
+        has_energy: Whether its energy was measured or modelled at all.
+        origin: ``measured``, ``replayed`` or ``modelled``: where the latencies come from.
+        energy_origin: The same for energies.
+        max_layers: Largest bundle that was profiled on it; None: the problem's.
+    """
+
+    name: str
+    frequencies_hz: tuple[int, ...]
+    latency_ps: Ints
+    energy_pj: Ints
+    has_energy: bool = True
+    origin: str = "measured"
+    energy_origin: str = "measured"
+    max_layers: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A planning problem; ``problem.build_problem`` makes one from profiles.
+
+    Attributes:
+        network: The network's name.
+        layers: Its layers, in order.
+        max_layers: Largest bundle that has options on any device. Bundles are those of ``enumerate_bundles``, in that
+            order.
+        devices: The devices; the first is the edge device, which holds input and output.
+        crossing_ps: (N + 1, devices, devices) latency of the tensor at a boundary, from one device to another;
+            negative where there is no link, 0 on the diagonal. Boundary 0 is the input, N the result.
+        crossing_pj: The same of radio energy.
+        sizes_bytes: Size of the tensor at each boundary (N + 1).
+        goal: What to make small.
+        limits: What to keep to.
+        has_energy: Whether energies mean anything: the edge device's profile has them.
+        layer_bytes: Memory that each layer takes where it runs (weights and activations), or None if not known.
+        links: How the links were named, for people.
+        joined: (weaker, other) positions of devices -> the link that joins them, or None for a pair without one; empty
+            where the crossings were given as numbers.
+        arithmetic: Of the runs' means and of the radio, ``correct`` or ``published``.
+        warnings: What is odd in the tables behind it, a line each.
+    """
+
+    network: str
+    layers: tuple[str, ...]
+    max_layers: int
+    devices: tuple[Device, ...]
+    crossing_ps: Ints
+    crossing_pj: Ints
+    sizes_bytes: tuple[int, ...]
+    goal: Goal = field(default_factory=Goal)
+    limits: Limits = field(default_factory=Limits)
+    has_energy: bool = True
+    layer_bytes: tuple[int, ...] | None = None
+    links: str = ""
+    joined: Mapping[tuple[int, int], Link | None] = field(default_factory=dict)
+    arithmetic: str = "correct"
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @cached_property
+    def bundles(self) -> list[Bundle]:
+        """All bundles that may have options, ordered by first, then last layer."""
+        return list(enumerate_bundles(len(self.layers), self.max_layers))
+
+    @cached_property
+    def bounds(self) -> tuple[Ints, Ints]:
+        """First and last layer of each bundle, as arrays."""
+        return bundle_bounds(len(self.layers), self.max_layers)
+
+    @cached_property
+    def latency_limit_ps(self) -> int | None:
+        """The limit on latency, to the nearest picosecond."""
+        return None if self.limits.latency_s is None else integer(self.limits.latency_s, PER_S)
+
+    @cached_property
+    def energy_limit_pj(self) -> int | None:
+        """The limit on energy, to the nearest picojoule."""
+        return None if self.limits.energy_j is None else integer(self.limits.energy_j, PER_J)
+
+    @cached_property
+    def private(self) -> Bools:
+        """For each layer whether it must run on the edge device."""
+        named = self.limits.private_layers
+        if isinstance(named, int):
+            return np.arange(len(self.layers)) < named
+        return np.isin(self.layers, named)
+
+    @cached_property
+    def memory_limits(self) -> dict[int, int]:
+        """Device's position -> most bytes it may hold, where that is less than the whole network takes."""
+        total = sum(self.layer_bytes or ())
+        names = [device.name for device in self.devices]
+        return {names.index(name): most for name, most in self.limits.memory_bytes.items() if most < total}
+
+    @cached_property
+    def largest_bundles(self) -> tuple[int, ...]:
+        """M of each device: the largest bundle that its profile has and the limits allow."""
+        most = min(self.max_layers, self.limits.max_bundle or self.max_layers)
+        return tuple(min(most, device.max_layers or most) for device in self.devices)
+
+    @cached_property
+    def usable(self) -> tuple[Bools, ...]:
+        """For each device which of its options, (bundles, frequencies), the limits on single bundles leave."""
+        first, last = self.bounds
+        before = np.concatenate(([0], np.cumsum(self.private)))
+        private = before[last + 1] > before[first]
+        result = []
+        for at, device in enumerate(self.devices):
+            fitting = last - first < self.largest_bundles[at]
+            allowed = self.limits.frequencies_hz.get(device.name, device.frequencies_hz)
+            column = np.array([frequency in allowed for frequency in device.frequencies_hz])
+            row = fitting if at == 0 else fitting & ~private
+            result.append((device.latency_ps >= 0) & row[:, None] & column)
+        return tuple(result)
+
+    def options(self, bundle: Bundle, device: int) -> tuple[Option, ...]:
+        """The usable options of a bundle on a device, in the order of its frequencies."""
+        at = self.index(bundle)
+        costs = self.devices[device]
+        return tuple(
+            Option(costs.frequencies_hz[k], int(costs.latency_ps[at, k]), int(costs.energy_pj[at, k]))
+            for k in np.flatnonzero(self.usable[device][at])
+        )
+
+    def index(self, bundle: Bundle) -> int:
+        """Position of a bundle in ``bundles`` and in the devices' arrays."""
+        return int(_row_offsets(len(self.layers), self.max_layers)[bundle.first]) + bundle.last - bundle.first
+
+    def crossing(self, boundary: int, source: int, target: int) -> tuple[int, int] | None:
+        """Latency (ps) and energy (pJ) of moving the tensor at a boundary, or None where there is no link."""
+        latency = int(self.crossing_ps[boundary, source, target])
+        return None if latency < 0 else (latency, int(self.crossing_pj[boundary, source, target]))
+
+    def with_goal(self, goal: str | Goal) -> Problem:
+        """The same problem with another goal."""
+        return replace(self, goal=Goal.parse(goal) if isinstance(goal, str) else goal)
+
+    def with_limits(self, limits: Limits) -> Problem:
+        """The same problem with other limits."""
+        return replace(self, limits=limits)
+
+    def with_costs(self, latency_ps: Sequence[Ints], energy_pj: Sequence[Ints]) -> Problem:
+        """The same problem with other costs of the bundles, one (bundles, frequencies) array a device."""
+        devices = zip(self.devices, latency_ps, energy_pj, strict=True)
+        return replace(
+            self, devices=tuple(replace(d, latency_ps=latency, energy_pj=energy) for d, latency, energy in devices)
+        )
+
+
+@lru_cache(maxsize=32)
+def _row_offsets(layer_count: int, max_layers: int) -> Ints:
+    """Position of the first bundle that starts at each layer, in the order of ``enumerate_bundles``."""
+    lengths = np.minimum(max_layers, layer_count - np.arange(layer_count))
+    return np.concatenate(([0], np.cumsum(lengths)[:-1]))
+
+
+@lru_cache(maxsize=32)
+def bundle_bounds(layer_count: int, max_layers: int) -> tuple[Ints, Ints]:
+    """First and last layers of ``enumerate_bundles(layer_count, max_layers)``, as arrays."""
+    lengths = np.minimum(max_layers, layer_count - np.arange(layer_count))
+    first = np.repeat(np.arange(layer_count), lengths)
+    return first, np.arange(len(first)) - _row_offsets(layer_count, max_layers)[first] + first
+
+
+def _check_names(names: Sequence[str]) -> None:
+    if len(set(names)) < len(names):
+        raise InputError(f"two devices are called the same: {', '.join(names)}; name one with load_profile(device=...)")
+
+
+def _check(problem: Problem) -> None:
+    """Refuses what no solver could handle: unknown names, missing energy, costs that are negative or too large."""
+    limits, names = problem.limits, [device.name for device in problem.devices]
+    _check_names(names)
+    if not problem.has_energy and (
+        problem.goal.kind == "energy" or problem.goal.per_j > 0 or limits.energy_j is not None
+    ):
+        raise InputError(
+            f"the profile of {names[0]} has no energy: join its power, model it as so many watts (EDGE_POWER=5),"
+            " or plan for latency or throughput"
+        )
+    for name in (*limits.memory_bytes, *limits.frequencies_hz):
+        if name not in names:
+            raise unknown("device in a limit", name, names)
+    if limits.memory_bytes and problem.layer_bytes is None:
+        raise InputError(
+            "a limit on memory needs the bytes that each layer takes (layer_bytes); profiles made by DIME say them"
+        )
+    for device in problem.devices:
+        for frequency in limits.frequencies_hz.get(device.name, ()):
+            if frequency not in device.frequencies_hz:
+                raise unknown(f"frequency of {device.name}", frequency, device.frequencies_hz)
+    private = limits.private_layers
+    if isinstance(private, int) and not 0 <= private <= len(problem.layers):
+        raise InputError(f"{private} private layers of a network that has {len(problem.layers)}")
+    for layer in () if isinstance(private, int) else private:
+        if layer not in problem.layers:
+            raise unknown("private layer", layer, problem.layers)
+    _check_sizes(problem)
+
+
+def _check_sizes(problem: Problem) -> None:
+    bundle_count = len(problem.bounds[0])
+    for device in problem.devices:
+        if device.latency_ps.shape != (bundle_count, len(device.frequencies_hz)) != device.energy_pj.shape:
+            raise InputError(f"{device.name} needs costs of {bundle_count} bundles x {len(device.frequencies_hz)}")
+        if device.energy_pj.size and int(device.energy_pj.min()) < 0:
+            raise InputError(f"{device.name} has a negative energy")
+    for crossing, costs in (
+        (problem.crossing_ps, [device.latency_ps for device in problem.devices]),
+        (problem.crossing_pj, [device.energy_pj for device in problem.devices]),
+    ):
+        greatest = np.zeros(len(problem.layers))
+        for cost in costs:
+            np.maximum.at(greatest, problem.bounds[1], cost.max(axis=1))
+        total = greatest.sum() + crossing.reshape(len(crossing), -1).max(axis=1).sum(dtype=np.float64)
+        if total >= LARGEST_SUM:
+            raise InputError("a plan could take 53 days or 4.6 MJ and more: check the units of the tables")
+
+
+def build_problem(
+    profiles: Sequence[Profile],
+    links: str | Link | Mapping[tuple[str, str], str | Link | None],
+    goal: str | Goal = "latency",
+    limits: Limits | None = None,
+    *,
+    result_bytes: int | None = 4,
+    arithmetic: str = "correct",
+    sizes_bytes: Sequence[int] | None = None,
+    layer_bytes: Sequence[int] | None = None,
+) -> Problem:
+    """Makes a problem of profiles.
+
+    Args:
+        profiles: One a device, the edge device first.
+        links: What joins each pair of devices; see ``links.connect``.
+        goal: What to make small; see ``Goal.parse``.
+        limits: What to keep to.
+        result_bytes: What is sent home at the end: 4 bytes (the class), or None: the last layer's whole output.
+        arithmetic: ``correct`` or ``published``, of the runs (see ``published``) and of the radio (``Link.energy_j``).
+        sizes_bytes: Size of the tensor at each boundary, N + 1 of them, where no profile has them.
+        layer_bytes: Memory that each layer takes where it runs, for limits on memory; None: as the profiles say.
+
+    Returns:
+        The problem.
+
+    Raises:
+        InputError: Profiles of different networks, unknown names, missing sizes, energy, links or pairs.
+    """
+    if not profiles:
+        raise InputError("no profile was given; the first is the edge device's")
+    _check_names([profile.device for profile in profiles])
+    profiles = averaged(profiles, arithmetic)
+    edge = profiles[0]
+    for profile in profiles[1:]:
+        if profile.layers != edge.layers:
+            raise InputError(f"{profile.path} and {edge.path} are of different networks: their layers differ")
+        if profile.graph != edge.graph and None not in (profile.graph, edge.graph):
+            raise InputError(
+                f"{profile.path} and {edge.path} are of different networks: their documents differ; profile both"
+                " with the same feature maps"
+            )
+    longest = max(profile.max_layers for profile in profiles)
+    if len(edge.layers) * longest * max(len(profile.frequencies_hz) for profile in profiles) > LARGEST_TABLE:
+        raise InputError(f"{len(edge.layers)} layers in bundles of up to {longest} are too many: profile smaller ones")
+    for given, what in ((sizes_bytes, len(edge.layers) + 1), (layer_bytes, len(edge.layers))):
+        if given is not None and (len(given) != what or min(given) < 0):
+            raise InputError(f"sizes in bytes must be {what} numbers >= 0, not {len(given)}")
+    sizes = _boundary_sizes(profiles, sizes_bytes, result_bytes)
+    joined = connect(links, [profile.device for profile in profiles])
+    crossing_ps, crossing_pj = _crossings(joined, len(profiles), sizes, arithmetic)
+    has_energy = edge.run_energy_j is not None
+    if layer_bytes is None:
+        layer_bytes = next((profile.layer_bytes for profile in profiles if profile.layer_bytes), None)
+    return Problem(
+        network=edge.network,
+        layers=edge.layers,
+        max_layers=longest,
+        devices=tuple(_device(profile, longest, has_energy) for profile in profiles),
+        crossing_ps=crossing_ps,
+        crossing_pj=crossing_pj if has_energy else np.zeros_like(crossing_pj),
+        sizes_bytes=sizes,
+        goal=Goal.parse(goal) if isinstance(goal, str) else goal,
+        limits=limits or Limits(),
+        has_energy=has_energy,
+        layer_bytes=None if layer_bytes is None else tuple(layer_bytes),
+        links=links if isinstance(links, str) else getattr(links, "name", "given by pairs"),
+        joined=joined,
+        arithmetic=arithmetic,
+        warnings=oddities.of_profiles(profiles, sizes, layer_bytes),
+    )
+
+
+def _boundary_sizes(
+    profiles: Sequence[Profile], given: Sequence[int] | None, result_bytes: int | None
+) -> tuple[int, ...]:
+    known = [(profile.path, profile.sizes_bytes) for profile in profiles if profile.sizes_bytes is not None]
+    if given is not None:
+        known = [("sizes_bytes", tuple(given))]
+    if not known:
+        raise InputError(
+            f"{profiles[0].path} does not say how large the tensors between layers are; give their"
+            f" {len(profiles[0].layers) + 1} sizes in bytes, or a profile of the network that has them, as sizes"
+        )
+    for path, sizes in known[1:]:
+        if sizes != known[0][1]:
+            raise InputError(f"{known[0][0]} and {path} disagree on the sizes of the tensors between layers")
+    sizes = known[0][1]
+    return sizes if result_bytes is None else (*sizes[:-1], result_bytes)
+
+
+def _crossings(
+    joined: Mapping[tuple[int, int], Link | None], count: int, sizes: tuple[int, ...], arithmetic: str
+) -> tuple[Ints, Ints]:
+    latency = np.full((len(sizes), count, count), -1, dtype=np.int64)
+    energy = np.zeros_like(latency)
+    latency[:, range(count), range(count)] = 0
+    for (weaker, other), link in joined.items():
+        if link is None:
+            continue
+        for boundary, size in enumerate(sizes):
+            for upload, source, target in ((True, weaker, other), (False, other, weaker)):
+                latency[boundary, source, target] = _integers(link.latency_s(size, upload), PER_S)
+                energy[boundary, source, target] = _integers(link.energy_j(size, upload, arithmetic), PER_J)
+    return latency, energy
+
+
+def _device(profile: Profile, longest: int, has_energy: bool) -> Device:
+    first, last = bundle_bounds(len(profile.layers), longest)
+    profiled = last - first < profile.max_layers
+    means = profile.means
+    latency = np.full((len(first), len(profile.frequencies_hz)), -1, dtype=np.int64)
+    energy = np.zeros_like(latency)
+    latency[profiled] = _integers(means.duration_s, PER_S)
+    if has_energy and means.energy_j is not None:
+        energy[profiled] = _integers(means.energy_j, PER_J)
+    counted = means.energy_j is not None
+    return Device(
+        profile.device,
+        profile.frequencies_hz,
+        latency,
+        energy,
+        counted,
+        profile.origin,
+        profile.energy_origin,
+        profile.max_layers,
+    )
+
+
+def integer(quantity: float, per_unit: int) -> int:
+    """Rounds seconds or joules; more than any plan can take is as much as any plan can take."""
+    return min(round(min(quantity, LARGEST_SUM / per_unit) * per_unit), LARGEST_SUM)
+
+
+def _integers(quantity: Floats | float, per_unit: int) -> Ints:
+    """Rounds seconds or joules to integers; what could overflow a sum is capped and refused by the problem's check."""
+    integers: Ints = np.rint(np.minimum(quantity, LARGEST_SUM / per_unit) * per_unit).astype(np.int64)
+    return integers

@@ -1,0 +1,340 @@
+"""timings.csv + power.csv + clock.json -> joint_profile.parquet: seconds and joules of every run.
+
+Beside it joint_summary.csv, each bundle's means with 95 % intervals, and joint_quality.json: the clocks, the idle
+power, and what was rejected.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dime.contract import run, tables
+from dime.contract.errors import TableError, unknown
+from dime.contract.run import RunSpec
+from dime.host.metering import clock as clocks
+from dime.host.metering import energy, power_trace
+from dime.host.metering.meter_clock import INTEGERS
+from dime.host.metering.meters._base import TIMESTAMP
+from dime.host.metering.power_trace import Trace
+from dime.host.profiles.joint_summary import Groups, short_of, summarise
+
+SUMMARY = "joint_summary.csv"
+QUALITY = "joint_quality.json"
+POWER_FOLDER = "power"
+CLOCKS = ("exchanges", "pattern", "same machine")
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A joint profile on disk.
+
+    Attributes:
+        path: The parquet.
+        rows: Its rows.
+        summary: Columns of the summary.
+        quality: Clocks, idle power, rejections.
+        notes: What a person should know, a line each.
+    """
+
+    path: Path
+    rows: int
+    summary: Mapping[str, Any]
+    quality: Mapping[str, Any]
+    notes: Sequence[str]
+
+
+def join(
+    run_folder: str | os.PathLike[str],
+    power: str | os.PathLike[str] | None = None,
+    clock: str | None = None,
+    channel: str = "",
+    target: float = 0.0,
+    force: bool = False,
+) -> Joined:
+    """Joins a run's timings with the power logged meanwhile.
+
+    Args:
+        run_folder: The run's folder, with run.json, timings.csv and clock.json.
+        power: A power log, or the folder that holds the logs; None: the run's own folder, or ``power`` in it.
+        clock: Which clock to believe: ``exchanges``, ``pattern`` or ``same machine``; None: the first there is.
+        channel: The meter's channel that feeds the device; empty: as the logger was told, or the only one that was on.
+        target: Relative half-width that energies should reach; misses are named in the notes. 0: none.
+        force: Join although clocks disagree by more than their error bars.
+
+    Returns:
+        What was written. Written twice from the same measurements it is the same.
+
+    Raises:
+        TableError: A file is missing or damaged; no row has an energy; the clocks disagree; another result is there.
+        InputError: No such clock or channel.
+    """
+    if clock and clock not in CLOCKS:
+        raise unknown("clock", clock, CLOCKS)
+    folder = Path(run_folder)
+    spec = RunSpec.read(folder)
+    columns = _columns(folder / run.TIMINGS)
+    sessions = clocks.read(folder) or _unlogged(spec)
+    traces = [power_trace.load(path, channel) for path in _logs(folder, power, sessions)]
+    trace = power_trace.join(traces)
+    session_of = _sessions(spec, sessions, columns)
+    quality: dict[str, Any] = {"clocks": [], "codes": []}
+    start_ns, end_ns = np.empty_like(columns["start_ns"]), np.empty_like(columns["start_ns"])
+    error_s = np.empty(len(start_ns))
+    for number in np.unique(session_of).tolist():
+        session = sessions[number] if sessions else {}
+        chosen, others, report = _clock(session, traces, clock, force)
+        rows = session_of == number
+        start_ns[rows] = chosen.logger_ns(columns["start_ns"][rows])
+        end_ns[rows] = chosen.logger_ns(columns["end_ns"][rows])
+        error_s[rows] = np.hypot(chosen.error_s(columns["start_ns"][rows]), trace.clock_error_s)
+        last_ns = int(columns["end_ns"][rows].max())
+        quality["clocks"].append(chosen.report(last_ns) | {"others": [other.report(last_ns) for other in others]})
+        quality["codes"] += report
+        quality.setdefault("idle_w", {}).update(_idle_w(session, chosen, trace))
+    energies = energy.measure(trace, start_ns, end_ns, error_s)
+    kept = energies.rejected == ""
+    quality |= {
+        "origin": _origin(spec, trace),
+        "rows": int(kept.sum()),
+        "rejected": dict(Counter(energies.rejected[~kept].tolist())),
+        "meter": trace.meter,
+        "channel": trace.channel,
+        "period_s": trace.period_s,
+        "trace_clock_error_s": trace.clock_error_s,
+        "log": dict(trace.counts),
+        "forced": force,
+    }
+    if not kept.any():
+        reasons = ", ".join(f"{count} {reason}" for reason, count in quality["rejected"].items())
+        raise TableError(f"{folder}: no row can be given an energy: {reasons}; {_advice(trace, start_ns, end_ns)}")
+    table = _table(spec, columns, energies, kept, str(quality["origin"]))
+    summary = _summary(columns, energies, kept, quality["idle_w"])
+    notes = _notes(folder, columns, kept, quality, summary, target)
+    _write(folder, table, summary, quality)
+    return Joined(folder / run.JOINT_PROFILE, int(kept.sum()), summary, quality, notes)
+
+
+def _columns(path: Path) -> dict[str, Any]:
+    rows = tables.read(path, tables.TIMINGS)
+    kinds: dict[Any, Any] = {int: np.int64, float: np.float64, str: np.object_}
+    columns = {one.name: np.array([row[one.name] for row in rows], dtype=kinds[one.kind]) for one in tables.TIMINGS}
+    backwards = np.flatnonzero(columns["end_ns"] - columns["start_ns"] <= 0)
+    if len(backwards):
+        raise TableError(f"{path} line {int(backwards[0]) + 2}: a window that ends before it begins")
+    return columns
+
+
+def _logs(folder: Path, power: str | os.PathLike[str] | None, sessions: Sequence[Mapping[str, Any]]) -> list[Path]:
+    """Finds the run's power logs: the file named, those that the device asked for, or all of a folder."""
+    place = Path(power) if power is not None else folder
+    if power is not None and not place.is_dir():
+        return [place]
+    asked = [str(log["file"]) for session in sessions for log in session["logs"]]
+    bases = (place, place / POWER_FOLDER)
+    found = [path for path in (base / name for base in bases for name in asked) if path.is_file()]
+    missing = sorted(set(asked) - {path.name for path in found})
+    if found and missing:
+        raise TableError(f"{place} lacks the power logs {', '.join(missing)}; name the folder: --power FOLDER")
+    if not found and (place / run.POWER).is_file():
+        found = [place / run.POWER]
+    if not found:
+        found = sorted(path for base in bases for path in base.glob("*.csv") if _is_log(path))
+    if not found:
+        raise TableError(f"{place} holds no power log{': ' + ', '.join(missing) if missing else ''}; name it: --power")
+    return found
+
+
+def _is_log(path: Path) -> bool:
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        return stream.readline().rstrip().endswith("," + TIMESTAMP)
+
+
+def _unlogged(spec: RunSpec) -> list[dict[str, Any]]:
+    """Stands in for a missing clock.json: the run's sessions, of which only the machine is known."""
+    return [{**one, "bursts": [], "logs": []} for one in vars(spec)["sessions"] or []]
+
+
+def _sessions(spec: RunSpec, sessions: Sequence[Mapping[str, Any]], columns: Mapping[str, Any]) -> INTEGERS:
+    """Each row's entry in clock.json: a run that was cut off and resumed, perhaps rebooted, has several clocks."""
+    rows = len(columns["start_ns"])
+    number = np.zeros(rows, np.int64)
+    starts = [dict(one) for one in vars(spec)["sessions"] or []]
+    for begin, end in zip(starts, [*starts[1:], {"rows": rows}], strict=True):
+        fitting = [
+            place
+            for place, one in enumerate(sessions)
+            if one.get("boot_id") == begin.get("boot_id") and one["start_ns"] <= begin["start_ns"]
+        ]
+        if sessions and not fitting and end["rows"] > begin["rows"]:
+            raise TableError(f"clock.json knows nothing of the session that began with row {begin['rows']}")
+        number[begin["rows"] : end["rows"]] = max(fitting, key=lambda place: sessions[place]["start_ns"], default=0)
+    return number
+
+
+def _clock(
+    session: Mapping[str, Any], traces: Sequence[Trace], wanted: str | None, force: bool
+) -> tuple[clocks.Clock, list[clocks.Clock], list[dict[str, Any]]]:
+    """Chooses a session's clock; whichever that is, the codes found in the power must fit the one that is no code's.
+
+    Returns:
+        The clock, the others there are, and what was found of each code.
+    """
+    found = [
+        (trace, log, code, clocks.find_code(trace, code["busy_ns"]))
+        for log in session.get("logs", [])
+        for trace in traces
+        if Path(trace.name).name == log["file"] or len(traces) == 1
+        for code in log["codes"]
+    ]
+    seen = [one for *_, one in found if one is not None]
+    offers = [
+        clocks.from_exchanges(session["bursts"]) if any(session.get("bursts", [])) else None,
+        clocks.same_machine(traces[0], session.get("boot_id")),
+        clocks.from_codes(seen) if seen else None,
+    ]
+    there = [one for one in offers if one is not None]
+    chosen = next((one for one in there if wanted in (None, one.source)), None)
+    if chosen is None:
+        lacking = wanted or "exchanges, a load pattern, a common machine"
+        raise TableError(f"no clock relates the run's times to the power log's; missing: {lacking}")
+    others = [one for one in there if one is not chosen]
+    checked = next((one for one in (chosen, *others) if one.source != "pattern"), chosen)
+    report = []
+    for trace, log, code, one in found:
+        entry: dict[str, Any] = {"log": log["file"], "where": code["where"], "found": one is not None}
+        if one is not None:
+            difference_s, allowed_s = clocks.disagreement(checked, one, trace)
+            entry |= {"correlation": one.correlation, "difference_s": difference_s, "allowed_s": allowed_s}
+            if abs(difference_s) > allowed_s and not force:
+                raise TableError(
+                    f"{trace.name}: the clocks disagree: {checked.source} and the load pattern at the {code['where']}"
+                    f" differ by {difference_s * 1e3:.1f} ms, their error bars allow {allowed_s * 1e3:.1f} ms; joules"
+                    " near a change of load would be wrong; --force joins all the same"
+                )
+        report.append(entry)
+    return chosen, others, report
+
+
+def _idle_w(session: Mapping[str, Any], chosen: clocks.Clock, trace: Trace) -> dict[int, float]:
+    """Mean power while the device rested, by frequency."""
+    idle: dict[int, float] = {}
+    for log in session.get("logs", []):
+        if log["idle_ns"]:
+            windows = chosen.logger_ns(np.array(log["idle_ns"], dtype=np.int64))
+            rest = energy.measure(trace, windows[:, 0], windows[:, 1], 0.0)
+            seconds = (windows[:, 1] - windows[:, 0]) * 1e-9
+            good = rest.rejected == ""
+            if good.any():
+                joules = (rest.energy_j - rest.edge_j)[good].sum()
+                idle[int(log["frequency_hz"])] = float(joules / seconds[good].sum())
+    return idle
+
+
+def _origin(spec: RunSpec, trace: Trace) -> str:
+    origins = [str(vars(spec)["origin"] or "measured"), trace.origin]
+    return max(origins, key=run.ORIGINS.index)
+
+
+def _table(
+    spec: RunSpec, columns: Mapping[str, Any], energies: energy.Energies, kept: Any, origin: str
+) -> dict[str, Any]:
+    repeats = columns["repeats"][kept]
+    energy_j = energies.energy_j[kept] / repeats
+    names = ("first_layer", "last_layer", "frequency_hz", "iteration", "run", "repeats", "duration_s")
+    table = {"layers": columns["bundle"][kept]} | {name: columns[name][kept] for name in names}
+    return table | {
+        "energy_j": energy_j,
+        "edge_j": energies.edge_j[kept] / repeats,
+        "samples": energies.samples[kept],
+        "input_bytes": columns["input_bytes"][kept],
+        "output_bytes": columns["output_bytes"][kept],
+        "frequency": columns["frequency_hz"][kept],
+        "iter": columns["iteration"][kept],
+        "durs": columns["duration_s"][kept],
+        "run_energy": energy_j * 1e6,
+        "device": [vars(spec)["device"]] * len(repeats),
+        "origin": [origin] * len(repeats),
+    }
+
+
+def _summary(
+    columns: Mapping[str, Any], energies: energy.Energies, kept: Any, idle_w: Mapping[int, float]
+) -> dict[str, Any]:
+    bundle, frequency = columns["bundle"][kept], columns["frequency_hz"][kept]
+    places: dict[tuple[str, int], int] = {}
+    keys = zip(bundle.tolist(), frequency.tolist(), strict=True)
+    group = np.array([places.setdefault(key, len(places)) for key in keys])
+    names = [{"layers": name, "frequency_hz": hertz} for name, hertz in places]
+    kept_energies = energy.Energies(**{name: value[kept] for name, value in vars(energies).items()})
+    idle = np.array([idle_w.get(hertz, np.nan) for _, hertz in places])
+    groups = Groups.of(group, columns["iteration"][kept])
+    return summarise(names, groups, columns["duration_s"][kept], columns["repeats"][kept], kept_energies, idle)
+
+
+def _notes(
+    folder: Path,
+    columns: Mapping[str, Any],
+    kept: Any,
+    quality: Mapping[str, Any],
+    summary: Mapping[str, Any],
+    target: float,
+) -> list[str]:
+    notes = [f"{count} of {len(kept)} rows rejected: {reason}" for reason, count in quality["rejected"].items()]
+    have = set(zip(summary["layers"], summary["frequency_hz"], strict=True))
+    lost = sorted(set(zip(columns["bundle"].tolist(), columns["frequency_hz"].tolist(), strict=True)) - have)
+    if lost:
+        shown = ", ".join(f"{name} at {hertz} Hz" for name, hertz in lost[:5])
+        notes.append(f"no energy at all for {len(lost)} bundles: {shown}{', ...' if len(lost) > 5 else ''}")
+    missed = [one for one in quality["codes"] if not one["found"]]
+    if missed:
+        notes.append(f"{len(missed)} of {len(quality['codes'])} load patterns were not found in the power")
+    damaged = {key: n for key, n in quality["log"].items() if n and key not in ("rows",)}
+    if damaged:
+        notes.append("power log: " + ", ".join(f"{count} {name}" for name, count in damaged.items()))
+    return notes + (short_of(summary, target) if target else [])
+
+
+def _advice(trace: Trace, start_ns: INTEGERS, end_ns: INTEGERS) -> str:
+    first_s, last_s = trace.seconds(start_ns).min(), trace.seconds(end_ns).max()
+    return (
+        f"the log covers {trace.time_s[0]:.3f} to {trace.time_s[-1]:.3f} s, a reading each {trace.period_s * 1e3:g} ms;"
+        f" the run {first_s:.3f} to {last_s:.3f} s, in windows of {np.median(end_ns - start_ns) * 1e-6:.3g} ms;"
+        " profile with --min-window-s, or check that log and run belong together"
+    )
+
+
+def _write(folder: Path, table: Mapping[str, Any], summary: Mapping[str, Any], quality: Mapping[str, Any]) -> None:
+    """Writes the three files, each in one step; none may replace a different result."""
+    import pyarrow
+    from pyarrow import csv, parquet
+
+    parquet_bytes, summary_bytes = pyarrow.BufferOutputStream(), pyarrow.BufferOutputStream()
+    parquet.write_table(pyarrow.table(dict(table)), parquet_bytes)
+    csv.write_csv(pyarrow.table(dict(summary)), summary_bytes)
+    files = {
+        run.JOINT_PROFILE: parquet_bytes.getvalue().to_pybytes(),
+        SUMMARY: summary_bytes.getvalue().to_pybytes(),
+        QUALITY: (json.dumps(quality, indent=1) + "\n").encode(),
+    }
+    for name, content in files.items():
+        path = folder / name
+        if path.exists() and path.read_bytes() != content:
+            raise TableError(f"{path} holds another result; nothing was overwritten, move it away first")
+    for name, content in files.items():
+        part = folder / (name + ".part")
+        try:
+            with part.open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(part, folder / name)
+        except OSError as error:
+            raise TableError(f"{folder / name}: {error.strerror}") from None

@@ -1,0 +1,170 @@
+"""The rows of a joint profile -> each bundle's mean seconds and joules at each frequency, with a 95 % interval.
+
+Four standard uncertainties make an energy's interval (Guide to the Expression of Uncertainty in Measurement):
+
+* repeats: the scatter of the means of the iterations (with one only there is no interval). All that is random
+  from one repetition to the next is in it: the load's own variation, the meter's noise, where its readings fell.
+* sampling: how the meter averages within its period, at edges where the load steps.
+* resolution: values are cut to whole steps.
+* clock: all windows of a run are displaced by the same unknown time. A window between steps of the load loses energy
+  whichever way it is displaced, like the absolute value of a normal variable: the energies are corrected for its mean,
+  its spread is the uncertainty.
+
+The last three are shared by all repetitions and do not shrink with their number. The squares are added; the factor is
+Student's t at the effective degrees of freedom (Welch and Satterthwaite).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dime.contract.intervals import t95
+from dime.host.metering.energy import Energies
+from dime.host.metering.meter_clock import INTEGERS
+from dime.host.metering.meters._base import FLOAT
+
+SOURCES = ("repeats", "sampling", "resolution", "clock")
+# Standard deviation of the absolute value of a standard normal variable.
+HALF_NORMAL_SPREAD = math.sqrt(1 - 2 / math.pi)
+
+
+class Groups(NamedTuple):
+    """Rows sorted into bundles and frequencies.
+
+    Attributes:
+        row_group: Each row's group.
+        row_cluster: Each row's cluster: an iteration of a group.
+        cluster_group: Each cluster's group.
+        groups: Number of groups.
+    """
+
+    row_group: INTEGERS
+    row_cluster: INTEGERS
+    cluster_group: INTEGERS
+    groups: int
+
+    @classmethod
+    def of(cls, group: INTEGERS, iteration: INTEGERS) -> Groups:
+        """Sorts rows by their group and iteration."""
+        pairs, row_cluster = np.unique(np.stack([group, iteration]), axis=1, return_inverse=True)
+        return cls(group, np.asarray(row_cluster).reshape(-1), pairs[0], int(group.max()) + 1)
+
+    def rows(self) -> INTEGERS:
+        """Rows in each group."""
+        return np.bincount(self.row_group, minlength=self.groups)
+
+    def mean_and_error(self, values: FLOAT) -> tuple[FLOAT, FLOAT, FLOAT]:
+        """Mean of each group, its standard error, and its degrees of freedom; the error is NaN for a single iteration.
+
+        The rows of one iteration follow each other within moments: how iterations differ is not in their scatter.
+        """
+        return _scatter(self.cluster_group, _means(self.row_cluster, values), self.groups)
+
+    def mean(self, values: FLOAT) -> FLOAT:
+        """Mean over the rows of each group."""
+        return _means(self.row_group, values)
+
+
+def _means(group: INTEGERS, values: FLOAT) -> FLOAT:
+    return np.asarray(np.bincount(group, values) / np.bincount(group))
+
+
+def _scatter(group: INTEGERS, values: FLOAT, count: int) -> tuple[FLOAT, FLOAT, FLOAT]:
+    number = np.bincount(group, minlength=count)
+    mean = np.bincount(group, values, minlength=count) / number
+    squares = np.bincount(group, (values - mean[group]) ** 2, minlength=count)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.sqrt(squares / (number - 1) / number)
+    return mean, error, np.asarray(number - 1.0)
+
+
+def summarise(
+    names: Sequence[Mapping[str, Any]],
+    groups: Groups,
+    duration_s: FLOAT,
+    repeats: INTEGERS,
+    energies: Energies,
+    idle_w: FLOAT,
+) -> dict[str, Any]:
+    """Makes the summary's columns; one entry a group.
+
+    Args:
+        names: What identifies each group, as columns.
+        groups: The rows' groups; rejected rows are left out.
+        duration_s: Each row's duration of one run.
+        repeats: Runs in each row's window.
+        energies: Each row's window.
+        idle_w: Power of the idle device, by group; NaN where it was not seen.
+
+    Returns:
+        Columns by name. ``energy_low_j`` and ``energy_high_j`` are the 95 % interval; ``energy_<source>_j`` the
+        standard uncertainties; ``idle_j`` what an idle device would have used in the time of one run.
+    """
+    columns: dict[str, Any] = {key: [name[key] for name in names] for key in names[0]}
+    columns["n"] = groups.rows()
+    columns["iterations"] = np.bincount(groups.cluster_group, minlength=groups.groups)
+    time = groups.mean_and_error(duration_s)
+    columns["duration_mean_s"] = time[0]
+    columns["duration_low_s"], columns["duration_high_s"] = _interval(*time, np.zeros(groups.groups))
+    energy = groups.mean_and_error(energies.energy_j / repeats)
+    early, late = groups.mean(energies.early_j / repeats), groups.mean(energies.late_j / repeats)
+    shared = {
+        "sampling": groups.mean(energies.sampling_j / repeats),
+        "resolution": groups.mean(energies.resolution_j / repeats),
+        "clock": np.hypot((late - early) / 2, HALF_NORMAL_SPREAD * (late + early) / 2),
+    }
+    systematic = np.sqrt(sum(np.square(value) for value in shared.values()))
+    columns["energy_mean_j"] = energy[0]
+    columns["energy_low_j"], columns["energy_high_j"] = _interval(*energy, systematic)
+    columns["energy_repeats_j"] = energy[1]
+    for source, value in shared.items():
+        columns[f"energy_{source}_j"] = value
+    columns["idle_w"] = idle_w
+    columns["idle_j"] = idle_w * time[0]
+    return columns
+
+
+def _interval(mean: FLOAT, error: FLOAT, dof: FLOAT, systematic: FLOAT) -> tuple[FLOAT, FLOAT]:
+    total = np.hypot(error, systematic)
+    half = np.array(
+        [
+            t95(one_dof * (one_total / one_error) ** 4 if one_error > 0 else math.inf) * one_total
+            if math.isfinite(one_total)
+            else math.nan
+            for one_total, one_error, one_dof in zip(total.tolist(), error.tolist(), dof.tolist(), strict=True)
+        ]
+    )
+    return mean - half, mean + half
+
+
+def short_of(summary: Mapping[str, Any], target: float) -> list[str]:
+    """Says which bundles miss a target and why.
+
+    Args:
+        summary: The summary's columns.
+        target: Half-width of the energy's 95 % interval, as a part of its mean.
+
+    Returns:
+        One line for each that misses it: more repetitions help unless what they cannot reduce is too much by itself.
+    """
+    lines = []
+    for place in range(len(summary["n"])):
+        mean = float(summary["energy_mean_j"][place])
+        half = (float(summary["energy_high_j"][place]) - float(summary["energy_low_j"][place])) / 2
+        if half <= target * mean:
+            continue
+        shared = {source: float(summary[f"energy_{source}_j"][place]) for source in SOURCES[1:]}
+        floor = 1.96 * math.sqrt(sum(value**2 for value in shared.values()))
+        if not math.isfinite(half):
+            why = "unknown: measured once only, in one iteration; how iterations differ needs two or more"
+        elif floor > target * mean:
+            largest = max(shared, key=lambda source: shared[source])
+            why = f"±{half / mean:.1%}: {largest} alone forbids it (±{floor / mean:.1%} however often it is repeated)"
+        else:
+            why = f"±{half / mean:.1%}: needs more repetitions than {summary['n'][place]}"
+        lines.append(f"{summary['layers'][place]} at {summary['frequency_hz'][place]} Hz: {why}")
+    return lines

@@ -1,0 +1,319 @@
+"""The files a profile may be read from, and how each of them names bundles, units and sizes.
+
+| file | bundle | frequency | duration | energy |
+|---|---|---|---|---|
+| timings.csv in a run's folder | bundle, first_layer, last_layer | frequency_hz | duration_s | |
+| joint_profile.parquet in a run's folder | layers | frequency | duration_s | energy_j |
+| published device parquet | layers | frequency | durs, s | run_energy, uJ |
+| published server CSV | layers | frequency, or -1 | durs, ms (s by option) | run_energy, uJ, if there |
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from dime.contract import run, tables
+from dime.contract.bundles import canonical, parse
+from dime.contract.errors import InputError, TableError, unknown
+from dime.host.common.statistics import Floats, Ints
+from dime.host.profiles import oddities, published_table
+from dime.host.profiles.layer_order import infer_layers
+from dime.host.profiles.profiles import Profile, RawRuns, check_numbers, from_runs
+from dime.host.profiles.published_table import library_errors, listed, read_parquet, shown
+
+SECONDS = {"s": 1.0, "ms": 1e-3}
+JOULES_PER_PUBLISHED = 1e-6
+LONGEST_NAME = 10_000
+
+
+def load(
+    path: str, device: str | None, network: str | None, layers: Sequence[str] | None, duration_unit: str
+) -> Profile:
+    """Does the work of ``profiles.load_profile``, which documents it."""
+    if duration_unit not in SECONDS:
+        raise unknown("unit of durations", duration_unit, SECONDS)
+    if os.path.isdir(path):
+        return _load_run(path, device, layers)
+    if not os.path.exists(path):
+        raise TableError(f"{path}: no such file or folder; give a run's folder, a parquet or a CSV")
+    folder = os.path.dirname(path) or "."
+    if os.path.basename(path) in (run.TIMINGS, run.JOINT_PROFILE) and os.path.exists(os.path.join(folder, run.RUN)):
+        return _load_run(folder, device, layers, os.path.basename(path))
+    found = published_table.read(path)
+    chain_given = _given_layers(layers, path) if layers else None
+    texts = _texts(found.table, "layers", path)
+    canonical_names = {name: canonical(name) for name in set(texts)}
+    names = [canonical_names[name] for name in texts]
+    chain = chain_given or infer_layers(names, path)
+    unit = "s" if found.is_parquet else duration_unit
+    runs = _joined_runs(found.table, names, chain, path, SECONDS[unit])
+    if found.ends_open:
+        _check_whole(runs, path)
+    stem = os.path.splitext(os.path.basename(path))[0]
+    taken = "" if "duration_s" in found.table.column_names else unit
+    profile = _profile(runs, device=device or stem, network=network or stem, layers=chain, path=path)
+    return replace(profile, dialect=found.dialect, unit_taken=taken)
+
+
+def _profile(runs: RawRuns, *, layers: tuple[str, ...], path: str, **facts: Any) -> Profile:
+    """A profile of the runs, with what is odd about them."""
+    check_numbers(runs, layers, path)
+    warnings = oddities.of_runs(runs, layers, path)
+    runs, repeated = oddities.without_repeats(runs, layers, path)
+    profile = from_runs(runs, layers=layers, path=path, **facts)
+    return replace(profile, warnings=(*repeated, *warnings))
+
+
+def _given_layers(layers: Sequence[str], path: str) -> tuple[str, ...]:
+    chain = tuple(canonical(name) for name in layers)
+    if not all(chain) or len(set(chain)) < len(chain):
+        raise InputError(f"the layers of {path} are given as {listed(chain)}: each needs a name, and another one")
+    return chain
+
+
+def _check_whole(runs: RawRuns, path: str) -> None:
+    """A last line without its newline may be half of one: then the bundles have unequal numbers of runs."""
+    _, counts = np.unique(np.stack((runs.first, runs.last, runs.frequency_hz)), axis=1, return_counts=True)
+    if counts.min() < counts.max():
+        raise TableError(
+            f"{path} is truncated: its last line has no newline, and some bundles have {counts.min()} runs, others"
+            f" {counts.max()}; if it is whole, end its last line"
+        )
+
+
+def _load_run(folder: str, device: str | None, layers: Sequence[str] | None, table_name: str | None = None) -> Profile:
+    spec: Any = run.RunSpec.read(folder)
+    if table_name is None:
+        joined = os.path.exists(os.path.join(folder, run.JOINT_PROFILE))
+        table_name = run.JOINT_PROFILE if joined else run.TIMINGS
+    path = os.path.join(folder, table_name)
+    if not os.path.exists(path):
+        raise TableError(f"{folder} has a {run.RUN} but no {table_name}; profile again, or resume the run")
+    chain = _run_layers(spec, folder)
+    if layers and tuple(layers) != chain:
+        raise InputError(f"layers are given for published tables; {folder} has its own: {listed(chain)}")
+    if table_name == run.TIMINGS:
+        runs = _timed_runs(path, chain)
+    else:
+        table = read_parquet(path)
+        runs = _joined_runs(table, _texts(table, "layers", path), chain, path, SECONDS["s"])
+    profile = _profile(
+        runs,
+        device=device or spec.device,
+        network=spec.network,
+        layers=chain,
+        path=path,
+        origin=spec.origin or "measured",
+        weights=spec.weights,
+        max_layers=spec.max_layers or len(chain),
+        layer_bytes=None if spec.layer_bytes is None else tuple(spec.layer_bytes),
+    )
+    return replace(profile, graph=spec.graph if isinstance(spec.graph, str) else None)
+
+
+def _run_layers(spec: Any, folder: str) -> tuple[str, ...]:
+    """The layers that run.json names; what it says of them is checked first."""
+    names, memory, longest = spec.layers, spec.layer_bytes, spec.max_layers
+    problem = ""
+    if not (isinstance(names, list) and names and all(isinstance(name, str) and name for name in names)):
+        problem = "layers are not a list of names"
+    elif len(set(names)) < len(names):
+        problem = "a layer is there twice"
+    elif memory is not None and not (
+        isinstance(memory, list) and len(memory) == len(names) and all(map(_is_count, memory))
+    ):
+        problem = "layer_bytes is not a size for each layer"
+    elif longest is not None and not (_is_count(longest) and longest):
+        problem = "max_layers is not a number of layers"
+    elif not all(isinstance(text, str) and text for text in (spec.device, spec.network)):
+        problem = "device or network is not a name"
+    elif spec.origin is not None and spec.origin not in run.ORIGINS:
+        problem = f"origin is none of {', '.join(run.ORIGINS)}"
+    elif spec.weights is not None and not isinstance(spec.weights, str):
+        problem = "weights is not a name"
+    if problem:
+        raise TableError(f"{os.path.join(folder, run.RUN)} is damaged: {problem}")
+    return tuple(names)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62
+
+
+def _timed_runs(path: str, layers: tuple[str, ...]) -> RawRuns:
+    table = _read_csv(path, tables.TIMINGS)
+    first, last = (_positions(table, name, layers, path) for name in ("first_layer", "last_layer"))
+    named = _bundles(_texts(table, "bundle", path), layers, path)
+    differing = np.flatnonzero((named[0] != first) | (named[1] != last))
+    if len(differing):
+        row = int(differing[0])
+        name, ends = table["bundle"][row].as_py(), f"{layers[first[row]]} to {layers[last[row]]}"
+        raise TableError(f"{path} line {row + 2}: bundle '{name}' does not go from {ends}")
+    frequency_hz = _integers(table, "frequency_hz", path)
+    iteration, run_in_pass = _integers(table, "iteration", path), _integers(table, "run", path)
+    key = [first, last, frequency_hz, iteration, run_in_pass]
+    order = np.lexsort(key)
+    again = np.flatnonzero((np.diff(np.stack(key)[:, order]) == 0).all(axis=0))
+    if len(again):
+        row = int(order[again[0] + 1])
+        raise TableError(f"{path} line {row + 2}: this run of bundle '{table['bundle'][row].as_py()}' is there twice")
+    return RawRuns(
+        first,
+        last,
+        frequency_hz,
+        _floats(table, "duration_s", path),
+        None,
+        _integers(table, "input_bytes", path),
+        _integers(table, "output_bytes", path),
+        iteration,
+        run_in_pass,
+    )
+
+
+def _joined_runs(table: Any, names: Sequence[str], layers: tuple[str, ...], path: str, unit_s: float) -> RawRuns:
+    """Rows of a joined or published table; SI columns are preferred where both are there."""
+    present = set(table.column_names)
+    if "duration_s" in present:
+        duration_s = _floats(table, "duration_s", path)
+    else:
+        duration_s = _floats(table, "durs", path) * unit_s
+    energy_j = None
+    if "energy_j" in present:
+        energy_j = _floats(table, "energy_j", path)
+    elif "run_energy" in present:
+        energy_j = _floats(table, "run_energy", path) * JOULES_PER_PUBLISHED
+    sized = {"input_bytes", "output_bytes"} <= present
+    first, last = _bundles(names, layers, path)
+    frequency_hz = _integers(table, "frequency", path) if "frequency" in present else np.full(len(first), -1)
+    if frequency_hz.min() < -1:
+        row = int(frequency_hz.argmin())
+        raise TableError(
+            f"{path}: frequency {frequency_hz[row]} in row {row + 1} is neither in Hz nor -1, a clock left alone"
+        )
+    return RawRuns(
+        first,
+        last,
+        frequency_hz,
+        duration_s,
+        energy_j,
+        _integers(table, "input_bytes", path) if sized else None,
+        _integers(table, "output_bytes", path) if sized else None,
+        _counter(table, "iter", path),
+        _counter(table, "run", path),
+    )
+
+
+def _counter(table: Any, name: str, path: str) -> Ints | None:
+    """Numbers of passes or runs; published tables also hold texts there, which say nothing."""
+    try:
+        return _integers(table, name, path)
+    except TableError:
+        return None
+
+
+def _bundles(names: Sequence[str], layers: tuple[str, ...], path: str) -> tuple[Ints, Ints]:
+    """First and last layer of each row, by the bundle's name."""
+    found = {}
+    for name in dict.fromkeys(names):
+        try:
+            found[name] = parse(name, list(layers))
+        except InputError as error:
+            raise TableError(f"{path}: {error}") from None
+    both = np.array([found[name] for name in names], dtype=np.int64)
+    return both[:, 0], both[:, 1]
+
+
+def _read_csv(path: str, columns: Sequence[tables.Column]) -> Any:
+    """Reads one of our own tables fast; whatever is wrong with it is told by the contract's exact reader."""
+    from pyarrow import ArrowException, csv
+
+    types = {"int": "int64", "float": "float64", "str": "string"}
+    wanted = {column.name: types[column.kind.__name__] for column in columns}
+    convert = csv.ConvertOptions(column_types=_arrow_types(wanted), null_values=[], strings_can_be_null=False)
+    try:
+        with open(path, "rb") as stream:
+            ends = stream.seek(0, os.SEEK_END) and stream.seek(-1, os.SEEK_END) and stream.read() == b"\n"
+        table = csv.read_csv(path, convert_options=convert) if ends else None
+        if table is not None and table.num_rows and _keeps_rules(table, columns):
+            return table
+        problem = "breaks a rule of its columns"
+    except (ArrowException, OSError, UnicodeDecodeError) as error:
+        problem = f"is not a whole CSV table: {shown(str(error).splitlines()[0], 200)}"
+    tables.read(path, columns)
+    raise TableError(f"{path} {problem}")
+
+
+def _arrow_types(wanted: dict[str, str]) -> dict[str, Any]:
+    import pyarrow
+
+    return {name: getattr(pyarrow, kind)() for name, kind in wanted.items()}
+
+
+def _keeps_rules(table: Any, columns: Sequence[tables.Column]) -> bool:
+    """Whether all values keep the contract's rules, asked once for each distinct value."""
+    for column in columns:
+        if table.column_names.count(column.name) != 1 or table[column.name].null_count:
+            return False
+        values = table[column.name].unique().to_pylist() if column.kind is not float else None
+        if values is None:
+            numbers = _numbers(table[column.name])
+            if not np.isfinite(numbers).all():
+                return False
+            values = [numbers.min(), numbers.max()]
+        if column.valid is not None and not all(column.valid(value) for value in values):
+            return False
+    return True
+
+
+def _column(table: Any, name: str, path: str) -> Any:
+    if table.column_names.count(name) != 1:
+        what = "has twice" if name in table.column_names else "lacks"
+        raise TableError(f"{path} {what} the column {name}; it has {listed(table.column_names)}")
+    return table[name]
+
+
+def _texts(table: Any, name: str, path: str) -> list[str]:
+    with library_errors(f"{path}: column {name} is not texts"):
+        values = [
+            value.decode() if isinstance(value, bytes) else value for value in _column(table, name, path).to_pylist()
+        ]
+    for row, value in enumerate(values, 1):
+        if not isinstance(value, str) or len(value) > LONGEST_NAME:
+            raise TableError(f"{path}: {name} in row {row} is no name: {shown(value)}")
+    return list(values)
+
+
+def _positions(table: Any, name: str, layers: tuple[str, ...], path: str) -> Ints:
+    index = {layer: position for position, layer in enumerate(layers)}
+    try:
+        return np.array([index[text] for text in _texts(table, name, path)], dtype=np.int64)
+    except KeyError as error:
+        raise TableError(f"{path}: {name} {error} is not among the layers {', '.join(layers)}") from None
+
+
+def _floats(table: Any, name: str, path: str) -> Floats:
+    with library_errors(f"{path}: column {name} is not numbers"):
+        return _numbers(_column(table, name, path))
+
+
+def _numbers(column: Any) -> Floats:
+    """A column as floats; numbers without gaps by a way that does not import pandas, which would take a second."""
+    from pyarrow import types
+
+    if column.null_count or not (types.is_floating(column.type) or types.is_integer(column.type)):
+        return np.asarray(column.cast("float64").to_numpy(), dtype=np.float64)
+    return np.from_dlpack(column.combine_chunks()).astype(np.float64, copy=False)
+
+
+def _integers(table: Any, name: str, path: str) -> Ints:
+    values = _floats(table, name, path)
+    whole = np.where(np.abs(values) < 2**62, values, 0.5).astype(np.int64)  # false for nan, too
+    differing = np.flatnonzero(whole != values)
+    if len(differing):
+        raise TableError(f"{path}: {name} {values[differing[0]]} in row {differing[0] + 1} is not a whole number")
+    return whole

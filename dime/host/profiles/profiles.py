@@ -1,0 +1,353 @@
+"""Profiles: what each bundle costs on one device at each of its frequencies, with every raw run behind it.
+
+Read from a run's folder (run.json with timings.csv, or with joint_profile.parquet once power has been joined), or from
+the published formats: a device's parquet and a server's CSV.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dime.contract.bundles import Bundle, enumerate_bundles, spell
+from dime.contract.errors import DimeError, InputError, TableError
+from dime.host.common import statistics
+from dime.host.common.statistics import Bools, Floats, Ints
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Of a run, in s or J: sums of what is larger may not be finite.
+MOST = 1e300
+LONGEST_MESSAGE = 1000
+
+
+@dataclass(frozen=True)
+class Means:
+    """Trimmed means of every cell: ``duration_s`` and ``energy_j`` are (bundles, frequencies); energy may be None."""
+
+    duration_s: Floats
+    energy_j: Floats | None
+
+
+@dataclass(frozen=True)
+class Replicates:
+    """Bootstrap replicates of the means: (replicates, bundles, frequencies); energy may be None."""
+
+    duration_s: Floats
+    energy_j: Floats | None
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """One device's measurements of one network.
+
+    Attributes:
+        device: Name of the device.
+        network: Name of the network.
+        layers: Names of all its layers, in order.
+        origin: ``measured``, ``replayed`` or ``modelled``; of durations, and of energies unless said otherwise.
+        weights: Which weights the network had, or None where the table does not say.
+        path: Where the profile was read from.
+        frequencies_hz: Frequencies in ascending order; -1 is a clock left alone.
+        max_layers: Largest bundle that was profiled. Bundles are those of ``enumerate_bundles``, in that order.
+        starts: Offset of the runs of each cell; cell = bundle index x frequencies + frequency index.
+        run_duration_s: Raw durations, s.
+        run_energy_j: Raw energies, J, or None where power was not measured.
+        sizes_bytes: Bytes of the tensor at each boundary of the chain (layers + 1: input, ..., output), or None.
+        layer_bytes: Memory that each layer takes where it runs, or None where the table does not say.
+        energy_model: The formula that the energies come from, or empty where they were measured as the durations were.
+        run_iteration: The pass that each run belongs to, or None where the table does not say.
+        trims: Share of the runs that the means of durations, and of energies, leave out at each end.
+        warnings: What is odd in the table, a line each.
+        graph: SHA-256 of the network's document, where it was not a built-in one.
+        dialect: How a text table was read, where that differs from a plain CSV.
+        unit_taken: Unit that the durations were taken to have; empty where the table says it.
+    """
+
+    device: str
+    network: str
+    layers: tuple[str, ...]
+    origin: str
+    weights: str | None
+    path: str
+    frequencies_hz: tuple[int, ...]
+    max_layers: int
+    starts: Ints
+    run_duration_s: Floats
+    run_energy_j: Floats | None
+    sizes_bytes: tuple[int, ...] | None
+    layer_bytes: tuple[int, ...] | None = None
+    energy_model: str = ""
+    run_iteration: Ints | None = None
+    trims: tuple[float, float] = (statistics.TRIM, statistics.TRIM)
+    warnings: tuple[str, ...] = ()
+    graph: str | None = None
+    dialect: str = ""
+    unit_taken: str = ""
+
+    @property
+    def energy_origin(self) -> str:
+        """``modelled`` where a formula gave the energies, else the durations' origin."""
+        return "modelled" if self.energy_model else self.origin
+
+    def with_power(self, power_w: float) -> Profile:
+        """The same profile with modelled energies: a constant power times each run's duration.
+
+        Raises:
+            InputError: The power is not a finite number >= 0, or energy was measured.
+        """
+        if not (math.isfinite(power_w) and power_w >= 0):
+            raise InputError(f"a power must be a finite number of watts >= 0, not {power_w}")
+        if self.run_energy_j is not None:
+            raise InputError(f"{self.path} has measured energies; a model of {power_w:g} W would replace them")
+        return replace(self, run_energy_j=self.run_duration_s * power_w, energy_model=f"{power_w:g} W x time")
+
+    @cached_property
+    def bundles(self) -> list[Bundle]:
+        """The profiled bundles, ordered by first, then last layer."""
+        return list(enumerate_bundles(len(self.layers), self.max_layers))
+
+    @cached_property
+    def bounds(self) -> tuple[Ints, Ints]:
+        """First and last layer of each bundle, as arrays."""
+        first, last = np.array(self.bundles, dtype=np.int64).T
+        return first, last
+
+    @cached_property
+    def means(self) -> Means:
+        """Trimmed means, by value, of each quantity of each cell."""
+        return Means(
+            self._by_bundle(statistics.trimmed_mean(self.run_duration_s, self.starts, self.trims[0])),
+            None
+            if self.run_energy_j is None
+            else self._by_bundle(statistics.trimmed_mean(self.run_energy_j, self.starts, self.trims[1])),
+        )
+
+    def runs(self, bundle: Bundle, frequency_hz: int) -> tuple[Floats, Floats | None]:
+        """Raw durations (s) and energies (J, or None) of one cell.
+
+        Raises:
+            InputError: The profile has no such bundle or frequency.
+        """
+        try:
+            cell = self.bundles.index(bundle) * len(self.frequencies_hz) + self.frequencies_hz.index(frequency_hz)
+        except ValueError:
+            raise InputError(f"{self.path} has no bundle {tuple(bundle)} at {frequency_hz} Hz") from None
+        part = slice(int(self.starts[cell]), int(self.starts[cell + 1]))
+        return self.run_duration_s[part], None if self.run_energy_j is None else self.run_energy_j[part]
+
+    def bootstrap(self, replicates: int = statistics.REPLICATES, seed: int = statistics.SEED) -> Replicates:
+        """Resamples the raw runs of each cell; duration and energy of a run stay together."""
+        quantities = [self.run_duration_s] + ([] if self.run_energy_j is None else [self.run_energy_j])
+        means = [
+            mean.reshape(replicates, -1, len(self.frequencies_hz))
+            for mean in statistics.bootstrap(quantities, self.starts, replicates, seed, self.trims)
+        ]
+        return Replicates(means[0], means[1] if len(means) > 1 else None)
+
+    def summary(self, intervals: bool = True) -> pd.DataFrame:
+        """One row a cell: means with number of runs, interquartile range and, if asked for, 95 % interval.
+
+        Columns: bundle, first, last, frequency_hz, n, then for duration_s and energy_j (where measured) the trimmed
+        mean under its own name and, with the suffixes ``_iqr``, ``_low`` and ``_high``, spread and interval.
+        """
+        import pandas as pd
+
+        per = len(self.frequencies_hz)
+        columns: dict[str, Any] = {
+            "bundle": np.repeat([spell(bundle, list(self.layers)) for bundle in self.bundles], per),
+            "first": np.repeat([bundle.first for bundle in self.bundles], per),
+            "last": np.repeat([bundle.last for bundle in self.bundles], per),
+            "frequency_hz": np.tile(self.frequencies_hz, len(self.bundles)),
+            "n": np.diff(self.starts),
+        }
+        for name, values, mean, trim in (
+            ("duration_s", self.run_duration_s, self.means.duration_s, self.trims[0]),
+            ("energy_j", self.run_energy_j, self.means.energy_j, self.trims[1]),
+        ):
+            if values is None or mean is None:
+                continue
+            columns[name] = mean.ravel()
+            columns[name + "_iqr"] = statistics.interquartile_range(values, self.starts)
+            if intervals:
+                columns[name + "_low"], columns[name + "_high"] = statistics.interval(values, self.starts, trim=trim)
+        table: pd.DataFrame = pd.DataFrame(columns)
+        return table
+
+    def _by_bundle(self, cells: Floats) -> Floats:
+        return cells.reshape(-1, len(self.frequencies_hz))
+
+
+@dataclass(frozen=True)
+class RawRuns:
+    """Rows of a table before they are checked for completeness; all arrays have one entry a row.
+
+    Attributes:
+        first: Index of the bundle's first layer.
+        last: Index of its last layer.
+        frequency_hz: Frequency, or -1.
+        duration_s: Duration, s.
+        energy_j: Energy, J, or None.
+        input_bytes: Size of the tensor that enters, or None where the table does not say.
+        output_bytes: Size of the tensor that leaves, or None.
+        iteration: The pass, or None where the table does not say.
+        run: The run in that pass, or None.
+    """
+
+    first: Ints
+    last: Ints
+    frequency_hz: Ints
+    duration_s: Floats
+    energy_j: Floats | None
+    input_bytes: Ints | None = None
+    output_bytes: Ints | None = None
+    iteration: Ints | None = None
+    run: Ints | None = None
+
+
+def from_runs(
+    runs: RawRuns,
+    *,
+    device: str,
+    network: str,
+    layers: tuple[str, ...],
+    path: str,
+    origin: str = "measured",
+    weights: str | None = None,
+    max_layers: int | None = None,
+    layer_bytes: tuple[int, ...] | None = None,
+) -> Profile:
+    """Arranges raw runs by bundle and frequency and checks that nothing is missing.
+
+    Args:
+        runs: The rows.
+        device: Name of the device.
+        network: Name of the network.
+        layers: All layers, in order.
+        path: Where the rows came from, for messages.
+        origin: ``measured``, ``replayed`` or ``modelled``.
+        weights: The weights' label.
+        max_layers: Largest bundle there must be; None: the largest there is.
+        layer_bytes: Memory that each layer takes.
+
+    Returns:
+        The profile.
+
+    Raises:
+        TableError: A number is not finite or negative, a bundle or one of its frequencies is missing, or the sizes
+            of a boundary's tensor disagree.
+    """
+    check_numbers(runs, layers, path)
+    longest = int((runs.last - runs.first).max()) + 1 if max_layers is None else min(max_layers, len(layers))
+    bundles = enumerate_bundles(len(layers), longest)
+    kept = runs.last - runs.first < longest
+    frequencies, frequency = np.unique(runs.frequency_hz[kept], return_inverse=True)
+    # Bundles that start before layer f: f full rows of `longest`, less what the chain's end cuts off.
+    short = np.maximum(0, np.arange(len(layers)) + longest - len(layers))
+    offset = np.arange(len(layers)) * longest - np.concatenate(([0], np.cumsum(short)[:-1]))
+    cell = (offset[runs.first[kept]] + (runs.last - runs.first)[kept]) * len(frequencies) + frequency
+    counts = np.bincount(cell, minlength=len(bundles) * len(frequencies))
+    if not counts.all():
+        missing = np.flatnonzero(counts == 0)
+        row, column = divmod(int(missing[0]), len(frequencies))
+        what = f"bundle '{spell(bundles[row], list(layers))}'"
+        if counts.reshape(len(bundles), -1)[row].any():
+            what += f" at {frequencies[column]} Hz"
+        more = f" (and {len(missing) - 1} more of {len(counts)} combinations)" if len(missing) > 1 else ""
+        raise TableError(f"{path} has no runs of {what}{more}; profile again, or resume the run that was cut off")
+    order = np.argsort(cell, kind="stable")
+    return Profile(
+        device=device,
+        network=network,
+        layers=layers,
+        origin=origin,
+        weights=weights,
+        path=path,
+        frequencies_hz=tuple(int(value) for value in frequencies),
+        max_layers=longest,
+        starts=np.concatenate(([0], np.cumsum(counts))),
+        run_duration_s=runs.duration_s[kept][order],
+        run_energy_j=None if runs.energy_j is None else runs.energy_j[kept][order],
+        sizes_bytes=_sizes(runs, layers, path),
+        layer_bytes=layer_bytes,
+        run_iteration=None if runs.iteration is None else runs.iteration[kept][order],
+    )
+
+
+def check_numbers(runs: RawRuns, layers: tuple[str, ...], path: str) -> None:
+    """Refuses durations and energies that are none, or so large that units must be wrong.
+
+    Raises:
+        TableError: A number is so; it names the row.
+    """
+    for name, values in (("duration", runs.duration_s), ("energy", runs.energy_j)):
+        if values is None:
+            continue
+        good: Bools = (values <= MOST) & (values >= 0)  # false for nan, too
+        bad = np.flatnonzero(~good)
+        if len(bad):
+            row = int(bad[0])
+            bundle = spell(Bundle(int(runs.first[row]), int(runs.last[row])), list(layers))
+            raise TableError(
+                f"{path}: {name} {values[row]} of bundle '{bundle}' in row {row + 1} is not a finite number >= 0 and"
+                f" <= {MOST:g} ({len(bad)} such of {len(values)} rows)"
+            )
+
+
+def _sizes(runs: RawRuns, layers: tuple[str, ...], path: str) -> tuple[int, ...] | None:
+    """Sizes at the boundaries 0..N, where every one of them is known; each must be the same in all rows."""
+    if runs.input_bytes is None or runs.output_bytes is None:
+        return None
+    boundary = np.concatenate((runs.first, runs.last + 1))
+    size = np.concatenate((runs.input_bytes, runs.output_bytes))
+    least = np.full(len(layers) + 1, np.iinfo(np.int64).max)
+    greatest = np.zeros(len(layers) + 1, np.int64)
+    np.minimum.at(least, boundary, size)
+    np.maximum.at(greatest, boundary, size)
+    if size.min() < 0:
+        raise TableError(f"{path}: a tensor of {size.min()} bytes; sizes are >= 0")
+    differing = np.flatnonzero(least != greatest)
+    if len(differing):
+        at = differing[0]
+        where = f"into layer '{layers[at]}'" if at < len(layers) else f"out of layer '{layers[-1]}'"
+        raise TableError(f"{path}: the tensor {where} has {least[at]} bytes in one row and {greatest[at]} in another")
+    return tuple(int(value) for value in least)
+
+
+def load_profile(
+    path: str | os.PathLike[str],
+    *,
+    device: str | None = None,
+    network: str | None = None,
+    layers: tuple[str, ...] | None = None,
+    duration_unit: str = "ms",
+) -> Profile:
+    """Reads a profile.
+
+    Args:
+        path: A run's folder (or a table inside it), a published device parquet, or a published server CSV.
+        device: Name of the device; None: what run.json says, or else the file's name.
+        network: Name of the network; None: what run.json says, or else the file's name.
+        layers: All layers in order, for the published formats; None: found from the bundles' names.
+        duration_unit: Unit of ``durs`` in a published CSV, ``ms`` or ``s``.
+
+    Returns:
+        The profile.
+
+    Raises:
+        TableError: A file is missing, empty, truncated or damaged, or lacks a column, a bundle or a frequency.
+        InputError: The unit is not known.
+    """
+    from dime.host.profiles import profile_files
+    from dime.host.profiles.published_table import shown
+
+    try:
+        return profile_files.load(os.fspath(path), device, network, layers, duration_unit)
+    except DimeError as error:  # whose message may hold names from the file
+        raise type(error)(shown(error, LONGEST_MESSAGE)) from None

@@ -1,0 +1,163 @@
+"""The report: one HTML file that stands alone, with pictures that answer to pointer, finger and keyboard.
+
+Beside it report.json keeps what it shows, so that the page and the static figures can be made anew without a solver.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from base64 import b64encode
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from dime.contract.errors import InputError, TableError
+from dime.contract.run import REPORT
+from dime.host.report import report_data, terminal
+from dime.host.studies.study import Study
+
+STYLE = "report.css"
+SCRIPTS = ("blocks.js", "plots.js", "report.js")
+PAGE = "report.html"
+KEPT, FIGURES = "report.json", "figures"
+# Goes up when the data's meaning changes.
+FORMAT = 1
+
+
+def write(study: Study, path: str | os.PathLike[str], command: str = "") -> None:
+    """Writes report.html, and beside it report.json with what it shows.
+
+    Args:
+        study: What was found.
+        path: The page.
+        command: The command line that asked for it, to be shown.
+
+    Raises:
+        InputError: A file exists already, or the disk would not take it.
+    """
+    text, data = terminal.text(study), report_data.collect(study, command)
+    kept = {"format": FORMAT, "sha256": _digest(text, data), "text": text, "data": data}
+    _create(path, _render(data, text))
+    _create(Path(path).with_suffix(".json"), json.dumps(kept, separators=(",", ":"), allow_nan=False) + "\n")
+
+
+def page(study: Study, command: str = "") -> str:
+    """Renders the report.
+
+    It needs no network and cannot use one: its policy allows the page's own style and script, by their hashes, and
+    nothing else. Texts from files reach it as data only.
+
+    Returns:
+        The HTML.
+    """
+    return _render(report_data.collect(study, command), terminal.text(study))
+
+
+def figures(study: Study, folder: str | os.PathLike[str]) -> list[Path]:
+    """Writes each picture as PNG and SVG for papers; see ``dime.host.report.figures.write``."""
+    from dime.host.report.figures import write as draw
+
+    return draw(report_data.collect(study), folder)
+
+
+def remake(folder: str | os.PathLike[str], figures: bool = False) -> list[Path]:
+    """Makes a finished study's report.html anew from its report.json, without solving anything again.
+
+    Args:
+        folder: The study's folder. Its report.html and, if they are asked for, its figures are replaced.
+        figures: Also draws each picture as PNG and SVG.
+
+    Returns:
+        The files.
+
+    Raises:
+        TableError: There is no report.json, or it is damaged.
+        InputError: The disk would not take a file.
+    """
+    where = Path(folder)
+    data, text = _read(where / KEPT)
+    aside = where / f".{FIGURES}.{os.getpid()}"
+    try:
+        content = _render(data, text)
+        drawn = []
+        if figures:
+            from dime.host.report.figures import write as draw
+
+            drawn = [where / FIGURES / path.name for path in draw(data, aside)]
+        new = where / f".{REPORT}.{os.getpid()}"
+        _create(new, content)
+        new.replace(where / REPORT)
+        if not figures:
+            return [where / REPORT]
+        shutil.rmtree(where / FIGURES, ignore_errors=True)
+        aside.rename(where / FIGURES)
+        return [where / REPORT, *drawn]
+    except OSError as error:
+        raise InputError(f"{where}: {error.strerror}") from None
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise TableError(f"{where / KEPT} is damaged: {error!r}") from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _read(path: Path) -> tuple[report_data.Data, str]:
+    try:
+        kept: Any = json.loads(path.read_text(encoding="utf-8"))
+        if kept["format"] != FORMAT:
+            raise TableError(f"{path} was written by another version of DIME; solve again")
+        data, text = kept["data"], kept["text"]
+        if kept["sha256"] != _digest(text, data):
+            raise TableError(f"{path} is damaged: it is not what was written (sha256)")
+        return data, text
+    except FileNotFoundError:
+        raise TableError(f"there is no {path}; a study's folder has one: dime solve --net=NETWORK") from None
+    except OSError as error:
+        raise TableError(f"{path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise TableError(f"{path} is damaged: {error}") from None
+
+
+def _digest(text: str, data: report_data.Data) -> str:
+    return hashlib.sha256(json.dumps([text, data], separators=(",", ":"), allow_nan=False).encode()).hexdigest()
+
+
+def _create(path: str | os.PathLike[str], content: str) -> None:
+    try:
+        with open(path, "x", encoding="utf-8") as stream:
+            stream.write(content)
+    except FileExistsError:
+        raise InputError(f"{os.fspath(path)} exists already; nothing was overwritten") from None
+    except OSError as error:
+        raise InputError(f"{os.fspath(path)}: {error.strerror}") from None
+
+
+def _render(data: report_data.Data, text: str) -> str:
+    style = _asset(STYLE)
+    script = "\n".join(map(_asset, SCRIPTS))
+    parts = {
+        "title": escape(f"DIME: {data['network']}"),
+        "policy": f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; img-src data:",
+        "style": style,
+        "script": script,
+        "data": _embed(data),
+        "text": escape(text),
+    }
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _asset(PAGE))
+
+
+def _asset(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+def _hash(content: str) -> str:
+    return f"'sha256-{b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+
+
+def _embed(data: report_data.Data) -> str:
+    """JSON that cannot end the element it stands in, whatever names it holds."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

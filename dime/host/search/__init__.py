@@ -1,0 +1,4 @@
+"""Solvers: every best trade-off, the best plan with its bound, or the limits that exclude each other.
+
+In: a Problem. Out: solutions, frontiers, conflicts.
+"""

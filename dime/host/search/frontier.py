@@ -1,0 +1,147 @@
+"""The frontier: every best trade-off between time and energy that a problem has, exactly."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dime.contract.errors import InfeasibleError, InputError
+from dime.host.common.statistics import Floats, Ints
+from dime.host.planning.plan import Plan, describe
+from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
+from dime.host.search.solvers import TIME_LIMIT_S, exact
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Frontier:
+    """Undominated plans, by ascending time and descending energy; ``frontier(problem)`` makes one.
+
+    Attributes:
+        problem: What they solve.
+        time_ps: Latency of each; for the goal throughput the slowest stage's time.
+        energy_pj: Energy of each; all 0 if the problem has no energy, and then there is one point.
+        complete: Whether these are all there are: False if time ran out.
+        choices: Gives the steps of the k-th point.
+    """
+
+    problem: Problem
+    time_ps: Ints
+    energy_pj: Ints
+    complete: bool
+    choices: Callable[[int], tuple[Choice, ...]]
+
+    def __len__(self) -> int:
+        return len(self.time_ps)
+
+    @property
+    def time_name(self) -> str:
+        """``latency_s``, or ``period_s`` for the goal throughput."""
+        return "period_s" if self.problem.goal.kind == "throughput" else "latency_s"
+
+    @property
+    def time_s(self) -> Floats:
+        """The first axis in seconds."""
+        return self.time_ps / PER_S
+
+    @property
+    def energy_j(self) -> Floats:
+        """The second axis in joules."""
+        return self.energy_pj / PER_J
+
+    @cached_property
+    def knee(self) -> int:
+        """The point farthest below the straight line from the fastest to the most frugal, both axes scaled to 0..1."""
+        if len(self) < 3:
+            return 0
+        x = (self.time_s - self.time_s[0]) / (self.time_s[-1] - self.time_s[0])
+        y = (self.energy_j - self.energy_j[-1]) / (self.energy_j[0] - self.energy_j[-1])
+        return int(np.argmin(x + y))
+
+    def plan(self, at: int) -> Plan:
+        """The plan of a point; negative positions count from the end."""
+        at = range(len(self))[at]
+        sure = "on the complete frontier" if self.complete else "on the part of the frontier found in time"
+        return describe(self.problem, self.choices(at), proof=f"undominated, {sure}", solver=exact.version())
+
+    def table(self, plans: bool = True) -> pd.DataFrame:
+        """One row a point: time, energy, whether it is the knee, and (``plans``) the bundles with clock and device."""
+        import pandas as pd
+
+        columns = {self.time_name: self.time_s, "energy_j": self.energy_j, "knee": np.arange(len(self)) == self.knee}
+        table: pd.DataFrame = pd.DataFrame(columns)
+        if plans:
+            table["plan"] = [self._steps(at) for at in range(len(self))]
+        return table
+
+    def write(self, path: str | os.PathLike[str], plans: bool = True) -> None:
+        """Writes frontier.parquet with the columns of ``table``.
+
+        Raises:
+            InputError: The file exists already, or the disk would not take it.
+        """
+        import pyarrow
+        from pyarrow import parquet
+
+        # Columns are made of buffers: pyarrow.array would import pandas, which takes a second.
+        columns = {
+            self.time_name: _column(pyarrow.float64(), self.time_s),
+            "energy_j": _column(pyarrow.float64(), self.energy_j),
+            "knee": _column(
+                pyarrow.bool_(), np.packbits(np.arange(len(self)) == self.knee, bitorder="little"), len(self)
+            ),
+        }
+        if plans:
+            steps = pyarrow.lib.StringBuilder()
+            steps.append_values([self._steps(at) for at in range(len(self))])
+            columns["plan"] = steps.finish()
+        content = pyarrow.Table.from_arrays(list(columns.values()), list(columns))
+        try:
+            with open(path, "xb") as stream:
+                parquet.write_table(content, stream)
+        except FileExistsError:
+            raise InputError(f"{os.fspath(path)} exists already; nothing was overwritten") from None
+        except OSError as error:
+            raise InputError(f"{os.fspath(path)}: {error.strerror}") from None
+
+    def _steps(self, at: int) -> str:
+        plan = self.plan(at)
+        return " | ".join(f"{step.bundle} @ {step.frequency_hz} on {step.device}" for step in plan.steps)
+
+
+def _column(kind: Any, values: Any, count: int | None = None) -> Any:
+    import pyarrow
+
+    buffer = pyarrow.py_buffer(np.ascontiguousarray(values))
+    return pyarrow.Array.from_buffers(kind, len(values) if count is None else count, [None, buffer])
+
+
+def frontier(problem: Problem, time_limit_s: float = TIME_LIMIT_S) -> Frontier:
+    """Finds every undominated plan that keeps the problem's limits.
+
+    Args:
+        problem: The problem. Its goal only matters if it is throughput: then the first axis is the slowest stage.
+        time_limit_s: Longest wall time.
+
+    Returns:
+        The frontier; ``complete`` says whether it is all of it.
+
+    Raises:
+        InfeasibleError: No plan keeps the limits.
+        InputError: Not a single point was found in the time.
+    """
+    found = exact.trade_offs(problem, time_limit_s)
+    if not len(found.time_ps):
+        if not found.complete:
+            raise InputError(f"no point of the frontier was found in {time_limit_s:g} s; give it more time")
+        from dime.host.search.infeasibility import explain
+
+        raise InfeasibleError(explain(problem, time_limit_s))
+    return Frontier(problem, found.time_ps, found.energy_pj, found.complete, found.choices)

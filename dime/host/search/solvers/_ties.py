@@ -1,0 +1,118 @@
+"""Which of equally good plans is the plan: one rule for every solver, so that none of them decides by accident.
+
+Of plans with the best value of the goal, first those that the frontier shows: least time (latency; of a pipeline the
+slowest stage's), then least energy. Of these the least latency, then the fewest crossings, then the first in the order
+of bundles, devices and frequencies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from dime.host.common.statistics import Ints
+from dime.host.planning.evaluation import Totals, evaluate
+from dime.host.planning.problem import Choice, Problem
+
+MOST_STEPS = 4_000  # of a search among equals; where there are more, the first ones decide
+_NEVER = np.int64(2**62)
+Key = tuple[int, int, int, int, int, tuple[Choice, ...]]
+
+
+def key(problem: Problem, choices: Sequence[Choice], totals: Totals | None = None) -> Key:
+    """What plans are ordered by; the least is the plan."""
+    totals = totals or evaluate(problem, choices)
+    pipeline = problem.goal.kind == "throughput"
+    time = totals.period_ps if pipeline else totals.latency_ps
+    a, b = (1, 0) if pipeline else problem.goal.weights
+    devices = [0, *(choice.device for choice in choices), 0]
+    crossings = sum(a != b for a, b in pairwise(devices))
+    return a * time + b * totals.energy_pj, time, totals.energy_pj, totals.latency_ps, crossings, tuple(choices)
+
+
+def first(problem: Problem, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+    """The first of all plans with a plan's time and energy, which must be a best one's.
+
+    Args:
+        problem: The problem.
+        choices: One of these plans.
+
+    Returns:
+        The first of them by ``key``; where MOST_STEPS were not enough, the first that was seen.
+    """
+    best = key(problem, choices)
+    pipeline = problem.goal.kind == "throughput"
+    _, time, energy, _, _, _ = best
+    to_go_ps, to_go_pj = _to_go(problem)
+    starting = _starting(problem)
+    count, steps = len(problem.layers), 0
+    waiting: list[tuple[tuple[Choice, ...], int, int, int]] = [((), 0, 0, 0)]
+    while waiting and steps < MOST_STEPS:
+        done, ps, pj, here = waiting.pop()
+        boundary = done[-1].bundle.last + 1 if done else 0
+        if boundary == count:
+            totals = evaluate(problem, done)
+            found = key(problem, done, totals)
+            if not totals.broken and found[1:3] == (time, energy) and found < best:
+                best = found
+            continue
+        steps += 1
+        following = []
+        for choice, latency, joules in starting[boundary]:
+            crossing = problem.crossing(boundary, here, choice.device)
+            if crossing is None:
+                continue
+            after_ps, after_pj = ps + crossing[0] + latency, pj + crossing[1] + joules
+            end = choice.bundle.last + 1, choice.device
+            most_ps = best[3] if pipeline else time
+            if after_ps + int(to_go_ps[end]) <= most_ps and after_pj + int(to_go_pj[end]) <= energy:
+                following.append(((*done, choice), after_ps, after_pj, choice.device))
+        waiting += following[::-1]
+    return best[-1]
+
+
+def _starting(problem: Problem) -> list[list[tuple[Choice, int, int]]]:
+    """For each boundary the usable options of bundles that begin there, in order."""
+    starting: list[list[tuple[Choice, int, int]]] = [[] for _ in problem.layers]
+    for bundle in problem.bundles:
+        for device in range(len(problem.devices)):
+            for hz, latency, joules in problem.options(bundle, device):
+                starting[bundle.first].append((Choice(bundle, device, hz), latency, joules))
+    return [sorted(options) for options in starting]
+
+
+def _to_go(problem: Problem) -> tuple[Ints, Ints]:
+    """Least latency and least energy from each boundary and device to the end, whatever the rules on whole plans."""
+    count, devices = len(problem.layers), len(problem.devices)
+    first, last = problem.bounds
+    linked = problem.crossing_ps >= 0
+    result = []
+    for of_devices, crossing in (
+        ([device.latency_ps for device in problem.devices], problem.crossing_ps),
+        ([device.energy_pj for device in problem.devices], problem.crossing_pj),
+    ):
+        cheapest = [
+            np.where(usable, costs, _NEVER).min(axis=1)
+            for costs, usable in zip(of_devices, problem.usable, strict=True)
+        ]
+        to_go = np.full((count + 1, devices), _NEVER)
+        to_go[count] = np.where(linked[count, :, 0], crossing[count, :, 0], _NEVER)
+        starts = np.searchsorted(first, np.arange(count + 1))
+        for boundary in range(count - 1, 0, -1):
+            rows = slice(starts[boundary], starts[boundary + 1])
+            enter = np.array(
+                [_sum(cheapest[x][rows], to_go[last[rows] + 1, x]).min(initial=_NEVER) for x in range(devices)]
+            )
+            for here in range(devices):
+                ways = np.where(linked[boundary, here], crossing[boundary, here], _NEVER)
+                to_go[boundary, here] = _sum(ways, enter).min()
+        result.append(to_go)
+    return result[0], result[1]
+
+
+def _sum(one: Ints, other: Ints) -> Ints:
+    """The sum, _NEVER where either is."""
+    never = (one >= _NEVER) | (other >= _NEVER)
+    return np.where(never, _NEVER, np.where(never, 0, one) + np.where(never, 0, other))

@@ -1,0 +1,84 @@
+import io
+import tarfile
+
+import pytest
+
+from dime.contract.errors import DeviceError, TableError
+from dime.host.bench import volumes
+
+
+def archive(*members):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for name, kind, target in members:
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, target
+            member.size = len(target) if kind == tarfile.REGTYPE else 0
+            tar.addfile(member, io.BytesIO(target.encode()))
+    stream.seek(0)
+    return tarfile.open(fileobj=stream)
+
+
+def test_plain_files_and_folders_are_unpacked(tmp_path):
+    tar = archive(("run", tarfile.DIRTYPE, ""), ("run/a", tarfile.REGTYPE, "x"), ("run/b", tarfile.DIRTYPE, ""))
+    volumes.unpack(tar, "run", tmp_path / "out")
+    assert (tmp_path / "out/a").read_text() == "x"
+    assert (tmp_path / "out/b").is_dir()
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        ("run/../../evil", tarfile.REGTYPE, "x"),
+        ("/etc/evil", tarfile.REGTYPE, "x"),
+        ("other/evil", tarfile.REGTYPE, "x"),
+        ("run/link", tarfile.SYMTYPE, "/etc/passwd"),
+        ("run/link", tarfile.LNKTYPE, "run/a"),
+        ("run/fifo", tarfile.FIFOTYPE, ""),
+        ("run/device", tarfile.CHRTYPE, ""),
+    ],
+)
+def test_whatever_else_a_device_sends_is_refused(tmp_path, member):
+    with pytest.raises(DeviceError, match="refused"):
+        volumes.unpack(archive(("run", tarfile.DIRTYPE, ""), member), "run", tmp_path / "out")
+    assert not list(tmp_path.rglob("evil"))
+
+
+def test_a_folder_is_known_by_names_and_contents(tmp_path):
+    (tmp_path / "conv1").mkdir()
+    (tmp_path / "conv1/a.pt").write_bytes(b"1")
+    first, files = volumes.digest(tmp_path)
+    assert list(files) == ["conv1/a.pt"]
+    (tmp_path / "conv1/b.pt.part").write_bytes(b"half")
+    assert volumes.digest(tmp_path)[0] == first
+    (tmp_path / "conv1/a.pt").write_bytes(b"2")
+    assert volumes.digest(tmp_path)[0] != first
+
+
+def test_an_empty_folder_says_what_to_type(tmp_path):
+    with pytest.raises(TableError, match="dime samples"):
+        volumes.digest(tmp_path)
+
+
+def test_merging_twice_gives_the_same_folder_and_never_overwrites(tmp_path):
+    def incoming(text):
+        folder = tmp_path / "incoming"
+        folder.mkdir()
+        (folder / "timings.csv").write_text(text)
+        return folder
+
+    target = tmp_path / "run"
+    volumes.merge(incoming("a"), target)
+    (target / "power.csv").write_text("ours")
+    volumes.merge(folder := incoming("a"), target)
+    volumes.remove(folder)
+    with pytest.raises(TableError, match=r"timings.csv holds another run; nothing was overwritten"):
+        volumes.merge(incoming("b"), target)
+    assert sorted(path.name for path in target.iterdir()) == ["power.csv", "timings.csv"]
+    assert (target / "timings.csv").read_text() == "a"
+
+
+def test_what_did_not_arrive_intact_is_named(tmp_path):
+    (tmp_path / "a").write_text("x")
+    with pytest.raises(DeviceError, match=r"^a did not arrive intact"):
+        volumes.verify(tmp_path, {"a": "0" * 64})

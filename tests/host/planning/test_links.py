@@ -1,0 +1,146 @@
+"""Links: known ones, one's own, and which pair has which."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dime.contract.errors import InputError
+from dime.host.planning.links import Link, connect, known_links, load_link
+
+FACTS = {
+    "3G": (2.0275, 1.1, 122.12, 868.98, 817.88),
+    "4G": (13.76, 5.85, 51.97, 438.39, 1288.04),
+    "WiFi": (54.97, 18.88, 137.01, 283.17, 132.86),
+}
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_known_links_in_both_directions(name):
+    down, up, alpha_down, alpha_up, beta = FACTS[name]
+    link = load_link(name)
+    for rate, alpha, upload in ((up, alpha_up, True), (down, alpha_down, False)):
+        seconds = 1000 * 8 / (rate * 1e6)
+        assert link.latency_s(1000, upload) == pytest.approx(seconds, rel=1e-12)
+        assert link.energy_j(1000, upload) == pytest.approx((alpha * rate + beta) * 1e-3 * seconds, rel=1e-12)
+        published_uj = (alpha / (1000 * 8) * (rate * 1e6 / 8) + beta / 1000) * seconds
+        assert link.energy_j(1000, upload, "published") == pytest.approx(published_uj * 1e-6, rel=1e-12)
+    assert link.source
+
+
+def test_the_known_ones_are_these():
+    assert set(known_links()) == set(FACTS)
+
+
+def test_each_transfer_pays_half_the_round_trip_in_time_and_nothing_in_energy():
+    quick, slow = load_link("up=8,down=8,beta=1000"), load_link("up=8,down=8,beta=1000,rtt=0.05")
+    assert slow.latency_s(1000, True) == pytest.approx(quick.latency_s(1000, True) + 0.025)
+    assert slow.energy_j(1000, True) == quick.energy_j(1000, True) == pytest.approx(1e-3)
+
+
+def test_a_link_of_numbers():
+    link = load_link("up=5.85, down=13.76, alpha_up=438.39, alpha_down=51.97, beta=1288.04")
+    known = load_link("4G")
+    assert link.energy_j(36864, True) == known.energy_j(36864, True)
+    assert link.latency_s(4, False) == known.latency_s(4, False)
+
+
+def test_a_link_from_a_file(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("[lora]\nupload_mbit_s = 0.05\ndownload_mbit_s = 0.05\n")
+    assert load_link(f"{path}:lora") == load_link(str(path))
+    assert load_link(str(path)).upload_bit_s == 50_000
+    path.write_text(path.read_text() + "[other]\nupload_mbit_s = 1\ndownload_mbit_s = 1\n")
+    with pytest.raises(InputError, match=r"unknown link of .*; known: lora, other"):
+        load_link(str(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("5G", r"unknown link '5G'; known: 3G, 4G, WiFi; or FILE.toml:NAME, or up="),
+        ("up=1", "lacks download_mbit_s"),
+        ("up=1,down=x", "down = 'x' is not a number"),
+        ("up=1,down=2,color=3", "unknown 'color'"),
+        ("up=0,down=1", "not a finite number > 0"),
+        ("up=nan,down=1", "not a finite number > 0"),
+        ("up=1,down=1,rtt=-1", "not a finite number >= 0"),
+        ("nowhere.toml:x", "No such file"),
+    ],
+)
+def test_what_is_no_link(text, message):
+    with pytest.raises(InputError, match=message):
+        load_link(text)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("x = [", "is not TOML"),
+        ("rate = 1", "outside of a link's section"),
+        ("[a]\nupload_mbit_s = 1\ndownload_mbit_s = '2'", "is not a number"),
+        ("[a]\nupload_mbit_s = 1\ndownload_mbit_s = true", "is not a number"),
+        ("[a]\nupload_mbit_s = 1\ndownload_mbit_s = 1\ncolour = 1", "has unknown colour; known: upload_mbit_s"),
+        ("[a]\nupload_mbit_s = 1", "lacks download_mbit_s"),
+    ],
+)
+def test_damaged_files(content, message, tmp_path):
+    (tmp_path / "mine.toml").write_text(content)
+    with pytest.raises(InputError, match=message):
+        load_link(f"{tmp_path / 'mine.toml'}:a")
+
+
+def test_unknown_arithmetic():
+    with pytest.raises(InputError, match="unknown arithmetic 'new'; known: correct, published"):
+        load_link("4G").energy_j(1, True, "new")
+
+
+class TestConnect:
+    DEVICES = ("nano", "hub", "wiscad")
+
+    def test_one_link_for_all(self):
+        for spec in ("4G", load_link("4G")):
+            assert connect(spec, self.DEVICES) == dict.fromkeys([(0, 1), (0, 2), (1, 2)], load_link("4G"))
+        assert connect("4G", ["alone"]) == {}
+        assert connect("up=1,down=2", ("a", "b")) == {(0, 1): load_link("up=1,down=2")}
+
+    def test_pair_by_pair(self):
+        spec = "nano-hub: WiFi; nano-wiscad: up=1,down=2; wiscad-hub: none"
+        expected = {(0, 1): load_link("WiFi"), (0, 2): load_link("up=1,down=2"), (2, 1): None}
+        assert connect(spec, self.DEVICES) == expected
+        as_mapping = {("nano", "hub"): "WiFi", ("nano", "wiscad"): "up=1,down=2", ("wiscad", "hub"): None}
+        assert connect(as_mapping, self.DEVICES) == expected
+
+    def test_a_pair_s_file(self, tmp_path):
+        path = tmp_path / "mine.toml"
+        path.write_text("[lora]\nupload_mbit_s = 0.05\ndownload_mbit_s = 0.05\n")
+        assert connect(f"a-b: {path}:lora", ("a", "b")) == connect(f"{path}:lora", ("a", "b"))
+
+    @pytest.mark.parametrize(
+        ("spec", "message"),
+        [
+            ("nano-hub: WiFi", "no link given for nano-wiscad, hub-wiscad; name one, or none: 'nano-wiscad: none'"),
+            ("nano-moon: WiFi; nano-hub: 4G", "unknown pair of devices 'nano-moon'; known: hub-nano"),
+            ("nano-hub: WiFi; nano-hub: 4G", "given twice"),
+            ("nano-hub: WiFi; hub-nano: 4G; nano-wiscad: 4G; hub-wiscad: 4G", "the pair twice"),
+            ("nano-hub: LTE; nano-wiscad: 4G; hub-wiscad: 4G", "unknown link 'LTE'"),
+            ({("nano", "moon"): "4G"}, "unknown device in link nano-moon 'moon'; known: hub, nano, wiscad"),
+            ({("nano", "nano"): "4G"}, "to itself"),
+        ],
+    )
+    def test_refusals(self, spec, message):
+        with pytest.raises(InputError, match=message):
+            connect(spec, self.DEVICES)
+
+
+@given(
+    st.integers(0, 10**9),
+    st.floats(1e3, 1e10),
+    st.floats(0, 1),
+    st.floats(0, 1e-6),
+    st.floats(0, 5),
+)
+def test_sending_more_never_costs_less(size, rate, round_trip, per_bit, idle):
+    link = Link("x", rate, rate, round_trip, per_bit, per_bit, idle)
+    assert link.latency_s(size + 1, True) >= link.latency_s(size, True) >= round_trip / 2
+    for arithmetic in ("correct", "published"):
+        assert link.energy_j(size + 1, False, arithmetic) >= link.energy_j(size, False, arithmetic) >= 0
