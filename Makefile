@@ -46,7 +46,7 @@ test-networks: setup  ## every network of torchvision, timm's families
 	@DIME_NETWORKS=1 .venv/bin/python -m pytest -s tests/device/graphs/test_every_network.py
 
 check: setup  ## style and types
-	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
 
 network: setup  ## where a network can be cut                make network NET=torchvision:resnet50
 	@$(RUN) network $(call opt,NET INPUT BATCH DTYPE CUTS NAME)

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from dime.contract.run import RunSpec
-from dime.host.bench import remote
+from dime.host.cli import host_image
 from dime.host.planning.plan import read_plan
 from tests.lab.loads import Load
 from tests.lab.meter import StandInMeter
@@ -138,7 +138,7 @@ def test_files_made_in_the_host_image_belong_to_whoever_asked(profiled, folder, 
     monkeypatch.setattr(os, "getuid", lambda: 4321)
     monkeypatch.setattr(os, "getgid", lambda: 4321)
     words = ["solve", "--net=alexnet", "--edge=nano", "--server=potato", "--link=4G", "--rule=free", "--out=plans"]
-    assert remote.run_in_host_image(words, HOST_IMAGE) == 0
+    assert host_image.run_in_host_image(words, HOST_IMAGE) == 0
     made = [path for path in (tmp_path / "plans").rglob("*")]
     assert made and {path.stat().st_uid for path in made} == {4321}
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dime.contract.errors import DeviceError, DimeError, InputError
+from dime.contract.errors import DeviceError, DimeError
 from dime.host.bench import engines, runs, volumes
 from dime.host.bench.connection import DetachedError, Wishes
 from dime.host.bench.lab import Device
@@ -200,44 +198,6 @@ def _ours(client: docker.DockerClient, *kinds: str) -> list[Container]:
     """Containers that carry our label, of some kinds; runs only, if none is named."""
     found = client.containers.list(all=True, filters={"label": volumes.LABEL})
     return [container for container in found if container.labels[volumes.LABEL] in (kinds or ("run",))]
-
-
-def run_in_host_image(words: Sequence[str], image: str | None = None, licence: str | None = None) -> int:
-    """Runs ``dime`` with these arguments in the host image, on the folder one is in; files belong to the person.
-
-    Args:
-        words: The arguments of ``dime``.
-        image: The image; None takes DIME_HOST_IMAGE, or else dime-host.
-        licence: A Gurobi licence file; None takes GRB_LICENSE_FILE. It is mounted, not copied. WLS variables are passed
-            on by their names, so that no secret stands on a command line.
-
-    Returns:
-        The exit code.
-
-    Raises:
-        InputError: The licence file is not there.
-        DeviceError: There is no docker command.
-    """
-    from dime.host.bench.images import docker_command
-    from dime.host.search.solvers import gurobi
-
-    here = os.getcwd()
-    command = [docker_command(), "run", "--rm", "--init", "--network=none", "--cap-drop=ALL", "--user"]
-    command += [f"{os.getuid()}:{os.getgid()}", "--security-opt=no-new-privileges", "--volume", f"{here}:{here}"]
-    command += ["--workdir", here, "--env", "HOME=/tmp", "--no-healthcheck"]
-    file = licence or os.environ.get("GRB_LICENSE_FILE")
-    if file:
-        if not Path(file).is_file():
-            raise InputError(f"the Gurobi licence {file} is not there")
-        command += ["--volume", f"{Path(file).resolve()}:/opt/gurobi/gurobi.lic:ro"]
-    wls = [name for name in gurobi.WLS if name in os.environ]
-    if wls:
-        command.remove("--network=none")  # a WLS licence is asked for over the network
-        command += [part for name in wls for part in ("--env", name)]
-    if sys.stdin.isatty() and sys.stderr.isatty():
-        command += ["--interactive", "--tty"]
-    image = image or os.environ.get("DIME_HOST_IMAGE", "dime-host")
-    return subprocess.run([*command, image, *words], check=False).returncode
 
 
 class Status:

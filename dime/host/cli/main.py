@@ -616,9 +616,9 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         call = arguments.parse(COMMANDS, words, "dime")
         if call and _runtime() == "docker":
-            from dime.host.bench import remote
+            from dime.host.cli.host_image import run_in_host_image
 
-            return remote.run_in_host_image(words)
+            return run_in_host_image(words)
         if call:
             with shown.plainly():
                 call.run()

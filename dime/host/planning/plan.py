@@ -12,7 +12,7 @@ from dime.contract.errors import InputError, TableError
 from dime.host.common.units import plain
 from dime.host.planning.evaluation import evaluate, value
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
-from dime.host.search.solvers import Solution, load, reason_against
+from dime.host.planning.solution import Solution
 
 SAME = 1e-9
 SUMS = ("latency_s", "computation_s", "communication_s", "energy_j", "computation_j", "radio_j", "period_s", "value")
@@ -278,40 +278,3 @@ def check(problem: Problem, plan: Plan) -> None:
             raise InputError(f"the plan says {name} = {said}, but its steps give {is_}")
     if plan.bound is not None and plan.value < plan.bound * (1 - SAME):
         raise InputError(f"the plan's value {plan.value} is better than its bound {plan.bound}")
-
-
-def confirm(problem: Problem, solution: Solution, solver: str = "gurobi", time_limit_s: float = 10.0) -> str:
-    """Lets another solver confirm an optimum.
-
-    Args:
-        problem: The problem.
-        solution: What was found for it.
-        solver: The solver to ask.
-        time_limit_s: Longest time it may take.
-
-    Returns:
-        ``confirmed by Gurobi 13.0.3``, or one line saying why it is not.
-
-    Raises:
-        InputError: The other solver proves that a better plan exists, or that there is none: one of the two is wrong.
-    """
-    reason = reason_against(solver, problem)
-    if reason is not None:
-        return f"not confirmed: {reason}"
-    other = load(solver).solve(problem, time_limit_s, 0.0)
-    if other.status == "infeasible" or (
-        other.objective is not None
-        and solution.objective is not None
-        and (
-            other.objective < (solution.bound or 0.0) * (1 - SAME)
-            or solution.objective < (other.bound or 0.0) * (1 - SAME)
-        )
-    ):
-        raise InputError(f"{other.version} contradicts {solution.version}: {other.objective}, not {solution.objective}")
-    if solution.status != "optimal" or solution.objective is None:
-        return f"not confirmed: {solution.version} did not finish"
-    if other.status != "optimal" or other.objective is None:
-        return f"not confirmed: {other.version} did not finish in {time_limit_s:g} s"
-    if other.objective < solution.objective * (1 - SAME):
-        return f"not confirmed: {other.version} finds {other.objective:.6g}, which is within the gap"
-    return f"confirmed by {other.version}"

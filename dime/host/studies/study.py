@@ -20,13 +20,14 @@ from dime.contract.run import RUN
 from dime.host.analysis import baselines
 from dime.host.planning.goals import Goal, Limits
 from dime.host.planning.links import load_link
-from dime.host.planning.plan import Plan, confirm, make_plan
+from dime.host.planning.plan import Plan, make_plan
 from dime.host.planning.problem import Problem, build_problem
+from dime.host.planning.solution import Solution
 from dime.host.profiles.profiles import Profile, load_profile
 from dime.host.profiles.published import averaged
 from dime.host.search import solvers
+from dime.host.search.cross_check import confirm
 from dime.host.search.frontier import Frontier, frontier
-from dime.host.search.solvers import Solution
 
 if TYPE_CHECKING:
     from dime.host.analysis.break_even import BestPlans

@@ -11,9 +11,10 @@ import pytest
 from dime.contract.bundles import Bundle
 from dime.contract.errors import InputError, TableError
 from dime.host.planning.goals import Limits
-from dime.host.planning.plan import check, confirm, describe, make_plan, read_plan
+from dime.host.planning.plan import check, describe, make_plan, read_plan
 from dime.host.planning.problem import Choice
 from dime.host.search import solvers
+from dime.host.search.cross_check import confirm
 from dime.host.search.solvers import gurobi, highs, solve
 from tests.host import synthetic
 
@@ -184,7 +185,7 @@ class TestLicence:
         licence.write_text("TYPE=BROKEN\n")
         code = (
             "from tests.host import synthetic; from dime.host.search.solvers import solve;"
-            "from dime.host.planning.plan import confirm;"
+            "from dime.host.search.cross_check import confirm;"
             "p = synthetic.problem(synthetic.ALEXNET); s = solve(p, 'gurobi');"
             "print(s.solver, '|', s.note, '|', confirm(p, s))"
         )

@@ -7,9 +7,9 @@ import pytest
 
 from dime.host.analysis.baselines import all_on, compare
 from dime.host.planning.goals import Limits
-from dime.host.planning.plan import confirm
 from dime.host.planning.problem import build_problem
 from dime.host.profiles.profiles import RawRuns, from_runs
+from dime.host.search.cross_check import confirm
 from dime.host.search.frontier import frontier
 from dime.host.search.solvers import brute_force, solve
 from tests.host import synthetic

@@ -21,6 +21,7 @@ from dime.contract.errors import InfeasibleError, InputError, OutOfTimeError
 from dime.host.planning.evaluation import evaluate, value
 from dime.host.planning.goals import GOALS
 from dime.host.planning.problem import Choice, Problem
+from dime.host.planning.solution import Solution
 
 LIMITS = ("latency", "energy", "private", "memory", "frequencies", "max_bundle", "published rule", "merged rule")
 STATUSES = ("optimal", "feasible", "infeasible", "unknown")
@@ -34,39 +35,6 @@ class Capabilities:
 
     goals: frozenset[str] = frozenset(GOALS)
     limits: frozenset[str] = frozenset(LIMITS)
-
-
-@dataclass(frozen=True)
-class Solution:
-    """What a solver found.
-
-    Attributes:
-        status: ``optimal``: proven within the gap asked for; ``feasible``: the best known when time or patience ran
-            out; ``infeasible``: proven that no plan keeps the limits; ``unknown``: nothing found, nothing proven.
-        choices: The plan, or None.
-        objective: The goal's value for it, in the goal's unit.
-        bound: No plan is better than this.
-        solver: The solver's name.
-        version: Its name and version as printed.
-        seconds: Wall time it took, s.
-        note: One line for the person, such as why another solver was used; mostly empty.
-    """
-
-    status: str
-    choices: tuple[Choice, ...] | None
-    objective: float | None
-    bound: float | None
-    solver: str
-    version: str
-    seconds: float
-    note: str = ""
-
-    @property
-    def gap(self) -> float | None:
-        """(objective - bound) / objective, or None where one of them is not known."""
-        if self.objective is None or self.bound is None:
-            return None
-        return max(0.0, self.objective - self.bound) / self.objective if self.objective else 0.0
 
 
 class Solver(Protocol):

@@ -8,7 +8,8 @@ from time import monotonic
 import dime
 from dime.host.planning.evaluation import evaluate
 from dime.host.planning.problem import Choice, Problem
-from dime.host.search.solvers import Capabilities, Solution, _ties, conclude
+from dime.host.planning.solution import Solution
+from dime.host.search.solvers import Capabilities, _ties, conclude
 
 CAPABILITIES = Capabilities()
 MOST_PLANS = 2_000_000

@@ -22,7 +22,8 @@ import dime
 from dime.host.common.statistics import Ints
 from dime.host.planning.evaluation import evaluate, value
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
-from dime.host.search.solvers import Capabilities, Solution, _graph, _packed, _ties, conclude
+from dime.host.planning.solution import Solution
+from dime.host.search.solvers import Capabilities, _graph, _packed, _ties, conclude
 
 CAPABILITIES = Capabilities()
 # Up to so many arcs plain Python is done before numba is imported; up to so many the bounds cost more than they save.

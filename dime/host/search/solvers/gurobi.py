@@ -13,7 +13,8 @@ from time import monotonic
 from typing import Any
 
 from dime.host.planning.problem import Problem
-from dime.host.search.solvers import Capabilities, Solution, _ilp, conclude
+from dime.host.planning.solution import Solution
+from dime.host.search.solvers import Capabilities, _ilp, conclude
 
 CAPABILITIES = Capabilities()
 FREE_SIZE = 2000

@@ -10,7 +10,8 @@ import numpy as np
 
 from dime.contract.errors import InputError
 from dime.host.planning.problem import Problem
-from dime.host.search.solvers import Capabilities, Solution, _ilp, conclude
+from dime.host.planning.solution import Solution
+from dime.host.search.solvers import Capabilities, _ilp, conclude
 
 CAPABILITIES = Capabilities()
 TOLERANCE = 1e-9
