@@ -78,4 +78,6 @@ def test_the_example_from_python_runs(profiled, tmp_path):
     assert "optimal, proven by exact" in done.stdout
     words = ["--results=results/demo", "--link=WiFi", "--goal=energy", "--edge-power=5", "--replicates=0"]
     by_command = dime("solve", "--net=alexnet", *words, folder=tmp_path).stdout
-    assert done.stdout.strip() in by_command, "Python and the command plan differently from the same files"
+    # What is odd in the tables, on a machine that is busy, the command tells once above all links.
+    plan = "\n".join(line for line in done.stdout.splitlines() if not line.startswith("    warning: "))
+    assert plan in by_command, "Python and the command plan differently from the same files"
