@@ -594,6 +594,16 @@ COMMANDS: arguments.Commands = {
     "clean-device": clean_device,
 }
 
+# What an interrupt leaves, of the commands that do not say it themselves.
+KEPT = {
+    "network": "nothing was written",
+    "samples": "finished feature maps are kept, the same command makes the others",
+    "join": "nothing was written",
+    "solve": "nothing was written",
+    "sweep": "nothing was written",
+    "report": "nothing was written",
+}
+
 
 def _runtime() -> str:
     """Where commands run, by DIME_RUNTIME: ``local``, or ``docker``: in the host image, on the folder one is in."""
@@ -629,7 +639,8 @@ def main(words: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has enough, such as head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except KeyboardInterrupt:
-        print("dime: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        kept = str(stop) or KEPT.get(words[0] if words else "", "")
+        print(f"dime: interrupted{kept and '; '}{shown.line(kept)}", file=sys.stderr)
         return 130
     return 0

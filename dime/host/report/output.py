@@ -64,6 +64,7 @@ def write(study: Study, into: Path, figures: bool = False, write_lp: str | None 
         report.write(study, aside / REPORT, command)
         if figures:
             report.figures(study, aside / report.FIGURES)
+        text = terminal.text(study)
         aside.rename(into)
     except OSError as error:
         if error.errno == errno.ENOTEMPTY:
@@ -73,4 +74,4 @@ def write(study: Study, into: Path, figures: bool = False, write_lp: str | None 
         raise InputError(str(error).replace(str(aside), str(into))) from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return f"{terminal.text(study)}\nfiles: {into}\n"
+    return f"{text}\nfiles: {into}\n"

@@ -2,8 +2,10 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pandas as pd
@@ -211,6 +213,20 @@ def test_a_reader_that_has_enough_is_no_traceback(folder):
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait(60) == 141
+
+
+@pytest.mark.parametrize("after_s", [0.6, 1.5, 3.5, 6.0])
+def test_one_interrupt_ends_a_solve_wherever_it_is(folder, after_s):
+    words = [sys.executable, "-m", "dime.host", "solve", "--net=alexnet", "--edge-power=5", "--replicates=100000"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        time.sleep(after_s)
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        told = process.stderr.read()
+        assert process.wait(60) == 130 and time.monotonic() - began < 4  # 2 s where nothing else runs
+    assert told.splitlines()[-1] in ("dime: interrupted; nothing was written", "dime: interrupted; nothing was done")
+    assert sorted(path.name for path in (folder / "results").iterdir()) == ["edge", "server"]
 
 
 def test_a_finished_study_s_report_is_made_anew_by_a_command(folder, capsys):

@@ -224,6 +224,6 @@ def solve(problem: Problem, graph: Graph, deadline: float, whole: bool) -> tuple
         labels = label(graph, what, deadline, known=points[front] if len(front) else None)
         front = undominated(what.objectives(labels.costs[graph.sink]), deadline)
         complete = True
-    except (OutOfTimeError, KeyboardInterrupt):
+    except OutOfTimeError:
         pass
     return labels, front, what, complete

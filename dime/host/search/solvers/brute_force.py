@@ -61,22 +61,19 @@ def plans(problem: Problem) -> Iterator[tuple[Choice, ...]]:
 
 
 def solve(problem: Problem, time_limit_s: float, gap: float) -> Solution:
-    """Evaluates every plan and keeps the best; an interrupt or the time limit keeps the best so far."""
+    """Evaluates every plan and keeps the best; the time limit keeps the best so far."""
     began = monotonic()
     best: _ties.Key | None = None
     finished = False
-    try:
-        for choices in plans(problem):
-            totals = evaluate(problem, choices)
-            if not totals.broken:
-                found = _ties.key(problem, choices, totals)
-                best = found if best is None else min(best, found)
-            if monotonic() - began > time_limit_s:
-                break
-        else:
-            finished = True
-    except KeyboardInterrupt:
-        pass
+    for choices in plans(problem):
+        totals = evaluate(problem, choices)
+        if not totals.broken:
+            found = _ties.key(problem, choices, totals)
+            best = found if best is None else min(best, found)
+        if monotonic() - began > time_limit_s:
+            break
+    else:
+        finished = True
     status = {(True, True): "optimal", (True, False): "infeasible", (False, True): "feasible"}.get(
         (finished, best is not None), "unknown"
     )

@@ -185,10 +185,7 @@ def _has_more_quantities(problem: Problem) -> bool:
 
 
 def _trade_offs_of_two(problem: Problem, graph: _graph.Graph, deadline: float) -> TradeOffs:
-    try:
-        graph, labels = label(graph, deadline, problem.latency_limit_ps, problem.energy_limit_pj)
-    except KeyboardInterrupt:
-        labels = None
+    graph, labels = label(graph, deadline, problem.latency_limit_ps, problem.energy_limit_pj)
     if labels is None:
         return _known(problem, graph)
     points = labels.at(graph.sink)

@@ -87,7 +87,8 @@ def _size_limited() -> bool:
 def solve(problem: Problem, time_limit_s: float, gap: float) -> Solution:
     """Solves the integer program; a plan that only the tolerance lets pass a limit is excluded, and the next one found.
 
-    An interrupt ends the search and keeps the best plan so far.
+    Raises:
+        KeyboardInterrupt: Ctrl-C, which Gurobi takes for its time limit.
     """
     import gurobipy
     from gurobipy import GRB
@@ -120,6 +121,8 @@ def solve(problem: Problem, time_limit_s: float, gap: float) -> Solution:
         while True:
             model.Params.TimeLimit = max(0.0, time_limit_s - (monotonic() - began))
             model.optimize()
+            if model.Status == GRB.INTERRUPTED:
+                raise KeyboardInterrupt
             plan = program.plan(model.getAttr("X", columns)) if model.SolCount else None
             if plan is None or program.keeps_limits(plan):
                 break

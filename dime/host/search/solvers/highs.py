@@ -41,10 +41,7 @@ def refuses(problem: Problem) -> str | None:
 
 
 def solve(problem: Problem, time_limit_s: float, gap: float) -> Solution:
-    """Solves the integer program; a plan that only the tolerance lets pass a limit is excluded, and the next one found.
-
-    An interrupt ends the search and keeps the best plan so far.
-    """
+    """Solves the integer program; a plan that the tolerance alone lets pass a limit is excluded, and another found."""
     import highspy
 
     began = monotonic()
@@ -54,10 +51,10 @@ def solve(problem: Problem, time_limit_s: float, gap: float) -> Solution:
     solver.setOptionValue("mip_abs_gap", 0.0)
     for option in ("primal_feasibility_tolerance", "dual_feasibility_tolerance", "mip_feasibility_tolerance"):
         solver.setOptionValue(option, TOLERANCE)
-    solver.HandleKeyboardInterrupt = True
+    solver.HandleUserInterrupt = True
     while True:
         solver.setOptionValue("time_limit", max(0.0, time_limit_s - (monotonic() - began)))
-        solver.solve()
+        _run(solver)
         info = solver.getInfo()
         found = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
         plan = program.plan(solver.getSolution().col_value) if found else None
@@ -72,6 +69,18 @@ def solve(problem: Problem, time_limit_s: float, gap: float) -> Solution:
         status = "infeasible"
     bound = None if (status == "optimal" and not gap) or plan is None else float(info.mip_dual_bound) * unit
     return conclude(problem, status, plan, bound, "highs", version(), monotonic() - began)
+
+
+def _run(solver: Any) -> None:
+    """Runs HiGHS beside this thread, so that Ctrl-C ends the command at once and is not taken for a time limit."""
+    solver.startSolve()
+    try:
+        while not solver.wait(0.1)[0]:
+            pass
+    except KeyboardInterrupt:
+        solver.cancelSolve()
+        solver.wait(1.0)
+        raise
 
 
 def write_lp(problem: Problem, path: str) -> None:
