@@ -279,7 +279,7 @@ def test_an_image_of_the_wrong_architecture(potato, job):
 
 
 def test_an_image_that_is_nowhere(potato, job):
-    with pytest.raises(DeviceError, match=r"potato: image nothing:latest .* is nowhere to be had .*make build"):
+    with pytest.raises(DeviceError, match=r"potato: image nothing:latest .* is nowhere to be had .*none of ours"):
         remote.profile([job(potato, potato_image="nothing")], REGISTRY)
 
 

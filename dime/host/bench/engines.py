@@ -104,6 +104,8 @@ def translated(device: Device) -> Iterator[None]:
     except docker.errors.APIError as error:
         raise DeviceError(f"{name}: the engine refused: {error.explanation or error}") from None
     except docker.errors.DockerException as error:
+        if "server API version" not in str(error):  # what the SDK raises before or instead of a question
+            raise DeviceError(f"{name}: Docker's client refused: {error}") from None
         raise ConnectionLostError(
             f"{name}: no Docker engine answers at {device.engine}{_hint(device, error)}"
         ) from None

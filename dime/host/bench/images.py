@@ -14,13 +14,15 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from dime.contract import messages
 from dime.contract.errors import DeviceError, DimeError, InputError, unknown
 from dime.host.bench import engines
-from dime.host.bench.lab import BOARDS, Device, Lab
+from dime.host.bench.lab import BOARDS, IMAGE, IMAGES, Device, Lab, check_platform, check_registry, nearest
 
 if TYPE_CHECKING:
     import docker
     from docker.models.images import Image
 
-TARGETS = {"host": "dime-host", "jetson": "dime-jetson"}
+TARGETS = IMAGES
+ABSENT = ("not found", "manifest unknown", "name unknown", "does not exist")  # a registry's words for what it lacks
+REVISION = "org.opencontainers.image.revision"
 BAKE_FILE = Path("docker/docker-bake.hcl")
 SOURCE_ROOT = Path(__file__).resolve().parents[3]
 PLATFORMS = {"host": "linux/amd64,linux/arm64", "jetson": "linux/arm64"}
@@ -58,14 +60,18 @@ def build(
         DeviceError: The builder failed, and its words were shown; or an image does not work.
     """
     if image != "all" and image not in TARGETS:
-        raise unknown("image", image, [*TARGETS, "all"])
+        known = [*TARGETS, "all"]
+        raise InputError(f"{unknown('image', image, known)}{nearest(image, known)}")
+    registry = check_registry(registry)
+    for one in platform.split(",") if platform else ():
+        check_platform(one)
     if not (SOURCE_ROOT / BAKE_FILE).exists():
         raise InputError(f"{BAKE_FILE} is not there; images are built from a checkout of the source")
     command = [docker_command(), "buildx", "bake", "--file", str(BAKE_FILE)]
     if subprocess.run([*command[:2], "version"], capture_output=True, check=False).returncode:
         raise DeviceError("this docker has no buildx; scripts/computer.sh says what the lab's computer needs")
     settings = {name.upper(): value for name, value in variables.items()}
-    settings |= {"REGISTRY": registry.rstrip("/") + "/"} if registry else {}
+    settings |= {"REGISTRY": f"{registry}/"} if registry else {}
     settings = {
         "REVISION": _git("rev-parse", "HEAD"),
         "SOURCE_DATE_EPOCH": _git("log", "-1", "--format=%ct"),
@@ -103,7 +109,10 @@ def of_device(name: str, lab: Lab) -> tuple[str, str]:
         InputError: There is neither such a device nor such a board, or its image is none of ours.
     """
     if name in lab.devices or name not in BOARDS:
-        device = lab.choose(name)[0]
+        try:
+            device = lab.choose(name)[0]
+        except InputError as error:
+            raise InputError(f"{error}; kinds of board: {', '.join(BOARDS)}{nearest(name, BOARDS)}") from None
         image, platform = device.image, device.platform
     else:
         image, platform = BOARDS[name]["image"], BOARDS[name]["platform"]
@@ -212,18 +221,33 @@ def ensure(client: docker.DockerClient, device: Device, registry: str, say: Say,
         if image is not None:
             break
     if image is None:
-        made = next((target for target, repository in TARGETS.items() if repository in name), "host")
         raise DeviceError(
             f"{device.name}: image {name}{f' for {device.platform}' if device.platform else ''} is nowhere to be had "
-            f"({'; '.join(tried)}); type: make build IMAGE={made}"
+            f"({'; '.join(tried)}); {_made(name)}"
         )
-    found = "/".join(filter(None, (image.attrs["Os"], image.attrs["Architecture"])))
-    if device.platform and not device.platform.startswith(found):
+    found = [str(image.attrs[key]) for key in ("Os", "Architecture")]
+    if device.platform and device.platform.split("/")[:2] != found:
         raise DeviceError(
-            f"{device.name}: image {name} there is for {found}, the board needs {device.platform}; "
+            f"{device.name}: image {name} there is for {'/'.join(found)}, the board needs {device.platform}; "
             f"type: make push REGISTRY=..., which builds every platform, or make build PLATFORM={device.platform}"
         )
     return image
+
+
+def _made(name: str) -> str:
+    """How an image is made that is nowhere to be had."""
+    repository = name.rpartition("/")[2].partition(":")[0]
+    target = next((target for target, ours in TARGETS.items() if ours == repository), "")
+    if target:
+        return f"type: make build IMAGE={target}"
+    return f"it is none of ours ({', '.join(TARGETS.values())}): push it to the registry, or load it there"
+
+
+def _told(image: Image, name: str, whence: str) -> str:
+    """Which image runs, whence, and of which revision of the source."""
+    revision = (image.labels or {}).get(REVISION, "")
+    known = f"revision {revision[:12]}" if revision not in ("", "0", "unknown") else "of no known revision"
+    return f"runs {name} {whence}, {known}"
 
 
 def _from_registry(
@@ -231,31 +255,61 @@ def _from_registry(
 ) -> Image | None:
     """The registry's image: compared by digest, pulled if the device has another."""
     import docker.errors
+    import requests
 
+    parts = IMAGE.fullmatch(name)
+    if parts and parts["host"] and (set(parts["host"]) & set(".:") or parts["host"] == "localhost"):
+        registry = parts["host"]
+        name = name.removeprefix(f"{registry}/")
     if not registry:
         tried.append("no registry in the lab file")
         return None
     repository, _, tag = f"{registry.rstrip('/')}/{name}".rpartition(":")
+    present = _get(client, f"{repository}:{tag}")
     try:
         digest = client.images.get_registry_data(f"{repository}:{tag}").id
-    except docker.errors.APIError as error:
-        tried.append(f"registry: {error.explanation}")
+    except (docker.errors.APIError, requests.Timeout) as error:
+        reason = str(getattr(error, "explanation", None) or "no answer in time")
+        if any(words in reason for words in ABSENT) and "no such host" not in reason:
+            tried.append(f"the registry {registry} has no {name}")
+        else:
+            tried.append(
+                f"the registry {registry} does not answer the device ({reason}{_plain_http(registry, reason)})"
+            )
+            if present is not None:
+                say(tried[-1])
+                say(_told(present, name, f"as it was pulled from the registry {registry} before"))
+                return present
+        say(f"{tried[-1]}; looks elsewhere")
         return None
-    try:
+    if present is None or f"{repository}@{digest}" not in present.attrs["RepoDigests"]:
+        say(f"pulls {repository}:{tag}")
+        try:
+            for event in client.api.pull(repository, tag, stream=True, decode=True, platform=device.platform or None):
+                if "error" in event:
+                    raise DeviceError(_pull_failure(device, f"{repository}:{tag}", str(event["error"])))
+                progress(f"{event.get('status', '')} {event.get('progress', '')}".strip())
+        except docker.errors.APIError as error:
+            raise DeviceError(_pull_failure(device, f"{repository}:{tag}", str(error.explanation))) from None
         present = client.images.get(f"{repository}:{tag}")
-        if f"{repository}@{digest}" in present.attrs["RepoDigests"]:
-            return present
-    except docker.errors.ImageNotFound:
-        pass
-    say(f"pulls {repository}:{tag}")
+    say(_told(present, name, f"from the registry {registry}"))
+    return present
+
+
+def _plain_http(registry: str, reason: str) -> str:
+    if "HTTP response to HTTPS client" not in reason:
+        return ""
+    return f'; it speaks plain http: /etc/docker/daemon.json there needs "insecure-registries": ["{registry}"]'
+
+
+def _get(client: docker.DockerClient, name: str) -> Image | None:
+    """An engine's image; None if it has none of that name."""
+    import docker.errors
+
     try:
-        for event in client.api.pull(repository, tag, stream=True, decode=True, platform=device.platform or None):
-            if "error" in event:
-                raise DeviceError(_pull_failure(device, f"{repository}:{tag}", str(event["error"])))
-            progress(f"{event.get('status', '')} {event.get('progress', '')}".strip())
-        return client.images.get(f"{repository}:{tag}")
-    except docker.errors.APIError as error:
-        raise DeviceError(_pull_failure(device, f"{repository}:{tag}", str(error.explanation))) from None
+        return client.images.get(name)
+    except docker.errors.ImageNotFound:
+        return None
 
 
 def _pull_failure(device: Device, name: str, reason: str) -> str:
@@ -284,10 +338,9 @@ def _from_here(
         with engines.connect(here, STREAM_S) as local:
             image = local.images.get(name)
             mark = f"{name.rpartition(':')[0]}:sent-{str(image.id).removeprefix('sha256:')[:12]}"
-            try:
-                return client.images.get(mark)
-            except docker.errors.ImageNotFound:
-                pass
+            if sent := _get(client, mark):
+                say(_told(sent, name, "as it was sent from this computer"))
+                return sent
             say(f"streams {name} from this computer")
             with tempfile.TemporaryFile() as archive:
                 _save(local, name, device.platform, archive)
@@ -295,6 +348,7 @@ def _from_here(
                 loaded = client.images.load(cast(Any, _counted(archive, progress)))
             new = [one for one in loaded if str(one.id) not in before] or loaded
             new[0].tag(*mark.rsplit(":", 1))
+            say(_told(new[0], name, "as it was sent from this computer"))
             return new[0]
     except docker.errors.ImageNotFound:
         tried.append("this computer's engine does not have it")
@@ -337,12 +391,9 @@ def _already_there(
     client: docker.DockerClient, device: Device, name: str, registry: str, say: Say, progress: Say, tried: list[str]
 ) -> Image | None:
     """The device's own image of that name, such as one that was built there."""
-    import docker.errors
-
-    try:
-        image = client.images.get(name)
-    except docker.errors.ImageNotFound:
+    image = _get(client, name)
+    if image is None:
         tried.append("the device does not have it")
         return None
-    say(f"takes its own {name}")
+    say(_told(image, name, "as the device has it"))
     return image

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import dime
 from dime.contract.errors import InputError, unknown
+from dime.contract.run import BOUNDS
 
 DEFAULT_FILE = Path("lab.toml")
 LOCAL = "local"
@@ -21,7 +24,21 @@ BOARDS: dict[str, dict[str, Any]] = {
     "generic": {"image": "dime-host", "platform": "", "runtime": "", "set_clock": False},
 }
 
+IMAGES = {"host": "dime-host", "jetson": "dime-jetson"}  # what is built here, and how it is called in a registry
+ARCHITECTURES = ("386", "amd64", "arm/v6", "arm/v7", "arm64", "arm64/v8", "ppc64le", "riscv64", "s390x")
+PLATFORMS = tuple(f"linux/{name}" for name in ARCHITECTURES)
+RUNTIMES = ("crun", "nvidia", "runc", "runsc")  # an engine may have others: only what looks like one of these is a slip
+LEAST_MEMORY_BYTES = 6 << 20  # Docker's own
+MOST_GPUS = 64
 
+HOST_AND_PORT = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::(?P<port>[0-9]{1,5}))?"
+PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+REGISTRY = re.compile(rf"(?P<host>{HOST_AND_PORT})(?:/{PART})*", re.ASCII)
+IMAGE = re.compile(
+    rf"(?:(?P<host>{HOST_AND_PORT})/)?(?P<path>{PART}(?:/{PART})*)(?::(?P<tag>\w[\w.-]{{0,127}}))?", re.ASCII
+)
+MEMORY = re.compile(r"(?P<count>[0-9]{1,15}(?:\.[0-9]{1,9})?) ?(?:(?P<unit>[kmgt])i?b?|b)?", re.ASCII | re.IGNORECASE)
+WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 SSH_ADDRESS = re.compile(
     r"ssh://(?:(?P<user>[\w.][\w.@+-]*)@)?"
     r"(?P<host>\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[\w.][\w.-]*)(?::(?P<port>[0-9]{1,5}))?/?",
@@ -74,7 +91,7 @@ class Device:
         set_clock: Whether runs fix the board's clock, for which the container must be privileged.
         gpus: Count of GPUs handed to the container, or ``all``; empty for none. Not for a Jetson.
         threads: Numbers of CPU threads to profile with; 0 leaves it to the tensor library.
-        memory: Limit inside the container, as Docker spells it; empty for none.
+        memory: Limit inside the container in bytes, as Docker spells it (``512b``); empty for none.
         meter: The meter that watches it, or None.
         tags: Words by which several devices are chosen at once.
     """
@@ -136,7 +153,8 @@ class Lab:
                 source = (
                     f" in {self.path}" if self.path else f"; there is no {DEFAULT_FILE}, see docker/lab.example.toml"
                 )
-                raise InputError(f"{unknown('device', word, [*self.devices, *BUILT_IN])}{source}")
+                known = [*self.devices, *BUILT_IN]
+                raise InputError(f"{unknown('device', word, known)}{source}{nearest(word, known)}")
             chosen |= {device.name: device for device in found}
         if not chosen:
             raise InputError(f"no device named; known: {', '.join(sorted([*self.devices, *BUILT_IN]))}")
@@ -168,15 +186,75 @@ def load(path: str | Path | None = None) -> Lab:
         raise InputError(f"{file}: {error.strerror}; docker/lab.example.toml shows what it may hold") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{file}: {error}") from None
-    registry = content.pop("registry", "")
-    if not isinstance(registry, str):
-        raise InputError(f'{file}: registry must be a text such as "bench:5000"')
+    registry = check_registry(content.pop("registry", ""), f"{file}: ")
     devices = {}
     for name, entry in content.items():
         if not isinstance(entry, dict):
-            raise InputError(f"{file}: '{name}' is neither a device's table, such as [nano], nor registry = \"...\"")
+            raise InputError(
+                f"{file}: '{name}' is neither a device's table, such as [nano], nor registry = \"...\""
+                f"{nearest(name, ['registry'])}"
+            )
         devices[name] = _device(f"{file} [{name}]", name, entry)
     return Lab(devices, registry, file)
+
+
+def nearest(word: str, known: Iterable[str], alike: float = 0.6) -> str:
+    """What to add to a line about an unknown word: the known one that looks most like it; empty for none."""
+    found = difflib.get_close_matches(word, list(known), 1, alike)
+    return f"; did you mean '{found[0]}'?" if found else ""
+
+
+def check_registry(text: object, where: str = "") -> str:
+    """Makes sure that a text is a registry's address, as image names have it in front.
+
+    Args:
+        text: Such as ``bench.lan:5000``; empty for none.
+        where: What the text was found in, with a colon behind.
+
+    Returns:
+        The address without a slash at its end.
+
+    Raises:
+        InputError: It is none; the line says how it is written.
+    """
+    if not isinstance(text, str):
+        raise InputError(f'{where}registry must be a text such as "bench:5000", not {text!r}')
+    if not text:
+        return ""
+    bare = re.sub(r"^[a-z]+://", "", text).strip("/")
+    found = REGISTRY.fullmatch(bare)
+    if not found or int(found["port"] or 0) > 65535:
+        raise InputError(f'{where}registry is a host and its port such as "bench:5000", not {text!r}')
+    if bare != text.rstrip("/"):
+        raise InputError(f'{where}registry is a host and its port without a scheme: write "{bare}", not {text!r}')
+    if not found["port"] and not re.search(r"^localhost$|[.:]", found["host"]):
+        raise InputError(
+            f"{where}registry {text!r} has neither a port nor a dot: Docker takes it for an account of Docker Hub; "
+            f'write "{found["host"]}:5000" or "docker.io/{bare}"'
+        )
+    return bare
+
+
+def check_platform(text: str, where: str = "") -> str:
+    """Makes sure that a text is a platform that images can be for.
+
+    Raises:
+        InputError: It is none; the line has the nearest one.
+    """
+    if text not in PLATFORMS:
+        raise InputError(f"{where}{unknown('platform', text, PLATFORMS)}{nearest(text, PLATFORMS)}")
+    return text
+
+
+def boards() -> set[str]:
+    """The kinds of board: those that the host knows, and the device side's plug-ins."""
+    return {*BOARDS, *_plug_ins("device/boards")}
+
+
+def _plug_ins(folder: str) -> list[str]:
+    """Names of another side's or room's plug-ins, which are not imported here: their files are looked at."""
+    places = [Path(place, folder) for place in dime.__path__]
+    return sorted(file.stem for place in places for file in place.glob("[!_]*.py"))
 
 
 def _device(where: str, name: str, entry: dict[str, Any]) -> Device:
@@ -186,25 +264,77 @@ def _device(where: str, name: str, entry: dict[str, Any]) -> Device:
     known = [f.name for f in fields(Device) if f.name != "name"]
     for key in entry:
         if key not in known:
-            raise InputError(f"{where}: {unknown('key', key, known)}")
+            raise InputError(f"{where}: {unknown('key', key, known)}{nearest(key, known)}")
     board = _text(where, "board", entry.get("board", "generic"))
+    if board not in boards():
+        raise InputError(f"{where}: {unknown('board', board, boards())}{nearest(board, boards())}")
     values = {**BOARDS.get(board, BOARDS["generic"]), **entry, "board": board}
     for key in ("engine", "image", "platform", "runtime", "memory"):
         if key in values:
             values[key] = _text(where, key, values[key])
+    values["engine"] = _engine(where, values.get("engine", ""))
+    values["image"] = _image(where, values["image"])
+    values["platform"] = check_platform(values["platform"], f"{where}: ") if values["platform"] else ""
+    values["runtime"] = _runtime(where, values["runtime"])
+    values["memory"] = _memory(where, values.get("memory", ""))
+    values["gpus"] = _gpus(where, values.get("gpus", ""))
     if not isinstance(values["set_clock"], bool):
         raise InputError(f"{where}: set_clock is true or false, not {values['set_clock']!r}")
-    values["gpus"] = str(values.get("gpus", ""))
-    if values["gpus"] and values["gpus"] != "all" and not values["gpus"].isdigit():
-        raise InputError(f'{where}: gpus is a count or "all", not {values["gpus"]!r}')
     values["threads"] = _list(where, "threads", values.get("threads", [0]), int)
-    if not values["threads"] or min(values["threads"]) < 0:
-        raise InputError(f"{where}: threads is a list of counts such as [1, 4]; 0 leaves it to the library")
+    least, most = BOUNDS["threads"]
+    if not values["threads"] or not least <= min(values["threads"]) <= max(values["threads"]) <= most:
+        raise InputError(
+            f"{where}: threads is a list of counts up to {most} such as [1, 4]; 0 leaves it to the library"
+        )
     values["tags"] = _list(where, "tags", values.get("tags", []), str)
+    for tag in values["tags"]:
+        if not WORD.fullmatch(tag) or tag == "all":
+            raise InputError(f"{where}: a tag has letters, digits, '-', '_' and '.', and is not 'all'; not {tag!r}")
     if "meter" in values:
         values["meter"] = _meter(where, values["meter"])
-    values["engine"] = _engine(where, values.get("engine", ""))
     return Device(name=name, **values)
+
+
+def _image(where: str, text: str) -> str:
+    """An image's name, as Docker spells it; one that is nearly ours is a slip."""
+    found = IMAGE.fullmatch(text)
+    if not found:
+        raise InputError(f'{where}: image is a name such as "dime-host" or "bench:5000/dime-host:v1", not {text!r}')
+    name = found["path"].rpartition("/")[2]
+    if name not in IMAGES.values() and (slip := nearest(name, IMAGES.values(), 0.75)):
+        raise InputError(f"{where}: image {text!r} is none of ours{slip}")
+    return text
+
+
+def _runtime(where: str, text: str) -> str:
+    if text and not WORD.fullmatch(text):
+        raise InputError(f'{where}: runtime is a name such as "nvidia", not {text!r}')
+    if text not in RUNTIMES and (slip := nearest(text, RUNTIMES, 0.8)):
+        raise InputError(f"{where}: unknown runtime {text!r}{slip}")
+    return text
+
+
+def _memory(where: str, text: str) -> str:
+    """A limit as Docker reads it: a number and k, m, g or t, which are powers of 1024."""
+    found = MEMORY.fullmatch(text)
+    if not text:
+        return ""
+    if not found:
+        raise InputError(f'{where}: memory is a size such as "8g" or "512m", not {text!r}')
+    unit = (found["unit"] or "b").lower()
+    size_bytes = int(float(found["count"]) * 1024 ** "bkmgt".index(unit))
+    if not LEAST_MEMORY_BYTES <= size_bytes < 1 << 63:
+        raise InputError(f'{where}: memory is 6m, Docker\'s least, or more, such as "8g", not {text!r}')
+    return f"{size_bytes}b"
+
+
+def _gpus(where: str, value: object) -> str:
+    if value in ("", "all") and isinstance(value, str):
+        return value
+    text = str(value) if type(value) in (int, str) else ""
+    if not re.fullmatch("[0-9]{1,3}", text) or int(text) > MOST_GPUS:
+        raise InputError(f'{where}: gpus is a count up to {MOST_GPUS} or "all", not {value!r}')
+    return str(int(text)) if int(text) else ""
 
 
 def _text(where: str, key: str, value: object) -> str:
@@ -223,11 +353,15 @@ def _list(where: str, key: str, value: object, kind: type) -> tuple[Any, ...]:
 
 
 def _meter(where: str, value: object) -> Meter:
-    if isinstance(value, str):
-        return Meter(value)
-    if isinstance(value, dict) and isinstance(value.get("name"), str):
-        return Meter(value["name"], {key: option for key, option in value.items() if key != "name"})
-    raise InputError(f'{where}: meter must be {{name = "smartpower3", port = "/dev/ttyUSB0"}} or a name, not {value!r}')
+    entry = {"name": value} if isinstance(value, str) else value
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        raise InputError(
+            f'{where}: meter must be {{name = "smartpower3", port = "/dev/ttyUSB0"}} or a name, not {value!r}'
+        )
+    name, known = entry["name"], _plug_ins("host/metering/meters")
+    if name not in known:
+        raise InputError(f"{where}: {unknown('meter', name, known)}{nearest(name, known)}")
+    return Meter(name, {key: option for key, option in entry.items() if key != "name"})
 
 
 def _engine(where: str, address: str) -> str:

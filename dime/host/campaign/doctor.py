@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dime.contract import messages, plugins
 from dime.contract.errors import DimeError
 from dime.host.bench import engines, holding, images, volumes
+from dime.host.bench import lab as lab_file
 from dime.host.bench.lab import LOCAL, Device, Lab
 from dime.host.bench.runs import ENTRY
 
@@ -81,12 +82,13 @@ def _engine(device: Device, registry: str) -> Iterator[Finding]:
             text = f"Docker {version['Version']} on {version['Os']}/{version['Arch']}, {info['NCPU']} processors"
             yield Finding(name, "engine", True, text)
             yield _runtime(device, info)
+            said: list[str] = []
             try:
-                image = images.ensure(client, device, registry, lambda _: None)
+                image = images.ensure(client, device, registry, said.append)
             except DimeError as error:
                 yield Finding(name, "image", False, str(error).removeprefix(f"{name}: "))
                 return
-            yield Finding(name, "image", True, f"{image.tags[0]} for {image.attrs['Architecture']}")
+            yield Finding(name, "image", True, f"{'; '.join(said)}, for {image.attrs['Architecture']}")
             yield from _disk_and_clock(client, device, image)
             yield _board(client, device, image)
             yield _smoke(client, device, image)
@@ -97,7 +99,9 @@ def _engine(device: Device, registry: str) -> Iterator[Finding]:
 def _runtime(device: Device, info: dict[str, Any]) -> Finding:
     known = sorted(info.get("Runtimes", {}))
     if device.runtime and device.runtime not in known:
-        text = f"the engine has no '{device.runtime}', only {', '.join(known)}; install nvidia-container-runtime there"
+        slip = lab_file.nearest(device.runtime, known)
+        remedy = slip or "; install nvidia-container-runtime there"
+        text = f"the engine has no '{device.runtime}', only {', '.join(known)}{remedy}"
         return Finding(device.name, "runtime", False, text)
     return Finding(device.name, "runtime", True, device.runtime or info.get("DefaultRuntime", "default"))
 

@@ -139,6 +139,8 @@ def profile(
         net = naming.spec(net).name
     runs = list(_runs(bench.choose(device), net, threads, Path(results)))
     options.check(threads)
+    for run in runs:
+        _check_meter(run.device, bench)
     complete = [run for run in runs if run.complete]
     if len(complete) == len(runs) and not keep:
         raise InputError(f"{', '.join(str(run.folder) for run in runs)}: complete already; nothing was overwritten")
@@ -219,6 +221,18 @@ def _remotely(
     except DimeError as error:
         return error
     return None
+
+
+def _check_meter(device: lab_file.Device, bench: lab_file.Lab) -> None:
+    """Makes sure that a meter's options in the lab file are known ones, before anything runs."""
+    from dime.host.metering.meters._base import Options
+
+    if device.meter:
+        try:
+            Options.of(**device.meter.options)
+        except InputError as error:
+            near = [lab_file.nearest(key, Options.__dataclass_fields__) for key in device.meter.options]
+            raise InputError(f"{bench.path} [{device.name}]: {error}{next(filter(None, near), '')}") from None
 
 
 @contextmanager

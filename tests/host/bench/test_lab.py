@@ -1,7 +1,9 @@
+from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dime.contract.errors import InputError
@@ -62,6 +64,35 @@ def test_choose_by_name_tag_and_all_names_each_device_once(tmp_path):
         ("['A b']\nengine = 'local'", "a device's name has"),
         ("a = 1", "'a' is neither a device's table"),
         ("registry = 1", "registry must be a text"),
+        ("registry = 'http://bench:5000'", 'without a scheme: write "bench:5000"'),
+        ("registry = 'bench 5000'", "registry is a host and its port"),
+        ("registry = 'bench:500000'", "registry is a host and its port"),
+        ("registry = 'bench'", 'an account of Docker Hub; write "bench:5000"'),
+        ("registri = 'bench:5000'", "did you mean 'registry'"),
+        ("[a]\nengine = 'local'\nbord = 'nano'", "did you mean 'board'"),
+        (
+            "[a]\nengine = 'local'\nboard = 'nanoo'",
+            "unknown board 'nanoo'; known: generic, nano, potato; did you mean 'nano'",
+        ),
+        ("[a]\nengine = 'local'\nmemory = '8 gigs'", 'memory is a size such as "8g"'),
+        ("[a]\nengine = 'local'\nmemory = '1m'", "memory is 6m, Docker's least, or more"),
+        (
+            "[a]\nengine = 'local'\nimage = 'dime-jetsn'",
+            "image 'dime-jetsn' is none of ours; did you mean 'dime-jetson'",
+        ),
+        ("[a]\nengine = 'local'\nimage = 'Dime Host'", "image is a name such as"),
+        ("[a]\nengine = 'local'\nimage = ''", "image is a name such as"),
+        (
+            "[a]\nengine = 'local'\nplatform = 'linux/arm65'",
+            "unknown platform 'linux/arm65'.*did you mean 'linux/arm64'",
+        ),
+        ("[a]\nengine = 'local'\nruntime = 'nvidea'", "unknown runtime 'nvidea'; did you mean 'nvidia'"),
+        ("[a]\nengine = 'local'\nruntime = 'a b'", "runtime is a name"),
+        ("[a]\nengine = 'local'\ngpus = '²'", "gpus is a count"),
+        ("[a]\nengine = 'local'\ngpus = true", "gpus is a count"),
+        ("[a]\nengine = 'local'\nthreads = [99999999]", "threads is a list of counts up to 4096"),
+        ("[a]\nengine = 'local'\ntags = ['edge,server']", "a tag has letters"),
+        ("[a]\nengine = 'local'\nmeter = 'smartpower'", "unknown meter 'smartpower'.*did you mean 'smartpower3'"),
         ("[a", "lab.toml: "),
     ],
 )
@@ -96,6 +127,67 @@ def test_no_address_is_worse_than_a_refusal(text):
         assert "\n" not in str(error)
     else:
         assert text == lab.LOCAL or text.startswith("unix:///") or not lab.Address.of(text).host.startswith("-")
+
+
+@pytest.mark.parametrize(
+    ("memory", "limit"),
+    [("8g", 8 << 30), ("512M", 512 << 20), ("1.5 GiB", 3 << 29), ("8gb", 8 << 30), ("16777216", 1 << 24)],
+)
+def test_memory_is_read_as_docker_reads_it(tmp_path, memory, limit):
+    from docker.utils import parse_bytes
+
+    device = lab.load(written(tmp_path, f"[a]\nengine = 'local'\nmemory = '{memory}'")).devices["a"]
+    assert parse_bytes(device.memory) == limit
+
+
+@pytest.mark.parametrize(
+    "registry", ["bench:5000", "bench.lan", "localhost", "10.0.0.1:5000/dime", "docker.io/me/", "[::1]:5000"]
+)
+def test_a_registrys_address_is_what_stands_before_a_name(tmp_path, registry):
+    assert lab.load(written(tmp_path, f"registry = '{registry}'")).registry == registry.rstrip("/")
+
+
+def test_what_is_not_built_here_is_nobodys_slip(tmp_path):
+    keys = "engine = 'local'\nimage = 'bench:5000/me/tools:v1'\nruntime = 'lab'\ngpus = 0"
+    device = lab.load(written(tmp_path, f"[a]\n{keys}")).devices["a"]
+    assert (device.image, device.runtime, device.gpus) == ("bench:5000/me/tools:v1", "lab", "")
+
+
+def test_every_board_of_the_device_side_is_known():
+    from dime.contract import plugins
+    from dime.device import boards
+
+    assert set(plugins.names(boards)) <= lab.boards()
+
+
+VALUES = st.recursive(
+    st.text(max_size=12) | st.integers() | st.floats() | st.booleans(),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from([*(f.name for f in fields(lab.Device) if f.name != "name"), "x"]), VALUES))
+def test_no_value_of_a_device_is_worse_than_a_refusal(entry):
+    from docker.utils import parse_bytes
+
+    try:
+        device = lab._device("here", "a", {"engine": "local", **entry})
+    except InputError as error:
+        assert str(error).startswith("here: ")
+    else:
+        assert not device.memory or parse_bytes(device.memory) >= 6 << 20
+        assert device.board in lab.boards() and (not device.platform or device.platform in lab.PLATFORMS)
+
+
+@settings(deadline=None)
+@given(st.text(max_size=200) | st.from_regex(r"(?:\[?[a-z]*\]?(?: = [\[\]{}\"'0-9a-z]*)?\n?){0,6}", fullmatch=True))
+def test_no_file_is_worse_than_a_line(tmp_path_factory, text):
+    path = tmp_path_factory.mktemp("lab") / "lab.toml"
+    path.write_text(text, encoding="utf-8", errors="surrogatepass")
+    with suppress(InputError):
+        lab.load(path)
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -53,3 +53,10 @@ def test_published_feature_maps_are_read_as_they_are(tmp_path, profiled, place):
     assert len(rows) == 8 and all(",n0" in row for row in rows)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["alexnet_samples", "results"]
     assert len(list((tmp_path / "alexnet_samples").iterdir())) == 8
+
+
+def test_a_meters_mistyped_option_is_told_before_anything_runs(tmp_path):
+    (tmp_path / "lab.toml").write_text('[a]\nengine = "local"\nmeter = { name = "smartpower3", bauds = 500000 }\n')
+    said = dime("profile", "--net=alexnet", "--device=a", folder=tmp_path, check=False).stderr
+    assert "lab.toml [a]: unknown meter option 'bauds'; known: " in said and "did you mean 'baud'" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["lab.toml"]
