@@ -8,15 +8,19 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import dime
 from dime.contract import messages
 from dime.contract.errors import DeviceError
 from dime.host.common.progress import follow
 
+ENTRY = (sys.executable, str(Path(dime.__file__).resolve().with_name("entry.py")), "device")
+
 
 def run(arguments: Sequence[str], label: str, threads: int = 0, unit: str = "bundle") -> str:
-    """Runs ``python -m dime.device`` with these arguments and shows its progress.
+    """Runs the device side with these arguments and shows its progress.
 
     Args:
         arguments: The device side's arguments.
@@ -33,7 +37,7 @@ def run(arguments: Sequence[str], label: str, threads: int = 0, unit: str = "bun
     environment = dict(os.environ)
     if threads:
         environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    with _process([sys.executable, "-m", "dime.device", *arguments], environment) as process:
+    with _process([*ENTRY, *arguments], environment) as process:
         assert process.stdout is not None
         try:
             return follow(process.stdout, label, unit)
@@ -50,9 +54,7 @@ def describe(arguments: Sequence[str], label: str) -> dict[str, Any]:
     Raises:
         DeviceError: The device side reported an error, or ended without a description.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "dime.device", *arguments], capture_output=True, text=True, check=False, timeout=600
-    )
+    done = subprocess.run([*ENTRY, *arguments], capture_output=True, text=True, check=False, timeout=600)
     said = [message for line in done.stdout.splitlines() if (message := messages.decode(line))]
     for message in said:
         if message["kind"] == "error":

@@ -1,7 +1,11 @@
-"""The command `dime`: one function for each arrow of the data's path. The only place that catches DimeError."""
+"""The command `dime`: one function for each arrow of the data's path.
+
+The only place that catches DimeError, and what the system refuses of a file that a person has named.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import sys
@@ -15,6 +19,9 @@ from dime.host.planning.goals import RULE
 
 if TYPE_CHECKING:
     from dime.host.bench.lab import Device
+
+# What a disk answers to a write, where Python names no file.
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 def samples(
@@ -605,6 +612,13 @@ KEPT = {
 }
 
 
+def _refusal(error: OSError) -> str:
+    """What the system said, of which file."""
+    name = error.filename if error.filename2 is None else error.filename2
+    reason = error.strerror or str(error)
+    return reason if name is None else f"{os.fsdecode(name) if isinstance(name, bytes) else name}: {reason}"
+
+
 def _runtime() -> str:
     """Where commands run, by DIME_RUNTIME: ``local``, or ``docker``: in the host image, on the folder one is in."""
     runtime = os.environ.get("DIME_RUNTIME", "local")
@@ -639,6 +653,11 @@ def main(words: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has enough, such as head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if error.filename is None and error.errno not in DISK:
+            raise
+        print(f"dime: {shown.line(_refusal(error))}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt as stop:
         kept = str(stop) or KEPT.get(words[0] if words else "", "")
         print(f"dime: interrupted{kept and '; '}{shown.line(kept)}", file=sys.stderr)
