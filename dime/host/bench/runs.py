@@ -374,7 +374,8 @@ def fetch(client: docker.DockerClient, container: Container, image: Image, volum
     """
     expected = volumes.hashes(client, image, volume, FOLDER)
     aside = out.with_name(f".{out.name}.{os.getpid()}-{threading.get_ident()}")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    with volumes.on_this_computer(out, volumes.STILL_THERE):
+        out.parent.mkdir(parents=True, exist_ok=True)
     volumes.receive(container, f"/results/{FOLDER}", aside)
     try:
         volumes.verify(aside, expected)

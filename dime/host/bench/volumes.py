@@ -10,7 +10,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LABEL = "dime"  # everything that is ours on an engine carries it
 BLOCK = 1 << 20
+STILL_THERE = "the results are still on the device, the same command gets them"
 MARK = "complete"  # written last into a volume, so that a transfer that broke off is told from a whole one
 HASHER = (
     "import hashlib, os, sys\n"
@@ -119,13 +120,15 @@ def send(
             return False
         except docker.errors.NotFound:
             pass
-        with tempfile.TemporaryFile() as archive:
-            with tarfile.open(fileobj=archive, mode="w") as tar:
-                for name, path in files.items():
-                    tar.add(path, name, filter=_plain)
-                tar.addfile(tarfile.TarInfo(MARK))
-            total, sent = archive.tell(), 0
-            archive.seek(0)
+        with ExitStack() as opened:
+            with on_this_computer(Path(tempfile.gettempdir())):
+                archive = opened.enter_context(tempfile.TemporaryFile())
+                with tarfile.open(fileobj=archive, mode="w") as tar:
+                    for name, path in files.items():
+                        tar.add(path, name, filter=_plain)
+                    tar.addfile(tarfile.TarInfo(MARK))
+                total, sent = archive.tell(), 0
+                archive.seek(0)
 
             def blocks() -> Iterator[bytes]:
                 nonlocal sent
@@ -163,6 +166,24 @@ def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
+@contextmanager
+def on_this_computer(path: Path, then: str = "") -> Iterator[None]:
+    """Tells what this computer's files refuse; what speaks to an engine stays outside, its errors are OSErrors too.
+
+    Args:
+        path: What is being read or written.
+        then: What follows from it, for the message.
+
+    Raises:
+        DeviceError: In place of any OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        name = path if error.filename is None else os.fsdecode(error.filename)
+        raise DeviceError(f"cannot use {name}: {error.strerror or error}{'; ' if then else ''}{then}") from None
+
+
 def receive(container: Container, path: str, folder: Path) -> None:
     """Unpacks a container's folder into a new folder of this computer.
 
@@ -176,20 +197,21 @@ def receive(container: Container, path: str, folder: Path) -> None:
     """
     aside = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
+    blocks = iter(container.get_archive(path, chunk_size=BLOCK)[0])
     try:
-        with tempfile.TemporaryFile() as archive:
-            for block in container.get_archive(path, chunk_size=BLOCK)[0]:
-                archive.write(block)
-            archive.seek(0)
-            with tarfile.open(fileobj=archive) as tar:
-                unpack(tar, PurePosixPath(path).name, aside)
-        os.replace(aside, folder)
+        with ExitStack() as files:
+            with on_this_computer(folder, STILL_THERE):
+                archive = files.enter_context(tempfile.TemporaryFile())
+            while block := next(blocks, b""):
+                with on_this_computer(folder, STILL_THERE):
+                    archive.write(block)
+            with on_this_computer(folder, STILL_THERE):
+                archive.seek(0)
+                with tarfile.open(fileobj=archive) as tar:
+                    unpack(tar, PurePosixPath(path).name, aside)
+                os.replace(aside, folder)
     except tarfile.TarError:
         raise DeviceError(f"{folder.name} did not arrive intact; the same command fetches it") from None
-    except OSError as error:
-        raise DeviceError(
-            f"cannot write {folder}: {error.strerror}; the results are still on the device, the same command gets them"
-        ) from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -257,7 +279,9 @@ def verify(folder: Path, expected: dict[str, str]) -> None:
     """
     for name, value in expected.items():
         path = folder / name
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != value:
+        with on_this_computer(path, STILL_THERE):
+            same = path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == value
+        if not same:
             raise DeviceError(f"{name} did not arrive intact; it is still on the device, the same command fetches it")
 
 
@@ -305,20 +329,22 @@ def merge(source: Path, target: Path) -> None:
 
     Raises:
         TableError: A file of another content is there; nothing is overwritten.
+        DeviceError: This computer's disk refuses.
     """
-    if not target.exists():
-        os.replace(source, target)
-        return
-    for path in sorted(source.rglob("*")):
-        there = target / path.relative_to(source)
-        if path.is_file() and there.exists() and there.read_bytes() != path.read_bytes():
-            raise TableError(f"{there} holds another run; nothing was overwritten, take another folder")
-    for path in sorted(source.rglob("*")):
-        there = target / path.relative_to(source)
-        if path.is_dir():
-            there.mkdir(exist_ok=True)
-        elif not there.exists():
-            os.replace(path, there)
+    with on_this_computer(target, STILL_THERE):
+        if not target.exists():
+            os.replace(source, target)
+            return
+        for path in sorted(source.rglob("*")):
+            there = target / path.relative_to(source)
+            if path.is_file() and there.exists() and there.read_bytes() != path.read_bytes():
+                raise TableError(f"{there} holds another run; nothing was overwritten, take another folder")
+        for path in sorted(source.rglob("*")):
+            there = target / path.relative_to(source)
+            if path.is_dir():
+                there.mkdir(exist_ok=True)
+            elif not there.exists():
+                os.replace(path, there)
 
 
 def remove(folder: Path) -> None:
