@@ -405,7 +405,7 @@ def test_a_file_that_is_no_recording(tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"color": "red"}, "unknown meter option 'color'; known: at_once, baud, channel"),
+        ({"color": "red"}, "unknown meter option 'color'; known: at_once, baud, calibration, channel"),
         ({"baud": "fast"}, "baud: 'fast' is not int"),
         ({"period_s": 0.0}, "is not a time above 0"),
     ],

@@ -1,13 +1,15 @@
 """Bootstrap replicates of a problem: raw runs drawn anew, with what each plan and the frontier then cost.
 
-Every replicate draws the runs of each bundle, device and clock with replacement and takes the trimmed means. Transfers
-are modelled, not measured, and stay what they are.
+Every replicate draws the runs of each bundle, device and clock with replacement and takes the trimmed means; and one
+gain for each meter, by which all that it has measured is off together. Transfers are modelled, not measured, and stay
+what they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from time import monotonic
 from typing import Any
 
@@ -68,11 +70,13 @@ class Samples:
         problem: The problem, with the costs as measured.
         latency_ps: For each device (replicates, bundles, frequencies), negative where there is no option.
         energy_pj: The same of the energy, 0 where the profile has none.
+        gains: For each device its meter's gain in each replicate, which is in the energies.
     """
 
     problem: Problem
     latency_ps: tuple[Ints, ...]
     energy_pj: tuple[Ints, ...]
+    gains: tuple[Floats, ...]
 
     def __len__(self) -> int:
         return len(self.latency_ps[0])
@@ -123,7 +127,7 @@ def resample(
     cells = sum(device.latency_ps.size for device in problem.devices)
     count = max(2, min(replicates, LARGEST_SAMPLE // cells))
     first, last = bundle_bounds(len(problem.layers), problem.max_layers)
-    latencies, energies = [], []
+    latencies, energies, gains = [], [], list(draw_gains(profiles, count, seed))
     for at, (profile, device) in enumerate(zip(profiles, problem.devices, strict=True)):
         drawn = profile.bootstrap(count, seed + at)
         profiled = last - first < profile.max_layers
@@ -131,11 +135,23 @@ def resample(
         latency[:, profiled] = np.rint(drawn.duration_s * PER_S)
         energy = np.zeros_like(latency)
         if problem.has_energy and drawn.energy_j is not None:
-            energy[:, profiled] = np.rint(drawn.energy_j * PER_J)
+            energy[:, profiled] = np.rint(drawn.energy_j * gains[at][:, None, None] * PER_J)
         latency[:, device.latency_ps < 0] = -1
         latencies.append(latency)
         energies.append(energy)
-    return Samples(problem, tuple(latencies), tuple(energies))
+    return Samples(problem, tuple(latencies), tuple(energies), tuple(gains))
+
+
+def draw_gains(profiles: Sequence[Profile], count: int, seed: int) -> Iterator[Floats]:
+    """Draws each device's meter's gain, ``count`` times: normal, the same for devices that share a kind of meter.
+
+    The draws are the quantiles of the distribution in an order of their own, so that few of them have its spread.
+    """
+    places = [NormalDist().inv_cdf((place + 0.5) / count) for place in range(count)]
+    for profile in profiles:
+        error = profile.gain.error if profile.gain and not profile.energy_model else None
+        shared = np.random.default_rng([seed, *profile.meter.encode()])
+        yield 1 + (error or 0.0) * shared.permutation(places)
 
 
 def check_profiles(problem: Problem, profiles: Sequence[Profile]) -> None:

@@ -233,7 +233,9 @@ def measure_next(
     fixed = [plan_costs(problem, plan, {}) for plan in plans]
     found = []
     for choice in dict.fromkeys(choice for plan in plans for choice in plan):
-        cell = {choice: samples.cell(choice)}
+        # To measure again tells nothing of the meter's gain.
+        latency_ps, energy_pj = samples.cell(choice)
+        cell = {choice: (latency_ps, np.rint(energy_pj / samples.gains[choice.device]).astype(np.int64))}
         costs = [plan_costs(problem, plan, cell) if choice in plan else fixed[at] for at, plan in enumerate(plans)]
         values = np.stack([np.broadcast_to(cost.value(problem), len(samples)) for cost in costs])
         kept = np.stack([np.broadcast_to(cost.kept(problem), len(samples)) for cost in costs])

@@ -289,6 +289,7 @@ def join(
     clock: str | None = None,
     channel: str = "",
     energy_error: str | None = None,
+    calibration: str | None = None,
     force: bool = False,
 ) -> None:
     """Joins a run's timings with the power logged meanwhile: joules for each bundle and clock, with error bars.
@@ -303,16 +304,19 @@ def join(
         clock: exchanges, pattern, or same machine; without it the first that there is.
         channel: The meter's channel that feeds the device; without it the only one that was on.
         energy_error: Names the bundles whose energies are known less well, such as 3%, and why.
+        calibration: A file of power calibrate; without it as the logger was told, or what the meter's maker states.
         force: Joins although two clocks disagree by more than their error bars.
     """
     from dime.contract.run import parse_share
+    from dime.host.metering.gain import Gain
     from dime.host.profiles import joint_profile
 
     target = parse_share(energy_error) if energy_error else 0.0
-    joined = joint_profile.join(run, power, clock, channel, target, force)
+    joined = joint_profile.join(run, power, clock, channel, target, force, calibration)
     for note in joined.notes:
         print(note, file=sys.stderr)
-    print(f"{joined.path}: {joined.rows} rows with energies")
+    gain = Gain.checked(joined.quality["gain"], str(joined.path))
+    print(f"{joined.path}: {joined.rows} rows with energies; {gain.told}")
 
 
 def sweep(
@@ -451,6 +455,45 @@ def power_log(
 
     options: dict[str, Any] = {"serial": serial, "baud": baud, "channel": channel, "recording": recording}
     print(power.log(output, meter, at_once=at_once, **options))
+
+
+def power_calibrate(
+    file: str,
+    watts: float,
+    watts_error: str,
+    meter: str = "smartpower3",
+    serial: str = "/dev/ttyUSB0",
+    baud: int = 115200,
+    channel: str = "",
+    recording: str = "",
+    seconds: float = 10.0,
+) -> None:
+    """Reads the meter at a load whose power is known; each call adds one load to the file, which gives its gain.
+
+    Joins take it by --calibration=FILE, profiles by calibration = "FILE" in the lab file's meter.
+
+    Examples:
+        dime power calibrate smartpower3.json --watts=5.02 --watts-error=0.5%
+        dime power calibrate smartpower3.json --watts=9.97 --watts-error=0.5%
+
+    Args:
+        file: The calibration; made where there is none.
+        watts: The load's power.
+        watts_error: The part of it that it may be off by, such as 0.5%; what the reference's maker states.
+        meter: smartpower3, ina3221, rapl, nvml or replay.
+        serial: The serial port, or udp://ADDRESS:PORT.
+        baud: The rate set in the meter's menu.
+        channel: The meter's channel that feeds the load.
+        recording: A recorded log, for replay.
+        seconds: How long to read.
+    """
+    from dime.contract.run import parse_share
+    from dime.host.metering import power
+
+    options: dict[str, Any] = {"serial": serial, "baud": baud, "channel": channel, "recording": recording}
+    made = power.calibrate(file, watts, parse_share(watts_error), meter, seconds, **options)
+    gain = made.gain()
+    print(f"{file}: {made.points[-1].read_w:.5g} W read at {watts:g} W; gain {gain.factor:.5g}, {gain.told}")
 
 
 def power_meters(serial: str = "/dev/ttyUSB0", recording: str = "") -> None:
@@ -592,7 +635,7 @@ COMMANDS: arguments.Commands = {
     "solve": solve,
     "report": report,
     "sweep": sweep,
-    "power": {"serve": power_serve, "log": power_log, "meters": power_meters},
+    "power": {"serve": power_serve, "log": power_log, "meters": power_meters, "calibrate": power_calibrate},
     "lab": {"check": doctor},
     "doctor": doctor,
     "build": build,

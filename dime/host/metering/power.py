@@ -17,17 +17,29 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
+
 from dime.contract import plugins
 from dime.contract.errors import DeviceError, InputError
 from dime.contract.power_protocol import TOKEN_VARIABLE
 from dime.host.common import shown
+from dime.host.metering import energy
+from dime.host.metering import gain as gains
 from dime.host.metering import meters as meters_package
-from dime.host.metering.meters._base import Options
+from dime.host.metering.meters._base import Options, now_ns
 from dime.host.metering.power_server import Server
 from dime.host.metering.recorder import Recorder
 
 _LIVE_EVERY_S = 0.5
 _IDLE_S = 60.0
+# Of a calibration: what a device uses at most, how long it takes, into how many parts it is cut to see how steady the
+# load was, how much they may differ, and how long the last readings may be under way.
+MOST_W = 3000.0
+SHORTEST_CALIBRATION_S, LONGEST_CALIBRATION_S = 1.0, 3600.0
+BLOCKS = 12
+UNSTEADY = 0.05
+PERIODS_LATE = 4
+PATIENCE_S = 2.0
 
 
 def meters(**options: Any) -> dict[str, str]:
@@ -70,6 +82,74 @@ def log(file: str | os.PathLike[str], meter: str = "smartpower3", **options: Any
             recorder.start(path)
         _watch(recorder, lambda: any(event.is_set() for event in (interrupted, left_alone, recorder.ended)))
     return path
+
+
+def calibrate(
+    file: str | os.PathLike[str],
+    watts: float,
+    limit: float,
+    meter: str = "smartpower3",
+    seconds: float = 10.0,
+    **options: Any,
+) -> gains.Calibration:
+    """Reads a meter at a load whose power is known, and adds that to the meter's calibration.
+
+    Args:
+        file: The calibration; made where there is none.
+        watts: The load's power.
+        limit: To which part of it that is known.
+        meter: The meter's name.
+        seconds: How long to read.
+        **options: Of the meter, as in `meters._base.Options`.
+
+    Returns:
+        The calibration, with this load.
+
+    Raises:
+        InputError: A number has no use, the readings are far from the load, or the file is of another meter.
+        DeviceError: The meter gives no readings, or the load is not steady.
+    """
+    if not (0 < watts < MOST_W and 0 <= limit < 1 and SHORTEST_CALIBRATION_S <= seconds <= LONGEST_CALIBRATION_S):
+        raise InputError(
+            f"a load is more than 0 and less than {MOST_W:g} W, known to a part from 0 to 1, and read for"
+            f" {SHORTEST_CALIBRATION_S:g} to {LONGEST_CALIBRATION_S:g} s"
+        )
+    path = Path(file)
+    before = gains.read(path) if path.exists() else None
+    with _recorder(meter, options, "end of the calibration") as recorder, _interrupts() as (interrupted, _):
+        name, channel = recorder.writes, recorder.channel
+        if before is not None and (before.meter, before.channel) != (name, channel):
+            other = f"{before.meter} {before.channel}".strip()
+            raise InputError(f"{path} is of {other}, not of {f'{name} {channel}'.strip()}; take another file")
+        recorder.begin()
+        recorder.wait_for_reading()
+        since_ns = now_ns()
+        until_s = time.monotonic() + seconds
+        _watch(recorder, lambda: interrupted.is_set() or time.monotonic() > until_s or recorder.ended.is_set())
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        trace = recorder.trace(since_ns, now_ns() - PERIODS_LATE * round(recorder.period_s() * 1e9), PATIENCE_S)
+    edges = np.linspace(max(trace.seconds(np.array([since_ns]))[0], trace.time_s[0]), trace.time_s[-1], BLOCKS + 1)
+    edges_ns = trace.epoch_ns + np.rint(edges * 1e9).astype(np.int64)
+    found = energy.measure(trace, edges_ns[:-1], edges_ns[1:], 0.0)
+    if (found.rejected[1:-1] != "").any():
+        raise DeviceError(f"the readings have gaps: {next(filter(None, found.rejected[1:-1].tolist()))}")
+    inside = slice(1, -1)  # a meter's first and last moments have no reading on one side
+    # What the meter tells is calibrated, without any gain that it has been given before.
+    read_w = (found.energy_j - found.edge_j)[inside] / np.diff(edges)[inside] / trace.gain.factor
+    mean_w, spread_w = float(read_w.mean()), float(np.ptp(read_w))
+    if spread_w > UNSTEADY * mean_w:
+        raise DeviceError(f"the load is not steady: {read_w.min():.4g} to {read_w.max():.4g} W")
+    if not gains.LEAST <= watts / max(mean_w, 1e-12) <= gains.MOST:
+        raise InputError(f"the meter reads {mean_w:.4g} W where {watts:g} W are said to be: another channel or load?")
+    resolution_w = float((found.resolution_j[inside] / np.diff(edges)[inside]).max()) / trace.gain.factor
+    error_w = math.hypot(float(read_w.std(ddof=1)) / math.sqrt(len(read_w)), resolution_w)
+    utc = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    point = gains.Point(watts, limit, mean_w, error_w, float(edges[-1] - edges[0]), utc)
+    calibration = gains.Calibration(name, channel, (*(before.points if before else ()), point))
+    gains.Gain.checked(calibration.gain().data(), str(path))
+    calibration.write(path)
+    return calibration
 
 
 def serve(

@@ -19,6 +19,7 @@ from typing import Any
 
 from dime.contract.clock import boot_id, monotonic_ns
 from dime.contract.errors import InputError, TableError
+from dime.host.metering.gain import Gain
 from dime.host.metering.meter_clock import WRAP_MS, follows
 from dime.host.metering.meters._base import TIMESTAMP, UNIX_MINUS_MONOTONIC_NS, Meter, Sample
 from dime.host.metering.power_trace import QUALITY_SUFFIX, quality_path
@@ -68,13 +69,14 @@ class PowerFile:
         path: The file; its folder must exist.
         meter: Where the rows come from.
         channel: The channel chosen for the device, or empty.
+        gain: The meter's gain where it was calibrated; readers multiply by it.
 
     Raises:
         InputError: The file, or its quality file, is there already, or is a link.
         TableError: It cannot be created.
     """
 
-    def __init__(self, path: Path, meter: Meter, channel: str) -> None:
+    def __init__(self, path: Path, meter: Meter, channel: str, gain: Gain | None = None) -> None:
         self.path = path
         self._quality_path = quality_path(path)
         self._part_path = self._quality_path.with_name(self._quality_path.name + ".part")
@@ -94,6 +96,7 @@ class PowerFile:
             "origin": meter.origin,
             "channel": channel,
             "wire_s": meter.wire_s,
+            "gain": None if gain is None else gain.data(),
             "host_clock": {"boot_id": boot_id(), "unix_minus_monotonic_ns": UNIX_MINUS_MONOTONIC_NS},
             "started_utc": _utc(),
         }

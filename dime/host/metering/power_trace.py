@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,9 @@ from numpy.typing import NDArray
 
 from dime.contract import plugins
 from dime.contract.errors import DimeError, TableError
+from dime.host.metering import gain as gains
 from dime.host.metering import meters
+from dime.host.metering.gain import Gain
 from dime.host.metering.meter_clock import INTEGERS, quickest_line, unroll
 from dime.host.metering.meters._base import FLOAT, TIME, TIMESTAMP, Series
 
@@ -45,6 +48,7 @@ class Trace:
         clock_error_s: Standard uncertainty of `time_s`, the same for all readings: which moment within its period a
             reading stands for, and how long the quickest line was under way.
         counts: How often each named fault was met.
+        gain: By what the values were multiplied, and how far they may all be off together.
         host_clock: ``boot_id`` and ``unix_minus_monotonic_ns`` of the logger, where its quality file has them.
     """
 
@@ -63,6 +67,7 @@ class Trace:
     clock_error_s: float
     counts: Mapping[str, int] = field(default_factory=dict)
     host_clock: Mapping[str, Any] = field(default_factory=dict)
+    gain: Gain = field(default_factory=Gain)
 
     def seconds(self, time_ns: INTEGERS) -> FLOAT:
         """Times on the logger's clock -> seconds on this trace's."""
@@ -75,6 +80,7 @@ def build(
     timestamp_ns: INTEGERS,
     name: str = "",
     quality: Mapping[str, Any] | None = None,
+    gain: Gain | None = None,
 ) -> Trace:
     """Puts a channel's readings on the logger's clock.
 
@@ -84,6 +90,7 @@ def build(
         timestamp_ns: The arrivals.
         name: What the trace is called in messages.
         quality: The log's quality file.
+        gain: The meter's gain, by which the values are multiplied; None: not known.
 
     Returns:
         The trace.
@@ -91,7 +98,7 @@ def build(
     Raises:
         TableError: Fewer than two readings.
     """
-    quality = quality or {}
+    quality, gain = quality or {}, gain or Gain()
     part = np.searchsorted(breaks_ns(quality, name), timestamp_ns, side="right")
     if series.own_clock:
         unrolled, segment, keep = unroll(time_ms, timestamp_ns, part)
@@ -140,14 +147,15 @@ def build(
         origin=str(quality.get("origin", "measured")),
         epoch_ns=epoch_ns,
         time_s=time_s,
-        value=value,
-        step=series.step[rows],
+        value=value * gain.factor,
+        step=series.step[rows] * gain.factor,
         on=series.on[rows],
         segment=segment,
         period_s=period_s,
         clock_error_s=float(np.hypot(period_s * MOMENT_SPAN, 1e-3 if series.own_clock else 0.0) / np.sqrt(12)),
         counts=counts,
         host_clock=quality.get("host_clock", {}),
+        gain=gain,
     )
 
 
@@ -193,6 +201,7 @@ def join(traces: Sequence[Trace]) -> Trace:
         clock_error_s=max(trace.clock_error_s for trace in ordered),
         counts=counts,
         host_clock=first.host_clock,
+        gain=gains.widest([trace.gain for trace in ordered]),
     )
 
 
@@ -201,12 +210,13 @@ def quality_path(log: Path) -> Path:
     return log.with_name(log.stem + QUALITY_SUFFIX)
 
 
-def load(path: Path, channel: str = "") -> Trace:
+def load(path: Path, channel: str = "", calibration: str | os.PathLike[str] | None = None) -> Trace:
     """Reads a power log. A last row that was cut off by a crash or a power cut is counted and left out.
 
     Args:
         path: The log.
         channel: The channel that feeds the device; empty: as the logger was told, or the only one that was on.
+        calibration: A file of ``dime power calibrate``; None: as the logger was told, or what the maker states.
 
     Returns:
         The trace.
@@ -260,8 +270,13 @@ def load(path: Path, channel: str = "") -> Trace:
         raise TableError(f"{path} is damaged: {error}") from None
     except DimeError as error:
         raise type(error)(f"{path}: {error}") from None
-    trace = build(series, times[TIME], times[TIMESTAMP], str(path), quality)
-    return Trace(**{**vars(trace), "counts": {**trace.counts, **skipped}})
+    meter = writer.__name__.rsplit(".", 1)[-1]
+    if calibration is not None:
+        gain = gains.of_file(calibration, meter, series.channel)
+    else:
+        gain = Gain.checked(quality["gain"], str(quality_path(path))) if quality.get("gain") else writer.GAIN
+    trace = build(series, times[TIME], times[TIMESTAMP], str(path), quality, gain)
+    return Trace(**{**vars(trace), "meter": meter, "counts": {**trace.counts, **skipped}})
 
 
 def read_quality(path: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ import numpy as np
 from dime.contract import plugins
 from dime.contract.clock import monotonic_ns
 from dime.contract.errors import DeviceError, DimeError, TableError
+from dime.host.metering import gain as gains
 from dime.host.metering import meters, power_trace
 from dime.host.metering.meters._base import Meter, Options, RecordingEndedError, Sample, Series, now_ns
 from dime.host.metering.power_file import PowerFile
@@ -108,6 +109,14 @@ class Recorder:
         self._meter: Meter = self._plugin.open_meter(options)
         self.kind = self._meter.kind
         writer = plugins.load(meters, self._meter.writes)
+        self._calibrated = self._meter.gain
+        if options.calibration:
+            try:
+                self._calibrated = gains.of_file(options.calibration, self._meter.writes, self._meter.channel)
+            except DimeError:
+                self._meter.close()
+                raise
+        self._gain: gains.Gain = self._calibrated or writer.GAIN
         self._reading = writer.reading(self._meter.columns, self._meter.channel)
         self._queue: queue.Queue[_Batch | _Call] = queue.Queue(MOST_WAITING)
         self._recent = _Recent()
@@ -126,6 +135,11 @@ class Recorder:
     def is_replay(self) -> bool:
         """Whether the meter is a recording, every row of which counts."""
         return self._meter.origin == "replayed"
+
+    @property
+    def writes(self) -> str:
+        """The meter whose log it makes: a recording's is that of the meter which was recorded."""
+        return self._meter.writes
 
     @property
     def channel(self) -> str:
@@ -262,7 +276,7 @@ class Recorder:
     def _start(self, path: Path, ended_by: str) -> None:
         if self._log is not None and self._log.path == path:
             return
-        log = PowerFile(path, self._meter, self._meter.channel)
+        log = PowerFile(path, self._meter, self._meter.channel, self._calibrated)
         try:
             self._stop(ended_by)
         except TableError as error:  # of the log before: no reason to refuse this one
@@ -313,6 +327,7 @@ class Recorder:
             known = value[np.isfinite(value)]
             rise = float(value[-1] - value[0])
             power_w = rise if self.kind == "energy" else float(known.mean()) if len(known) else math.nan
+            power_w *= self._gain.factor
         missing = self._log.quality()["readings_missing_in_gaps"] if self._log is not None else 0
         dropped = sum(count for name, count in self._faults.items() if name not in NOT_DROPPED)
         return Status(power_w, float(max(len(value) - 1, 0)), dropped + missing, trouble)
@@ -361,7 +376,7 @@ class Recorder:
         series = Series("", meter.kind, meter.own_clock, np.where(on, value, 0.0), np.where(on, step, 0.0), on)
         breaks_ns = timestamp_ns[1:][np.diff(breaks) > 0].tolist()
         quality = {"wire_s": meter.wire_s, "breaks_ns": breaks_ns}
-        return power_trace.build(series, time_ms, timestamp_ns, self.name, quality)
+        return power_trace.build(series, time_ms, timestamp_ns, self.name, quality, self._gain)
 
     def close(self, ended_by: str) -> Path | None:
         """Completes the log and lets go of the meter.

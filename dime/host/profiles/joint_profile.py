@@ -21,6 +21,7 @@ from dime.contract.errors import TableError, unknown
 from dime.contract.run import RunSpec
 from dime.host.metering import clock as clocks
 from dime.host.metering import energy, power_trace
+from dime.host.metering.gain import ENERGY_GAIN, Gain
 from dime.host.metering.meter_clock import INTEGERS
 from dime.host.metering.meters._base import TIMESTAMP
 from dime.host.metering.power_trace import Trace
@@ -58,6 +59,7 @@ def join(
     channel: str = "",
     target: float = 0.0,
     force: bool = False,
+    calibration: str | os.PathLike[str] | None = None,
 ) -> Joined:
     """Joins a run's timings with the power logged meanwhile.
 
@@ -68,6 +70,7 @@ def join(
         channel: The meter's channel that feeds the device; empty: as the logger was told, or the only one that was on.
         target: Relative half-width that energies should reach; misses are named in the notes. 0: none.
         force: Join although clocks disagree by more than their error bars.
+        calibration: A file of ``dime power calibrate``; None: as the logger was told, or what the meter's maker states.
 
     Returns:
         What was written. Written twice from the same measurements it is the same.
@@ -82,7 +85,7 @@ def join(
     spec = RunSpec.read(folder)
     columns = _columns(folder / run.TIMINGS)
     sessions = clocks.read(folder) or _unlogged(spec)
-    traces = [power_trace.load(path, channel) for path in _logs(folder, power, sessions)]
+    traces = [power_trace.load(path, channel, calibration) for path in _logs(folder, power, sessions)]
     trace = power_trace.join(traces)
     session_of = _sessions(spec, sessions, columns)
     quality: dict[str, Any] = {"clocks": [], "codes": []}
@@ -110,15 +113,16 @@ def join(
         "period_s": trace.period_s,
         "trace_clock_error_s": trace.clock_error_s,
         "log": dict(trace.counts),
+        "gain": trace.gain.data(),
         "forced": force,
     }
     if not kept.any():
         reasons = ", ".join(f"{count} {reason}" for reason, count in quality["rejected"].items())
         raise TableError(f"{folder}: no row can be given an energy: {reasons}; {_advice(trace, start_ns, end_ns)}")
     table = _table(spec, columns, energies, kept, str(quality["origin"]))
-    summary = _summary(columns, energies, kept, quality["idle_w"])
+    summary = _summary(columns, energies, kept, quality["idle_w"], trace.gain)
     notes = _notes(folder, columns, kept, quality, summary, target)
-    _write(folder, table, summary, quality)
+    _write(folder, table, summary, quality, trace)
     return Joined(folder / run.JOINT_PROFILE, int(kept.sum()), summary, quality, notes)
 
 
@@ -266,7 +270,7 @@ def _table(
 
 
 def _summary(
-    columns: Mapping[str, Any], energies: energy.Energies, kept: Any, idle_w: Mapping[int, float]
+    columns: Mapping[str, Any], energies: energy.Energies, kept: Any, idle_w: Mapping[int, float], gain: Gain
 ) -> dict[str, Any]:
     bundle, frequency = columns["bundle"][kept], columns["frequency_hz"][kept]
     places: dict[tuple[str, int], int] = {}
@@ -276,7 +280,9 @@ def _summary(
     kept_energies = energy.Energies(**{name: value[kept] for name, value in vars(energies).items()})
     idle = np.array([idle_w.get(hertz, np.nan) for _, hertz in places])
     groups = Groups.of(group, columns["iteration"][kept])
-    return summarise(names, groups, columns["duration_s"][kept], columns["repeats"][kept], kept_energies, idle)
+    return summarise(
+        names, groups, columns["duration_s"][kept], columns["repeats"][kept], kept_energies, idle, gain.error
+    )
 
 
 def _notes(
@@ -299,6 +305,9 @@ def _notes(
     damaged = {key: n for key, n in quality["log"].items() if n and key not in ("rows",)}
     if damaged:
         notes.append("power log: " + ", ".join(f"{count} {name}" for name, count in damaged.items()))
+    gain = Gain(**quality["gain"])
+    if gain.error is None:
+        notes.append(f"energies: {gain.told}")
     return notes + (short_of(summary, target) if target else [])
 
 
@@ -311,13 +320,17 @@ def _advice(trace: Trace, start_ns: INTEGERS, end_ns: INTEGERS) -> str:
     )
 
 
-def _write(folder: Path, table: Mapping[str, Any], summary: Mapping[str, Any], quality: Mapping[str, Any]) -> None:
+def _write(
+    folder: Path, table: Mapping[str, Any], summary: Mapping[str, Any], quality: Mapping[str, Any], trace: Trace
+) -> None:
     """Writes the three files, each in one step; none may replace a different result."""
     import pyarrow
     from pyarrow import csv, parquet
 
     parquet_bytes, summary_bytes = pyarrow.BufferOutputStream(), pyarrow.BufferOutputStream()
-    parquet.write_table(pyarrow.table(dict(table)), parquet_bytes)
+    measured = {"meter": trace.meter, "channel": trace.channel, **trace.gain.data()}
+    arrow = pyarrow.table(dict(table)).replace_schema_metadata({ENERGY_GAIN: json.dumps(measured)})
+    parquet.write_table(arrow, parquet_bytes)
     csv.write_csv(pyarrow.table(dict(summary)), summary_bytes)
     files = {
         run.JOINT_PROFILE: parquet_bytes.getvalue().to_pybytes(),

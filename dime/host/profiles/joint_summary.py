@@ -1,6 +1,6 @@
 """The rows of a joint profile -> each bundle's mean seconds and joules at each frequency, with a 95 % interval.
 
-Four standard uncertainties make an energy's interval (Guide to the Expression of Uncertainty in Measurement):
+Standard uncertainties make an energy's interval (Guide to the Expression of Uncertainty in Measurement):
 
 * repeats: the scatter of the means of the iterations (with one only there is no interval). All that is random
   from one repetition to the next is in it: the load's own variation, the meter's noise, where its readings fell.
@@ -10,8 +10,9 @@ Four standard uncertainties make an energy's interval (Guide to the Expression o
   whichever way it is displaced, like the absolute value of a normal variable: the energies are corrected for its mean,
   its spread is the uncertainty.
 
-The last three are shared by all repetitions and do not shrink with their number. The squares are added; the factor is
-Student's t at the effective degrees of freedom (Welch and Satterthwaite).
+The last three are shared by all repetitions and do not shrink with their number. A fifth, the gain of the meter, is
+the same for every window that it has measured: it widens joules, and cancels in comparisons. The squares are added; the
+factor is Student's t at the effective degrees of freedom (Welch and Satterthwaite).
 """
 
 from __future__ import annotations
@@ -89,6 +90,7 @@ def summarise(
     repeats: INTEGERS,
     energies: Energies,
     idle_w: FLOAT,
+    gain_error: float | None = None,
 ) -> dict[str, Any]:
     """Makes the summary's columns; one entry a group.
 
@@ -99,10 +101,13 @@ def summarise(
         repeats: Runs in each row's window.
         energies: Each row's window.
         idle_w: Power of the idle device, by group; NaN where it was not seen.
+        gain_error: Relative standard uncertainty of the meter's gain; None: not known.
 
     Returns:
-        Columns by name. ``energy_low_j`` and ``energy_high_j`` are the 95 % interval; ``energy_<source>_j`` the
-        standard uncertainties; ``idle_j`` what an idle device would have used in the time of one run.
+        Columns by name. ``energy_low_j`` and ``energy_high_j`` are the 95 % interval, the meter's gain included where
+        it is known; ``energy_one_meter_low_j`` and ``..._high_j`` are without it, for comparisons of what this meter
+        has measured; ``energy_<source>_j`` the standard uncertainties; ``idle_j`` what an idle device would have used
+        in the time of one run.
     """
     columns: dict[str, Any] = {key: [name[key] for name in names] for key in names[0]}
     columns["n"] = groups.rows()
@@ -119,10 +124,13 @@ def summarise(
     }
     systematic = np.sqrt(sum(np.square(value) for value in shared.values()))
     columns["energy_mean_j"] = energy[0]
-    columns["energy_low_j"], columns["energy_high_j"] = _interval(*energy, systematic)
+    gain_j = np.abs(energy[0]) * (math.nan if gain_error is None else gain_error)
+    columns["energy_low_j"], columns["energy_high_j"] = _interval(*energy, np.hypot(systematic, np.nan_to_num(gain_j)))
+    columns["energy_one_meter_low_j"], columns["energy_one_meter_high_j"] = _interval(*energy, systematic)
     columns["energy_repeats_j"] = energy[1]
     for source, value in shared.items():
         columns[f"energy_{source}_j"] = value
+    columns["energy_gain_j"] = gain_j
     columns["idle_w"] = idle_w
     columns["idle_j"] = idle_w * time[0]
     return columns
@@ -146,7 +154,7 @@ def short_of(summary: Mapping[str, Any], target: float) -> list[str]:
 
     Args:
         summary: The summary's columns.
-        target: Half-width of the energy's 95 % interval, as a part of its mean.
+        target: Half-width of the energy's 95 % interval on one meter, its gain apart, as a part of its mean.
 
     Returns:
         One line for each that misses it: more repetitions help unless what they cannot reduce is too much by itself.
@@ -154,7 +162,8 @@ def short_of(summary: Mapping[str, Any], target: float) -> list[str]:
     lines = []
     for place in range(len(summary["n"])):
         mean = float(summary["energy_mean_j"][place])
-        half = (float(summary["energy_high_j"][place]) - float(summary["energy_low_j"][place])) / 2
+        ends = [float(summary[f"energy_one_meter_{end}_j"][place]) for end in ("low", "high")]
+        half = (ends[1] - ends[0]) / 2
         if half <= target * mean:
             continue
         shared = {source: float(summary[f"energy_{source}_j"][place]) for source in SOURCES[1:]}

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ from dime.contract import run, tables
 from dime.contract.bundles import canonical, parse
 from dime.contract.errors import InputError, TableError, unknown
 from dime.host.common.statistics import Floats, Ints
+from dime.host.metering.gain import ENERGY_GAIN, Gain
 from dime.host.profiles import oddities, published_table
 from dime.host.profiles.layer_order import infer_layers
 from dime.host.profiles.profiles import Profile, RawRuns, check_numbers, from_runs
@@ -56,8 +58,22 @@ def load(
         _check_whole(runs, path)
     stem = os.path.splitext(os.path.basename(path))[0]
     taken = "" if "duration_s" in found.table.column_names else unit
+    facts = _gain(found.table, path)
     profile = _profile(runs, device=device or stem, network=network or stem, layers=chain, path=path)
-    return replace(profile, dialect=found.dialect, unit_taken=taken)
+    return replace(profile, dialect=found.dialect, unit_taken=taken, **facts)
+
+
+def _gain(table: Any, path: str) -> dict[str, Any]:
+    """The meter of a joined table and its gain; nothing where the table does not say."""
+    content = (table.schema.metadata or {}).get(ENERGY_GAIN.encode())
+    if content is None:
+        return {}
+    try:
+        said = json.loads(content)
+        meter = f"{said['meter']} {said['channel']}".strip()
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise TableError(f"{path} is damaged: its metadata do not tell the meter's gain") from None
+    return {"meter": meter, "gain": Gain.checked(said, path)}
 
 
 def _profile(runs: RawRuns, *, layers: tuple[str, ...], path: str, **facts: Any) -> Profile:
@@ -98,10 +114,10 @@ def _load_run(folder: str, device: str | None, layers: Sequence[str] | None, tab
     if layers and tuple(layers) != chain:
         raise InputError(f"layers are given for published tables; {folder} has its own: {listed(chain)}")
     if table_name == run.TIMINGS:
-        runs = _timed_runs(path, chain)
+        runs, facts = _timed_runs(path, chain), {}
     else:
         table = read_parquet(path)
-        runs = _joined_runs(table, _texts(table, "layers", path), chain, path, SECONDS["s"])
+        runs, facts = _joined_runs(table, _texts(table, "layers", path), chain, path, SECONDS["s"]), _gain(table, path)
     profile = _profile(
         runs,
         device=device or spec.device,
@@ -113,7 +129,7 @@ def _load_run(folder: str, device: str | None, layers: Sequence[str] | None, tab
         max_layers=spec.max_layers or len(chain),
         layer_bytes=None if spec.layer_bytes is None else tuple(spec.layer_bytes),
     )
-    return replace(profile, graph=spec.graph if isinstance(spec.graph, str) else None)
+    return replace(profile, graph=spec.graph if isinstance(spec.graph, str) else None, **facts)
 
 
 def _run_layers(spec: Any, folder: str) -> tuple[str, ...]:

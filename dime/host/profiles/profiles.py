@@ -18,6 +18,7 @@ from dime.contract.bundles import Bundle, enumerate_bundles, spell
 from dime.contract.errors import DimeError, InputError, TableError
 from dime.host.common import statistics
 from dime.host.common.statistics import Bools, Floats, Ints
+from dime.host.metering.gain import Gain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,6 +69,8 @@ class Profile:
         graph: SHA-256 of the network's document, where it was not a built-in one.
         dialect: How a text table was read, where that differs from a plain CSV.
         unit_taken: Unit that the durations were taken to have; empty where the table says it.
+        meter: The meter that measured the energies, with its channel; empty where the table does not say.
+        gain: That meter's gain, whose error all energies share; None where they were not measured, or it is not told.
     """
 
     device: str
@@ -90,6 +93,8 @@ class Profile:
     graph: str | None = None
     dialect: str = ""
     unit_taken: str = ""
+    meter: str = ""
+    gain: Gain | None = None
 
     @property
     def energy_origin(self) -> str:

@@ -13,7 +13,8 @@ function header() {
         + `${count(device.runs, "run")} of ${count(device.bundles, "bundle")}`),
       h("div", { class: "badges" }, badge(device.origin, "time"),
         device.energy_origin ? badge(device.energy_origin, "energy") : h("span", { class: "note" }, "no energy")),
-      device.energy_model ? h("div", { class: "note" }, `energy model: ${device.energy_model}`) : null))),
+      device.energy_model ? h("div", { class: "note" }, `energy model: ${device.energy_model}`) : null,
+      device.energy_gain ? h("div", { class: "note" }, `energies: ${device.energy_gain}`) : null))),
     (data.warnings || []).map((warning) => h("p", { class: "note warning", role: "note" }, `Warning: ${warning}`)),
     (data.without_plan || []).map((link) => h("p", { class: "note warning", role: "note" }, h("b", null, link.name), `: no plan, because ${link.reason}`)));
 }

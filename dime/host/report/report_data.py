@@ -79,6 +79,7 @@ def _device(profile: Profile, at: int) -> Data:
         "origin": profile.origin,
         "energy_origin": None if profile.run_energy_j is None else profile.energy_origin,
         "energy_model": profile.energy_model,
+        "energy_gain": profile.gain.told if profile.gain is not None and profile.run_energy_j is not None else "",
         "frequencies_hz": list(profile.frequencies_hz),
         "runs": len(profile.run_duration_s),
         "bundles": len(profile.bundles),

@@ -49,6 +49,9 @@ def sources(study: Study) -> Iterator[str]:
             f"  {plain(profile.device)}: time {profile.origin} ({len(profile.run_duration_s)} runs of "
             f"{len(profile.bundles)} bundles), {energy}, weights {plain(profile.weights or 'not stated')}"
         )
+        if profile.gain is not None and profile.run_energy_j is not None:
+            told = f"its energies, by {plain(profile.meter)}: {plain(profile.gain.told)}"
+            yield from textwrap.wrap(told, WIDTH, initial_indent="    ", subsequent_indent="    ")
         if profile.dialect:
             yield _cut(f"    its table was read with {plain(profile.dialect)}")
     yield f"  links: transfer time and radio energy {MODELLED} from rates"

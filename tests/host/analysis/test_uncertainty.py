@@ -1,5 +1,7 @@
 """Bootstrap replicates against enumeration of every plan in every one of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from dime.contract.errors import InputError
 from dime.host.analysis import resampling, uncertainty
+from dime.host.metering.gain import Gain
 from dime.host.planning.evaluation import evaluate, value
 from dime.host.planning.goals import Limits
 from dime.host.planning.problem import build_problem
@@ -191,3 +194,21 @@ def test_bad_input(alexnet):
         uncertainty.bootstrap(samples, [])
     with pytest.raises(InputError, match=r"confidence in 0\.\.1, not 95"):
         uncertainty.bootstrap(samples, [solve(problem).choices], confidence=95)
+
+
+def test_a_meters_gain_widens_joules_and_leaves_comparisons_on_it_alone():
+    """What one meter measured is off together: the sign of a difference is as sure as without."""
+    profiles, _ = made(3, layers=2, devices=1, goal="energy", spread=0.01, runs=20)
+    told = [replace(profiles[0], meter="smartpower3 0", gain=gain) for gain in (None, Gain(1.0, 0.03, "made"))]
+    spans, differences, shares = [], [], []
+    for profile in told:
+        problem = build_problem([profile], small.LINK, "energy", FREE, sizes_bytes=[1000, 1000, 1000])
+        samples = resampling.resample(problem, [profile], 400)
+        plans = [plan[2] for plan in small.all_plans(problem)][:2]
+        found = uncertainty.bootstrap(samples, plans)
+        low, high = found.chosen.energy_j
+        spans.append((high - low) / (high + low))
+        differences.append(np.array(uncertainty.difference(samples, plans[0], plans[1])))
+        shares.append((found.plans[0].best_share, [(cell.bundle, cell.chance) for cell in found.measure_next]))
+    assert spans[0] < 0.01 and 0.055 < spans[1] < 0.063
+    assert np.sign(differences[0]).tolist() == np.sign(differences[1]).tolist() and shares[0] == shares[1]

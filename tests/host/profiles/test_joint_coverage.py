@@ -5,6 +5,7 @@ import pytest
 
 from dime.host.metering import clock as clocks
 from dime.host.metering import energy, power_trace
+from dime.host.metering.gain import Gain
 from dime.host.metering.meters._base import Series
 from dime.host.profiles.joint_summary import Groups, summarise
 from tests.lab.loads import Load
@@ -99,10 +100,12 @@ def exchanges(random, end_s, way_s=0.4e-3):
 def joined(seed, **shape):
     """One simulated run, joined; returns the summary and the true energies."""
     random = np.random.default_rng(seed)
-    noise_a = shape.pop("noise_a", 0.004)
+    noise_a, gain = shape.pop("noise_a", 0.004), shape.pop("gain", None)
     load, windows, truth = run(random, **shape)
     end_s = windows[-1][1]
     series, own_ms, arrival_s, quality = meter(random, load, end_s, noise_a)
+    if gain is not None:
+        series = series._replace(value=series.value * (1 + gain.error * random.standard_normal()))
     stamps = OFFSET_NS + np.rint(arrival_s * 1e9).astype(np.int64)
     trace = power_trace.build(series, own_ms, stamps, "simulated", quality)
     clock = clocks.from_exchanges(exchanges(random, end_s))
@@ -113,7 +116,8 @@ def joined(seed, **shape):
     assert (energies.rejected == "").all()
     names = [{"layers": str(one), "frequency_hz": -1} for one in range(BUNDLES)]
     groups = Groups.of(bundle, iteration)
-    summary = summarise(names, groups, (stop_s - start_s) / repeats, repeats, energies, np.full(BUNDLES, np.nan))
+    idle_w, error = np.full(BUNDLES, np.nan), None if gain is None else gain.error
+    summary = summarise(names, groups, (stop_s - start_s) / repeats, repeats, energies, idle_w, error)
     return summary, truth
 
 
@@ -138,6 +142,22 @@ def test_the_interval_covers_the_truth_19_times_in_20(what, shape):
     print(f"{what}: {covered:.1%} covered, mean {bias:+.2%}")
     assert 0.92 <= covered <= 0.98, what
     assert abs(bias) < 0.002, what
+
+
+def test_the_meters_gain_is_in_the_interval_of_a_joule_and_not_in_a_comparisons():
+    """Each run is seen by another meter of the same make, whose gains scatter by 1 %."""
+    inside, one_meter, ratios = [], [], []
+    for seed in range(200):
+        summary, truth = joined(seed, gain=Gain(1.0, 0.01, "made"), spread=0.002, drift_between=0.002)
+        ends = [(summary[f"{name}_low_j"], summary[f"{name}_high_j"]) for name in ("energy", "energy_one_meter")]
+        inside.append((ends[0][0] <= truth) & (truth <= ends[0][1]))
+        one_meter.append((ends[1][0] <= truth) & (truth <= ends[1][1]))
+        # The ratio of two bundles, seen by one meter, lies within what the two intervals without the gain allow.
+        half = (ends[1][1] - ends[1][0]) / 2 / summary["energy_mean_j"]
+        miss = summary["energy_mean_j"] / truth
+        ratios.append(np.abs(miss[1:] / miss[:-1] - 1) <= np.hypot(half[1:], half[:-1]))
+    assert 0.92 <= np.mean(inside) <= 0.98
+    assert np.mean(one_meter) < 0.8 and np.mean(ratios) >= 0.92
 
 
 def test_one_iteration_gets_no_interval(monkeypatch):

@@ -5,7 +5,8 @@ A meter's module is a plug-in with
 * ``available(options)``: why it cannot be used here, or an empty text,
 * ``open_meter(options)``: an open `Meter`,
 * ``reading(columns, channel)``: a function from the texts of one row of its log to W or J and the step between values,
-* ``series(columns, read, channel)``: the same for a whole log at once.
+* ``series(columns, read, channel)``: the same for a whole log at once,
+* ``GAIN``: how far all its joules may be off together, with the source that states it (`dime.host.metering.gain`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from dime.contract.clock import monotonic_ns
 from dime.contract.errors import InputError, TableError, unknown
+from dime.host.metering.gain import Gain
 
 TIME = "time (ms)"
 TIMESTAMP = "timestamp"
@@ -87,6 +89,7 @@ class Meter(Protocol):
         columns: Names of the log's columns that `Sample.text` fills.
         channel: The parts that are meant, joined by ``+``; empty where only the rows can tell.
         wire_s: Least time from a reading's end to its arrival here.
+        gain: The gain that a recording's quality file holds; None for a meter.
         faults: How often each named fault was met; ``lines read`` counts everything, good or bad.
     """
 
@@ -97,6 +100,7 @@ class Meter(Protocol):
     columns: Sequence[str]
     channel: str
     wire_s: float
+    gain: Gain | None
     faults: Counter[str]
 
     def read(self) -> list[Sample]:
@@ -130,6 +134,7 @@ class Options:
         recording: replay: the recorded log.
         at_once: replay: hand out everything without waiting.
         root: ina3221, rapl: where /sys is found; another folder for tests.
+        calibration: A file of ``dime power calibrate``, whose gain goes into the log's quality file.
     """
 
     port: str = "/dev/ttyUSB0"
@@ -139,6 +144,7 @@ class Options:
     recording: str = ""
     at_once: bool = False
     root: str = "/sys"
+    calibration: str = ""
 
     @classmethod
     def of(cls, **given: Any) -> Options:
@@ -254,6 +260,7 @@ class Polled:
     own_clock = False
     origin = "measured"
     wire_s = 0.0
+    gain: Gain | None = None
 
     def __init__(
         self,

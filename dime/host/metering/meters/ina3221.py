@@ -12,8 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from dime.contract.errors import DeviceError, DimeError, TableError
+from dime.host.metering.gain import Gain
 from dime.host.metering.meters._base import Options, Polled, Reader, Reading, Series, choose_parts, is_number, read_text
 
+# Gain error of the shunt's voltage and of the bus voltage, at most 0.25 % each: Texas Instruments, data sheet SBOS576,
+# electrical characteristics. The board's shunt and the chip's offset of up to 80 uV come on top; nobody states the
+# shunt's.
+GAIN = Gain.within(0.0025, 0.0025, source="0.25 % for each of voltage and current, the shunt apart (TI, SBOS576)")
 _IIO = "bus/i2c/drivers/ina3221x/*/iio:device*"
 _HWMON = "bus/i2c/drivers/ina3221/*/hwmon/hwmon*"
 # The rails whose sum is the module's input power; the first line counts all of whose rails a board has.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dime.contract.errors import DeviceError, DimeError
+from dime.host.metering.gain import Gain
 from dime.host.metering.meters._base import (
     ENERGY,
     Counters,
@@ -18,6 +19,10 @@ from dime.host.metering.meters._base import (
     counter_reading,
     counter_series,
 )
+
+# "On Fermi and Kepler GPUs the reading is accurate to within +/- 5% of current power draw", NVIDIA's documentation of
+# nvmlDeviceGetPowerUsage. Of the later GPUs, which alone count energy, it says nothing; the figure is taken for them.
+GAIN = Gain.within(0.05, source="±5 %, which NVIDIA's NVML documentation states for Fermi and Kepler only")
 
 
 def _gpus(channel: str) -> tuple[Any, dict[str, Any]]:

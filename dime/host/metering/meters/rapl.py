@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dime.contract.errors import DeviceError, DimeError
+from dime.host.metering.gain import Gain
 from dime.host.metering.meters._base import (
     ENERGY,
     Counters,
@@ -24,6 +25,8 @@ from dime.host.metering.meters._base import (
     read_text,
 )
 
+# Neither Intel's Software Developer's Manual (volume 3, power management) nor AMD's processor references state one.
+GAIN = Gain(source="neither Intel nor AMD states an accuracy of RAPL")
 _FILES = ("energy_uj", "max_energy_range_uj")
 
 

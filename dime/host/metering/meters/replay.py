@@ -11,6 +11,7 @@ from types import ModuleType
 
 from dime.contract.clock import monotonic_ns
 from dime.contract.errors import DeviceError, TableError
+from dime.host.metering.gain import Gain
 from dime.host.metering.meters import ina3221, rapl, smartpower3
 from dime.host.metering.meters._base import (
     ENERGY,
@@ -26,6 +27,7 @@ from dime.host.metering.meters._base import (
 )
 from dime.host.metering.power_trace import breaks_ns, read_quality
 
+GAIN = Gain(source="a recording; the meter that was recorded is not known")
 _ROWS_AT_ONCE = 50
 
 
@@ -68,6 +70,7 @@ class Replay:
         self.own_clock = self.writes == "smartpower3"
         self.kind = "energy" if self.writes == "rapl" else "power"
         self.wire_s = float(quality.get("wire_s", 0.0))
+        self.gain = Gain.checked(quality["gain"], str(self._path)) if quality.get("gain") else None
         self._breaks_ns = breaks_ns(quality, str(self._path)).tolist()
         self._parts = 0
         self.faults: Counter[str] = Counter()

@@ -25,8 +25,12 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from dime.contract.errors import DeviceError, InputError, TableError
+from dime.host.metering.gain import Gain
 from dime.host.metering.meters._base import TIME, Options, Reader, Reading, Sample, Series, choose_channel, now_ns
 
+# "Tolerant: 3% typical (above 5V 1A)", wiki.odroid.com/accessory/power_supply_battery/smartpower3. What is typical is
+# taken as one standard deviation; of smaller loads nothing is stated.
+GAIN = Gain(1.0, 0.03, "3 % typical above 5 V and 1 A (wiki.odroid.com)")
 LINE_BYTES = 81
 CHECKED_BYTES = 74
 BAUDS = (9600, 19200, 38400, 57600, 115200, 230400, 460800, 500000, 576000, 921600)
@@ -102,6 +106,7 @@ class SmartPower3:
     kind = "power"
     own_clock = True
     origin = "measured"
+    gain: Gain | None = None
     columns: Sequence[str] = COLUMNS
 
     def __init__(
