@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
+import socket
+import time
 from typing import TYPE_CHECKING
 
 from dime.contract.errors import DeviceError
@@ -53,3 +56,12 @@ def holder(client: docker.DockerClient) -> str:
     except docker.errors.NotFound:
         return ""
     return "" if container.status in ENDED else str(container.labels.get("dime.holder", "somebody"))
+
+
+def marks(what: str) -> dict[str, str]:
+    """The labels by which a person finds out who holds a device, since when, and what for."""
+    return {
+        "dime.what": what,
+        "dime.holder": f"{getpass.getuser()}@{socket.gethostname()}",
+        "dime.started": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
+    }

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from dime.contract import messages
 from dime.contract.errors import DeviceError, DimeError, InputError, unknown
-from dime.host.bench import engines
+from dime.host.bench import engines, volumes
 from dime.host.bench.lab import BOARDS, IMAGE, IMAGES, Device, Lab, check_platform, check_registry, nearest
 
 if TYPE_CHECKING:
@@ -137,12 +139,13 @@ def smoke(target: str, name: str, platform: str) -> str:
     Raises:
         DeviceError: The image does not work; the message says why.
     """
-    command = [docker_command(), "run", "--rm", "--init", "--network=none", "--platform", platform]
+    command = ["--init", "--network=none", "--platform", platform]
     command += ["--env", f"QEMU_CPU={PROCESSORS[target]}"] if platform == "linux/arm64" else []
     command += ["--entrypoint", "python3", name, "-m", "dime.device", "smoke", f"--device={target}"]
     command += ["--board=nano"] if target == "jetson" else []
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SMOKE_S, check=False)
+        with run_command() as run:
+            done = subprocess.run([*run, *command], capture_output=True, text=True, timeout=SMOKE_S, check=False)
     except subprocess.TimeoutExpired:
         raise DeviceError(f"{name} for {platform}: its smoke test hangs") from None
     said = {message["kind"]: message for message in map(messages.decode, done.stdout.splitlines()) if message}
@@ -189,6 +192,17 @@ def docker_command() -> str:
     if not found:
         raise DeviceError("the docker command is not installed; scripts/computer.sh says what the lab's computer needs")
     return found
+
+
+@contextmanager
+def run_command() -> Iterator[list[str]]:
+    """The words of a `docker run` whose container has our label and a name of its own, and is gone whatever ends it."""
+    docker, name = docker_command(), f"{volumes.LABEL}-{secrets.token_hex(6)}"
+    try:
+        yield [docker, "run", "--rm", "--name", name, "--label", f"{volumes.LABEL}=helper"]
+    except BaseException:  # its client has gone, the container has not
+        subprocess.run([docker, "rm", "--force", "--volumes", name], capture_output=True, check=False)
+        raise
 
 
 def _git(*words: str) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import secrets
 import shutil
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 LABEL = "dime"  # everything that is ours on an engine carries it
 BLOCK = 1 << 20
 STILL_THERE = "the results are still on the device, the same command gets them"
+LATE_S = 1.0  # for a container to appear whose making was interrupted
 MARK = "complete"  # written last into a volume, so that a transfer that broke off is told from a whole one
 HASHER = (
     "import hashlib, os, sys\n"
@@ -64,33 +66,64 @@ def digest(folder: Path) -> tuple[str, dict[str, Path]]:
 
 @contextmanager
 def helper(
-    client: docker.DockerClient, image: Image, volume: str, run: bool = False, **options: Any
+    client: docker.DockerClient,
+    image: Image,
+    volume: str = "",
+    run: bool = False,
+    name: str = "",
+    labels: Mapping[str, str] | None = None,
+    **options: Any,
 ) -> Iterator[Container]:
-    """A container without network and rights that lends its view of a volume at /volume; it is removed at the end.
+    """A container without network and rights that lends its view of a volume at /volume; gone whatever ends it.
 
     Args:
         client: The engine.
         image: Any image of the right platform.
-        volume: The volume's name.
+        volume: The volume's name; empty for none.
         run: Whether its command is started; without it the container only exists.
+        name: The container's name; one that nobody has, if empty.
+        labels: More labels.
         **options: More of Docker's options, such as the command.
     """
+    key = secrets.token_hex(6)
     defaults: dict[str, Any] = {
         "entrypoint": ["true"],
         "network_mode": "none",
         "cap_drop": ["ALL"],
         "init": True,
         "healthcheck": {"test": ["NONE"]},
+        "volumes": {volume: {"bind": "/volume", "mode": "rw"}} if volume else {},
     }
-    container = client.containers.create(
-        image, labels={LABEL: "helper"}, volumes={volume: {"bind": "/volume", "mode": "rw"}}, **{**defaults, **options}
-    )
+    answered = False
     try:
+        container = client.containers.create(
+            image,
+            name=name or f"{LABEL}-helper-{key}",
+            labels={**(labels or {}), LABEL: "helper", "dime.key": key},
+            **{**defaults, **options},
+        )
+        answered = True
         if run:
             container.start()
         yield container
-    finally:
-        container.remove(force=True)
+        _withdraw(client, key, 0.0)
+    except BaseException as error:
+        refused = not answered and isinstance(error, Exception)
+        with suppress(Exception):  # the first cause is told; what stays carries the label
+            _withdraw(client, key, 0.0 if answered or refused else LATE_S)
+        raise
+
+
+def _withdraw(client: docker.DockerClient, key: str, seconds: float) -> None:
+    """Removes a container by its key; one whose making was not waited for may come into being a little later."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = client.api.containers(all=True, quiet=True, filters={"label": f"dime.key={key}"})
+        for one in found:
+            client.api.remove_container(one["Id"], v=True, force=True)
+        if found or time.monotonic() >= deadline:
+            return
+        time.sleep(0.1)
 
 
 def send(
@@ -264,7 +297,7 @@ def hashes(client: docker.DockerClient, image: Image, volume: str, folder: str, 
     Raises:
         DeviceError: The device could not compute them.
     """
-    options = {"entrypoint": ["python3", "-c", HASHER, f"/volume/{folder}"], "user": "0:0"}
+    options: dict[str, Any] = {"entrypoint": ["python3", "-c", HASHER, f"/volume/{folder}"], "user": "0:0"}
     with helper(client, image, volume, run=True, **options) as container:
         wait(container, seconds)
         text = container.logs(stdout=True, stderr=False).decode()
@@ -312,6 +345,7 @@ def wait(container: Container, seconds: float) -> int:
         DeviceError: It did not end in time.
     """
     deadline = time.monotonic() + seconds
+    container.reload()
     while container.status != "exited":
         if time.monotonic() > deadline:
             raise DeviceError(f"a helper container did not end within {seconds:.0f} s")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dime.contract import messages, plugins
-from dime.contract.errors import DimeError
+from dime.contract.errors import DeviceError, DimeError
 from dime.host.bench import engines, holding, images, volumes
 from dime.host.bench import lab as lab_file
 from dime.host.bench.lab import LOCAL, Device, Lab
@@ -26,7 +26,7 @@ CONTAINER_S = 120.0
 METER_S = 3.0
 LEAST_W, MOST_W = 0.05, 3000.0
 PROBE = (  # what the device's disk and clock say, as a container sees them
-    "import json, os, time\ns = os.statvfs('/volume')\n"
+    "import json, os, time\ns = os.statvfs('/')\n"
     "print(json.dumps({'free_bytes': s.f_bavail * s.f_frsize, 'time_s': time.time()}))"
 )
 
@@ -38,6 +38,10 @@ BOARD = (  # what the board is and, if its clocks are to be tried, whether they 
     "        with board.fixed(step): pass\n    facts['steps'] = len(steps)\n"
     "except DimeError as error: facts['error'] = str(error)\nprint(json.dumps(facts))\n"
 )
+
+
+class _HeldError(DimeError):
+    """Somebody else has the device."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class Finding:
 
 def check(lab: Lab, names: str = "all") -> Iterator[Finding]:
     """Tries the devices one after the other; nothing on them is changed but that their image may be fetched.
+
+    Each container that is started there holds the device as a run does; on a device that somebody holds none is.
 
     Args:
         lab: The lab.
@@ -82,6 +88,9 @@ def _engine(device: Device, registry: str) -> Iterator[Finding]:
             text = f"Docker {version['Version']} on {version['Os']}/{version['Arch']}, {info['NCPU']} processors"
             yield Finding(name, "engine", True, text)
             yield _runtime(device, info)
+            if holder := holding.holder(client):
+                yield Finding(name, "held", True, f"by {holder}: image, disk, clocks and network are not tried")
+                return
             said: list[str] = []
             try:
                 image = images.ensure(client, device, registry, said.append)
@@ -92,6 +101,8 @@ def _engine(device: Device, registry: str) -> Iterator[Finding]:
             yield from _disk_and_clock(client, device, image)
             yield _board(client, device, image)
             yield _smoke(client, device, image)
+    except _HeldError as error:
+        yield Finding(name, "held", True, f"{str(error).removeprefix(f'{name}: is held ')}; what follows is not tried")
     except DimeError as error:
         yield Finding(name, "engine", False, str(error).removeprefix(f"{name}: "))
 
@@ -106,18 +117,32 @@ def _runtime(device: Device, info: dict[str, Any]) -> Finding:
     return Finding(device.name, "runtime", True, device.runtime or info.get("DefaultRuntime", "default"))
 
 
-def _output(client: docker.DockerClient, image: Image, words: list[str], **options: Any) -> list[str]:
-    """What a short-lived container printed."""
-    with volumes.helper(client, image, f"{volumes.LABEL}-doctor", run=True, entrypoint=words, **options) as container:
-        volumes.wait(container, CONTAINER_S)
-        lines = container.logs().decode(errors="replace").splitlines()
-    client.volumes.get(f"{volumes.LABEL}-doctor").remove(force=True)
-    return lines
+def _output(client: docker.DockerClient, device: Device, image: Image, words: list[str], **options: Any) -> list[str]:
+    """What a short-lived container printed, which held the device meanwhile.
+
+    Raises:
+        _HeldError: Somebody else holds the device.
+    """
+    import docker.errors
+
+    held: dict[str, Any] = {"name": holding.HOLD, "labels": holding.marks("the doctor")}
+    try:
+        holding.make_way(client, device)
+    except DeviceError as error:
+        raise _HeldError(str(error)) from None
+    try:
+        with volumes.helper(client, image, run=True, entrypoint=words, **held, **options) as container:
+            volumes.wait(container, CONTAINER_S)
+            return container.logs().decode(errors="replace").splitlines()
+    except docker.errors.APIError as error:
+        if error.status_code == 409:  # somebody was faster
+            raise _HeldError(f"{device.name}: is held by {holding.holder(client) or 'somebody'}") from None
+        raise
 
 
 def _disk_and_clock(client: docker.DockerClient, device: Device, image: Image) -> Iterator[Finding]:
     before_s = time.time()
-    lines = _output(client, image, ["python3", "-c", PROBE])
+    lines = _output(client, device, image, ["python3", "-c", PROBE])
     after_s = time.time()
     try:
         facts = json.loads(lines[-1])
@@ -138,9 +163,8 @@ def _board(client: docker.DockerClient, device: Device, image: Image) -> Finding
     """What the board is, and whether its clocks can be fixed: the lowest and the highest are, and put back."""
     name = device.name
     options: dict[str, Any] = {"privileged": True, "user": "0:0", "cap_drop": None} if device.set_clock else {}
-    holder = holding.holder(client)
-    words = ["python3", "-c", BOARD, name, device.board, *(["try"] if device.set_clock and not holder else [])]
-    lines = _output(client, image, words, **options)
+    words = ["python3", "-c", BOARD, name, device.board, *(["try"] if device.set_clock else [])]
+    lines = _output(client, device, image, words, **options)
     try:
         facts = json.loads(lines[-1])
     except (IndexError, ValueError, RecursionError):
@@ -148,8 +172,6 @@ def _board(client: docker.DockerClient, device: Device, image: Image) -> Finding
     model = facts["model"] or device.board
     if not device.set_clock:
         return Finding(name, "board", True, f"{model}, clock left alone")
-    if holder:
-        return Finding(name, "board", True, f"{model}; clocks not tried: held by {holder}")
     if not facts.get("steps"):
         return Finding(name, "board", False, f"{model}; its clocks cannot be set: {facts.get('error', 'it has none')}")
     return Finding(name, "board", True, f"{model}, {facts['steps']} frequencies; the lowest and the highest were set")
@@ -158,7 +180,7 @@ def _board(client: docker.DockerClient, device: Device, image: Image) -> Finding
 def _smoke(client: docker.DockerClient, device: Device, image: Image) -> Finding:
     """Whether a network really runs there, on the GPU too where there is one."""
     words = [*ENTRY, "smoke", f"--device={device.name}", f"--board={device.board}"]
-    lines = _output(client, image, words, runtime=device.runtime or None, **engines.gpus(device))
+    lines = _output(client, device, image, words, runtime=device.runtime or None, **engines.gpus(device))
     found = {message["kind"]: message for message in map(messages.decode, lines) if message}
     if "description" not in found:
         text = found.get("error", {}).get("text") or " | ".join(lines[-2:]) or "illegal instruction, or nothing said"

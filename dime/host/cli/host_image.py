@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dime.contract.errors import InputError
-from dime.host.bench.images import docker_command
+from dime.host.bench.images import run_command
 from dime.host.search.solvers import gurobi
 
 
@@ -30,7 +30,7 @@ def run_in_host_image(words: Sequence[str], image: str | None = None, licence: s
         DeviceError: There is no docker command.
     """
     here = os.getcwd()
-    command = [docker_command(), "run", "--rm", "--init", "--network=none", "--cap-drop=ALL", "--user"]
+    command = ["--init", "--network=none", "--cap-drop=ALL", "--user"]
     command += [f"{os.getuid()}:{os.getgid()}", "--security-opt=no-new-privileges", "--volume", f"{here}:{here}"]
     command += ["--workdir", here, "--env", "HOME=/tmp", "--no-healthcheck"]
     file = licence or os.environ.get("GRB_LICENSE_FILE")
@@ -45,4 +45,5 @@ def run_in_host_image(words: Sequence[str], image: str | None = None, licence: s
     if sys.stdin.isatty() and sys.stderr.isatty():
         command += ["--interactive", "--tty"]
     image = image or os.environ.get("DIME_HOST_IMAGE", "dime-host")
-    return subprocess.run([*command, image, *words], check=False).returncode
+    with run_command() as run:
+        return subprocess.run([*run, *command, image, *words], check=False).returncode

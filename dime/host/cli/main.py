@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dime.contract.errors import DimeError, unknown
-from dime.host.cli import arguments
+from dime.host.cli import arguments, endings
 from dime.host.common import shown
 from dime.host.planning.goals import RULE
 
@@ -685,9 +685,10 @@ def main(words: Sequence[str] | None = None) -> int:
         if call and _runtime() == "docker":
             from dime.host.cli.host_image import run_in_host_image
 
-            return run_in_host_image(words)
+            with endings.in_order():
+                return run_in_host_image(words)
         if call:
-            with shown.plainly():
+            with shown.plainly(), endings.in_order():
                 call.run()
                 sys.stdout.flush()
     except DimeError as error:

@@ -1,6 +1,7 @@
 """A Docker engine's interface on a socket of this machine, for what real engines do too seldom: wait, refuse, die."""
 
 import hashlib
+import itertools
 import json
 import re
 import socketserver
@@ -39,6 +40,8 @@ class FakeEngine:
         self.images, self.registry, self.containers, self.volumes = {}, {}, {}, {}
         self.runs = lambda words: (0, "")
         self.before = self.after = lambda call: None
+        self.said = {}  # by a container's id
+        self._numbers = itertools.count()
         self.calls, self.lock = [], threading.RLock()
 
     def __enter__(self):
@@ -187,11 +190,13 @@ class FakeEngine:
 
     def _containers(self, method, rest, name, verb, query, body):  # noqa: PLR0911
         if rest == "create":
-            return self._create(query, json.loads(body))
+            return self.create(query, json.loads(body))
         if rest == "json":
             wanted = json.loads(query.get("filters", "{}")).get("label", [])
             return 200, [
-                one for one in self.containers.values() if all(_carries(one["Config"], word) for word in wanted)
+                {"Id": one["Id"]}
+                for one in self.containers.values()
+                if all(_carries(one["Config"], word) for word in wanted)
             ]
         if method == "DELETE":
             found = self._container(rest)
@@ -202,7 +207,7 @@ class FakeEngine:
         found = self._container(name)
         if verb == "start":
             code, words = self.runs([*(found["Config"]["Entrypoint"] or []), *(found["Config"]["Cmd"] or [])])
-            found["said"] = words.encode()
+            self.said[found["Id"]] = words.encode()
             self._state(found, "running" if code is None else "exited", code or 0)
             return 204, b""
         if verb in ("kill", "stop"):
@@ -212,21 +217,22 @@ class FakeEngine:
             found["Name"] = "/" + query["name"]
             return 204, b""
         if verb == "logs":
-            said = found.get("said", b"")
+            said = self.said.get(found["Id"], b"")
             return 200, b"\x01\0\0\0" + len(said).to_bytes(4, "big") + said if said else b""
         if verb == "archive":
             if method == "PUT":
                 return 200, b""
             raise RefusalError(404, "Could not find the file")
-        return 200, {key: value for key, value in found.items() if key != "said"}
+        return 200, found
 
-    def _create(self, query, wanted):
+    def create(self, query, wanted):
         image = self._image(wanted["Image"])
-        name = "/" + query.get("name", f"somebody{len(self.calls)}")
+        name = "/" + query.get("name", f"somebody{next(self._numbers)}")
         if any(one["Name"] == name for one in self.containers.values()):
             raise RefusalError(409, f"The container name {name} is already in use")
+        key = hashlib.sha256(f"{name}{next(self._numbers)}".encode()).hexdigest()
         made = {
-            "Id": hashlib.sha256(f"{name}{len(self.calls)}".encode()).hexdigest(), "Name": name, "Image": image["Id"],
+            "Id": key, "Name": name, "Image": image["Id"],
             "Config": {"Labels": {}, "Tty": False, "Entrypoint": [], "Cmd": [], **wanted},
             "HostConfig": wanted.get("HostConfig", {}),
         }  # fmt: skip
@@ -246,7 +252,7 @@ class FakeEngine:
     def _volumes(self, method, rest, name, verb, query, body):
         if rest == "create":
             wanted = json.loads(body)
-            name = wanted.get("Name") or f"{len(self.calls):064x}"
+            name = wanted.get("Name") or f"{next(self._numbers):064x}"
             made = self.volumes.setdefault(name, {"Name": name, "Labels": wanted.get("Labels") or {}})
             return 201, made
         if not rest:

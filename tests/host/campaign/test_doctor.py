@@ -1,0 +1,174 @@
+"""The doctor on an engine that is a stand-in: whom it disturbs, and what it leaves behind, whatever ends it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from dime.contract import messages
+from dime.host.bench import images, volumes
+from dime.host.bench.holding import HOLD
+from dime.host.bench.lab import Device, Lab
+from dime.host.campaign import doctor
+from tests.host.bench.fake_engine import FakeEngine
+
+
+def answers(words):
+    """What a board's containers say."""
+    text = " ".join(words)
+    if "statvfs" in text:
+        return 0, json.dumps({"free_bytes": 5e9, "time_s": time.time()}) + "\n"
+    if "smoke" in text:
+        facts = {"torch": "1.11", "gpu": "", "processor": "cpu"}
+        return 0, messages.encode("description", facts=facts) + "\n"
+    return 0, json.dumps({"model": "Nano", "steps": 12}) + "\n"
+
+
+@pytest.fixture
+def board(tmp_path, monkeypatch):
+    with FakeEngine(tmp_path) as engine:
+        engine.runs = answers
+        engine.add_image("dime-host:latest")
+        monkeypatch.setenv("DOCKER_HOST", engine.address)
+        monkeypatch.setattr(volumes, "LATE_S", 0.3)
+        yield engine
+
+
+def checked(board, **keys):
+    device = Device("nano", engine=board.address, image="dime-host", **keys)
+    return {finding.what: finding for finding in doctor.check(Lab({"nano": device}), "nano")}
+
+
+def test_every_part_is_tried_and_nothing_stays(board):
+    found = checked(board, set_clock=True)
+    assert [what for what, finding in found.items() if finding.works] == [
+        *("engine", "runtime", "image", "disk", "clock", "board", "network")
+    ]
+    assert "12 frequencies" in found["board"].text
+    assert board.ours() == []
+
+
+def test_nothing_is_started_on_a_board_that_somebody_holds(board):
+    board.runs = lambda words: (None, "")
+    with volumes_client(board) as client:
+        labels = {"dime": "run", "dime.key": "k", "dime.holder": "eve@lab", "dime.started": "now", "dime.what": "vgg11"}
+        client.containers.create("dime-host:latest", name=HOLD, labels=labels).start()
+    board.calls.clear()
+    found = checked(board)
+    assert "by eve@lab: image, disk, clocks and network are not tried" in found["held"].text
+    assert list(found) == ["engine", "runtime", "held"]
+    assert not [call for call in board.calls if call.startswith(("POST", "PUT", "DELETE"))]
+
+
+@pytest.mark.parametrize("moment", ["DELETE /containers/X", "POST /containers/create"])
+def test_who_takes_the_board_meanwhile_is_not_disturbed_either(board, moment):
+    """Somebody's run begins between two of the doctor's containers, or just when it wants to make the second."""
+    labels = {"dime": "run", "dime.key": "k", "dime.holder": "eve@lab", "dime.started": "now", "dime.what": "vgg11"}
+    state = {"met": 0}
+
+    def come(call):
+        state["met"] += call == moment
+        if call == moment and state["met"] == (1 if moment.startswith("DELETE") else 2):
+            board.before = board.after = lambda call: None
+            made = board.create({"name": HOLD}, {"Image": "dime-host:latest", "Config": {}, "Labels": labels})[1]["Id"]
+            board.containers[made]["State"] |= {"Status": "running", "Running": True}
+
+    if moment.startswith("DELETE"):
+        board.after = come
+    else:
+        board.before = come
+    found = checked(board)
+    assert found["held"].works and "by eve@lab" in found["held"].text and "network" not in found
+    assert board.ours() == [HOLD]
+
+
+def test_the_doctors_own_containers_hold_the_board(board):
+    seen = []
+    board.runs = lambda words: (
+        seen.extend((one["Name"], one["Config"]["Labels"]["dime.what"]) for one in board.containers.values())
+        or answers(words)
+    )
+    checked(board)
+    assert seen == [(f"/{HOLD}", "the doctor")] * 3
+
+
+def volumes_client(board):
+    from dime.host.bench import engines
+
+    return engines.connect(Device("nano", engine=board.address))
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_doctor_that_is_ended_at_any_stage_leaves_nothing(board, moment):
+    """Ctrl-C with each of its calls: when the engine has not begun it, and when it has done it but not answered."""
+    checked(board)
+    stages = len(board.calls)
+    main = threading.main_thread().ident
+    for stage in range(stages):
+        board.calls.clear()
+        state = {"left": stage}
+
+        def strike(call, state=state):
+            state["left"] -= 1
+            if state["left"] == -1:
+                signal.pthread_kill(main, signal.SIGINT)
+                time.sleep(0.1)
+
+        setattr(board, moment, strike)
+        try:
+            checked(board)
+            assert state["left"] >= 0, "the interrupt was swallowed"  # what is refused has no moment after it
+        except KeyboardInterrupt:
+            pass
+        setattr(board, moment, lambda call: None)
+        deadline = time.monotonic() + 3
+        while board.ours() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert board.ours() == [], f"ended {moment} call {stage}"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_command_that_is_asked_to_end_cleans_up(board, tmp_path, number):
+    (tmp_path / "lab.toml").write_text(f"[nano]\nengine = '{board.address}'\nimage = 'dime-host'\n")
+    board.runs = lambda words: (None, "")  # the first container never ends
+    command = [sys.executable, "-m", "dime.host", "doctor"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not any(one["State"]["Running"] for one in board.containers.values()):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(number)
+    process.communicate(timeout=20)
+    assert process.returncode == 128 + number
+    assert board.ours() == []
+
+
+def test_a_failed_start_leaves_nothing_and_tells_its_own_cause(board):
+    from tests.host.bench.fake_engine import RefusalError
+
+    def refuse(call):
+        if call in ("POST /containers/X/start", "DELETE /containers/X"):
+            raise RefusalError(500, f"no {call.split('/')[-1]}")
+
+    board.before = refuse
+    assert checked(board)["engine"].text == "the engine refused: no start"
+    assert board.unlabelled() == []
+
+
+def test_a_container_of_the_docker_command_is_labelled_and_goes_with_it(tmp_path, monkeypatch):
+    log = tmp_path / "log"
+    (tmp_path / "docker").write_text(f'#!/bin/sh\necho "$@" >> {log}\n[ "$1" = rm ] || exec sleep 60\n')
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(images, "SMOKE_S", 1.0)
+    with pytest.raises(images.DeviceError, match="hangs"):
+        images.smoke("host", "dime-host", "linux/amd64")
+    run, gone = log.read_text().splitlines()
+    name = run.split("--name ")[1].split()[0]
+    assert run.startswith(f"run --rm --name {name} --label dime=helper ")
+    assert gone == f"rm --force --volumes {name}"
