@@ -210,14 +210,14 @@ def _fill(target, network, source, weights, emit):
     loaded = networks.load(network, weights, emit)
     import torch
 
-    emit("hello", version=__version__, device=None, network=network, total=len(pictures))
+    emit("hello", version=__version__, device=None, network=network, total=len(pictures.tensors))
     aside = target + ".part"
     shutil.rmtree(aside, ignore_errors=True)
     for layer in loaded.layers:
         os.makedirs(os.path.join(aside, layer))
     files = OrderedDict()
     with torch.no_grad():
-        for number, (name, picture) in enumerate(sorted(pictures.items()), start=1):
+        for number, (name, picture) in enumerate(sorted(pictures.tensors.items()), start=1):
             tensor = picture
             for layer, module in zip(loaded.layers, loaded.modules):
                 path = "{}/{}.pt".format(layer, name)
@@ -228,7 +228,8 @@ def _fill(target, network, source, weights, emit):
         network=network,
         layers=loaded.layers,
         weights=loaded.weights,
-        source=images.describe(source),
+        source=pictures.source,
+        odd_pictures=pictures.odd,
         files=OrderedDict(sorted(files.items())),
     )
     with open(os.path.join(aside, MANIFEST), "w") as stream:

@@ -193,7 +193,9 @@ def test_unreadable_pictures_are_named_and_left_out(tmp_path, pictures, heard):
     (pictures / "fake.jpg").write_text("not a picture")
     made = make(tmp_path, source=pictures, emit=heard)
     assert list(made.load("first", (1, 3, 8, 8))) == ["one", "three_of_it", "two"]
-    assert heard.texts("warning") == ["left out, not readable as pictures: fake.jpg, torn.png"]
+    told = heard.texts("warning")
+    assert len(told) == 1 and told[0].startswith("left out: fake.jpg: not a picture; torn.png: ")
+    assert made.manifest["odd_pictures"]["fake.jpg"] == "left out: not a picture"
 
 
 def test_a_folder_without_any_readable_picture_is_refused(tmp_path, pictures):
@@ -231,9 +233,9 @@ def test_pictures_are_prepared_as_torchvision_does(pictures):
             transforms.Normalize(images.MEAN, images.DEVIATION),
         ]
     )
-    loaded = images.load("builtin", (1, 3, 224, 224), None)
+    loaded = images.load("builtin", (1, 3, 224, 224), None).tensors
     assert len(loaded) == 6
-    loaded.update(images.load(str(pictures), (1, 3, 224, 224), None))
+    loaded.update(images.load(str(pictures), (1, 3, 224, 224), None).tensors)
     builtin = os.path.join(os.path.dirname(images.__file__), "pictures")
     for path in (builtin + "/hills.jpg", builtin + "/tiles.png", str(pictures / "two.jpg")):
         name = os.path.splitext(os.path.basename(path))[0]
@@ -259,7 +261,7 @@ def test_imagenette_gives_two_pictures_a_class_always_the_same(tmp_path, imagene
     drawn = list(make(tmp_path, source="imagenette").load("first", (1, 3, 8, 8)))
     assert len(drawn) == 20
     assert len({name.split("_")[0] for name in drawn}) == 10
-    assert list(images.load("imagenette", (1, 3, 8, 8), None)) == drawn
+    assert list(images.load("imagenette", (1, 3, 8, 8), None).tensors) == drawn
 
 
 @pytest.fixture
@@ -300,7 +302,7 @@ def test_imagenette_is_fetched_once_with_its_progress(tmp_path, archive, heard):
     assert heard.kinds()[:3] == ["note", "stage", "hello"]
     assert os.listdir(str(tmp_path / "cache" / "dime")) == ["imagenette2-320"]
     archive["320px"] = ("http://nowhere.invalid/imagenette2-320.tgz", "0")
-    assert len(images.load("imagenette", (1, 3, 8, 8), None)) == 20
+    assert len(images.load("imagenette", (1, 3, 8, 8), None).tensors) == 20
 
 
 def test_imagenette_that_arrives_damaged_is_not_kept(tmp_path, archive, heard):

@@ -162,13 +162,14 @@ def _inputs(loaded, source, emit):
         made = [("random{}".format(seed), sources.example(loaded, seed)) for seed in range(RANDOM_INPUTS)]
         return made, "random seed 0", None
     shape, dtype = loaded.shapes[0], loaded.dtypes[0]
-    pictures = list(images.load(source, (1,) + tuple(shape[1:]), emit, how).items())
+    loaded_pictures = images.load(source, (1,) + tuple(shape[1:]), emit, how)
+    pictures = list(loaded_pictures.tensors.items())
     made = []
     for number, (name, _) in enumerate(pictures):
         batch = [pictures[(number + more) % len(pictures)][1] for more in range(shape[0])]
         made.append((name, (torch.cat(batch).to(dtype),)))
     told = {"shorter_side": how.resize, "mean": list(how.mean), "standard_deviation": list(how.deviation)}
-    return made, images.describe(source), told
+    return made, loaded_pictures.source, dict(told, odd_pictures=loaded_pictures.odd)
 
 
 def _write(path, content):  # type: (str, Dict[str, Any]) -> None
