@@ -28,6 +28,8 @@ LEAST_CHIP_S = 0.05
 CHIPS = 63
 # A chip is no whole number of the meter's periods, so that its edges fall everywhere between two readings.
 BETWEEN_READINGS = 0.382
+# No two clocks drift apart so fast: one of the two computers has slept.
+LARGEST_SLOPE = 0.01
 
 
 class PowerLog(object):
@@ -266,6 +268,8 @@ class PowerLog(object):
         (offset_ns, bound_ns), at_ns = protocol.offset_ns(bests[-1]), bests[-1][0]
         before_ns, before_at_ns = protocol.offset_ns(bests[0])[0], bests[0][0]
         slope = (offset_ns - before_ns) / float(at_ns - before_at_ns) if at_ns > before_at_ns else 0.0
+        if abs(slope) > LARGEST_SLOPE:
+            return [None] * len(rows)
 
         def logger_ns(device_ns):
             return device_ns + offset_ns + int(slope * (device_ns - at_ns))

@@ -23,12 +23,11 @@ from dime.host.metering.energy import Integral
 from dime.host.metering.meter_clock import INTEGERS, MAX_DRIFT
 from dime.host.metering.meters._base import FLOAT
 from dime.host.metering.power_trace import Trace
+from dime.host.metering.suspends import STOOD_STILL_S
 
 COVER_95 = NormalDist().inv_cdf(0.975)
 # Chance that a code is "found" in a trace which does not hold it.
 FALSE_ALARM = 1e-3
-# No network and no quartz explains this between two exchanges: a computer slept.
-STOOD_STILL_S = 0.5
 _FINE = 50
 
 

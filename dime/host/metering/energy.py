@@ -61,6 +61,17 @@ class Energies:
     rejected: NDArray[np.str_]
 
 
+def without(energies: Energies, rows: NDArray[np.bool_], reason: str) -> Energies:
+    """The same without the energies of some rows, for a reason that is not the trace's."""
+    if not rows.any():
+        return energies
+    known = {
+        name: np.where(rows, np.nan, values) if values.dtype.kind == "f" else values
+        for name, values in vars(energies).items()
+    }
+    return Energies(**known | {"rejected": np.where(rows, reason, energies.rejected)})
+
+
 class Integral:
     """Energy from a trace's beginning to any moment, and the power at that moment."""
 

@@ -23,6 +23,7 @@ from dime.host.metering.gain import Gain
 from dime.host.metering.meter_clock import WRAP_MS, follows
 from dime.host.metering.meters._base import TIMESTAMP, UNIX_MINUS_MONOTONIC_NS, Meter, Sample
 from dime.host.metering.power_trace import QUALITY_SUFFIX, quality_path
+from dime.host.metering.suspends import MOST_SLEEPS
 
 SYNC_AFTER_S = 0.5
 LONGEST_NAME_BYTES = 255
@@ -103,6 +104,7 @@ class PowerFile:
         self.marks: list[dict[str, Any]] = []
         self.marks_lost = 0
         self.breaks_ns: list[int] = []
+        self.sleeps: list[dict[str, Any]] = []
         self.rows = 0
         self._steps: Counter[int] = Counter()
         self._events: Counter[str] = Counter()
@@ -133,6 +135,11 @@ class PowerFile:
             self._stream.write(f"{sample.text},{sample.timestamp_ns}\n")
             self.rows += 1
             self._note(sample)
+
+    def slept(self, after_ns: int, slept_s: float) -> None:
+        """Notes that this computer slept before a row that is about to be written."""
+        if self._last is not None and len(self.sleeps) < MOST_SLEEPS:
+            self.sleeps.append({"before_ns": self._last.timestamp_ns, "after_ns": after_ns, "slept_s": slept_s})
 
     def _break(self, timestamp_ns: int) -> None:
         """Notes a break, on the disk before any row after it is there."""
@@ -235,6 +242,7 @@ class PowerFile:
             "clock_wraps": self._events["wrap"],
             "late_lines": self._events["late"],
             "breaks_ns": self.breaks_ns,
+            "sleeps": self.sleeps,
             "marks": self.marks,
             "marks_lost": self.marks_lost,
         }

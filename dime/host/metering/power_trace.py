@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from dime.contract import plugins
 from dime.contract.errors import DimeError, TableError
 from dime.host.metering import gain as gains
-from dime.host.metering import meters
+from dime.host.metering import meters, suspends
 from dime.host.metering.gain import Gain
 from dime.host.metering.meter_clock import INTEGERS, quickest_line, unroll
 from dime.host.metering.meters._base import FLOAT, TIME, TIMESTAMP, Series
+from dime.host.metering.suspends import Sleep
 
 QUALITY_SUFFIX = "_quality.json"
 # Which moment a reading stands for is known to half its period: SmartPower 3 takes the mean of the last two of its own
@@ -48,6 +49,7 @@ class Trace:
         clock_error_s: Standard uncertainty of `time_s`, the same for all readings: which moment within its period a
             reading stands for, and how long the quickest line was under way.
         counts: How often each named fault was met.
+        sleeps: When the logger's computer slept, as its log tells.
         gain: By what the values were multiplied, and how far they may all be off together.
         host_clock: ``boot_id`` and ``unix_minus_monotonic_ns`` of the logger, where its quality file has them.
     """
@@ -68,6 +70,7 @@ class Trace:
     counts: Mapping[str, int] = field(default_factory=dict)
     host_clock: Mapping[str, Any] = field(default_factory=dict)
     gain: Gain = field(default_factory=Gain)
+    sleeps: tuple[Sleep, ...] = ()
 
     def seconds(self, time_ns: INTEGERS) -> FLOAT:
         """Times on the logger's clock -> seconds on this trace's."""
@@ -156,6 +159,7 @@ def build(
         counts=counts,
         host_clock=quality.get("host_clock", {}),
         gain=gain,
+        sleeps=suspends.sleeps(quality, name),
     )
 
 
@@ -202,6 +206,7 @@ def join(traces: Sequence[Trace]) -> Trace:
         counts=counts,
         host_clock=first.host_clock,
         gain=gains.widest([trace.gain for trace in ordered]),
+        sleeps=tuple(sleep for trace in ordered for sleep in trace.sleeps),
     )
 
 

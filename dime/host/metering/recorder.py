@@ -26,6 +26,7 @@ from dime.host.metering import gain as gains
 from dime.host.metering import meters, power_trace
 from dime.host.metering.meters._base import Meter, Options, RecordingEndedError, Sample, Series, now_ns
 from dime.host.metering.power_file import PowerFile
+from dime.host.metering.suspends import Watch
 
 SILENCE_S = 3.0
 REOPEN_AFTER_S = 1.0
@@ -33,15 +34,16 @@ MOST_WAITING = 4096
 RECENT_ROWS = 1 << 19
 LEAD_S = 30.0
 READINGS_FOR_A_PERIOD = 20
-NOT_DROPPED = ("lines read", "meter gone", "counter began anew")
+NOT_DROPPED = ("lines read", "meter gone", "counter began anew", "computer slept")
 _Answer = TypeVar("_Answer")
 
 
 class _Batch(NamedTuple):
-    """What one reading of the meter brought: samples, and all faults so far."""
+    """What one reading of the meter brought: samples, all faults so far, and how long this computer slept before."""
 
     samples: Sequence[Sample]
     faults: Mapping[str, int]
+    slept_s: float = 0.0
 
 
 class _Call(NamedTuple):
@@ -168,15 +170,21 @@ class Recorder:
 
     def _read_all(self) -> None:
         before: Counter[str] = Counter()
-        gone = False
+        gone, watch, slept_s = False, Watch(), 0.0
         while not self._closing.is_set():
             try:
                 samples = self._meter.read()
-                if gone and samples:
+                woke_after_s = watch.slept_s()
+                if woke_after_s and not self.is_replay:
+                    slept_s += woke_after_s
+                    before += Counter({"computer slept": 1})
+                    self._say(f"this computer slept for {woke_after_s:.1f} s; the log is split there")
+                if (gone or slept_s) and samples:
                     samples[0] = samples[0]._replace(breaks=True)
                     gone = False
                 if samples or self._meter.faults:
-                    self._queue.put(_Batch(samples, before + self._meter.faults))
+                    self._queue.put(_Batch(samples, before + self._meter.faults, slept_s if samples else 0.0))
+                    slept_s = 0.0 if samples else slept_s
             except RecordingEndedError:
                 self._queue.put(_Batch((), before + self._meter.faults))
                 self._say("the recording has ended")
@@ -233,6 +241,8 @@ class Recorder:
         if self._log is None:
             return
         try:
+            if batch.slept_s:
+                self._log.slept(batch.samples[0].timestamp_ns, batch.slept_s)
             self._log.write(batch.samples)
             if self._log.is_due():
                 self._log.sync(self._since_start())

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from dime.contract import run, tables
 from dime.contract.errors import TableError, unknown
 from dime.contract.run import RunSpec
 from dime.host.metering import clock as clocks
-from dime.host.metering import energy, power_trace
+from dime.host.metering import energy, power_trace, suspends
 from dime.host.metering.gain import ENERGY_GAIN, Gain
 from dime.host.metering.meter_clock import INTEGERS
 from dime.host.metering.meters._base import TIMESTAMP
@@ -30,6 +30,10 @@ from dime.host.profiles.joint_summary import Groups, short_of, summarise
 SUMMARY = "joint_summary.csv"
 QUALITY = "joint_quality.json"
 POWER_FOLDER = "power"
+# A load pattern's place is taken as known to so many of its standard uncertainties.
+CODE_SIGMAS = 4.0
+ASLEEP = "while a computer slept"
+NO_CLOCK = "no clock since a computer slept"
 CLOCKS = ("exchanges", "pattern", "same machine")
 
 
@@ -69,7 +73,7 @@ def join(
         clock: Which clock to believe: ``exchanges``, ``pattern`` or ``same machine``; None: the first there is.
         channel: The meter's channel that feeds the device; empty: as the logger was told, or the only one that was on.
         target: Relative half-width that energies should reach; misses are named in the notes. 0: none.
-        force: Join although clocks disagree by more than their error bars.
+        force: Join although clocks disagree by more than their error bars; never across a computer's sleep.
         calibration: A file of ``dime power calibrate``; None: as the logger was told, or what the meter's maker states.
 
     Returns:
@@ -88,21 +92,38 @@ def join(
     traces = [power_trace.load(path, channel, calibration) for path in _logs(folder, power, sessions)]
     trace = power_trace.join(traces)
     session_of = _sessions(spec, sessions, columns)
-    quality: dict[str, Any] = {"clocks": [], "codes": []}
-    start_ns, end_ns = np.empty_like(columns["start_ns"]), np.empty_like(columns["start_ns"])
-    error_s = np.empty(len(start_ns))
+    quality: dict[str, Any] = {"clocks": [], "codes": [], "breaks": []}
+    start_ns, end_ns = (
+        np.full_like(columns["start_ns"], trace.epoch_ns),
+        np.full_like(columns["end_ns"], trace.epoch_ns),
+    )
+    error_s, placed = np.zeros(len(start_ns)), np.zeros(len(start_ns), bool)
+    lost = {reason: np.zeros(len(start_ns), bool) for reason in (ASLEEP, NO_CLOCK)}
+    idle = _Idle(trace)
     for number in np.unique(session_of).tolist():
         session = sessions[number] if sessions else {}
-        chosen, others, report = _clock(session, traces, clock, force)
         rows = session_of == number
-        start_ns[rows] = chosen.logger_ns(columns["start_ns"][rows])
-        end_ns[rows] = chosen.logger_ns(columns["end_ns"][rows])
-        error_s[rows] = np.hypot(chosen.error_s(columns["start_ns"][rows]), trace.clock_error_s)
-        last_ns = int(columns["end_ns"][rows].max())
-        quality["clocks"].append(chosen.report(last_ns) | {"others": [other.report(last_ns) for other in others]})
+        pieces, report = _pieces(session, traces, clock, force)
+        for piece in pieces:
+            inside = rows & (columns["start_ns"] >= piece.from_ns) & (columns["end_ns"] <= piece.to_ns)
+            placed |= inside
+            if piece.clock is None:
+                lost[NO_CLOCK] |= inside
+                continue
+            start_ns[inside] = piece.clock.logger_ns(columns["start_ns"][inside])
+            end_ns[inside] = piece.clock.logger_ns(columns["end_ns"][inside])
+            error_s[inside] = np.hypot(piece.clock.error_s(columns["start_ns"][inside]), trace.clock_error_s)
+            last_ns = int(columns["end_ns"][inside if inside.any() else rows].max())
+            told = piece.clock.report(last_ns) | {"others": [other.report(last_ns) for other in piece.others]}
+            quality["clocks"].append(told)
+            idle.add(session, piece)
         quality["codes"] += report
-        quality.setdefault("idle_w", {}).update(_idle_w(session, chosen, trace))
+        quality["breaks"] += [vars(piece.ended_by) for piece in pieces if piece.ended_by is not None]
+        lost[ASLEEP] |= rows & ~placed
+    quality["idle_w"] = idle.watts()
     energies = energy.measure(trace, start_ns, end_ns, error_s)
+    for reason, rows in lost.items():
+        energies = energy.without(energies, rows, reason)
     kept = energies.rejected == ""
     quality |= {
         "origin": _origin(spec, trace),
@@ -183,13 +204,31 @@ def _sessions(spec: RunSpec, sessions: Sequence[Mapping[str, Any]], columns: Map
     return number
 
 
-def _clock(
+class _Piece(NamedTuple):
+    """A stretch of a session in which both clocks went on.
+
+    Attributes:
+        from_ns: Its beginning on the device's clock.
+        to_ns: Its end.
+        clock: The clock that was chosen for it; None where there is none.
+        others: The other clocks there are.
+        ended_by: What it ends with; None for the last one.
+    """
+
+    from_ns: int
+    to_ns: int
+    clock: clocks.Clock | None
+    others: list[clocks.Clock]
+    ended_by: suspends.Break | None
+
+
+def _pieces(
     session: Mapping[str, Any], traces: Sequence[Trace], wanted: str | None, force: bool
-) -> tuple[clocks.Clock, list[clocks.Clock], list[dict[str, Any]]]:
-    """Chooses a session's clock; whichever that is, the codes found in the power must fit the one that is no code's.
+) -> tuple[list[_Piece], list[dict[str, Any]]]:
+    """Chooses a session's clocks, one for each stretch between two sleeps of a computer.
 
     Returns:
-        The clock, the others there are, and what was found of each code.
+        The stretches, and what was found of each code.
     """
     found = [
         (trace, log, code, clocks.find_code(trace, code["busy_ns"]))
@@ -198,17 +237,46 @@ def _clock(
         if Path(trace.name).name == log["file"] or len(traces) == 1
         for code in log["codes"]
     ]
+    bursts = [burst for burst in session.get("bursts", []) if burst]
+    anchors = suspends.of_bursts(bursts) or [
+        suspends.Anchor(one.device_ns, one.offset_ns, CODE_SIGMAS * one.error_s) for *_, one in found if one is not None
+    ]
+    breaks = suspends.breaks(anchors, [sleep for trace in traces for sleep in trace.sleeps])
+    pieces, report = [], []
+    for (from_ns, to_ns), ended_by in zip(suspends.stretches(breaks), [*breaks, None], strict=True):
+        own = [burst for burst in bursts if from_ns <= suspends.of_bursts([burst])[0].device_ns <= to_ns]
+        codes = [one for one in found if from_ns <= one[2]["busy_ns"][0][0] and one[2]["busy_ns"][-1][1] <= to_ns]
+        chosen, others, told = _clock(own, codes, clocks.same_machine(traces[0], session.get("boot_id")), wanted, force)
+        report += told
+        pieces.append(_Piece(from_ns, to_ns, chosen, others, ended_by))
+    if all(piece.clock is None for piece in pieces):
+        lacking = wanted or "exchanges, a load pattern, a common machine"
+        raise TableError(f"no clock relates the run's times to the power log's; missing: {lacking}")
+    return pieces, report
+
+
+def _clock(
+    bursts: Sequence[Sequence[Sequence[int]]],
+    found: Sequence[tuple[Trace, Mapping[str, Any], Mapping[str, Any], clocks.Found | None]],
+    same: clocks.Clock | None,
+    wanted: str | None,
+    force: bool,
+) -> tuple[clocks.Clock | None, list[clocks.Clock], list[dict[str, Any]]]:
+    """Chooses a clock; whichever that is, the codes found in the power must fit the one that is no code's.
+
+    Returns:
+        The clock, the others there are, and what was found of each code.
+    """
     seen = [one for *_, one in found if one is not None]
     offers = [
-        clocks.from_exchanges(session["bursts"]) if any(session.get("bursts", [])) else None,
-        clocks.same_machine(traces[0], session.get("boot_id")),
+        clocks.from_exchanges(bursts) if bursts else None,
+        same,
         clocks.from_codes(seen) if seen else None,
     ]
     there = [one for one in offers if one is not None]
     chosen = next((one for one in there if wanted in (None, one.source)), None)
     if chosen is None:
-        lacking = wanted or "exchanges, a load pattern, a common machine"
-        raise TableError(f"no clock relates the run's times to the power log's; missing: {lacking}")
+        return None, there, []
     others = [one for one in there if one is not chosen]
     checked = next((one for one in (chosen, *others) if one.source != "pattern"), chosen)
     report = []
@@ -227,19 +295,32 @@ def _clock(
     return chosen, others, report
 
 
-def _idle_w(session: Mapping[str, Any], chosen: clocks.Clock, trace: Trace) -> dict[int, float]:
+class _Idle:
     """Mean power while the device rested, by frequency."""
-    idle: dict[int, float] = {}
-    for log in session.get("logs", []):
-        if log["idle_ns"]:
-            windows = chosen.logger_ns(np.array(log["idle_ns"], dtype=np.int64))
-            rest = energy.measure(trace, windows[:, 0], windows[:, 1], 0.0)
-            seconds = (windows[:, 1] - windows[:, 0]) * 1e-9
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._joules: dict[int, float] = {}
+        self._seconds: dict[int, float] = {}
+
+    def add(self, session: Mapping[str, Any], piece: _Piece) -> None:
+        """Measures the rests of a session that lie in one of its pieces."""
+        assert piece.clock is not None
+        for log in session.get("logs", []):
+            inside = [one for one in log["idle_ns"] if piece.from_ns <= one[0] and one[1] <= piece.to_ns]
+            if not inside:
+                continue
+            windows = piece.clock.logger_ns(np.array(inside, dtype=np.int64))
+            rest = energy.measure(self._trace, windows[:, 0], windows[:, 1], 0.0)
             good = rest.rejected == ""
-            if good.any():
-                joules = (rest.energy_j - rest.edge_j)[good].sum()
-                idle[int(log["frequency_hz"])] = float(joules / seconds[good].sum())
-    return idle
+            hertz = int(log["frequency_hz"])
+            joules = float((rest.energy_j - rest.edge_j)[good].sum())
+            seconds = float(((windows[:, 1] - windows[:, 0]) * 1e-9)[good].sum())
+            self._joules[hertz] = self._joules.get(hertz, 0.0) + joules
+            self._seconds[hertz] = self._seconds.get(hertz, 0.0) + seconds
+
+    def watts(self) -> dict[int, float]:
+        return {hertz: joules / self._seconds[hertz] for hertz, joules in self._joules.items() if self._seconds[hertz]}
 
 
 def _origin(spec: RunSpec, trace: Trace) -> str:
@@ -293,7 +374,8 @@ def _notes(
     summary: Mapping[str, Any],
     target: float,
 ) -> list[str]:
-    notes = [f"{count} of {len(kept)} rows rejected: {reason}" for reason, count in quality["rejected"].items()]
+    notes = [suspends.Break(**one).told for one in quality["breaks"]]
+    notes += [f"{count} of {len(kept)} rows rejected: {reason}" for reason, count in quality["rejected"].items()]
     have = set(zip(summary["layers"], summary["frequency_hz"], strict=True))
     lost = sorted(set(zip(columns["bundle"].tolist(), columns["frequency_hz"].tolist(), strict=True)) - have)
     if lost:
