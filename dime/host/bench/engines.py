@@ -1,4 +1,4 @@
-"""Docker engines, local or over ssh: connected within bounded time, every call bounded, every failure in words."""
+"""Docker engines, local or over ssh: connected within bounded time, no call waits for a dead one, failures in words."""
 
 from __future__ import annotations
 
@@ -12,26 +12,28 @@ from typing import TYPE_CHECKING, Any, cast
 from dime.contract.errors import ConnectionLostError, DeviceError
 from dime.host.bench import ssh
 from dime.host.bench.lab import LOCAL, Device
+from dime.host.bench.pulse import Pulse
 
 if TYPE_CHECKING:
     import docker
     import paramiko
 
 CONNECT_S = 6.0  # for each of the steps of a connection: reaching the host, greeting, logging in
-CALL_S = 15.0  # for each call of the engine's interface
+GREETING_S = 15.0  # for an engine that was reached to say what it is
+DEAD_S = 15.0  # for the far side of a connection to acknowledge anything at all
+LONG_S = 1800.0  # for one call without a byte, although the engine is alive
 LOCAL_ENGINES = ("unix:///var/run/docker.sock",)
 
 
 @contextmanager
-def connect(device: Device, call_s: float = CALL_S) -> Iterator[docker.DockerClient]:
+def connect(device: Device) -> Iterator[docker.DockerClient]:
     """Connects to a device's engine.
 
     Over ssh: as `ssh HOST` would connect (see ``dime.host.bench.ssh``), with the agent's keys too, and only to hosts
-    whose key is known.
+    whose key is known. A call may take as long as the engine shows signs of life (see ``dime.host.bench.pulse``).
 
     Args:
         device: An entry of the lab file with an engine of its own.
-        call_s: Longest time for one call.
 
     Yields:
         The engine's client.
@@ -46,10 +48,14 @@ def connect(device: Device, call_s: float = CALL_S) -> Iterator[docker.DockerCli
         raise DeviceError(f'{device.name}: has no engine (engine = "local")')
     with translated(device):
         client = docker.DockerClient.__new__(docker.DockerClient)
-        client.api = _over_ssh(device, call_s) if device.host else docker.APIClient(device.engine, timeout=int(call_s))
+        client.api = _over_ssh(device) if device.host else docker.APIClient(device.engine, timeout=int(GREETING_S))
+    client.api.timeout = int(LONG_S)
+    watch = Pulse(device.name, client.api)
+    watch.start()
     try:
         yield client
     finally:
+        watch.stop()
         client.close()
 
 
@@ -125,7 +131,7 @@ def _hint(device: Device, error: Exception) -> str:
     return "; is it running?"
 
 
-def _over_ssh(device: Device, call_s: float) -> docker.APIClient:
+def _over_ssh(device: Device) -> docker.APIClient:
     """An API client over an ssh connection of ours: the SDK's own bounds neither the connection nor a dead one."""
     import docker
     import paramiko
@@ -145,8 +151,8 @@ def _over_ssh(device: Device, call_s: float) -> docker.APIClient:
             _watch(self.ssh_client)
 
     # The client is made for an address that it never uses, since it would make the SDK's own connection otherwise.
-    api: Any = docker.APIClient("tcp://ssh:22", version=MINIMUM_DOCKER_API_VERSION, timeout=int(call_s))
-    api._custom_adapter = Bounded(device.engine, timeout=int(call_s), pool_connections=9)
+    api: Any = docker.APIClient("tcp://ssh:22", version=MINIMUM_DOCKER_API_VERSION, timeout=int(GREETING_S))
+    api._custom_adapter = Bounded(device.engine, timeout=int(GREETING_S), pool_connections=9)
     api.mount("http+docker://ssh", api._custom_adapter)
     api.base_url = "http+docker://ssh"
     try:
@@ -203,8 +209,9 @@ def _watch(client: paramiko.SSHClient) -> None:
     transport = client.get_transport()
     assert transport is not None
     transport.set_keepalive(5)
+    transport.channel_timeout = DEAD_S
     if isinstance(transport.sock, socket.socket) and hasattr(socket, "TCP_USER_TIMEOUT"):
-        transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(CALL_S * 1000))
+        transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(DEAD_S * 1000))
 
 
 def this_computer() -> Device:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -32,7 +34,6 @@ PLATFORMS = {"host": "linux/amd64,linux/arm64", "jetson": "linux/arm64"}
 PROCESSORS = {"host": "cortex-a53", "jetson": "cortex-a57"}
 SMOKE_S = 600.0
 ILLEGAL_INSTRUCTION = 132
-STREAM_S = 600.0  # a whole image over a slow link: bounded by progress, not by the call
 BLOCK = 1 << 20
 Say = Callable[[str], None]
 
@@ -349,21 +350,25 @@ def _from_here(
     if here.engine == device.engine:
         return None
     try:
-        with engines.connect(here, STREAM_S) as local:
+        with engines.connect(here) as local:
             image = local.images.get(name)
             mark = f"{name.rpartition(':')[0]}:sent-{str(image.id).removeprefix('sha256:')[:12]}"
             if sent := _get(client, mark):
                 say(_told(sent, name, "as it was sent from this computer"))
                 return sent
-            say(f"streams {name} from this computer")
             with tempfile.TemporaryFile() as archive:
-                _save(local, name, device.platform, archive)
-                before = {str(one.id) for one in client.images.list()}
-                loaded = client.images.load(cast(Any, _counted(archive, progress)))
-            new = [one for one in loaded if str(one.id) not in before] or loaded
-            new[0].tag(*mark.rsplit(":", 1))
-            say(_told(new[0], name, "as it was sent from this computer"))
-            return new[0]
+                with engines.translated(here):
+                    _save(local, name, device.platform, archive)
+                ids = _ids(archive)
+                sent = _first(client, ids)  # an earlier time may have got so far, and its answer not home
+                if sent is None:
+                    say(f"streams {name} from this computer")
+                    archive.seek(0)
+                    loaded = client.images.load(cast(Any, _counted(archive, progress)))
+                    sent = _first(client, ids) or loaded[0]
+            sent.tag(*mark.rsplit(":", 1))
+            say(_told(sent, name, "as it was sent from this computer"))
+            return sent
     except docker.errors.ImageNotFound:
         tried.append("this computer's engine does not have it")
     except docker.errors.APIError as error:
@@ -377,8 +382,6 @@ def _from_here(
 
 def _save(local: docker.DockerClient, name: str, platform: str, archive: IO[bytes]) -> None:
     """Writes an image of one platform as an archive that older engines can load."""
-    import json
-
     parameters: Mapping[str, str] = {}
     if platform and tuple(map(int, local.api.api_version.split("."))) >= (1, 48):
         system, architecture = platform.split("/")[:2]
@@ -387,8 +390,29 @@ def _save(local: docker.DockerClient, name: str, platform: str, archive: IO[byte
     answer = api._get(api._url("/images/{0}/get", name), params=parameters, stream=True)
     api._raise_for_status(answer)
     for block in answer.iter_content(BLOCK):
-        archive.write(block)
+        with volumes.on_this_computer(Path(tempfile.gettempdir())):
+            archive.write(block)
     archive.seek(0)
+
+
+def _ids(archive: IO[bytes]) -> list[str]:
+    """The ids that an archive's image may get: an engine names it by its configuration, a newer one by its manifest."""
+    found: list[str] = []
+    with suppress(tarfile.TarError, KeyError, IndexError, TypeError, ValueError), tarfile.open(fileobj=archive) as tar:
+        for name in ("manifest.json", "index.json"):
+            if name not in tar.getnames() or (stream := tar.extractfile(name)) is None:
+                continue
+            content = json.load(stream)
+            if name == "manifest.json":
+                found.append("sha256:" + Path(content[0]["Config"]).stem)
+            else:
+                found += [str(one["digest"]) for one in content["manifests"]]
+    return found
+
+
+def _first(client: docker.DockerClient, ids: Iterable[str]) -> Image | None:
+    """The first image that an engine has of some ids."""
+    return next(filter(None, (_get(client, one) for one in ids)), None)
 
 
 def _counted(archive: IO[bytes], progress: Say) -> Iterator[bytes]:

@@ -1,10 +1,12 @@
 """A Docker engine's interface on a socket of this machine, for what real engines do too seldom: wait, refuse, die."""
 
 import hashlib
+import io
 import itertools
 import json
 import re
 import socketserver
+import tarfile
 import threading
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
@@ -41,6 +43,7 @@ class FakeEngine:
         self.runs = lambda words: (0, "")
         self.before = self.after = lambda call: None
         self.said = {}  # by a container's id
+        self.stall = None  # an event: until it is set, a pull's answer does not end
         self._numbers = itertools.count()
         self.calls, self.lock = [], threading.RLock()
 
@@ -77,13 +80,13 @@ class FakeEngine:
         self._server.shutdown()
         self._server.server_close()
 
-    def add_image(self, *names, system="linux", architecture="amd64", revision="", digests=()):
+    def add_image(self, *names, system="linux", architecture="amd64", revision="", digests=(), key=""):
         """Puts an image there; gives its id."""
         made = {
             "Os": system, "Architecture": architecture, "RepoTags": list(names), "RepoDigests": list(digests),
             "Config": {"Labels": {REVISION: revision} if revision else None},
         }  # fmt: skip
-        made["Id"] = "sha256:" + hashlib.sha256(json.dumps(made).encode()).hexdigest()
+        made["Id"] = key or "sha256:" + hashlib.sha256(json.dumps(made).encode()).hexdigest()
         self.images[made["Id"]] = made
         return made["Id"]
 
@@ -118,6 +121,12 @@ class FakeEngine:
         handler.send_header(
             "Content-Type", "application/octet-stream" if isinstance(content, bytes) else "application/json"
         )
+        if self.stall and kind == "/images/create":  # an answer that begins and does not go on
+            handler.send_header("Transfer-Encoding", "chunked")
+            handler.end_headers()
+            handler.wfile.write(b"14\r\n" + b'{"status": "begins"}' + b"\r\n")
+            self.stall.wait(20)
+            return
         if path.endswith("/archive"):
             handler.send_header("X-Docker-Container-Path-Stat", "e30=")
         handler.send_header("Content-Length", "0" if status == 204 else str(len(raw)))
@@ -139,6 +148,8 @@ class FakeEngine:
     def _do(self, method, path, query, body):
         top, _, rest = path.strip("/").partition("/")
         name, _, verb = rest.rpartition("/")
+        if top == "_ping":
+            return 200, b"OK"
         if top == "version":
             return 200, {"ApiVersion": "1.43", "Version": "0.fake", "Os": "linux", "Arch": "amd64"}
         if top == "info":
@@ -164,13 +175,17 @@ class FakeEngine:
         if rest == "json":
             return 200, list(self.images.values())
         if rest == "create":
+            if self.stall:
+                return 200, b""
             full = f"{query['fromImage']}:{query['tag']}"
             found = self._registered(full)
             self.add_image(full, digests=[f"{query['fromImage']}@{found['Digest']}"], revision=found["revision"])
             return 200, b'{"status": "Pulled"}\n'
         if rest == "load":
-            made = self.add_image(**json.loads(body))
-            return 200, json.dumps({"stream": f"Loaded image ID: {made}\n"}).encode() + b"\n"
+            with tarfile.open(fileobj=io.BytesIO(body)) as tar:
+                made = json.load(tar.extractfile("manifest.json"))[0]
+            image = self.add_image(*made["RepoTags"], revision="of-archive", key="sha256:" + made["Config"][-64:])
+            return 200, json.dumps({"stream": f"Loaded image ID: {image}\n"}).encode() + b"\n"
         if method == "DELETE":
             self.images.pop(self._image(rest)["Id"])
             return 200, []
@@ -179,8 +194,18 @@ class FakeEngine:
             found["RepoTags"].append(f"{query['repo']}:{query['tag']}")
             return 201, {}
         if verb == "get":
-            return 200, json.dumps({"revision": "of-archive"}).encode()
+            return 200, self._archive(found)
         return 200, found
+
+    @staticmethod
+    def _archive(image):
+        content = json.dumps([{"Config": "blobs/sha256/" + image["Id"][-64:], "RepoTags": image["RepoTags"]}]).encode()
+        with io.BytesIO() as stream:
+            with tarfile.open(fileobj=stream, mode="w") as tar:
+                member = tarfile.TarInfo("manifest.json")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+            return stream.getvalue()
 
     def _container(self, name):
         for one in self.containers.values():

@@ -1,8 +1,11 @@
 """Which image runs on a device, and what is told of it, against an engine that is a stand-in."""
 
+import errno
+import io
+
 import pytest
 
-from dime.contract.errors import DeviceError, InputError
+from dime.contract.errors import ConnectionLostError, DeviceError, InputError
 from dime.host.bench import engines, images, lab
 from dime.host.bench.lab import Device
 from tests.host.bench.fake_engine import FakeEngine, RefusalError
@@ -134,3 +137,31 @@ def test_a_device_to_build_for_may_be_a_kind_of_board():
     assert images.of_device("potato", lab.Lab({})) == ("host", "linux/arm64")
     with pytest.raises(InputError, match="kinds of board: nano, potato, generic; did you mean 'potato'"):
         images.of_device("potatoe", lab.Lab({}))
+
+
+def test_an_image_that_has_arrived_is_not_sent_again_although_the_answer_was_lost(board, here):
+    here.add_image("dime-host:latest")
+
+    def lose(call):
+        if call == "POST /images/load":
+            raise OSError
+
+    board.after = lose
+    with pytest.raises(ConnectionLostError, match=r"nano: the engine at .* stopped answering"):
+        ensured(board, registry="")
+    board.after = lambda call: None
+    board.calls.clear()
+    said = ensured(board, registry="")[1]
+    assert said == ["runs dime-host:latest as it was sent from this computer, revision of-archive"]
+    assert "POST /images/load" not in board.calls
+
+
+def test_no_room_for_an_image_here_is_told_of_this_computer(board, here, monkeypatch):
+    class Full(io.BytesIO):
+        def write(self, block):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    here.add_image("dime-host:latest")
+    monkeypatch.setattr(images.tempfile, "TemporaryFile", Full)
+    with pytest.raises(DeviceError, match=r"nowhere to be had .*cannot use /.*: No space left on device"):
+        ensured(board, registry="")
