@@ -27,7 +27,7 @@ SPEC_FIELDS = OrderedDict(
         ("device", "name of the device, as in the lab file"),
         ("board", "kind of board: the plug-in that fixed the frequencies"),
         ("processor", "cuda or cpu"),
-        ("threads", "CPU threads used by the tensor library; 0 leaves it to the library"),
+        ("threads", "CPU threads asked for; 0 leaves it to the tensor library"),
         ("frequencies_hz", "frequencies profiled; [-1] where the board's clock is left alone"),
         ("max_layers", "largest bundle profiled"),
         ("iterations", "passes over all bundles"),
@@ -45,13 +45,18 @@ OBSERVED_FIELDS = OrderedDict(
         ("graph", "SHA-256 of the network's document; None for a built-in network"),
         ("left_out", "places where the network could be cut and was not; None for a built-in network"),
         ("layer_bytes", "memory that each layer takes where it runs: its parameters and its input"),
+        ("threads_used", "CPU threads that the tensor library took"),
         ("description", "what the board says of itself at the start: model, memory, clocks; an object"),
         ("governor", "CPU frequency governor, or None where there is none"),
         ("versions", "Python, torch, torchvision and DIME"),
         ("temperatures_c", "thermal zone -> degrees Celsius, at the start"),
         ("command_line", "how the run was started"),
         ("started_utc", "ISO 8601"),
-        ("sessions", "one entry each time the run was started or resumed: boot_id, start_ns, rows there, clocks"),
+        (
+            "sessions",
+            "one entry each time the run was started or resumed: boot_id, start_ns, rows there, clocks, surroundings"
+            " (quota, affinity, nice, load and stolen time at its start and its end)",
+        ),
         ("state", "running or complete"),
     ]
 )

@@ -14,12 +14,13 @@ from contextlib import contextmanager
 import torch
 
 from dime import __version__
-from dime.contract import tables
+from dime.contract import surroundings, tables
 from dime.contract.bundles import enumerate_bundles, spell
 from dime.contract.clock import boot_id, monotonic_ns
 from dime.contract.errors import InputError, TableError
 from dime.contract.run import RUN, TIMINGS, RunSpec, check_options
 from dime.device import boards, processor, stop, storage
+from dime.device import surroundings as around
 
 # Length of the uncounted work before and after a bundle's windows, as a part of a window.
 LEAD = 0.1
@@ -76,8 +77,8 @@ def profile(
     check_options(options, os.cpu_count())
     chosen = processor.choose(options["processor"], emit, processor.advice(board[1]))
     frequencies = _frequencies(options["frequencies_hz"], board, chosen, root, emit)
-    spec = _spec(network, samples, options, board, device, chosen, frequencies, root)
     with storage.locked(folder), stop.deferred(), _threads(options["threads"]):
+        spec = _spec(network, samples, options, board, device, chosen, frequencies, root)
         if boards.settle(folder):
             emit("note", text="clocks that a killed run had fixed were put back")
         with storage.disk_errors(folder):
@@ -85,7 +86,7 @@ def profile(
             rows = _reopen(folder, spec, emit)
             run = _Run(network, inputs, chosen, spec, emit, rows)
             emit("hello", version=__version__, device=device, network=network.name, total=run.total)
-            inside_s = 0.0
+            inside_s, known = 0.0, _look_around(spec, "start", root, emit)
             with tables.Writer(os.path.join(folder, TIMINGS), tables.TIMINGS, append=True) as writer:
                 for frequency_hz in frequencies:
                     if run.is_complete(frequency_hz) and is_settled(frequency_hz):
@@ -96,6 +97,7 @@ def profile(
                             spec.write(folder)
                             inside_s += run.measure(frequency_hz, writer, verify, after_pass)
                             _note_clocks(spec, "end", frequency_hz, board, root, emit)
+                            known = _look_around(spec, "end", root, emit, known)
             spec.state = "complete"
             spec.write(folder)
     return Summary(run.rows, run.rows - len(rows), inside_s)
@@ -228,6 +230,7 @@ def _spec(network, samples, options, board, device, chosen, frequencies, root):
         board=board[0],
         processor=chosen.name,
         threads=options["threads"],
+        threads_used=torch.get_num_threads(),
         frequencies_hz=frequencies,
         max_layers=longest if options["max_layers"] is None else min(options["max_layers"], longest),
         iterations=options["iterations"],
@@ -266,6 +269,8 @@ def _reopen(folder, spec, emit):
     else:
         before = RunSpec.read(folder)
         different = before.differences(spec) + (["versions"] if before.versions != spec.versions else [])
+        if before.threads_used not in (None, spec.threads_used):
+            different.append("threads_used")
         if different:
             differences = ["{} ({} there, {} now)".format(n, getattr(before, n), getattr(spec, n)) for n in different]
             raise TableError(
@@ -342,6 +347,17 @@ def _note_clocks(spec, when, frequency_hz, board, root, emit):
         emit("warning", text="the board is throttling: {}".format(", ".join(facts["throttled"])))
     now = {key: facts[key] for key in facts if key not in ("model", "memory_bytes")}
     spec.sessions[-1]["clocks"].append(dict(now, when=when, frequency_hz=frequency_hz, time_ns=monotonic_ns()))
+
+
+def _look_around(spec, when, root, emit, known=()):
+    """Notes what the session shares the machine with, and warns of what was not known yet; gives all kinds known."""
+    noted = spec.sessions[-1].setdefault("surroundings", {})
+    noted[when] = around.observe(root, around.MOMENT_S if when == "start" else 0.0)
+    said = surroundings.judge(noted["start"], noted.get("end", {}), spec.threads_used)
+    for kind in said:
+        if kind not in known:
+            emit("warning", text=said[kind])
+    return set(known) | set(said)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from dime.contract import run, tables
+from dime.contract import run, surroundings, tables
 from dime.contract.bundles import canonical, parse
 from dime.contract.errors import InputError, TableError, unknown
 from dime.host.common.statistics import Floats, Ints
@@ -129,7 +129,13 @@ def _load_run(folder: str, device: str | None, layers: Sequence[str] | None, tab
         max_layers=spec.max_layers or len(chain),
         layer_bytes=None if spec.layer_bytes is None else tuple(spec.layer_bytes),
     )
-    return replace(profile, graph=spec.graph if isinstance(spec.graph, str) else None, **facts)
+    shared = surroundings.of_sessions(spec.sessions, spec.threads_used)
+    return replace(
+        profile,
+        graph=spec.graph if isinstance(spec.graph, str) else None,
+        warnings=(*profile.warnings, *(f"{profile.device}: {text}" for text in shared)),
+        **facts,
+    )
 
 
 def _run_layers(spec: Any, folder: str) -> tuple[str, ...]:

@@ -33,7 +33,19 @@ if TYPE_CHECKING:
 # drawn is then one that has an interval.
 MOST_POINTS = 2 * MOST_INTERVALS - 1
 RUN_FACTS = (
-    *("network", "device", "board", "processor", "threads", "weights", "origin", "iterations", "runs", "warmups"),
+    *(
+        "network",
+        "device",
+        "board",
+        "processor",
+        "threads",
+        "threads_used",
+        "weights",
+        "origin",
+        "iterations",
+        "runs",
+        "warmups",
+    ),
     *("min_window_s", "max_layers", "seed", "samples", "governor", "frequencies_hz", "versions", "description"),
     *("temperatures_c", "started_utc", "state", "command_line"),
 )

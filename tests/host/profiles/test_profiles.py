@@ -100,6 +100,15 @@ class TestARunsFolder:
     def test_a_table_in_it_is_the_folder(self, folder):
         assert load_profile(folder / run.TIMINGS, device="other").device == "other"
 
+    def test_what_it_shared_the_machine_with_is_told(self, folder):
+        spec = run.RunSpec.read(folder)
+        spec.sessions = [{"surroundings": {"start": {"quota_cpus": 0.5, "cpus": 4}, "end": {}}}]
+        spec.write(folder)
+        assert "measured under a quota of 0.5 of 4 CPUs (cgroup)" in load_profile(folder).warnings[-1]
+        spec.sessions = [{"rows": 0}]  # as older versions wrote it
+        spec.write(folder)
+        assert not any("quota" in text for text in load_profile(folder).warnings)
+
     def test_joined_power_is_preferred(self, folder):
         columns = joined(ALEXNET, durs=None, duration_s=ALEXNET.run_duration_s, energy_j=ALEXNET.run_energy_j)
         sizes = {name: [row[name] for row in rows(ALEXNET)] for name in ("input_bytes", "output_bytes")}
