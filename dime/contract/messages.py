@@ -28,6 +28,10 @@ KINDS = {
     "done": ("folder",),
     "error": ("text",),
 }
+LARGEST = 2**53 - 1
+TEXTS = ("unit", "what", "text", "folder")
+NAMES = ("version", "device", "network")
+COUNTS = ("done", "time_ns")
 
 
 def encode(kind, **fields):
@@ -52,7 +56,8 @@ def decode(line):
         line: Text; anything may stand there, since libraries print too.
 
     Returns:
-        dict: The message with its ``kind``, or None if the line is not a message.
+        dict: The message with its ``kind``, or None if the line is not a message: a field is missing, too many, or
+            of another kind than it is sent with.
     """
     try:
         message = json.loads(line)
@@ -63,7 +68,20 @@ def decode(line):
     kind = message.get("kind")
     if not isinstance(kind, str) or set(message) - {"kind"} != set(KINDS.get(kind, ("",))):
         return None
-    return message
+    return message if all(_fits(name, message[name]) for name in KINDS[kind]) else None
+
+
+def _fits(name, value):
+    """Whether a field's value is of its kind: nobody has to look again."""
+    if name in TEXTS:
+        return isinstance(value, str)
+    if name in NAMES:
+        return value is None or isinstance(value, str)
+    if name == "facts":
+        return isinstance(value, dict)
+    if name in COUNTS or (name == "total" and value is not None):
+        return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST
+    return True
 
 
 def send(kind, **fields):

@@ -12,10 +12,13 @@ TIMINGS = "timings.csv"
 POWER = "power.csv"
 POWER_QUALITY = "power_quality.json"
 CLOCK = "clock.json"
+LEDGER = "clocks_to_restore.json"
 JOINT_PROFILE = "joint_profile.parquet"
 FRONTIER = "frontier.parquet"
 PLAN = "plan.json"
 REPORT = "report.html"
+
+FROM_DEVICE = (RUN, TIMINGS, CLOCK, LEDGER)  # what the device side writes; all else is made on the lab's computer
 
 ORIGINS = ("measured", "replayed", "modelled")
 
@@ -170,7 +173,7 @@ class RunSpec(object):
         if missing or unknown:
             raise TableError(
                 "a run's description lacks {} and has unknown {}".format(
-                    ", ".join(missing) or "nothing", ", ".join(sorted(unknown)) or "nothing"
+                    ", ".join(missing) or "nothing", _brief(", ".join(sorted(unknown))) or "nothing"
                 )
             )
         for name in list(SPEC_FIELDS) + list(OBSERVED_FIELDS):

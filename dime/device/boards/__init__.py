@@ -16,8 +16,7 @@ import os
 import re
 
 from dime.contract import plugins
-
-LEDGER = "clocks_to_restore.json"
+from dime.contract.run import LEDGER
 
 
 def choose(device, board=None):

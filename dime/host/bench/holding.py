@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from dime.contract.errors import DeviceError
+from dime.host.bench import answers
 from dime.host.bench.lab import Device
 
 if TYPE_CHECKING:
@@ -36,13 +37,15 @@ def make_way(client: docker.DockerClient, device: Device, ours: Container | None
     except docker.errors.NotFound:
         other = None
     if other is not None and (ours is None or other.id != ours.id):
-        labels = other.labels
         if other.status not in ENDED:
-            raise DeviceError(
-                f"{device.name}: is held by {labels.get('dime.holder', 'somebody')} since {labels.get('dime.started')}"
-                f" ({labels.get('dime.what')}); wait, or ask; make clean-device DEVICE={device.name} ends that run"
+            holder, started, what = (
+                answers.label(other, f"dime.{name}", "?") for name in ("holder", "started", "what")
             )
-        other.rename(f"dime-{labels['dime.key']}")
+            raise DeviceError(
+                f"{device.name}: is held by {holder} since {started} ({what}); wait, or ask; "
+                f"make clean-device DEVICE={device.name} ends that run"
+            )
+        other.rename(f"dime-{answers.key(other)}")
     if ours is not None and ours.name != HOLD:
         ours.rename(HOLD)
 
@@ -55,7 +58,7 @@ def holder(client: docker.DockerClient) -> str:
         container = client.containers.get(HOLD)
     except docker.errors.NotFound:
         return ""
-    return "" if container.status in ENDED else str(container.labels.get("dime.holder", "somebody"))
+    return "" if container.status in ENDED else answers.label(container, "dime.holder", "somebody")
 
 
 def marks(what: str) -> dict[str, str]:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dime.contract.errors import DeviceError, DimeError
-from dime.host.bench import engines, runs, volumes
+from dime.contract.errors import ConnectionLostError, DeviceError, DimeError
+from dime.host.bench import answers, engines, runs, volumes
 from dime.host.bench.connection import DetachedError, Wishes
 from dime.host.bench.lab import Device
 from dime.host.bench.runs import Job, Run
@@ -124,25 +124,41 @@ def collect(device: Device, results: str | Path = "results") -> list[Path]:
     Raises:
         DeviceError: The device cannot be reached, or something did not arrive intact.
     """
-    folders = []
+    say = teller(device.name)
+    folders, failures = list[Path](), list[DimeError]()
     with engines.connect(device) as client, engines.translated(device):
         for container in _ours(client):
-            say = teller(device.name)
             if container.status == "running":
-                say(f"{container.labels.get('dime.what')} is still running")
+                say(f"{answers.label(container, 'dime.what', 'a run')} is still running")
                 continue
-            out = Path(results) / container.labels["dime.folder"]
-            key = container.labels["dime.key"]
-            assert container.image is not None
-            volume = f"dime-results-{key}"
-            runs.fetch(client, container, container.image, volume, out)
-            folders.append(out)
-            if runs.is_complete(out):
-                container.remove(force=True)
-                client.volumes.get(volume).remove(force=True)
-            else:
-                say(f"{out} is incomplete; the same profile command goes on with it on the device")
+            try:
+                folders.append(_collect(client, device, container, Path(results), say))
+            except ConnectionLostError:
+                raise
+            except DimeError as error:  # of several runs, the others come home all the same
+                failures.append(error)
+    for failure in failures[:-1]:
+        say(str(failure))
+    if failures:
+        text = str(failures[-1])
+        raise DeviceError(text if text.startswith(f"{device.name}: ") else f"{device.name}: {text}")
     return folders
+
+
+def _collect(
+    client: docker.DockerClient, device: Device, container: Container, results: Path, say: Callable[[str], None]
+) -> Path:
+    """Fetches one run; removes it if it is complete."""
+    out = results / answers.folder(container, device)
+    volume = f"dime-results-{answers.key(container)}"
+    assert container.image is not None
+    runs.fetch(client, container, container.image, volume, out)
+    if runs.is_complete(out):
+        container.remove(force=True)
+        volumes.discard(client, volume)
+    else:
+        say(f"{out} is incomplete; the same profile command goes on with it on the device")
+    return out
 
 
 def clean(device: Device, caches: bool = True) -> list[str]:
@@ -161,9 +177,9 @@ def clean(device: Device, caches: bool = True) -> list[str]:
     removed = []
     with engines.connect(device) as client, engines.translated(device):
         for container in _ours(client, "run", "helper"):
-            volume = f"dime-results-{container.labels.get('dime.key')}"
+            volume = f"dime-results-{answers.label(container, 'dime.key')}"
             container.remove(force=True)
-            if device.set_clock and container.labels[volumes.LABEL] == "run" and container.image is not None:
+            if device.set_clock and answers.label(container, volumes.LABEL) == "run" and container.image is not None:
                 runs.restore_clocks(client, container.image, volume, device)
             removed.append(f"container {container.name}")
         for volume_object in client.volumes.list(filters={"label": volumes.LABEL}):
@@ -197,7 +213,7 @@ def _remove_images(client: docker.DockerClient, device: Device) -> list[str]:
 def _ours(client: docker.DockerClient, *kinds: str) -> list[Container]:
     """Containers that carry our label, of some kinds; runs only, if none is named."""
     found = client.containers.list(all=True, filters={"label": volumes.LABEL})
-    return [container for container in found if container.labels[volumes.LABEL] in (kinds or ("run",))]
+    return [container for container in found if answers.label(container, volumes.LABEL) in (kinds or ("run",))]
 
 
 class Status:

@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from dime.contract import messages
-from dime.contract.errors import ConnectionLostError, DeviceError
+from dime.contract.errors import ConnectionLostError, DeviceError, DimeError
 from dime.contract.run import RUN, RunSpec
-from dime.host.bench import engines, images, volumes
+from dime.host.bench import answers, engines, images, volumes
 from dime.host.bench.connection import DetachedError, Link, Wishes
 from dime.host.bench.holding import HOLD, make_way
 from dime.host.bench.lab import Device
 from dime.host.common import progress
+from dime.host.common.units import plain
 
 if TYPE_CHECKING:
     import docker
@@ -95,7 +96,7 @@ class Run:
         self._image: Image | None = None
         self._finished = 0
         self._total = 0
-        self._seen = ""  # the engine's time stamp of the last line that was shown
+        self._place, self._messages = answers.Place(), answers.Messages()
         self._last_words: deque[str] = deque(maxlen=3)
 
     def __call__(self) -> Path:
@@ -134,13 +135,15 @@ class Run:
             except DeviceError as error:
                 raise DeviceError(f"{device.name}: {error}; type: make clean-device DEVICE={device.name}") from None
             found = self._create(client, volume)
-        elif found.status != "running" and found.attrs["State"]["ExitCode"] != 0:
+        elif found.status != "running" and answers.state(found).code != 0:
             make_way(client, device, found)
-        self._seen = found.attrs["State"]["StartedAt"]
-        if found.status == "running":
-            self._say(f"finds the run that {found.labels['dime.holder']} started {found.labels['dime.started']}")
-        elif found.status == "created" or found.attrs["State"]["ExitCode"] != 0:
+        if found.status == "created" or (found.status != "running" and answers.state(found).code != 0):
             self._begin(found)
+            return
+        self._place.to_the_start(found)
+        if found.status == "running":
+            holder, started = answers.label(found, "dime.holder", "?"), answers.label(found, "dime.started", "?")
+            self._say(f"finds the run that {holder} started {started}")
 
     def _create(self, client: docker.DockerClient, samples: str) -> Container:
         import docker.errors
@@ -209,9 +212,8 @@ class Run:
         """Starts the container; what it said before it was started is not shown again."""
         if self._job.token:
             volumes.put(container, TOKEN, self._job.token.encode("utf-8", "surrogateescape"))
+        self._place.to_the_end(container)
         container.start()
-        container.reload()
-        self._seen = container.attrs["State"]["StartedAt"]
 
     def _follow(self) -> None:
         """Shows the run's progress until it is done; raises if it failed for good."""
@@ -221,9 +223,12 @@ class Run:
         except ConnectionLostError:
             raise
         except DeviceError as error:
-            kept = self._link.keep(self._give_up, self._say)
             text = str(error) if str(error).startswith(f"{device.name}: ") else f"{device.name}: {error}"
-            raise DeviceError(f"{text}{kept}") from None
+            try:
+                text += self._link.keep(self._give_up, self._say)
+            except (DimeError, DetachedError) as other:  # what failed first comes first
+                text += f"; and then: {str(other) or 'it was left as it is'}"
+            raise DeviceError(text) from None
 
     def _lines(self) -> Iterator[str]:
         """The container's lines as they come, across lost connections and restarts, until it ends for good."""
@@ -232,16 +237,10 @@ class Run:
             if self._wishes.stop.is_set():
                 self._link.keep(self._stop, self._say)
             state, lines = self._link.keep(self._look, self._say)
-            for stamp, line in lines:
-                self._seen = max(self._seen, stamp)
-                message = messages.decode(line) or {}
-                if not message and line.strip():
-                    self._last_words.append(line.strip())
-                self._total = message.get("total", self._total)
-                self._finished = message.get("done", self._finished)
-                yield line
-            if state["Status"] == "exited":
-                code = state["ExitCode"]
+            for line in lines:
+                yield from self._heard(line)
+            if state.status == "exited":
+                code = state.code
                 if code == 0:
                     yield messages.encode("done", folder=str(self._job.out))
                 self._judge(state, code)
@@ -254,22 +253,33 @@ class Run:
             elif self._wishes.detach.wait(POLL_S):
                 raise DetachedError
 
-    def _look(self, client: docker.DockerClient) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    def _heard(self, line: str) -> Iterator[str]:
+        """Takes note of a line; gives it as it may be shown. That a run is done, its container's end says."""
+        message, text = self._messages.take(line)
+        if message is None:
+            if text.strip():
+                self._last_words.append(text.strip())
+        elif message["kind"] == "hello":
+            self._total, self._finished = message["total"] or 0, 0
+        elif message["kind"] == "progress" and self._total:
+            self._finished = message["done"]
+        if text and (message is None or message["kind"] != "done"):
+            yield text
+
+    def _look(self, client: docker.DockerClient) -> tuple[answers.State, list[str]]:
         """The container's state, and its lines since the last look; the state first, so that no line is missed."""
         container = self._find(client)
         if container is None:
             raise DeviceError(self._gone)
-        state = container.attrs["State"]
-        text = container.logs(timestamps=True, since=_seconds(self._seen))
-        lines = [line.partition(" ") for line in text.decode(errors="replace").splitlines()]
-        return state, [(stamp, line) for stamp, _, line in lines if stamp > self._seen]
+        state = answers.state(container)
+        return state, self._place.new(container)
 
-    def _judge(self, state: dict[str, Any], code: int) -> None:
+    def _judge(self, state: answers.State, code: int) -> None:
         """Raises for an end that no other start would change; the reasons that the run gave itself come before."""
         name = self._job.device.name
         if self._wishes.stop.is_set():
             raise DeviceError(f"{name}: stopped as you wished")
-        if state["OOMKilled"]:
+        if state.out_of_memory:
             raise DeviceError(f"{name}: killed for want of memory; take smaller bundles (--max-layers) or more memory")
         if code == images.ILLEGAL_INSTRUCTION:
             raise DeviceError(f"{name}: illegal instruction: the image's wheels are not for this processor")
@@ -337,6 +347,8 @@ class Run:
             container = self._find(client)
             if container is not None:
                 fetch(client, container, self._image, self._volume, self._job.out)
+                if not is_complete(self._job.out):
+                    raise DeviceError(f"{self._job.device.name}: ended as if it were done, but {RUN} there denies it")
                 self._discard(container)
                 return
         except (DeviceError, docker.errors.APIError, docker.errors.NullResource):
@@ -395,8 +407,8 @@ def restore_clocks(client: docker.DockerClient, image: Image, volume: str, devic
     with volumes.helper(client, image, volume, run=True, command=command, **options) as container:
         code = volumes.wait(container, STOP_S)
         if code:
-            words = container.logs().decode(errors="replace").strip().splitlines()[-1:]
-            raise DeviceError(f"{device.name}: its clocks could not be put back ({' '.join(words)}); reboot it")
+            words = plain(" ".join(line for _, line in answers.lines(container, 1))[: answers.WORDS])
+            raise DeviceError(f"{device.name}: its clocks could not be put back ({words}); reboot it")
 
 
 def _network(job: Job) -> str:
@@ -427,13 +439,6 @@ def _start_failure(device: Device, reason: str) -> str:
     if "no space left" in reason:
         return f"{device.name}: its disk is full; type: make clean-device DEVICE={device.name}"
     return f"{device.name}: the container does not start: {reason}"
-
-
-def _seconds(stamp: str) -> int:
-    """Whole seconds since 1970 of an engine's time stamp, such as 2026-01-02T03:04:05.678901234Z."""
-    import calendar
-
-    return calendar.timegm(time.strptime(stamp[:19], "%Y-%m-%dT%H:%M:%S"))
 
 
 def is_complete(folder: Path) -> bool:

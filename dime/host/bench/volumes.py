@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import io
 import os
@@ -13,9 +14,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from dime.contract.errors import DeviceError, TableError
+from dime.contract.run import FROM_DEVICE, TIMINGS
+from dime.host.bench import answers
+from dime.host.common.units import plain
 
 if TYPE_CHECKING:
     import docker
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
 LABEL = "dime"  # everything that is ours on an engine carries it
 BLOCK = 1 << 20
+SMALL_BYTES = 64 << 20  # of any file of a run but its table
 STILL_THERE = "the results are still on the device, the same command gets them"
 LATE_S = 1.0  # for a container to appear whose making was interrupted
 MARK = "complete"  # written last into a volume, so that a transfer that broke off is told from a whole one
@@ -218,7 +223,7 @@ def on_this_computer(path: Path, then: str = "") -> Iterator[None]:
 
 
 def receive(container: Container, path: str, folder: Path) -> None:
-    """Unpacks a container's folder into a new folder of this computer.
+    """Unpacks a run's folder in a container into a new folder of this computer.
 
     Args:
         container: A container, running or not.
@@ -230,27 +235,40 @@ def receive(container: Container, path: str, folder: Path) -> None:
     """
     aside = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
-    blocks = iter(container.get_archive(path, chunk_size=BLOCK)[0])
+    with on_this_computer(folder, STILL_THERE):
+        blocks = answers.archive(container, path, folder.parent)
     try:
         with ExitStack() as files:
             with on_this_computer(folder, STILL_THERE):
-                archive = files.enter_context(tempfile.TemporaryFile())
-            while block := next(blocks, b""):
+                archive = files.enter_context(tempfile.TemporaryFile(dir=folder.parent))
+            for block in blocks:
                 with on_this_computer(folder, STILL_THERE):
                     archive.write(block)
             with on_this_computer(folder, STILL_THERE):
                 archive.seek(0)
-                with tarfile.open(fileobj=archive) as tar:
+                with tarfile.open(fileobj=cast(Any, _Careful(archive)), mode="r:") as tar:
                     unpack(tar, PurePosixPath(path).name, aside)
                 os.replace(aside, folder)
-    except tarfile.TarError:
-        raise DeviceError(f"{folder.name} did not arrive intact; the same command fetches it") from None
+    except (tarfile.TarError, ValueError, ArithmeticError, LookupError):  # what damaged headers make of the tar library
+        raise DeviceError("the archive of its results did not arrive intact; the same command fetches it") from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+class _Careful:
+    """An archive's file for the tar library, which would take a header of any size into memory."""
+
+    def __init__(self, file: IO[bytes]):
+        self.seek, self.tell, self._read = file.seek, file.tell, file.read
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= BLOCK:
+            raise tarfile.ReadError("a header is too large")
+        return self._read(size)
+
+
 def unpack(tar: tarfile.TarFile, top: str, folder: Path) -> None:
-    """Unpacks an archive from a device, which is not trusted: only plain files and folders below the one asked for.
+    """Unpacks an archive from a device, which is not trusted: only a run's own files right below the folder asked for.
 
     Args:
         tar: The archive.
@@ -258,31 +276,35 @@ def unpack(tar: tarfile.TarFile, top: str, folder: Path) -> None:
         folder: Where that folder's content goes.
 
     Raises:
-        DeviceError: It holds a link, a device file, or a path that leads elsewhere.
+        DeviceError: It holds a link, a device file, a path that leads elsewhere, or a file that is none of a run's.
     """
     folder.mkdir(parents=True)
+    seen = set[str]()
     for member in tar:
-        parts = PurePosixPath(member.name).parts
-        if (
-            not (member.isfile() or member.isdir())
-            or not parts
-            or parts[0] != top
-            or ".." in parts
-            or "\0" in member.name
-        ):
-            raise DeviceError(
-                f"the device's archive holds '{member.name}', which is no plain file below {top}; refused"
-            )
-        target = folder.joinpath(*parts[1:])
-        if member.isdir():
-            target.mkdir(exist_ok=True)
-        elif (source := tar.extractfile(member)) is not None:
-            with source, open(target, "xb") as output:
+        first, *rest = PurePosixPath(member.name).parts or ("",)
+        name = rest[0] if len(rest) == 1 else ""
+        plain_file = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse()
+        if first == top and not rest and member.isdir():
+            continue
+        if first == top and plain_file and name.removesuffix(".part") in FROM_DEVICE and name not in seen:
+            seen.add(name)
+            if name.endswith(".part"):  # what a run that was killed had not finished to write
+                continue
+            if name != TIMINGS and member.size > SMALL_BYTES:
+                raise DeviceError(f"the device's {name} is over {SMALL_BYTES >> 20} MiB; refused")
+            source = tar.extractfile(member)
+            assert source is not None
+            with source, open(folder / name, "xb") as output:
                 shutil.copyfileobj(source, output)
+            continue
+        raise DeviceError(
+            f"the device's archive holds '{plain(member.name[:100])}', which is no plain file of a run below {top}; "
+            "refused"
+        )
 
 
 def hashes(client: docker.DockerClient, image: Image, volume: str, folder: str, seconds: float = 120) -> dict[str, str]:
-    """SHA-256 of every file below a folder of a volume, computed on the device.
+    """SHA-256 of a run's files in a folder of a volume, computed on the device.
 
     Args:
         client: The engine.
@@ -300,22 +322,29 @@ def hashes(client: docker.DockerClient, image: Image, volume: str, folder: str, 
     options: dict[str, Any] = {"entrypoint": ["python3", "-c", HASHER, f"/volume/{folder}"], "user": "0:0"}
     with helper(client, image, volume, run=True, **options) as container:
         wait(container, seconds)
-        text = container.logs(stdout=True, stderr=False).decode()
-    return {name: value for value, _, name in (line.partition(" ") for line in text.splitlines())}
+        pairs = (line.partition(" ") for line in answers.output(container))
+        return {name: value for value, _, name in pairs if name in FROM_DEVICE}
 
 
 def verify(folder: Path, expected: dict[str, str]) -> None:
-    """Compares a folder with hashes.
+    """Compares a run's files with hashes.
 
     Raises:
         DeviceError: A file is missing or differs.
     """
-    for name, value in expected.items():
-        path = folder / name
-        with on_this_computer(path, STILL_THERE):
-            same = path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == value
-        if not same:
+    with on_this_computer(folder, STILL_THERE):
+        found = {path.name: _sha256(path) for path in folder.iterdir()}
+    for name in FROM_DEVICE:
+        if found.get(name) != expected.get(name):
             raise DeviceError(f"{name} did not arrive intact; it is still on the device, the same command fetches it")
+
+
+def _sha256(path: Path) -> str:
+    found = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(BLOCK):
+            found.update(block)
+    return found.hexdigest()
 
 
 def discard(client: docker.DockerClient, volume: str, seconds: float = 15) -> None:
@@ -346,12 +375,12 @@ def wait(container: Container, seconds: float) -> int:
     """
     deadline = time.monotonic() + seconds
     container.reload()
-    while container.status != "exited":
+    while (state := answers.state(container)).status != "exited":
         if time.monotonic() > deadline:
             raise DeviceError(f"a helper container did not end within {seconds:.0f} s")
         time.sleep(0.3)
         container.reload()
-    return int(container.attrs["State"]["ExitCode"])
+    return state.code
 
 
 def merge(source: Path, target: Path) -> None:
@@ -371,7 +400,7 @@ def merge(source: Path, target: Path) -> None:
             return
         for path in sorted(source.rglob("*")):
             there = target / path.relative_to(source)
-            if path.is_file() and there.exists() and there.read_bytes() != path.read_bytes():
+            if path.is_file() and there.exists() and not filecmp.cmp(there, path, shallow=False):
                 raise TableError(f"{there} holds another run; nothing was overwritten, take another folder")
         for path in sorted(source.rglob("*")):
             there = target / path.relative_to(source)

@@ -66,6 +66,7 @@ class Bar(tqdm):  # type: ignore[type-arg]
 
     def __init__(self, desc: str = "", **options: Any):
         super().__init__(desc=line(desc), file=_raw_errors(), mininterval=0.2, disable=None, **options)
+        self.unit = line(options.get("unit", "step"))  # tqdm has none where it shows nothing
         self.state = "starting"
 
     def begin(self, total: object, unit: str) -> None:

@@ -137,9 +137,8 @@ class BoardEngine:
         self._server.shutdown()
         self._server.server_close()
 
-    def run(self, **labels):
+    def run(self, key="0123456789ab", **labels):
         """A run that has ended, as an earlier command left it; further words change its labels."""
-        key = "0123456789ab"
         container = self.create("dime-profile", {
             "Entrypoint": ["python3", "-m", "dime.device"], "Cmd": ["profile"],
             "HostConfig": {"Binds": [f"dime-results-{key}:/results:rw"]},

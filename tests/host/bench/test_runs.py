@@ -2,11 +2,15 @@
 
 import errno
 import tempfile
+import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from dime.contract import messages
 from dime.contract.errors import ConnectionLostError, DeviceError
-from dime.host.bench import connection, remote, runs
+from dime.host.bench import answers, connection, remote, runs
 
 from . import board_engine
 
@@ -79,3 +83,75 @@ def test_a_full_disk_while_packing_samples_is_this_computers_fault(engine, job, 
         remote.profile([job()])
     assert not isinstance(caught.value, ConnectionLostError)
     assert engine.leftovers() == []
+
+
+def test_a_clock_that_is_set_back_in_mid_run_hides_no_line(engine, job):
+    """As on a board without a battery for its clock, when it hears of the network's time."""
+
+    def work(container):
+        container.progress(1, 2)
+        time.sleep(0.1)
+        engine.clock = lambda: time.time_ns() - 3600 * 10**9
+        container.say(messages.encode("error", text="the disk is full"))
+        container.end(1)
+
+    engine.profile = work
+    with pytest.raises(DeviceError, match="nano: the disk is full"):
+        remote.profile([job()])
+
+
+class Log:
+    """A container of which only the log is of interest."""
+
+    def __init__(self, monkeypatch, started_ns=0):
+        self.lines, self.asked, self.said = [], [], 0
+        self.attrs = {"State": {"Status": "running", "StartedAt": board_engine.stamp(started_ns)}}
+        monkeypatch.setattr(answers, "lines", self._read)
+
+    def _read(self, container, tail=None):
+        self.asked.append(tail)
+        return self.lines[:] if tail is None else self.lines[max(0, len(self.lines) - tail) :]
+
+    def say(self, *moments_s):
+        for moment_s in moments_s:
+            self.lines.append((board_engine.stamp(moment_s * 10**9), f"line {self.said}"))
+            self.said += 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(-50, 50), st.booleans()), max_size=12))
+def test_every_line_is_shown_once_whatever_the_clock_does(looks):
+    with pytest.MonkeyPatch.context() as patch:
+        log, place, now, seen, every = Log(patch), answers.Place(), 1000, [], []
+        for count, step, rotated in looks:
+            log.say(*range(now, now + count))
+            every += [text for _, text in log.lines[len(log.lines) - count :]]
+            now += count + step
+            if rotated:
+                del log.lines[: max(0, len(log.lines) - 60)]
+            seen += place.new(log)
+        assert seen == every
+
+
+def test_what_an_earlier_start_said_is_not_shown_again(monkeypatch):
+    log = Log(monkeypatch, started_ns=2000 * 10**9)
+    log.say(1000, 1001, 1002)
+    assert answers.Place().new(log) == ["line 0", "line 1", "line 2"]
+    log.say(2001, 2002, 1500, 1501)  # set back after the start
+    place = answers.Place()
+    place.to_the_start(log)
+    assert place.new(log) == ["line 3", "line 4", "line 5", "line 6"]
+    log = Log(monkeypatch, started_ns=2000 * 10**9)
+    log.say(5000, 5001, 2001)  # set back before it
+    place.to_the_start(log)
+    assert place.new(log) == ["line 2"]
+
+
+def test_of_a_long_log_only_the_end_is_asked_for(monkeypatch):
+    log, place = Log(monkeypatch), answers.Place()
+    log.say(*range(5000))
+    place.new(log)
+    log.say(6000)
+    log.asked.clear()
+    assert place.new(log) == ["line 5000"]
+    place.new(log)
+    assert log.asked[-1] < 30

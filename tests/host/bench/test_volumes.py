@@ -19,11 +19,35 @@ def archive(*members):
     return tarfile.open(fileobj=stream)
 
 
-def test_plain_files_and_folders_are_unpacked(tmp_path):
-    tar = archive(("run", tarfile.DIRTYPE, ""), ("run/a", tarfile.REGTYPE, "x"), ("run/b", tarfile.DIRTYPE, ""))
+def test_a_runs_files_are_unpacked_without_what_a_killed_run_left_half(tmp_path):
+    half = ("run/clock.json.part", tarfile.REGTYPE, "y")
+    tar = archive(("run", tarfile.DIRTYPE, ""), ("run/run.json", tarfile.REGTYPE, "x"), half)
     volumes.unpack(tar, "run", tmp_path / "out")
-    assert (tmp_path / "out/a").read_text() == "x"
-    assert (tmp_path / "out/b").is_dir()
+    assert [(path.name, path.read_text()) for path in (tmp_path / "out").iterdir()] == [("run.json", "x")]
+
+
+def sparse():
+    """Eight GiB of nothing in an archive of a few blocks."""
+    member = tarfile.TarInfo("run/timings.csv")
+    member.size = 512
+    member.pax_headers = {
+        "GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.size": str(8 << 30), "GNU.sparse.map": "0,512",
+        "GNU.sparse.numblocks": "1",
+    }  # fmt: skip
+    return tarfile.open(fileobj=io.BytesIO(member.tobuf(tarfile.PAX_FORMAT) + bytes(512) + bytes(1024)))
+
+
+def test_a_file_of_holes_is_refused(tmp_path):
+    assert sparse().next().size == 8 << 30
+    with pytest.raises(DeviceError, match="refused"):
+        volumes.unpack(sparse(), "run", tmp_path / "out")
+
+
+def test_a_large_file_that_is_no_table_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(volumes, "SMALL_BYTES", 10)
+    volumes.unpack(archive(("run/timings.csv", tarfile.REGTYPE, "x" * 11)), "run", tmp_path / "table")
+    with pytest.raises(DeviceError, match=r"run\.json is over 0 MiB; refused"):
+        volumes.unpack(archive(("run/run.json", tarfile.REGTYPE, "x" * 11)), "run", tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -36,6 +60,12 @@ def test_plain_files_and_folders_are_unpacked(tmp_path):
         ("run/link", tarfile.LNKTYPE, "run/a"),
         ("run/fifo", tarfile.FIFOTYPE, ""),
         ("run/device", tarfile.CHRTYPE, ""),
+        ("run/run.json", tarfile.SYMTYPE, "/etc/passwd"),
+        ("run/joint_profile.parquet", tarfile.REGTYPE, "x"),
+        ("run/power", tarfile.DIRTYPE, ""),
+        ("run/power/evil.csv", tarfile.REGTYPE, "x"),
+        ("run/.bashrc", tarfile.REGTYPE, "x"),
+        ("run", tarfile.REGTYPE, "x"),
     ],
 )
 def test_whatever_else_a_device_sends_is_refused(tmp_path, member):
@@ -79,6 +109,8 @@ def test_merging_twice_gives_the_same_folder_and_never_overwrites(tmp_path):
 
 
 def test_what_did_not_arrive_intact_is_named(tmp_path):
-    (tmp_path / "a").write_text("x")
-    with pytest.raises(DeviceError, match=r"^a did not arrive intact"):
-        volumes.verify(tmp_path, {"a": "0" * 64})
+    (tmp_path / "run.json").write_text("x")
+    with pytest.raises(DeviceError, match=r"^run\.json did not arrive intact"):
+        volumes.verify(tmp_path, {"run.json": "0" * 64})
+    with pytest.raises(DeviceError, match=r"^run\.json did not arrive intact"):
+        volumes.verify(tmp_path, {})
