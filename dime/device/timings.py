@@ -93,10 +93,10 @@ def profile(
                         continue
                     with board[1].fixed(frequency_hz, root, os.path.join(folder, boards.LEDGER)) as verify:
                         with around_frequency(frequency_hz) as after_pass:
-                            _note_clocks(spec, "start", frequency_hz, board, root, emit)
+                            _note_clocks(spec, "start", frequency_hz, verify(), board, root, emit)
                             spec.write(folder)
                             inside_s += run.measure(frequency_hz, writer, verify, after_pass)
-                            _note_clocks(spec, "end", frequency_hz, board, root, emit)
+                            _note_clocks(spec, "end", frequency_hz, run.read_hz, board, root, emit)
                             known = _look_around(spec, "end", root, emit, known)
             spec.state = "complete"
             spec.write(folder)
@@ -123,6 +123,7 @@ class _Run(object):
         self._finished = set((row["frequency_hz"], row["iteration"], row["bundle"]) for row in rows)
         network.place(chosen)
         self.rows = len(rows)
+        self.read_hz = []
         self.total = len(self._bundles) * spec.iterations * len(spec.frequencies_hz)
 
     def is_complete(self, frequency_hz):
@@ -143,7 +144,7 @@ class _Run(object):
                 if name not in wanted or (frequency_hz, iteration, name) in self._finished:
                     continue
                 rows, seconds = self._measure_bundle(bundle, name, frequency_hz, iteration)
-                verify()
+                self.read_hz = verify()
                 writer.write(rows)
                 inside_s += seconds
                 self.rows += len(rows)
@@ -207,6 +208,7 @@ def _frequencies(asked, board, chosen, root, emit):
     elif asked == "all" and not known:
         raise InputError("{}: no clock can be fixed here; leave --frequencies out".format(name))
     elif asked != "all":
+        asked = [boards.nearest_hz(frequency, known) or frequency for frequency in asked]
         wrong = [frequency for frequency in asked if frequency not in known]
         if wrong or len(set(asked)) != len(asked):
             raise InputError(
@@ -341,12 +343,15 @@ def _shape(tensors):
     return "+".join("x".join(map(str, tensor.shape)) or "1" for tensor in _all(tensors))
 
 
-def _note_clocks(spec, when, frequency_hz, board, root, emit):
+def _note_clocks(spec, when, frequency_hz, read_hz, board, root, emit):
+    """Records the board as it is, with what the fixed clocks read back: a little off what was set, perhaps."""
     facts = board[1].describe(root)
     if facts["throttled"]:
         emit("warning", text="the board is throttling: {}".format(", ".join(facts["throttled"])))
     now = {key: facts[key] for key in facts if key not in ("model", "memory_bytes")}
-    spec.sessions[-1]["clocks"].append(dict(now, when=when, frequency_hz=frequency_hz, time_ns=monotonic_ns()))
+    spec.sessions[-1]["clocks"].append(
+        dict(now, when=when, frequency_hz=frequency_hz, read_hz=read_hz, time_ns=monotonic_ns())
+    )
 
 
 def _look_around(spec, when, root, emit, known=()):

@@ -71,9 +71,11 @@ class Kernel(object):
         caught_hz: The current clock stays there, whatever the limits say; None for a clock that follows.
         ceiling: Highest value that an upper limit takes; None for no limit.
         refused: Path of a file that cannot be written.
+        off: What is added to every limit and clock that is read back, in the kernel's unit.
     """
 
-    def __init__(self, caught_hz=None, ceiling=None, refused=None):
+    def __init__(self, caught_hz=None, ceiling=None, refused=None, off=0):
+        self.off = off
         self.caught_hz = caught_hz
         self.ceiling = ceiling
         self.refused = refused
@@ -88,7 +90,7 @@ class Kernel(object):
             if text not in get(folder, name.replace("governor", "available_governors")).split():
                 raise OSError(errno.EINVAL, "Invalid argument", path)
         elif name.endswith("_freq"):
-            text = str(self._limit(folder, name, int(text)))
+            text = str(self._limit(folder, name, int(text)) + self.off)
         with open(path, "w") as stream:
             stream.write(text + "\n")
         current = os.path.join(folder, name.replace("min_", "cur_").replace("max_", "cur_"))
@@ -104,7 +106,7 @@ class Kernel(object):
         value = max([step for step in steps if step <= value] or [min(steps)])
         if name.endswith("max_freq") and self.ceiling is not None:
             value = min(value, self.ceiling)
-        low, high = int(get(folder, prefix + "min_freq")), int(get(folder, prefix + "max_freq"))
+        low, high = (int(get(folder, prefix + limit)) - self.off for limit in ("min_freq", "max_freq"))
         if (name.endswith("min_freq") and value > high) or (name.endswith("max_freq") and value < low):
             raise OSError(errno.EINVAL, "Invalid argument", os.path.join(folder, name))
         return value

@@ -7,7 +7,7 @@ import pytest
 from dime.contract.errors import DeviceError, InputError, TableError
 from dime.contract.run import RunSpec
 from dime.device import boards, storage
-from dime.device.boards import _sysfs, generic, nano, potato
+from dime.device.boards import _cpufreq, _sysfs, generic, nano, potato
 from tests.device import board_trees
 from tests.device.board_trees import CPUS, GPU, GPU_HZ, RAIL_GATE, Kernel, get, put, state
 
@@ -158,6 +158,31 @@ def test_a_value_between_two_steps_is_noticed(tree, monkeypatch):
     assert get(tree, GPU + "/max_freq") == "921600000"
 
 
+@pytest.mark.parametrize("board, off", [(nano, -1000), (nano, 1000), (potato, -1), (potato, 1)])
+def test_a_clock_that_reads_back_a_little_off_sticks_and_is_put_back(tree, monkeypatch, board, off):
+    """A divider's 599999 kHz for 600000: within the tolerance, and what is put back is the step, not the one below."""
+    install(monkeypatch, off=off)
+    unit_hz = 1 if board is nano else 1000
+    steps_hz = board.frequencies_hz(str(tree))
+    with board.fixed(steps_hz[4], str(tree)) as verify:
+        before = state(tree)  # as somebody left it who had fixed a step
+        assert verify() and set(verify()) == {steps_hz[4] + off * unit_hz}
+        clocks = [nano._clock(str(tree))] if board is nano else _cpufreq.clocks(str(tree))
+        entries = [clock.saved() for clock in clocks]
+        for step_hz in steps_hz:
+            for entry in entries:
+                assert _sysfs.Clock(*entry[1:4]).fix(step_hz) == step_hz + off * unit_hz
+        _sysfs.put_back(entries)
+        assert state(tree) == before
+
+
+def test_a_clock_that_reads_back_farther_off_does_not_stick(tree, monkeypatch):
+    install(monkeypatch, off=-2000)
+    with pytest.raises(DeviceError, match=r"min_freq reads 665000000 Hz after 667000000 Hz was set"):
+        with potato.fixed(667000000, str(tree)):
+            raise AssertionError("nothing may be measured")
+
+
 def test_a_clock_that_is_not_there_is_one_line(tmp_path):
     for board in (nano, potato, generic):
         with pytest.raises(DeviceError):
@@ -292,6 +317,16 @@ def test_chosen_frequencies_come_in_the_order_asked_for(tiny, tmp_path, tree, mo
         tiny.profile(tmp_path / "other", device="potato", root=tree, frequencies_hz=[1])
     with pytest.raises(InputError, match="a frequency twice"):
         tiny.profile(tmp_path / "other", device="potato", root=tree, frequencies_hz=asked + asked)
+
+
+def test_what_a_clock_read_back_is_recorded(tiny, tmp_path, tree, monkeypatch):
+    install(monkeypatch, off=-1)
+    tiny.profile(tmp_path / "out", device="potato", root=tree, frequencies_hz=[666999000, 250000000])
+    spec = RunSpec.read(str(tmp_path / "out"))
+    assert spec.frequencies_hz == [667000000, 250000000], "what was read back elsewhere names the step"
+    read = [(clock["frequency_hz"], clock["when"], clock["read_hz"]) for clock in spec.sessions[0]["clocks"]]
+    expected = [(hz, when, [hz - 1000]) for hz in (667000000, 250000000) for when in ("start", "end")]
+    assert read == expected
 
 
 def test_a_generic_board_leaves_its_clock_alone_unless_told(tiny, tmp_path, tree, monkeypatch):

@@ -8,8 +8,10 @@
 | describe(root="/") | the board as it is now: model, governor, temperatures_c, throttled, and more |
 | WITHOUT_KERNELS | optional: what to do if its GPU runs no kernel of the installed torch; without it the CPU is taken |
 
-`fixed` gives a function that raises DeviceError if the clock has moved since. A ledger is a file in which a board notes
-what it is about to change, so that `settle` can put it back even after the process was killed outright.
+`fixed` gives a function that reads the clocks back, in hertz, and raises DeviceError if one has moved since. What is
+read back may differ from what was set by `_sysfs.TOLERANCE`, for clocks that are made by division. A ledger is a file
+in which a board notes what it is about to change, so that `settle` can put it back even after the process was killed
+outright.
 """
 
 import os
@@ -38,6 +40,13 @@ def choose(device, board=None):
         word = re.match(r"[a-z]*", device.lower()).group()
         board = word if word in plugins.names(package) else "generic"
     return board, plugins.load(package, board)
+
+
+def nearest_hz(frequency_hz, known_hz):
+    """The frequency among those known that is meant; None if there is none. What was read back may be a little off."""
+    from dime.device.boards import _sysfs
+
+    return _sysfs.nearest(frequency_hz, known_hz)
 
 
 def settle(folder):

@@ -37,7 +37,7 @@ def fixed(frequency_hz, root, ledger):
         DeviceError: The frequency is none of the board's, may not be set, or does not stick.
     """
     if frequency_hz == -1:
-        yield lambda: None
+        yield lambda: []
         return
     found = clocks(root)
     if not found:

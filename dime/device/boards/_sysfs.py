@@ -10,6 +10,24 @@ from dime.contract.errors import DeviceError
 from dime.device import storage
 
 SETTLE_S = 1.0  # A governor may take some periods to follow.
+# A clock that is made by dividing another one reads back as 599999 kHz where 600000 was set. Steps lie farther apart.
+TOLERANCE = 1e-3
+
+
+def is_same(found_hz, wanted_hz):
+    """Whether a frequency that was read back is the one that was set, within the tolerance."""
+    return abs(found_hz - wanted_hz) <= TOLERANCE * wanted_hz
+
+
+def nearest(wanted_hz, known_hz):
+    """The known frequency that is meant by one that may have been read back; None if there is none.
+
+    Args:
+        wanted_hz: The frequency.
+        known_hz: Those that can be set.
+    """
+    same = [known for known in known_hz if is_same(wanted_hz, known)]
+    return min(same, key=lambda known: abs(known - wanted_hz)) if same else None
 
 
 def read(path):
@@ -95,8 +113,9 @@ class Clock(object):
 
     def limit(self, lowest_hz, highest_hz):
         """Sets both limits, in the order in which the kernel never sees the lower above the higher."""
-        limits = [("min", lowest_hz), ("max", highest_hz)]
-        if highest_hz >= self.get_hz("max"):
+        steps_hz = self.steps_hz()  # of which a limit may read back a little off; the kernel would take the one below
+        limits = [(name, nearest(hz, steps_hz) or hz) for name, hz in (("min", lowest_hz), ("max", highest_hz))]
+        if limits[1][1] >= self.get_hz("max"):
             limits.reverse()
         for name, value_hz in limits:
             write(self.path(name + "_freq"), value_hz // self._unit_hz)
@@ -104,14 +123,20 @@ class Clock(object):
     def fix(self, frequency_hz):
         """Fixes the clock and makes sure that it sticks.
 
+        Returns:
+            int: What it reads afterwards.
+
         Raises:
             DeviceError: A limit or the clock reads differently afterwards.
         """
         self.limit(frequency_hz, frequency_hz)
-        self.verify(frequency_hz)
+        return self.verify(frequency_hz)
 
     def verify(self, frequency_hz):
         """Makes sure that the clock is fixed at a frequency.
+
+        Returns:
+            int: What the clock reads: the frequency, or what is the same within the tolerance.
 
         Raises:
             DeviceError: A limit or, for longer than a governor may take, the clock itself reads differently.
@@ -119,18 +144,19 @@ class Clock(object):
         for name in ("min", "max"):
             self._expect(name, frequency_hz)
         give_up = time.monotonic() + SETTLE_S
-        while self.get_hz("cur") != frequency_hz and time.monotonic() < give_up:
+        while not is_same(self.get_hz("cur"), frequency_hz) and time.monotonic() < give_up:
             time.sleep(0.01)
-        self._expect("cur", frequency_hz)
+        return self._expect("cur", frequency_hz)
 
     def _expect(self, name, frequency_hz):
         found_hz = self.get_hz(name)
-        if found_hz != frequency_hz:
+        if not is_same(found_hz, frequency_hz):
             raise DeviceError(
                 "{} reads {} Hz after {} Hz was set; the clock does not stick".format(
                     self.path(name + "_freq"), found_hz, frequency_hz
                 )
             )
+        return found_hz
 
     def saved(self):
         """What has to be put back, as an entry of a ledger."""

@@ -37,14 +37,14 @@ def fixed(frequency_hz, root="/", ledger=None):
         DeviceError: There is no such clock, it may not be set, or does not stick.
     """
     if frequency_hz == -1:
-        yield lambda: None
+        yield lambda: []
         return
     clock, rail_gate = _clock(root), os.path.join(root, RAIL_GATE)
     with _sysfs.restoring([_sysfs.saved_text(rail_gate), clock.saved()], ledger):
         if os.path.exists(rail_gate):
             _sysfs.write(rail_gate, 0)
         clock.fix(frequency_hz)
-        yield lambda: clock.verify(frequency_hz)
+        yield lambda: [clock.verify(frequency_hz)]
 
 
 def describe(root="/"):
