@@ -1,7 +1,11 @@
 """The report as a person meets it: in a real browser, with mouse, finger and keys."""
 
+import base64
+import contextlib
 import itertools
 import json
+import re
+import zlib
 from dataclasses import replace
 
 import pytest
@@ -63,6 +67,51 @@ def test_a_phone_shows_all_of_it_without_scrolling_sideways(page, pages, name):
             "[...document.querySelectorAll('svg text')].filter((t) => parseFloat(getComputedStyle(t).fontSize) < 11)"
         )
         assert page.value(f"{small}.length") == 0
+
+
+def fills(pdf):
+    """The colours, as PDF's own operands, that a PDF's pages are filled with."""
+    streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.DOTALL)
+    colours = set()
+    for stream in streams:
+        with contextlib.suppress(zlib.error):
+            content = zlib.decompress(stream)
+            colours |= {tuple(round(255 * float(part)) for part in found) for found in
+                        re.findall(rb"([\d.]+) ([\d.]+) ([\d.]+) rg", content)}  # fmt: skip
+    return colours
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_on_paper_strips_and_bars_keep_their_colours_without_background_graphics(page, pages, dark):
+    page.open(pages[1]["full"], dark=dark)
+    pdf = base64.b64decode(
+        page.call("Page.printToPDF", printBackground=False, paperWidth=8.27, paperHeight=11.69)["data"]
+    )
+    assert {(0x00, 0x72, 0xB2), (0xE6, 0x9F, 0x00), (0x9A, 0xA4, 0xAE)} <= fills(
+        pdf
+    )  # two devices and the link, in light
+
+
+@pytest.mark.parametrize("name", ["full", "no energy", "hostile"])
+def test_on_paper_every_link_stands_with_everything_in_it_and_nothing_is_cut_off(page, pages, name):
+    page.open(pages[1][name], width=704, height=1000)
+    on_screen = page.value("document.querySelectorAll('#panel section').length")
+    page.call("Emulation.setEmulatedMedia", media="print")
+    page.value("dispatchEvent(new Event('beforeprint'))")
+    tabs = page.value("[...document.querySelectorAll('[role=tab]')].map((tab) => tab.textContent)")
+    assert page.value("[...document.querySelectorAll('#paper .link')].map((node) => node.textContent)") == (
+        tabs if len(tabs) > 1 else []
+    )
+    plans = "[...document.querySelectorAll('#paper h2')].filter((node) => node.textContent === 'The plan').length"
+    assert page.value(plans) == len(tabs)
+    assert page.value("document.querySelectorAll('#paper section').length") >= len(tabs) * (on_screen - 1)
+    assert page.value("document.documentElement.scrollWidth") <= 704
+    beyond = "[...document.querySelectorAll('#paper *')].filter((node) => node.getBoundingClientRect().right > 705)"
+    assert page.value(f"{beyond}.map((node) => node.outerHTML.slice(0, 200))") == []
+    assert page.value("[...document.querySelectorAll('#paper details')].every((node) => node.open)")
+    page.value("dispatchEvent(new Event('afterprint'))")
+    page.call("Emulation.setEmulatedMedia", media="")
+    assert page.value("document.getElementById('paper')") is None
 
 
 def test_the_mouse_finds_the_plan_behind_a_point(page, pages):

@@ -44,7 +44,11 @@ def share(part: float | None) -> str:
 
 
 def percent(part: float) -> str:
-    """Writes a share in three digits at most, neither as 0 nor as 100 % unless it is."""
+    """Writes a share in three digits at most, neither as 0 nor as 100 % unless it is; large ones as a multiple."""
+    if part > 1000:
+        return ">1000 times"
+    if part >= 10:
+        return f"{part:.3g} times"
     if 0 < part < 0.0005:
         return "<0.1 %"
     return ">99.9 %" if 0.9995 <= part < 1 else f"{100 * part:.3g} %"

@@ -43,8 +43,12 @@ function rounded(value, unit, digits = 3) {
 }
 
 const share = (part) => part === null || part === undefined ? "–" : `${(100 * part).toFixed(1).replace(/^-(0\.0)$/, "$1")} %`;
-// A share in three digits at most, neither as 0 nor as 100 % unless it is.
-const percent = (part) => 0 < part && part < 0.0005 ? "<0.1 %" : 0.9995 <= part && part < 1 ? ">99.9 %" : `${Number((100 * part).toPrecision(3))} %`;
+// A share in three digits at most, neither as 0 nor as 100 % unless it is; large ones as a multiple.
+function percent(part) {
+  if (part > 1000) return ">1000 times";
+  if (part >= 10) return `${Number(part.toPrecision(3))} times`;
+  return 0 < part && part < 0.0005 ? "<0.1 %" : 0.9995 <= part && part < 1 ? ">99.9 %" : `${Number((100 * part).toPrecision(3))} %`;
+}
 const clock = (hz) => hz < 0 ? "clock left alone" : quantity(hz, "Hz");
 const count = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
 const deviceName = (at) => data.devices[at].name;
@@ -135,8 +139,12 @@ function strip(steps, size = "", width = 0) {
   return h("div", { class: `strip ${tall ? "tall" : size}`, role: "img", "aria-label": described, style }, cells);
 }
 
+// What is made for paper is drawn once, for a page's width; else 0.
+let paperWidth = 0;
+
 // Runs `render(width)` now and whenever the width changes.
 function responsive(render) {
+  if (paperWidth) return h("div", null, render(paperWidth));
   const host = h("div");
   let width = 0;
   new ResizeObserver(([entry]) => {

@@ -14,12 +14,17 @@ from dime.host.planning.problem import Choice, Problem
 from dime.host.studies.study import LinkStudy
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from dime.host.analysis.break_even import BestPlans, Region
     from dime.host.analysis.explain import Explanation, Slack
     from dime.host.analysis.uncertainty import Uncertainty
+    from dime.host.planning.links import Link
 
 INDENT = " " * 4
 FEW = 3
+# Rates of the links that there are; a plan for others is of no use to anybody.
+PLAUSIBLE_BIT_S = 1e3, 10e9
 # A chance below this is not worth a line.
 LEAST_CHANCE = 0.01
 
@@ -141,8 +146,14 @@ def _break_evens(link: LinkStudy) -> Iterator[str]:
         at = best.regions.index(best.chosen)
         before = best.regions[at - 1] if at else None
         after = best.regions[at + 1] if at + 1 < len(best.regions) else None
+        known = ""
+        if best.link is not None and best.vary != "round_trip" and (before or after):
+            slowest, fastest = PLAUSIBLE_BIT_S
+            before = before if before and _bit_s(best, best.link, best.chosen.low) <= fastest else None
+            after = after if after and _bit_s(best, best.link, after.low) >= slowest else None
+            known = f" from {quantity(slowest, 'bit/s')} to {quantity(fastest, 'bit/s')}"
         if before is None and after is None:
-            steady.append(best.vary.replace("_", " "))
+            steady.append(best.vary.replace("_", " ") + known)
         elif best.vary == "round_trip":
             yield _nearest_trip(link.problem, best, before, after)
         else:
@@ -162,14 +173,15 @@ def _nearest_trip(problem: Problem, best: BestPlans, before: Region | None, afte
     return f"from {quantity(float(after.low), 's')} round trip on: {_region(problem, after)}"
 
 
-def _rate(best: BestPlans, knob: object) -> str:
+def _rate(best: BestPlans, knob: Fraction) -> str:
     """The rate at a value of the knob, which multiplies the time on the air."""
-    factor = 1 / float(knob)  # type: ignore[arg-type]
     if best.link is None:
-        return f"{factor:.3g} x the links' rates"
-    if best.vary == "download":
-        return f"{quantity(best.link.download_bit_s * factor, 'bit/s')} download"
-    return f"{quantity(best.link.upload_bit_s * factor, 'bit/s')} upload"
+        return f"{1 / float(knob):.3g} x the links' rates"
+    return f"{quantity(_bit_s(best, best.link, knob), 'bit/s')} {'download' if best.vary == 'download' else 'upload'}"
+
+
+def _bit_s(best: BestPlans, link: Link, knob: Fraction) -> float:
+    return (link.download_bit_s if best.vary == "download" else link.upload_bit_s) / float(knob)
 
 
 def _region(problem: Problem, region: Region) -> str:

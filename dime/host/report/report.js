@@ -19,7 +19,7 @@ function header() {
     (data.without_plan || []).map((link) => h("p", { class: "note warning", role: "note" }, h("b", null, link.name), `: no plan, because ${link.reason}`)));
 }
 
-function overview(show) {
+function overview() {
   const best = (link, name) => link.baselines.find((row) => row.name === name);
   const others = [...data.devices.map((device) => `all on ${device.name}`), "best single cut"]
     .filter((name) => data.links.some((link) => best(link, name)));
@@ -236,11 +236,24 @@ function sourcesSection() {
     h("p", { class: "note" }, `DIME ${data.versions.dime}, Python ${data.versions.python}`));
 }
 
+const SECTIONS = [planSection, heldSection, frontierSection, baselineSection, explanationSection, mapSection, certaintySection, notesSection];
+const sectionsOf = (link) => SECTIONS.map((make) => make(link)).filter(Boolean);
+const linkOverview = () => data.links.length > 1 ? overview() : null;
+
+// On paper every link's sections stand one after the other, with all details open, drawn for A4 less margins and padding.
+function printed() {
+  paperWidth = 660;
+  const paper = h("div", { id: "paper" }, header(), linkOverview(),
+    data.links.map((link) => [data.links.length > 1 ? h("h2", { class: "link" }, link.name) : null, sectionsOf(link)]), effectSection(), sourcesSection());
+  paperWidth = 0;
+  paper.querySelectorAll("details").forEach((node) => { node.open = true; });
+  return paper;
+}
+
 function main() {
   const panel = h("div", { role: "tabpanel", id: "panel" });
   const show = (at) => {
-    const link = data.links[at];
-    panel.replaceChildren(...[planSection, heldSection, frontierSection, baselineSection, explanationSection, mapSection, certaintySection, notesSection].map((make) => make(link)).filter(Boolean));
+    panel.replaceChildren(...sectionsOf(data.links[at]));
     tabs.forEach((tab, k) => {
       tab.setAttribute("aria-selected", String(k === at));
       tab.tabIndex = k === at ? 0 : -1;
@@ -255,9 +268,11 @@ function main() {
       show(next);
       tabs[next].focus();
     } }, link.name));
-  document.getElementById("page").append(...[header(), data.links.length > 1 ? overview(show) : null,
+  document.getElementById("page").append(...[header(), linkOverview(),
     h("nav", { class: "tabs", role: "tablist", "aria-label": "links" }, tabs), panel, effectSection(), sourcesSection()].filter(Boolean));
   show(0);
+  addEventListener("beforeprint", () => document.body.append(printed()));
+  addEventListener("afterprint", () => document.getElementById("paper")?.remove());
   requestAnimationFrame(() => requestAnimationFrame(() => { document.documentElement.dataset.ready = "true"; }));
 }
 

@@ -154,6 +154,27 @@ def test_a_plan_that_no_link_changes_says_so():
     assert "    the same plan at any bandwidth and any round trip" in found(replace(link, maps=tuple(alone)))
 
 
+def test_break_even_points_beyond_any_link_are_not_told():
+    link = studies.study("WiFi").links[0]
+    bandwidth = link.maps[0]
+    rate = Fraction(bandwidth.link.upload_bit_s)
+    here, other = bandwidth.chosen, bandwidth.regions[bandwidth.regions.index(bandwidth.chosen) - 1]
+    for fast, slow, told in (
+        (int(47.9e9), 10, "    the same plan at any bandwidth from 1.00 kbit/s to 10.0 Gbit/s and any round trip"),
+        (int(5e9), 10, "    from 5.00 Gbit/s upload on: "),
+        (int(47.9e9), 2000, "    up to 2.00 kbit/s upload: "),
+    ):
+        regions = (
+            replace(other, low=Fraction(0), high=rate / fast),
+            replace(here, low=rate / fast, high=rate / slow),
+            replace(other, low=rate / slow, high=None),
+        )
+        trip = replace(link.maps[1], regions=(replace(link.maps[1].chosen, low=Fraction(0), high=None),))
+        lines = found(replace(link, maps=(replace(bandwidth, regions=regions), trip)))
+        assert len([line for line in lines if line.startswith(told)]) == 1
+        assert len([line for line in lines if "upload" in line]) == ("upload" in told)
+
+
 def test_limits_show_what_is_left_of_them_and_what_they_cost():
     link = limited().links[0]
     latency = link.explanation.slacks[0]
