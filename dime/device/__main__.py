@@ -27,12 +27,22 @@ def main(arguments=None):
     """
     emit = _only_messages()
     stop.install()
+    return run(arguments, emit)
+
+
+def run(arguments, emit):
+    """Runs one verb and says with ``emit`` what happens; see `main`."""
     try:
         options = _parser().parse_args(arguments)
         options.verb(options, emit)
         return 0
     except DimeError as error:
         emit("error", text=str(error))
+        return 1
+    except EnvironmentError as error:
+        if error.filename is None:
+            raise
+        emit("error", text="{}: {}".format(error.filename, error.strerror))
         return 1
     except KeyboardInterrupt:
         emit("warning", text="stopped; the same command goes on from here")
@@ -188,7 +198,9 @@ def _only_messages():
         try:
             stream.write(messages.encode(kind, **fields) + "\n")
             stream.flush()
-        except BrokenPipeError:
+        except EnvironmentError as error:  # nobody reads it any more, or what takes it is full
+            if not isinstance(error, BrokenPipeError):
+                os.write(2, "messages cannot be written: {}\n".format(error.strerror).encode())
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             raise stop.Stopped()
 

@@ -10,6 +10,7 @@ from dime.contract.errors import DeviceError, TableError
 
 AGAIN = "make room and give the same command again; what was measured is kept"
 ELSEWHERE = "take another folder"
+LONGEST_PATH = 4000  # of the system's 4096, some are left for the files in it
 HINTS = {
     errno.ENOSPC: AGAIN,
     errno.EDQUOT: AGAIN,
@@ -37,8 +38,10 @@ def locked(folder):
         TableError: Another process holds it.
         DeviceError: The folder cannot be made or written to.
     """
-    made = list(_missing(folder))
     with disk_errors(folder):
+        if len(os.fsencode(folder)) > LONGEST_PATH:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), folder[:60] + "...")
+        made = list(_missing(folder))
         if made:
             os.makedirs(folder)
         handle = os.open(folder, os.O_RDONLY)
@@ -75,17 +78,27 @@ def disk_errors(path):
     """Turns what a disk refuses into one clear line.
 
     Args:
-        path: What is being written, for the message.
+        path: What is being written.
 
     Raises:
-        DeviceError: In place of the OSErrors in HINTS; others are no disk's, and pass.
+        DeviceError: In place of the OSErrors in HINTS, and of any that names the path, what is in it or above it;
+            others are no disk's, and pass.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in HINTS:
+        if error.errno not in HINTS and not _is_of(error.filename, path):
             raise
-        raise DeviceError("cannot write {}: {}; {}".format(error.filename or path, error.strerror, HINTS[error.errno]))
+        hint = HINTS.get(error.errno, ELSEWHERE)
+        raise DeviceError("cannot write {}: {}; {}".format(error.filename or path or "''", error.strerror, hint))
+
+
+def _is_of(name, path):
+    """Whether a name is that of a path, or of what is in it or above it."""
+    if not isinstance(name, str):
+        return False
+    longer, shorter = sorted((name.rstrip("/") + "/", path.rstrip("/") + "/"), key=len, reverse=True)
+    return longer.startswith(shorter) or not path
 
 
 def digest(path, found=None):
