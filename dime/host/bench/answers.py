@@ -106,20 +106,24 @@ def state(container: Container) -> State:
     return State(plain(status[:LABEL_CHARACTERS]), code, found.get("OOMKilled") is True, started[:LABEL_CHARACTERS])
 
 
-def archive(container: Container, path: str, room: Path) -> Iterator[bytes]:
-    """The blocks of an archive of a container's folder.
+def room(folder: Path) -> int:
+    """The most bytes that a run may have on the disk of a folder."""
+    return min(RUN_BYTES, shutil.disk_usage(folder).free // ROOM_PART)
+
+
+def archive(container: Container, path: str, most: int) -> Iterator[bytes]:
+    """The blocks of an archive of a container's folder or file.
 
     Args:
         container: A container, running or not.
-        path: The folder in it.
-        room: A folder on the disk that receives it.
+        path: The folder or the file in it.
+        most: The most bytes to take.
 
     Raises:
-        DeviceError: There are more of them than a run has, or than this computer has room for.
+        DeviceError: There are more of them.
     """
-    most = min(RUN_BYTES, shutil.disk_usage(room).free // ROOM_PART)
     what = f"{most / 1e6:.0f} MB, the most that a run may have or this computer's disk has room for"
-    return _bounded(container, "archive", {"path": path}, most, f"its results are over {what}")
+    return _bounded(container, "archive", {"path": path}, most, f"{path} there is over {what}")
 
 
 def lines(container: Container, tail: int | None = None) -> list[tuple[str, str]]:

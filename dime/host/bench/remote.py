@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dime.contract.errors import ConnectionLostError, DeviceError, DimeError
-from dime.host.bench import answers, engines, runs, volumes
+from dime.host.bench import answers, engines, folders, runs, volumes
 from dime.host.bench.connection import DetachedError, Wishes
 from dime.host.bench.lab import Device
 from dime.host.bench.runs import Job, Run
@@ -153,7 +153,7 @@ def _collect(
     volume = f"dime-results-{answers.key(container)}"
     assert container.image is not None
     runs.fetch(client, container, container.image, volume, out)
-    if runs.is_complete(out):
+    if folders.is_complete(out):
         container.remove(force=True)
         volumes.discard(client, volume)
     else:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import socket
+import tempfile
 import threading
 import time
 from collections import deque
@@ -22,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from dime.contract import messages
-from dime.contract.errors import ConnectionLostError, DeviceError, DimeError
+from dime.contract.errors import ConnectionLostError, DeviceError, DimeError, TableError
 from dime.contract.run import RUN, RunSpec
-from dime.host.bench import answers, engines, images, volumes
+from dime.host.bench import answers, engines, folders, images, volumes
 from dime.host.bench.connection import DetachedError, Link, Wishes
 from dime.host.bench.holding import HOLD, make_way
 from dime.host.bench.lab import Device
@@ -96,6 +97,7 @@ class Run:
         self._image: Image | None = None
         self._finished = 0
         self._total = 0
+        self._is_new = False
         self._place, self._messages = answers.Place(), answers.Messages()
         self._last_words: deque[str] = deque(maxlen=3)
 
@@ -125,6 +127,8 @@ class Run:
         samples, files = volumes.digest(self._job.samples)
         self._key = _key(self._job, samples, str(self._image.id))
         found = self._find(client)
+        self._is_new = found is None
+        folders.check(self._job.out, device.name, _spec(found) if found is not None else None)
         if found is None:
             make_way(client, device)
             volume = f"dime-samples-{self._job.network}-{samples[:12]}"
@@ -311,18 +315,19 @@ class Run:
         container = self._find(client)
         if container is None:
             return ""
-        volumes.wait(container, STOP_S)
+        name = self._job.device.name
+        try:
+            volumes.wait(container, STOP_S)
+        except DeviceError:
+            return f". It goes on running there: the same command follows it, make clean-device DEVICE={name} ends it"
         self._restore(client)
-        if not self._finished:
+        if self._is_new and not self._finished:
             self._discard(container)
             return ""
         if container.name == HOLD:
             container.rename(f"dime-{self._key}")
-        name = self._job.device.name
-        return (
-            f". {self._finished} of {self._total or '?'} bundles are kept on the device: the same command goes on,"
-            f" make clean-device DEVICE={name} discards them"
-        )
+        done = f"{self._finished} of {self._total or '?'} bundles are" if self._finished else "What was measured is"
+        return f". {done} kept on the device: the same command goes on, make clean-device DEVICE={name} discards it"
 
     def _restore(self, client: docker.DockerClient) -> None:
         """Puts back clocks that a killed run had fixed."""
@@ -347,7 +352,7 @@ class Run:
             container = self._find(client)
             if container is not None:
                 fetch(client, container, self._image, self._volume, self._job.out)
-                if not is_complete(self._job.out):
+                if not folders.is_complete(self._job.out):
                     raise DeviceError(f"{self._job.device.name}: ended as if it were done, but {RUN} there denies it")
                 self._discard(container)
                 return
@@ -355,7 +360,7 @@ class Run:
             if self._find(client) is not None:
                 raise
         volumes.discard(client, self._volume)  # looking into it when it was gone has made it anew
-        if not is_complete(self._job.out):
+        if not folders.is_complete(self._job.out):
             raise DeviceError(self._gone)
 
     def _find(self, client: docker.DockerClient) -> Container | None:
@@ -391,9 +396,22 @@ def fetch(client: docker.DockerClient, container: Container, image: Image, volum
     volumes.receive(container, f"/results/{FOLDER}", aside)
     try:
         volumes.verify(aside, expected)
-        volumes.merge(aside, out)
+        folders.merge(aside, out)
     finally:
         volumes.remove(aside)
+
+
+def _spec(container: Container) -> Any:
+    """A run's description as it is on the device; None before its first session."""
+    text = volumes.read(container, f"/results/{FOLDER}/{RUN}")
+    if text is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, RUN).write_bytes(text)
+        try:
+            return RunSpec.read(folder)
+        except TableError:
+            raise DeviceError(f"{RUN} of this run there is damaged; make clean-device discards the run") from None
 
 
 def restore_clocks(client: docker.DockerClient, image: Image, volume: str, device: Device) -> None:
@@ -439,8 +457,3 @@ def _start_failure(device: Device, reason: str) -> str:
     if "no space left" in reason:
         return f"{device.name}: its disk is full; type: make clean-device DEVICE={device.name}"
     return f"{device.name}: the container does not start: {reason}"
-
-
-def is_complete(folder: Path) -> bool:
-    """Whether a run's folder holds a complete run."""
-    return (folder / RUN).exists() and RunSpec.read(str(folder)).state == "complete"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import filecmp
 import hashlib
 import io
 import os
@@ -31,6 +30,7 @@ BLOCK = 1 << 20
 SMALL_BYTES = 64 << 20  # of any file of a run but its table
 STILL_THERE = "the results are still on the device, the same command gets them"
 LATE_S = 1.0  # for a container to appear whose making was interrupted
+NOT_INTACT = (tarfile.TarError, ValueError, ArithmeticError, LookupError)  # what the tar library makes of damage
 MARK = "complete"  # written last into a volume, so that a transfer that broke off is told from a whole one
 HASHER = (
     "import hashlib, os, sys\n"
@@ -236,7 +236,7 @@ def receive(container: Container, path: str, folder: Path) -> None:
     aside = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
     with on_this_computer(folder, STILL_THERE):
-        blocks = answers.archive(container, path, folder.parent)
+        blocks = answers.archive(container, path, answers.room(folder.parent))
     try:
         with ExitStack() as files:
             with on_this_computer(folder, STILL_THERE):
@@ -249,10 +249,35 @@ def receive(container: Container, path: str, folder: Path) -> None:
                 with tarfile.open(fileobj=cast(Any, _Careful(archive)), mode="r:") as tar:
                     unpack(tar, PurePosixPath(path).name, aside)
                 os.replace(aside, folder)
-    except (tarfile.TarError, ValueError, ArithmeticError, LookupError):  # what damaged headers make of the tar library
+    except NOT_INTACT:
         raise DeviceError("the archive of its results did not arrive intact; the same command fetches it") from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def read(container: Container, path: str) -> bytes | None:
+    """One small file of a container; None if it is not there.
+
+    Raises:
+        DeviceError: It is no plain file, or a large one.
+    """
+    import docker.errors
+
+    try:
+        archive = _Careful(io.BytesIO(b"".join(answers.archive(container, path, most=SMALL_BYTES))))
+        with tarfile.open(fileobj=cast(Any, archive), mode="r:") as tar:
+            member = tar.next()
+            if member is None or member.type != tarfile.REGTYPE or member.issparse():
+                raise DeviceError(f"{path} there is no plain file")
+            source = tar.extractfile(member)
+            assert source is not None
+            content = io.BytesIO()
+            shutil.copyfileobj(source, content)
+            return content.getvalue()
+    except docker.errors.NotFound:
+        return None
+    except NOT_INTACT:
+        raise DeviceError(f"{path} did not arrive intact; the same command reads it again") from None
 
 
 class _Careful:
@@ -381,33 +406,6 @@ def wait(container: Container, seconds: float) -> int:
         time.sleep(0.3)
         container.reload()
     return state.code
-
-
-def merge(source: Path, target: Path) -> None:
-    """Moves a folder into place; what is there already must be equal.
-
-    Args:
-        source: A folder that was checked.
-        target: The run's folder; files of this computer's own, such as a power log, may be in it.
-
-    Raises:
-        TableError: A file of another content is there; nothing is overwritten.
-        DeviceError: This computer's disk refuses.
-    """
-    with on_this_computer(target, STILL_THERE):
-        if not target.exists():
-            os.replace(source, target)
-            return
-        for path in sorted(source.rglob("*")):
-            there = target / path.relative_to(source)
-            if path.is_file() and there.exists() and not filecmp.cmp(there, path, shallow=False):
-                raise TableError(f"{there} holds another run; nothing was overwritten, take another folder")
-        for path in sorted(source.rglob("*")):
-            there = target / path.relative_to(source)
-            if path.is_dir():
-                there.mkdir(exist_ok=True)
-            elif not there.exists():
-                os.replace(path, there)
 
 
 def remove(folder: Path) -> None:

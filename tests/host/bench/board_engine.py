@@ -60,7 +60,7 @@ class Container:
 
     def say(self, *texts):
         for text in texts:
-            self.lines.append((self.engine.clock(), text if isinstance(text, bytes) else text.encode()))
+            self.lines.append((self.engine.clock(), text if isinstance(text, bytes) else text.encode(errors="replace")))
 
     def progress(self, *done, total=4):
         for number in done:

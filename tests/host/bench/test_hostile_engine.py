@@ -166,7 +166,7 @@ def test_an_endless_archive_ends_within_its_bound(engine, tmp_path, monkeypatch)
     monkeypatch.setattr(answers, "RUN_BYTES", 1 << 20)
     engine.run().put(**GOOD)
     engine.archive = lambda container, path: endless()
-    with pytest.raises(DeviceError, match=r"its results are over 1 MB.*refused"):
+    with pytest.raises(DeviceError, match=r"/results/run there is over 1 MB.*refused"):
         remote.collect(engine.device(), tmp_path)
     assert tree(tmp_path) == set()
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dime.contract import messages
-from dime.contract.errors import ConnectionLostError, DeviceError
-from dime.host.bench import answers, connection, remote, runs
+from dime.contract.errors import ConnectionLostError, DeviceError, TableError
+from dime.host.bench import answers, connection, engines, remote, runs, volumes
 
 from . import board_engine
 
@@ -59,18 +59,86 @@ def test_collect_tells_a_lost_connection_as_one(engine, tmp_path):
     assert remote.collect(engine.device(), tmp_path) == [tmp_path / "nano/alexnet"]
 
 
-@pytest.mark.parametrize("work", ["profile", "collect"])
-def test_a_folder_that_cannot_be_made_is_this_computers_fault(engine, job, tmp_path, work):
+def test_a_folder_that_cannot_be_made_is_this_computers_fault(engine, tmp_path):
     (tmp_path / "results").write_text("a file, no folder")
     engine.run().put(**board_engine.files())
     with pytest.raises(
         DeviceError, match=r"results\S*: (File exists|Not a directory); the results are still"
     ) as caught:
-        if work == "profile":
-            remote.profile([job()])
-        else:
-            remote.collect(engine.device(), tmp_path / "results")
+        remote.collect(engine.device(), tmp_path / "results")
     assert not isinstance(caught.value, ConnectionLostError)
+
+
+def test_a_folder_that_cannot_take_the_run_is_told_before_the_measuring(engine, job, tmp_path):
+    (tmp_path / "results").write_text("a file, no folder")
+    with pytest.raises(DeviceError, match="results, which is no folder") as caught:
+        remote.profile([job()])
+    assert not isinstance(caught.value, ConnectionLostError)
+    (tmp_path / "results").unlink()
+    job().out.mkdir(parents=True)
+    (job().out / "timings.csv").write_text("somebody's")
+    with pytest.raises(TableError, match=r"alexnet holds timings\.csv without run\.json"):
+        remote.profile([job()])
+    for name, content in board_engine.files(2, "running", seed=7).items():
+        (job().out / name).write_bytes(content)
+    with pytest.raises(TableError, match=r"holds an unfinished run that .* no longer on nano"):
+        remote.profile([job()])
+    for name, content in board_engine.files(2, "complete", seed=7).items():
+        (job().out / name).write_bytes(content)
+    with pytest.raises(TableError, match="holds a complete run"):
+        remote.profile([job()])
+    assert not [event for event in engine.events if event.startswith("start")]
+
+
+def half(container):
+    """A run that the board's own owner ends after two of four bundles."""
+    container.say(messages.encode("hello", version="1", device="nano", network="alexnet", total=4))
+    container.progress(1, 2)
+    container.put(**board_engine.files(2, "running"))
+    container.killed.wait(0.2)
+    container.end(143)
+
+
+def rest(container):
+    container.progress(3, 4)
+    container.put(**board_engine.files(4, "complete", 2))
+    container.end()
+
+
+def test_a_run_that_was_collected_unfinished_goes_on_and_replaces_the_shorter_copy(engine, job, monkeypatch, tmp_path):
+    monkeypatch.setattr(runs, "RESTARTS", 0)
+    engine.profile = half
+    with pytest.raises(DeviceError, match="ended 1 times"):
+        remote.profile([job()])
+    assert remote.collect(engine.device(), tmp_path / "results") == [job().out]
+    (job().out / "joint_profile.parquet").write_text("of the shorter copy")
+    (job().out / "power").mkdir()
+    (job().out / "power/log.csv").write_text("ours")
+    assert remote.collect(engine.device(), tmp_path / "results") == [job().out]  # nothing new: nothing happens
+    assert (job().out / "joint_profile.parquet").exists()
+    engine.profile = rest
+    assert remote.profile([job()]) == [job().out]
+    assert {path.name for path in job().out.iterdir()} == {"run.json", "timings.csv", "power"}
+    assert (job().out / "timings.csv").read_bytes() == board_engine.files(4)["timings.csv"]
+    assert (job().out / "power/log.csv").read_text() == "ours"
+    assert engine.leftovers() == []
+
+
+def test_what_earlier_sessions_measured_is_kept_when_a_later_one_fails_at_once(engine, job, monkeypatch):
+    monkeypatch.setattr(runs, "RESTARTS", 0)
+    engine.profile = half
+    with pytest.raises(DeviceError, match="2 of 4 bundles are kept on the device"):
+        remote.profile([job()])
+
+    def fail(container):
+        container.say(messages.encode("error", text="no room"))
+        container.end(1)
+
+    engine.profile = fail
+    with pytest.raises(DeviceError, match=r"no room\. What was measured is kept on the device"):
+        remote.profile([job()])
+    engine.profile = rest
+    assert remote.profile([job()]) == [job().out]
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), OSError("something else")])
@@ -155,3 +223,14 @@ def test_of_a_long_log_only_the_end_is_asked_for(monkeypatch):
     assert place.new(log) == ["line 5000"]
     place.new(log)
     assert log.asked[-1] < 30
+
+
+def test_one_file_is_read_whole_or_not_at_all(engine, monkeypatch):
+    engine.run().put(**{"run.json": b"x" * (3 << 20)})
+    with engines.connect(engine.device()) as client:
+        container = client.containers.get("dime-profile")
+        assert volumes.read(container, "/results/run/run.json") == b"x" * (3 << 20)
+        assert volumes.read(container, "/results/run/nothing") is None
+        monkeypatch.setattr(volumes, "SMALL_BYTES", 1 << 20)
+        with pytest.raises(DeviceError, match=r"run\.json there is over 1 MB"):
+            volumes.read(container, "/results/run/run.json")

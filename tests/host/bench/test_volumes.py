@@ -90,24 +90,6 @@ def test_an_empty_folder_says_what_to_type(tmp_path):
         volumes.digest(tmp_path)
 
 
-def test_merging_twice_gives_the_same_folder_and_never_overwrites(tmp_path):
-    def incoming(text):
-        folder = tmp_path / "incoming"
-        folder.mkdir()
-        (folder / "timings.csv").write_text(text)
-        return folder
-
-    target = tmp_path / "run"
-    volumes.merge(incoming("a"), target)
-    (target / "power.csv").write_text("ours")
-    volumes.merge(folder := incoming("a"), target)
-    volumes.remove(folder)
-    with pytest.raises(TableError, match=r"timings.csv holds another run; nothing was overwritten"):
-        volumes.merge(incoming("b"), target)
-    assert sorted(path.name for path in target.iterdir()) == ["power.csv", "timings.csv"]
-    assert (target / "timings.csv").read_text() == "a"
-
-
 def test_what_did_not_arrive_intact_is_named(tmp_path):
     (tmp_path / "run.json").write_text("x")
     with pytest.raises(DeviceError, match=r"^run\.json did not arrive intact"):
