@@ -5,11 +5,12 @@
 renames the entries of older weights. torchvision itself, which takes seconds to import, is not needed to run a network.
 """
 
+import os
 import sys
 from collections import namedtuple
 
 from dime.contract import plugins
-from dime.contract.errors import DeviceError
+from dime.contract.errors import DeviceError, InputError
 
 Value = namedtuple("Value", "shape dtype")
 Value.__doc__ = "Shape and dtype of a tensor at a boundary."
@@ -54,11 +55,21 @@ class Network(object):
         import torch
 
         if self._shapes is None:
-            self._shapes, x = [self.input_shape], torch.zeros(self.input_shape)
+            x = torch.zeros(self.input_shape)
+            shapes = [self.input_shape]
             with torch.no_grad():
-                for module in self.modules:
-                    x = module(x)
-                    self._shapes.append(tuple(x.shape))
+                for layer, module in zip(self.layers, self.modules):
+                    try:
+                        x = module(x)
+                    except (RuntimeError, IndexError, ValueError, TypeError) as error:
+                        raise InputError(
+                            "network {}: layer {} does not take an input of {}, which follows from INPUT_SHAPE {}, a"
+                            " batch of 1 in front: {}".format(
+                                self.name, layer, tuple(x.shape), self.input_shape, " ".join(str(error).split())[:300]
+                            )
+                        )
+                    shapes.append(tuple(x.shape))
+            self._shapes = shapes
         return self._shapes
 
     def layer_bytes(self):
@@ -96,7 +107,26 @@ def describe(name):
 
     plugins.check(package, name)
     need_torch()
-    return plugins.load(package, name)
+    plugin = plugins.load(package, name)
+    _check(name, getattr(plugin, "LAYERS", None), getattr(plugin, "INPUT_SHAPE", None))
+    return plugin
+
+
+def _check(name, layers, shape):
+    """Makes sure that a network's file describes what everything else relies on: one input, with its batch of one."""
+    where = "network {} ({}/{}.py)".format(name, os.path.dirname(os.path.abspath(__file__)), name)
+    if not (isinstance(layers, (tuple, list)) and layers and all(isinstance(layer, str) and layer for layer in layers)):
+        raise InputError("{}: LAYERS is {!r}; it must be the layers' names in order".format(where, layers))
+    if len(set(layers)) < len(layers):
+        raise InputError("{}: LAYERS names a layer twice".format(where))
+    sizes = shape if isinstance(shape, (tuple, list)) else ()
+    whole = all(isinstance(size, int) and not isinstance(size, bool) and 0 < size < 2**31 for size in sizes)
+    if not (len(sizes) > 1 and whole and sizes[0] == 1):
+        raise InputError(
+            "{}: INPUT_SHAPE is {!r}; it must be whole numbers, a batch of 1 in front, such as {}".format(
+                where, shape, (1,) + tuple(sizes) if len(sizes) > 1 and whole else (1, 3, 224, 224)
+            )
+        )
 
 
 def load(name, weights="auto", emit=None):
@@ -120,4 +150,11 @@ def load(name, weights="auto", emit=None):
     label = sources.fill(model, name, weights, getattr(plugin, "adapt", None), emit)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    return Network(name, plugin.LAYERS, [module.eval() for module in plugin.cut(model)], plugin.INPUT_SHAPE, label)
+    modules = [module.eval() for module in plugin.cut(model)]
+    if len(modules) != len(plugin.LAYERS):
+        raise InputError(
+            "network {}: cut() gives {} modules for {} LAYERS".format(name, len(modules), len(plugin.LAYERS))
+        )
+    network = Network(name, plugin.LAYERS, modules, plugin.INPUT_SHAPE, label)
+    network.input_shapes()  # what does not fit together is told before anything else is done
+    return network
