@@ -10,7 +10,7 @@ import pytest
 from dime.contract import tables
 from dime.contract.errors import ConnectionLostError, DeviceError
 from dime.contract.run import TIMINGS, RunSpec
-from dime.host.bench import remote
+from dime.host.bench import cleaning, remote
 from dime.host.bench.connection import DetachedError, Wishes
 from dime.host.bench.holding import HOLD
 from dime.host.bench.runs import Run
@@ -198,7 +198,7 @@ def test_stopped_by_wish_it_goes_on_later_where_it_was(potato, job):
 
 
 def test_the_boards_disk_is_full(nano, job):
-    remote.clean(job(nano).device, caches=True)
+    cleaning.clean(job(nano).device, caches=True)
     nano.fill_disk(40)
     with pytest.raises(DeviceError, match=r"nano: .*(disk|room|space)") as caught:
         remote.profile([job(nano)], REGISTRY)
@@ -286,7 +286,7 @@ def test_an_image_that_is_nowhere(potato, job):
 def test_without_a_registry_the_image_is_streamed_over_the_connection(potato, job, built):
     from dime.host.bench import images
 
-    remote.clean(job(potato, potato_image="dime-jetson").device)
+    cleaning.clean(job(potato, potato_image="dime-jetson").device)
     images.build("jetson", **built)
     work = job(potato, potato_image="dime-jetson")
     assert len(rows(remote.profile([work])[0])) == 8
@@ -314,6 +314,6 @@ def test_clean_removes_all_that_is_ours_and_nothing_else(potato, job):
     potato.docker("volume", "create", "somebodys")
     device = job(potato, potato_image="dime-jetson").device
     remote.profile([job(potato, potato_image="dime-jetson")], REGISTRY)
-    assert any("dime-jetson" in line for line in remote.clean(device))
+    assert any("dime-jetson" in line for line in cleaning.clean(device))
     assert potato.docker("volume", "ls", "-q").stdout.split() == ["somebodys"]
     potato.docker("volume", "rm", "somebodys")

@@ -106,6 +106,12 @@ def state(container: Container) -> State:
     return State(plain(status[:LABEL_CHARACTERS]), code, found.get("OOMKilled") is True, started[:LABEL_CHARACTERS])
 
 
+def privileged(container: Container) -> bool:
+    """Whether it may change the board's clocks."""
+    config = container.attrs.get("HostConfig")
+    return isinstance(config, dict) and config.get("Privileged") is True
+
+
 def room(folder: Path) -> int:
     """The most bytes that a run may have on the disk of a folder."""
     return min(RUN_BYTES, shutil.disk_usage(folder).free // ROOM_PART)

@@ -1,4 +1,4 @@
-"""Profiles on devices with an engine: several at once, one failing does not stop the others; collect and clean."""
+"""Profiles on devices with an engine: several at once, one failing does not stop the others; collect."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dime.contract.errors import ConnectionLostError, DeviceError, DimeError
+from dime.contract.run import LEDGER
 from dime.host.bench import answers, engines, folders, runs, volumes
 from dime.host.bench.connection import DetachedError, Wishes
 from dime.host.bench.lab import Device
@@ -127,7 +128,7 @@ def collect(device: Device, results: str | Path = "results") -> list[Path]:
     say = teller(device.name)
     folders, failures = list[Path](), list[DimeError]()
     with engines.connect(device) as client, engines.translated(device):
-        for container in _ours(client):
+        for container in volumes.ours(client, "run"):
             if container.status == "running":
                 say(f"{answers.label(container, 'dime.what', 'a run')} is still running")
                 continue
@@ -154,66 +155,14 @@ def _collect(
     assert container.image is not None
     runs.fetch(client, container, container.image, volume, out)
     if folders.is_complete(out):
+        if (out / LEDGER).exists():
+            runs.restore_clocks(client, container.image, volume, device)
+            (out / LEDGER).unlink()
         container.remove(force=True)
         volumes.discard(client, volume)
     else:
         say(f"{out} is incomplete; the same profile command goes on with it on the device")
     return out
-
-
-def clean(device: Device, caches: bool = True) -> list[str]:
-    """Removes what is ours from a device, running or not: containers, results, and the caches of samples and images.
-
-    Args:
-        device: The device.
-        caches: Remove samples and images too.
-
-    Returns:
-        What was removed, in words.
-
-    Raises:
-        DeviceError: The device cannot be reached, or clocks could not be put back.
-    """
-    removed = []
-    with engines.connect(device) as client, engines.translated(device):
-        for container in _ours(client, "run", "helper"):
-            volume = f"dime-results-{answers.label(container, 'dime.key')}"
-            container.remove(force=True)
-            if device.set_clock and answers.label(container, volumes.LABEL) == "run" and container.image is not None:
-                runs.restore_clocks(client, container.image, volume, device)
-            removed.append(f"container {container.name}")
-        for volume_object in client.volumes.list(filters={"label": volumes.LABEL}):
-            if caches or str(volume_object.name).startswith("dime-results-"):
-                volume_object.remove(force=True)
-                removed.append(f"volume {volume_object.name}")
-        if caches:
-            removed += _remove_images(client, device)
-    return removed
-
-
-def _remove_images(client: docker.DockerClient, device: Device) -> list[str]:
-    """Removes the device's image under every tag, and the earlier ones that a newer pull has left without any."""
-    repository = device.image.partition(":")[0].rpartition("/")[2]
-
-    def is_ours(name: str, mark: str) -> bool:
-        return name.rpartition(mark)[0].rpartition("/")[2] == repository
-
-    removed = []
-    for image in client.images.list():
-        tags = [tag for tag in image.tags if is_ours(tag, ":")]
-        for tag in tags:
-            client.images.remove(tag)
-            removed.append(f"image {tag}")
-        if not image.tags and any(is_ours(name, "@") for name in image.attrs["RepoDigests"] or ()):
-            client.images.remove(str(image.id), force=True)
-            removed.append(f"image {image.short_id}")
-    return removed
-
-
-def _ours(client: docker.DockerClient, *kinds: str) -> list[Container]:
-    """Containers that carry our label, of some kinds; runs only, if none is named."""
-    found = client.containers.list(all=True, filters={"label": volumes.LABEL})
-    return [container for container in found if answers.label(container, volumes.LABEL) in (kinds or ("run",))]
 
 
 class Status:

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from dime.contract import messages
 from dime.contract.errors import ConnectionLostError, DeviceError, DimeError, TableError
-from dime.contract.run import RUN, RunSpec
+from dime.contract.run import LEDGER, RUN, RunSpec
 from dime.host.bench import answers, engines, folders, images, volumes
 from dime.host.bench.connection import DetachedError, Link, Wishes
 from dime.host.bench.holding import HOLD, make_way
@@ -198,7 +198,8 @@ class Run:
             if error.status_code == 409:
                 make_way(client, device)
             else:
-                volume.remove(force=True)
+                with suppress(docker.errors.APIError):
+                    volume.remove(force=True)
             raise
 
     def _begin(self, container: Container) -> None:
@@ -207,9 +208,10 @@ class Run:
         try:
             self._start_now(container)
         except docker.errors.APIError as error:
-            container.reload()
-            if container.status == "created":
-                self._discard(container)
+            with suppress(docker.errors.APIError):  # why it does not start is what is told
+                container.reload()
+                if container.status == "created":
+                    self._discard(container)
             raise DeviceError(_start_failure(self._job.device, str(error.explanation))) from None
 
     def _start_now(self, container: Container) -> None:
@@ -302,13 +304,7 @@ class Run:
         if container is None or container.status != "running":
             return
         self._say("stops it")
-        container.kill("SIGTERM")
-        deadline = time.monotonic() + STOP_S
-        while container.status == "running":
-            time.sleep(POLL_S / 4)
-            if time.monotonic() > deadline:
-                container.kill()
-            container.reload()
+        volumes.end(container, STOP_S)
 
     def _give_up(self, client: docker.DockerClient) -> str:
         """Leaves the device as it was after a failure; what was measured stays, under a name that holds nothing."""
@@ -354,6 +350,9 @@ class Run:
                 fetch(client, container, self._image, self._volume, self._job.out)
                 if not folders.is_complete(self._job.out):
                     raise DeviceError(f"{self._job.device.name}: ended as if it were done, but {RUN} there denies it")
+                if (self._job.out / LEDGER).exists():
+                    restore_clocks(client, self._image, self._volume, self._job.device)
+                    (self._job.out / LEDGER).unlink()
                 self._discard(container)
                 return
         except (DeviceError, docker.errors.APIError, docker.errors.NullResource):
@@ -426,7 +425,10 @@ def restore_clocks(client: docker.DockerClient, image: Image, volume: str, devic
         code = volumes.wait(container, STOP_S)
         if code:
             words = plain(" ".join(line for _, line in answers.lines(container, 1))[: answers.WORDS])
-            raise DeviceError(f"{device.name}: its clocks could not be put back ({words}); reboot it")
+            raise DeviceError(
+                f"{device.name}: its clocks could not be put back ({words}); reboot it, then type: "
+                f"make clean-device DEVICE={device.name}"
+            )
 
 
 def _network(job: Job) -> str:

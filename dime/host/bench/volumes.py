@@ -29,6 +29,7 @@ LABEL = "dime"  # everything that is ours on an engine carries it
 BLOCK = 1 << 20
 SMALL_BYTES = 64 << 20  # of any file of a run but its table
 STILL_THERE = "the results are still on the device, the same command gets them"
+END_POLL_S, KILLED_S = 0.25, 15.0
 LATE_S = 1.0  # for a container to appear whose making was interrupted
 NOT_INTACT = (tarfile.TarError, ValueError, ArithmeticError, LookupError)  # what the tar library makes of damage
 MARK = "complete"  # written last into a volume, so that a transfer that broke off is told from a whole one
@@ -153,11 +154,8 @@ def send(
 
     client.volumes.create(volume, labels={LABEL: "samples"})
     with helper(client, image, volume) as container:
-        try:
-            container.get_archive(f"/volume/{MARK}")
+        if read(container, f"/volume/{MARK}") is not None:
             return False
-        except docker.errors.NotFound:
-            pass
         with ExitStack() as opened:
             with on_this_computer(Path(tempfile.gettempdir())):
                 archive = opened.enter_context(tempfile.TemporaryFile())
@@ -181,7 +179,8 @@ def send(
             except docker.errors.APIError as error:
                 if "no space left" not in str(error.explanation):
                     raise
-    client.volumes.get(volume).remove(force=True)
+    with suppress(docker.errors.APIError):  # that the disk is full is what is told
+        client.volumes.get(volume).remove(force=True)
     raise DeviceError(f"the disk is full, {total / 1e6:.0f} MB of samples do not fit")
 
 
@@ -387,6 +386,30 @@ def discard(client: docker.DockerClient, volume: str, seconds: float = 15) -> No
             if error.status_code != 409 or time.monotonic() > deadline:
                 raise
         time.sleep(0.25)
+
+
+def ours(client: docker.DockerClient, *kinds: str) -> list[Container]:
+    """Containers that carry our label, of some kinds."""
+    found = client.containers.list(all=True, filters={"label": LABEL})
+    return [container for container in found if answers.label(container, LABEL) in kinds]
+
+
+def end(container: Container, seconds: float) -> None:
+    """Asks a container to end, and kills it if it does not in time; one that does not run is left alone."""
+    import docker.errors
+
+    deadline, asked = time.monotonic() + seconds, ""
+    container.reload()
+    while answers.state(container).status not in ("created", "exited", "dead"):
+        wish = "SIGTERM" if time.monotonic() < deadline else "SIGKILL"
+        if time.monotonic() > deadline + KILLED_S:
+            raise DeviceError(f"its container {container.short_id} cannot be ended")
+        if wish != asked:
+            asked = wish
+            with suppress(docker.errors.APIError):  # it has ended just now
+                container.kill(wish)
+        time.sleep(END_POLL_S)
+        container.reload()
 
 
 def wait(container: Container, seconds: float) -> int:

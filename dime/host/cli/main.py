@@ -614,10 +614,12 @@ def clean_device(device: str, lab: str | None = None) -> None:
         lab: The lab file; without it lab.toml, if there is one.
     """
     for entry in _remote_devices(device, lab):
-        from dime.host.bench import remote
+        from dime.host.bench import cleaning
 
-        for removed in remote.clean(entry):
-            print(f"{entry.name}: removed {removed}")
+        def told(what: str, name: str = entry.name) -> None:
+            print(f"{name}: removed {what}", flush=True)
+
+        cleaning.clean(entry, told=told)
 
 
 def _remote_devices(names: str, lab: str | None) -> list[Device]:

@@ -29,6 +29,10 @@ IMAGE = "sha256:" + "1" * 64
 NAME = "dime-host:latest"
 
 
+class RefusalError(Exception):
+    """Words with which the engine refuses a call."""
+
+
 @dataclass
 class Volume:
     labels: dict
@@ -52,6 +56,10 @@ class Container:
     @property
     def command(self):
         return [*(self.config.get("Entrypoint") or []), *(self.config.get("Cmd") or [])]
+
+    @property
+    def words(self):
+        return " ".join(self.config.get("Cmd") or self.config.get("Entrypoint") or [])[:60]
 
     @property
     def mounts(self):
@@ -98,7 +106,9 @@ class BoardEngine:
         events: What was done to containers and volumes, in words, in order.
         profile: What a run does when it is started, called with its container in a thread of its own.
         restore_code: Exit code of a container that puts back clocks.
-        before: Called with each request's method and path; it may wait, or raise ConnectionError to hang up.
+        before: Called with each request's method and path; it may wait, raise ConnectionError to hang up, or
+            RefusalError.
+        on_kill: Called with a container and a signal's name.
         archive: Called with a container and a path for an archive's blocks; None for what is really there.
         clock: The board's clock in ns.
     """
@@ -111,6 +121,7 @@ class BoardEngine:
         self.profile: Callable[[Container], None] = complete
         self.restore_code = 0
         self.before: Callable[[str, str], None] = lambda method, path: None
+        self.on_kill: Callable[[Container, str], None] = lambda container, wish: None
         self.archive: Callable[[Container, str], object] = lambda container, path: None
         self.clock: Callable[[], int] = time.time_ns
         self.images = [{"Id": IMAGE, "RepoTags": [NAME], "RepoDigests": [], "Labels": {},
@@ -163,7 +174,7 @@ class BoardEngine:
 
     def start(self, container):
         container.status, container.started = "running", stamp(self.clock())
-        self.events.append(f"start {' '.join(container.command[-2:])[:60]}")
+        self.events.append(f"start {container.words}")
         threading.Thread(target=self._work, args=(container,), daemon=True).start()
 
     def _work(self, container):
@@ -256,6 +267,9 @@ class _Handler(BaseHTTPRequestHandler):
                     getattr(self, name)(query, *found.groups())
                     return
             self.reply({"message": f"no such page: {path}"}, 404)
+        except RefusalError as refusal:
+            self.body()
+            self.reply({"message": str(refusal)}, 500)
         except ConnectionError:
             self.close_connection = True
             with suppress(OSError):
@@ -338,6 +352,7 @@ class _Handler(BaseHTTPRequestHandler):
     def kill(self, query, name):
         if container := self.container(name):
             self.engine.events.append(f"kill {container.name} {query.get('signal', 'SIGKILL')}")
+            self.engine.on_kill(container, query.get("signal", "SIGKILL"))
             container.killed.set()
             self.reply(status=204)
 
@@ -348,7 +363,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def remove(self, query, name):
         if container := self.container(name):
-            self.engine.events.append(f"remove {' '.join(container.command[-2:])[:40]}")
+            self.engine.events.append(f"remove {container.words}")
             container.killed.set()
             del self.engine.containers[container.id]
             self.reply(status=204)
