@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dime.contract import messages, plugins
+from dime.contract import messages
 from dime.contract.errors import DeviceError, DimeError
 from dime.host.bench import engines, holding, images, volumes
 from dime.host.bench import lab as lab_file
@@ -24,7 +25,10 @@ LEAST_DISK_BYTES = 1e9  # for feature maps and results; the image is there by th
 LARGEST_OFFSET_S = 2.0
 CONTAINER_S = 120.0
 METER_S = 3.0
-LEAST_W, MOST_W = 0.05, 3000.0
+BUSY = (  # all processors, for as long as a meter needs to show it
+    "import os, time\nend = time.time() + 3\nfor _ in range(os.cpu_count() - 1):\n    if not os.fork(): break\n"
+    "while time.time() < end: pass\n"
+)
 PROBE = (  # what the device's disk and clock say, as a container sees them
     "import json, os, time\ns = os.statvfs('/')\n"
     "print(json.dumps({'free_bytes': s.f_bavail * s.f_frsize, 'time_s': time.time()}))"
@@ -70,12 +74,15 @@ def check(lab: Lab, names: str = "all") -> Iterator[Finding]:
         What was found, as it comes. A device that cannot be reached has no further findings.
     """
     for device in lab.choose(names) if lab.devices else [Device(LOCAL)]:
+        read = False
         if device.engine == LOCAL:
             yield Finding(device.name, "engine", True, "none is needed: runs in this computer's own Python")
         else:
-            yield from _engine(device, lab.registry)
-        if device.meter:
-            yield _meter(device)
+            for finding in _engine(device, lab.registry):
+                read = read or finding.what == "meter"
+                yield finding
+        if device.meter and not read:
+            yield _meter(device, _spin if device.engine == LOCAL else None)
 
 
 def _engine(device: Device, registry: str) -> Iterator[Finding]:
@@ -101,6 +108,9 @@ def _engine(device: Device, registry: str) -> Iterator[Finding]:
             yield from _disk_and_clock(client, device, image)
             yield _board(client, device, image)
             yield _smoke(client, device, image)
+            if device.meter:
+                words = ["python3", "-c", BUSY]
+                yield _meter(device, lambda: _output(client, device, image, words))
     except _HeldError as error:
         yield Finding(name, "held", True, f"{str(error).removeprefix(f'{name}: is held ')}; what follows is not tried")
     except DimeError as error:
@@ -190,47 +200,15 @@ def _smoke(client: docker.DockerClient, device: Device, image: Image) -> Finding
     return Finding(device.name, "network", True, f"alexnet runs with torch {facts['torch']}: {on}")
 
 
-def _judge(kind: str, rows: list[tuple[int, float]]) -> tuple[bool, str]:
-    """Whether readings can be a device's power: moments in ns, and W or J so far."""
-    known = [(time_ns, value) for time_ns, value in rows if math.isfinite(value)]
-    if not known:
-        return False, "none with a value: no single channel is on; set channel in the lab file's meter"
-    if kind == "energy":
-        passed_s = (known[-1][0] - known[0][0]) * 1e-9
-        power_w = (known[-1][1] - known[0][1]) / passed_s if passed_s > 0 else 0.0
-    else:
-        power_w = sum(value for _, value in known) / len(known)
-    if not LEAST_W <= power_w <= MOST_W:
-        return False, f"{power_w:.3g} W: a device that runs uses {LEAST_W:g} to {MOST_W:g} W; is it another channel?"
-    return True, f"{power_w:.3g} W"
-
-
-def _meter(device: Device) -> Finding:
+def _meter(device: Device, busy: Callable[[], object] | None = None) -> Finding:
     """Whether the meter sends readings, and whether they can be the device's power."""
-    from dime.host.metering import meters
-    from dime.host.metering.meters._base import Options
+    from dime.host.metering import judging
 
     assert device.meter is not None
-    name = device.meter.name
-    try:
-        plugin = plugins.load(meters, name)
-        options = Options.of(**device.meter.options)
-        if reason := plugin.available(options):
-            return Finding(device.name, "meter", False, f"{name}: {reason}")
-        meter = plugin.open_meter(options)
-        try:
-            reading = plugins.load(meters, meter.writes).reading(meter.columns, meter.channel)
-            deadline, rows = time.monotonic() + METER_S, []
-            while time.monotonic() < deadline:
-                rows += [(one.timestamp_ns, reading(one.text.split(","))[0]) for one in meter.read() if not one.breaks]
-            if not rows:
-                return Finding(device.name, "meter", False, f"{name}: {meter.silence()}")
-            works, text = _judge(meter.kind, rows)
-            of = f" of {meter.channel}" if meter.channel else ""
-            return Finding(
-                device.name, "meter", works, f"{name}{of}: {len(rows) / METER_S:.0f} readings a second, {text}"
-            )
-        finally:
-            meter.close()
-    except DimeError as error:
-        return Finding(device.name, "meter", False, str(error))
+    found = judging.try_meter(device.meter.name, device.meter.options, METER_S, busy)
+    return Finding(device.name, "meter", found.works, found.text)
+
+
+def _spin() -> None:
+    """Keeps this computer's processors busy."""
+    subprocess.run([sys.executable, "-c", BUSY], check=False, timeout=CONTAINER_S)
