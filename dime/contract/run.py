@@ -58,7 +58,8 @@ OBSERVED_FIELDS = OrderedDict(
         (
             "sessions",
             "one entry each time the run was started or resumed: boot_id, start_ns, rows there, clocks, surroundings"
-            " (quota, affinity, nice, load and stolen time at its start and its end)",
+            " (quota, affinity, nice, load and stolen time at its start and its end), meter (its name, and which of its"
+            " channels, rails, packages or GPUs it takes)",
         ),
         ("state", "running or complete"),
     ]

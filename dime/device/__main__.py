@@ -103,7 +103,7 @@ def profile(options, emit):
     log = _power_log(options, emit)
     if log is not None and not options.min_window_s:
         options.min_window_s = log.min_window_s
-    hooks = {} if log is None else {"around_frequency": log.around_frequency, "is_settled": log.is_settled}
+    hooks = {} if log is None else {name: getattr(log, name) for name in ("around_frequency", "is_settled", "meter")}
     summary = timings.profile(
         network, found, options.out, vars(options), board, options.device, emit, root=options.root, **hooks
     )

@@ -52,6 +52,7 @@ class PowerLog(object):
         DeviceError: Nobody listens there, or the token is refused.
 
     Attributes:
+        meter: The meter's name and which of its channels, rails, packages or GPUs it takes; None if it does not say.
         min_window_s: Length a window must have to hold enough of the meter's readings.
     """
 
@@ -75,7 +76,7 @@ class PowerLog(object):
         self._token = os.environ.get(protocol.TOKEN_VARIABLE, "") if token is None else token
         self._emit = emit or (lambda kind, **fields: None)
         self._target, self._least_passes, self._most_passes = target, least_passes, most_passes
-        self._line = None
+        self._line, self.meter = None, None
         self._session = {"start_ns": monotonic_ns(), "boot_id": boot_id(), "bursts": [], "logs": []}
         self._earlier = self._read_earlier()
         self._period_s = self._greet()
@@ -142,7 +143,7 @@ class PowerLog(object):
         except ConnectionLostError:
             answer = [protocol.BAD_MESSAGE]
         if answer[0] == "hello":
-            self._session["meter"] = {"name": answer[2], "channel": ",".join(answer[4:])}
+            self.meter = self._session["meter"] = {"name": answer[2], "channel": ",".join(answer[4:])}
             return int(answer[3]) * 1e-9
         self._line.close()
         self._line = None

@@ -46,6 +46,7 @@ def profile(
     around_frequency=quiet,
     root="/",
     is_settled=lambda frequency_hz: True,
+    meter=None,
 ):
     """Measures all bundles of a network.
 
@@ -64,6 +65,7 @@ def profile(
             measure once more; so there are further passes until it names none.
         root: Where sysfs is found.
         is_settled: Whether a frequency at which all passes asked for are there needs no further ones.
+        meter: Name and channels of the meter that logs meanwhile, for run.json; None for none.
 
     Returns:
         Summary: What was done.
@@ -84,6 +86,7 @@ def profile(
         with storage.disk_errors(folder):
             inputs = _inputs(network, samples, chosen)
             rows = _reopen(folder, spec, emit)
+            spec.sessions[-1]["meter"] = meter
             run = _Run(network, inputs, chosen, spec, emit, rows)
             emit("hello", version=__version__, device=device, network=network.name, total=run.total)
             inside_s, known = 0.0, _look_around(spec, "start", root, emit)

@@ -423,3 +423,31 @@ def test_a_logs_files_are_both_new(tmp_path):
             PowerFile(tmp_path / "a.csv", meter, "")
         assert not (tmp_path / "a.csv").exists()
         meter.close()
+
+
+@pytest.mark.parametrize("channel", ["", "VDD_GPU_SOC", "VDD_CPU_CV+VDD_GPU_SOC"])
+def test_what_was_taken_is_told_by_recorder_and_log(tmp_path, channel):
+    agx_orin(tmp_path)
+    one = Recorder("ina3221", Options(root=str(tmp_path), channel=channel), print)
+    one.begin()
+    one.wait_for_reading()
+    one.start(tmp_path / "a.csv")
+    time.sleep(0.1)
+    expected = channel or "VDD_GPU_SOC+VDD_CPU_CV+VIN_SYS_5V0+VDDQ_VDD2_1V8AO"
+    assert one.channel == expected
+    one.close("test")
+    trace = power_trace.load(tmp_path / "a.csv")
+    assert (trace.meter, trace.channel) == ("ina3221", expected)
+
+
+def test_the_only_channel_that_is_on_is_what_was_taken(tmp_path):
+    with StandInMeter(lambda now_s: 2.0) as meter:
+        one = Recorder("smartpower3", Options(port=meter.port, baud=500000), print)
+        assert one.channel == ""
+        one.begin()
+        one.wait_for_reading()
+        assert one.channel == "0"
+        meter.states = (1, 1)
+        time.sleep(0.3)
+        assert one.channel == "", "two are on: which one is meant is not clear"
+        one.close("test")

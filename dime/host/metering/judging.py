@@ -57,7 +57,7 @@ def try_meter(name: str, given: Mapping[str, Any], seconds: float, busy: Callabl
             meter.close()
         if not rows:
             return Verdict(False, f"{name}: {silence}")
-        series = _series(meter, rows)
+        series = as_series(meter, rows)
     except DimeError as error:
         return Verdict(False, str(error))
     times_ns = np.array([row.timestamp_ns for row in rows], dtype=np.int64)
@@ -107,7 +107,7 @@ def _read(meter: Meter, seconds: float, busy: Callable[[], object] | None) -> tu
     return rows, rest_until_ns, trouble
 
 
-def _series(meter: Meter, rows: Sequence[Sample]) -> Series:
+def as_series(meter: Meter, rows: Sequence[Sample]) -> Series:
     """The rows as a join would read them; what a join would refuse is refused.
 
     Raises:

@@ -117,12 +117,12 @@ def calibrate(
     path = Path(file)
     before = gains.read(path) if path.exists() else None
     with _recorder(meter, options, "end of the calibration") as recorder, _interrupts() as (interrupted, _):
+        recorder.begin()
+        recorder.wait_for_reading()
         name, channel = recorder.writes, recorder.channel
         if before is not None and (before.meter, before.channel) != (name, channel):
             other = f"{before.meter} {before.channel}".strip()
             raise InputError(f"{path} is of {other}, not of {f'{name} {channel}'.strip()}; take another file")
-        recorder.begin()
-        recorder.wait_for_reading()
         since_ns = now_ns()
         until_s = time.monotonic() + seconds
         _watch(recorder, lambda: interrupted.is_set() or time.monotonic() > until_s or recorder.ended.is_set())

@@ -23,7 +23,7 @@ from dime.contract import plugins
 from dime.contract.clock import monotonic_ns
 from dime.contract.errors import DeviceError, DimeError, TableError
 from dime.host.metering import gain as gains
-from dime.host.metering import meters, power_trace
+from dime.host.metering import judging, meters, power_trace
 from dime.host.metering.meters._base import Meter, Options, RecordingEndedError, Sample, Series, now_ns
 from dime.host.metering.power_file import PowerFile
 from dime.host.metering.suspends import Watch
@@ -122,6 +122,7 @@ class Recorder:
         self._reading = writer.reading(self._meter.columns, self._meter.channel)
         self._queue: queue.Queue[_Batch | _Call] = queue.Queue(MOST_WAITING)
         self._recent = _Recent()
+        self._last: Sample | None = None
         self._faults: Counter[str] = Counter()
         self._faults_before: Mapping[str, int] = {}
         self._log: PowerFile | None = None
@@ -145,8 +146,13 @@ class Recorder:
 
     @property
     def channel(self) -> str:
-        """The parts of the meter that are meant; empty where only its rows can tell."""
-        return self._meter.channel
+        """The parts of the meter that are meant: those named, or else those that the last row shows; or empty."""
+        if self._meter.channel or self._last is None:
+            return self._meter.channel
+        try:
+            return judging.as_series(self._meter, [self._last]).channel
+        except DimeError:
+            return ""
 
     def begin(self) -> None:
         """Begins to read the meter."""
@@ -237,6 +243,7 @@ class Recorder:
     def _keep(self, batch: _Batch) -> None:
         self._faults = Counter(batch.faults) if batch is not _IDLE else self._faults
         for sample in batch.samples:
+            self._last = sample
             self._recent.add(sample, *self._reading(sample.text.split(",")))
         if self._log is None:
             return

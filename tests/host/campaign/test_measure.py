@@ -30,7 +30,11 @@ def test_a_device_with_a_meter_is_profiled_in_joules_by_one_command(tmp_path, pr
     quality = [json.loads(path.read_text()) for path in sorted((folder / "power").glob("*.json"))]
     assert quality
     (session,) = json.loads((folder / "clock.json").read_text())["sessions"]
-    assert session["meter"] == {"name": "smartpower3", "channel": ""}, "reached with a token of the run's own"
+    taken = {"name": "smartpower3", "channel": "0"}
+    assert session["meter"] == taken, "reached with a token of the run's own; the only channel that is on"
+    assert json.loads((folder / "run.json").read_text())["sessions"][0]["meter"] == taken
+    joined = json.loads((folder / "joint_quality.json").read_text())
+    assert (joined["meter"], joined["channel"]) == ("smartpower3", "0")
     result = dime("solve", "--net=alexnet", "--edge=metered", "--server=metered", folder=tmp_path, check=False)
     assert "named twice" in result.stderr
     from dime.host.profiles.profiles import load_profile

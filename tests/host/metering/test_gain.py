@@ -91,7 +91,7 @@ def test_a_load_that_is_not_steady_or_not_that_load_is_no_calibration(tmp_path):
         with pytest.raises(InputError, match=r"the meter reads [12]\.\d+ W where 5 W are said to be"):
             power.calibrate(tmp_path / "a.json", 5.0, 0.01, **options)
         Calibration("rapl", "", (point(),)).write(tmp_path / "b.json")
-        with pytest.raises(InputError, match="is of rapl, not of smartpower3; take another file"):
+        with pytest.raises(InputError, match="is of rapl, not of smartpower3 0; take another file"):
             power.calibrate(tmp_path / "b.json", 2.0, 0.01, **options)
     for watts, limit, seconds in ((0.0, 0.01, 2), (math.nan, 0.01, 2), (5.0, -1, 2), (5.0, 0.1, 0), (1e300, 0.1, 2)):
         with pytest.raises(InputError, match="a load is more than 0"):
