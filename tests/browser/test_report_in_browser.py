@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from dime.host.common.units import percent, quantity
+from dime.host.planning.certificate import Certificate
 from dime.host.planning.goals import Limits
 from dime.host.report import page as report
 from dime.host.studies.study import make_study
@@ -164,8 +165,8 @@ def test_each_link_has_its_tab(page, pages):
         page.click("[role=tab]", at)
         panel = page.value("document.getElementById('panel').innerText")
         assert quantity(link.plan.latency_s, "s") in panel
-        assert link.plan.proof in panel
-        assert link.confirmation in panel
+        assert str(link.plan.certificate) in panel
+        assert link.plan.certificate.confirmation in panel
         assert page.value("document.querySelector('[aria-selected=true]').innerText") == link.name
     page.press("ArrowRight")
     assert page.value("document.querySelector('[aria-selected=true]').innerText") == study.links[0].name
@@ -355,11 +356,8 @@ def test_a_chain_of_many_layers_and_one_of_a_single_layer_are_drawn(page, tmp_pa
 def test_a_plan_that_is_not_proven_is_marked(page, tmp_path):
     study = studies.study("WiFi")
     link = study.links[0]
-    link = replace(
-        link,
-        plan=replace(link.plan, proof="best known, found by highs; no bound"),
-        confirmation="not confirmed: no licence",
-    )
+    certificate = Certificate("feasible", "highs", "HiGHS 1", unconfirmed="no licence")
+    link = replace(link, plan=replace(link.plan, certificate=certificate))
     page.open(write(replace(study, links=(link,)), tmp_path, "unproven"))
     assert page.value("document.querySelectorAll('.proof .yes').length") == 0
     assert "not confirmed: no licence" in text(page)

@@ -44,4 +44,6 @@ def hostile() -> Study:
     edge, server = synthetic.profile(chain, frequencies_hz=(921600000,), runs=3), synthetic.server(chain)
     edge = replace(edge, layers=layers, device="nano" + HOSTILE, weights=HOSTILE, path=HOSTILE, network=HOSTILE)
     found = make_study([edge, replace(server, layers=layers)], "WiFi")
-    return replace(found, links=(replace(found.links[0], name="WiFi" + HOSTILE, confirmation=HOSTILE),))
+    link = found.links[0]
+    plan = replace(link.plan, certificate=replace(link.plan.certificate, confirmed_by=HOSTILE))
+    return replace(found, links=(replace(link, name="WiFi" + HOSTILE, plan=plan),))

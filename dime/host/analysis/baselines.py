@@ -18,6 +18,7 @@ import numpy as np
 from dime.contract.bundles import Bundle
 from dime.contract.errors import InfeasibleError, InputError
 from dime.host.common.statistics import Ints
+from dime.host.planning.certificate import Certificate
 from dime.host.planning.evaluation import evaluate, value
 from dime.host.planning.goals import Limits
 from dime.host.planning.plan import Plan, describe, one_line
@@ -261,7 +262,7 @@ def _row(
         name,
         source,
         choices,
-        describe(problem, choices, proof=f"infeasible: {reason}" if reason else "keeps all limits", solver=name),
+        describe(problem, choices, Certificate("given", note=reason and f"infeasible: {reason}")),
         believed.latency_ps / PER_S,
         believed.energy_pj / PER_J if problem.has_energy else None,
         value(problem, believed),

@@ -34,6 +34,7 @@ from dime.contract.errors import InfeasibleError, InputError
 from dime.host.analysis.resampling import Choices, check_profiles
 from dime.host.common import statistics
 from dime.host.common.statistics import Floats, Ints
+from dime.host.planning.certificate import Certificate
 from dime.host.planning.evaluation import evaluate, value
 from dime.host.planning.plan import Plan, describe
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem, bundle_bounds, integer
@@ -140,8 +141,8 @@ def plan_with_confidence(
         share = NormalDist(mean, variance**0.5).cdf(limit) if variance else float(mean <= limit)
         shown = float((drawn[name] <= limit).mean())
         held.append(Held(name, limit, mean, variance**0.5, model.bound(name, best), share, shown))
-    text = f"best mean whose limits hold with {confidence:.4g}, exact under independent normal runs"
-    return ConfidentPlan(best, describe(problem, best, proof=text, solver="exact"), confidence, tuple(held))
+    certificate = Certificate("optimal", "exact", exact.version(), chance=confidence)
+    return ConfidentPlan(best, describe(problem, best, certificate), confidence, tuple(held))
 
 
 def parse(text: str) -> float:

@@ -10,10 +10,13 @@ from dataclasses import asdict, dataclass
 from dime.contract.bundles import Bundle, spell
 from dime.contract.errors import InputError, TableError
 from dime.host.common.units import plain
+from dime.host.planning.certificate import Certificate, from_sentence
 from dime.host.planning.evaluation import evaluate, value
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
 from dime.host.planning.solution import Solution
 
+SCHEMA, VERSION = "dime.plan", 2
+GIVEN = Certificate("given")
 SAME = 1e-9
 SUMS = ("latency_s", "computation_s", "communication_s", "energy_j", "computation_j", "radio_j", "period_s", "value")
 
@@ -78,9 +81,7 @@ class Plan:
         radio_j: Energy of the transfers, or None.
         period_s: The slowest stage's time, for a pipeline.
         value: The goal's value.
-        bound: No plan has a better one; None if nothing is known.
-        solver: Name and version of the solver.
-        proof: How sure it is: ``optimal, proven by ...`` or the best known with bound and gap.
+        certificate: How sure it is that nothing is better.
         warnings: What is odd in the tables behind it, a line each.
     """
 
@@ -97,9 +98,7 @@ class Plan:
     radio_j: float | None
     period_s: float
     value: float
-    bound: float | None
-    solver: str
-    proof: str
+    certificate: Certificate
     warnings: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -117,7 +116,8 @@ class Plan:
             lines.append(f"    slowest stage: {self.period_s:.6g} s   throughput {1 / self.period_s:.6g} /s")
         if self.goal == "weighted":
             lines.append(f"    weighted sum: {self.value:.6g}")
-        return "\n".join([*lines, f"    {self.proof}", *(f"    warning: {plain(line)}" for line in self.warnings)])
+        lines.append(f"    {self.certificate}")
+        return "\n".join([*lines, *(f"    warning: {plain(line)}" for line in self.warnings)])
 
     def choices(self, problem: Problem) -> tuple[Choice, ...]:
         """The plan's steps as choices of a problem.
@@ -141,7 +141,7 @@ class Plan:
         """
         try:
             with open(path, "x", encoding="utf-8") as stream:
-                json.dump(asdict(self), stream, indent=1)
+                json.dump({"schema": SCHEMA, "version": VERSION, **asdict(self)}, stream, indent=1)
                 stream.write("\n")
         except FileExistsError:
             raise InputError(f"{os.fspath(path)} exists already; nothing was overwritten") from None
@@ -158,6 +158,14 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
     try:
         with open(path, encoding="utf-8") as stream:
             fields = json.load(stream)
+        if "proof" in fields:  # before version 2
+            fields["certificate"] = from_sentence(fields)
+            for name in ("proof", "solver", "bound"):
+                del fields[name]
+        elif (fields.pop("schema"), fields.pop("version")) != (SCHEMA, VERSION):
+            raise TableError(f"{os.fspath(path)} was written by another version of DIME")
+        else:
+            fields["certificate"] = Certificate(**fields["certificate"])
         fields["steps"] = tuple(Step(**step) for step in fields["steps"])
         fields["transfers"] = tuple(Transfer(**transfer) for transfer in fields["transfers"])
         fields["warnings"] = tuple(fields.get("warnings", ()))
@@ -176,14 +184,12 @@ def make_plan(problem: Problem, solution: Solution) -> Plan:
     """
     if solution.choices is None:
         raise InputError(f"{solution.version} found no plan")
-    plan = describe(problem, solution.choices, proof=_proof(solution), solver=solution.version, bound=solution.bound)
+    plan = describe(problem, solution.choices, solution.certificate)
     check(problem, plan)
     return plan
 
 
-def describe(
-    problem: Problem, choices: Sequence[Choice], proof: str = "given", solver: str = "", bound: float | None = None
-) -> Plan:
+def describe(problem: Problem, choices: Sequence[Choice], certificate: Certificate = GIVEN) -> Plan:
     """Works out what given choices cost, whoever made them."""
     totals = evaluate(problem, choices)
     steps, transfers = [], []
@@ -221,9 +227,7 @@ def describe(
         radio_j=totals.radio_pj / PER_J if problem.has_energy else None,
         period_s=totals.period_ps / PER_S,
         value=value(problem, totals),
-        bound=bound,
-        solver=solver,
-        proof=proof,
+        certificate=certificate,
         warnings=problem.warnings,
     )
 
@@ -246,18 +250,6 @@ def _transfer(problem: Problem, boundary: int, source: int, target: int) -> list
     return [Transfer(boundary, *names, problem.sizes_bytes[boundary], cost[0] / PER_S, energy_j)]
 
 
-def _proof(solution: Solution) -> str:
-    if solution.status == "optimal":
-        proof = f"optimal, proven by {solution.version}"
-        if solution.gap:
-            proof = f"within {solution.gap:.2%} of the optimum, proven by {solution.version}"
-    elif solution.bound is not None and solution.gap is not None:
-        proof = f"best known, found by {solution.version}; bound {solution.bound:.6g}, gap {solution.gap:.2%}"
-    else:
-        proof = f"best known, found by {solution.version}; no bound"
-    return proof + (f" ({solution.note})" if solution.note else "")
-
-
 def check(problem: Problem, plan: Plan) -> None:
     """Recomputes everything a plan says, from the problem alone.
 
@@ -276,5 +268,6 @@ def check(problem: Problem, plan: Plan) -> None:
         said, is_ = getattr(plan, name), getattr(right, name)
         if (said is None) != (is_ is None) or (said is not None and abs(said - is_) > SAME * max(1.0, abs(is_))):
             raise InputError(f"the plan says {name} = {said}, but its steps give {is_}")
-    if plan.bound is not None and plan.value < plan.bound * (1 - SAME):
-        raise InputError(f"the plan's value {plan.value} is better than its bound {plan.bound}")
+    bound = plan.certificate.bound
+    if bound is not None and plan.value < bound * (1 - SAME):
+        raise InputError(f"the plan's value {plan.value} is better than its bound {bound}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dime.host.planning.certificate import Certificate
 from dime.host.planning.problem import Choice
 
 
@@ -33,8 +34,11 @@ class Solution:
     note: str = ""
 
     @property
+    def certificate(self) -> Certificate:
+        """What is claimed of the plan."""
+        return Certificate(self.status, self.solver, self.version, self.objective, self.bound, self.seconds, self.note)
+
+    @property
     def gap(self) -> float | None:
         """(objective - bound) / objective, or None where one of them is not known."""
-        if self.objective is None or self.bound is None:
-            return None
-        return max(0.0, self.objective - self.bound) / self.objective if self.objective else 0.0
+        return self.certificate.gap

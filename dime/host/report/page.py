@@ -25,7 +25,7 @@ SCRIPTS = ("blocks.js", "plots.js", "report.js")
 PAGE = "report.html"
 KEPT, FIGURES = "report.json", "figures"
 # Goes up when the data's meaning changes.
-FORMAT = 1
+FORMAT = 2
 
 
 def write(study: Study, path: str | os.PathLike[str], command: str = "") -> None:
@@ -107,11 +107,15 @@ def remake(folder: str | os.PathLike[str], figures: bool = False) -> list[Path]:
 def _read(path: Path) -> tuple[report_data.Data, str]:
     try:
         kept: Any = json.loads(path.read_text(encoding="utf-8"))
-        if kept["format"] != FORMAT:
-            raise TableError(f"{path} was written by another version of DIME; solve again")
+        if not 1 <= kept["format"] <= FORMAT:
+            raise TableError(f"{path} was written by another version of DIME")
         data, text = kept["data"], kept["text"]
         if kept["sha256"] != _digest(text, data):
             raise TableError(f"{path} is damaged: it is not what was written (sha256)")
+        if kept["format"] == 1:  # which held sentences only
+            for link in data["links"]:
+                link["proven"] = re.match("optimal|within|best mean", link["proof"]) is not None
+                link["confirmed"] = link["confirmation"].startswith("confirmed")
         return data, text
     except FileNotFoundError:
         raise TableError(f"there is no {path}; a study's folder has one: dime solve --net=NETWORK") from None

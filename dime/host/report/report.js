@@ -38,8 +38,7 @@ function overview() {
 
 function planSection(link) {
   const plan = link.plan;
-  const proven = /^optimal|, exact /.test(link.proof);
-  const confirmed = /^confirmed/.test(link.confirmation);
+  const { proven, confirmed } = link;
   return section("The plan", null,
     h("div", { class: "facts" },
       fact(quantity(plan.latency_s, "s"), "latency"),

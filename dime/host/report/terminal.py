@@ -103,8 +103,8 @@ def comparison(study: Study) -> str:
 
 def _link(link: LinkStudy) -> str:
     lines = [_cut(f"-- {plain(link.name)} ".ljust(WIDTH, "-")), *str(replace(link.plan, warnings=())).splitlines()]
-    if link.confirmation:
-        lines.append(f"    {plain(link.confirmation)}")
+    if confirmation := link.plan.certificate.confirmation:
+        lines.append(f"    {plain(confirmation)}")
     if link.frontier is not None and len(link.frontier):
         lines.append(f"    frontier: {_points(link.frontier)}")
     lines += findings.lines(link, WIDTH)

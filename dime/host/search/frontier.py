@@ -12,6 +12,7 @@ import numpy as np
 
 from dime.contract.errors import InfeasibleError, InputError
 from dime.host.common.statistics import Floats, Ints
+from dime.host.planning.certificate import Certificate
 from dime.host.planning.plan import Plan, describe
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
 from dime.host.search.solvers import TIME_LIMIT_S, exact
@@ -68,8 +69,8 @@ class Frontier:
     def plan(self, at: int) -> Plan:
         """The plan of a point; negative positions count from the end."""
         at = range(len(self))[at]
-        sure = "on the complete frontier" if self.complete else "on the part of the frontier found in time"
-        return describe(self.problem, self.choices(at), proof=f"undominated, {sure}", solver=exact.version())
+        certificate = Certificate("undominated", "exact", exact.version(), complete=self.complete)
+        return describe(self.problem, self.choices(at), certificate)
 
     def table(self, plans: bool = True) -> pd.DataFrame:
         """One row a point: time, energy, whether it is the knee, and (``plans``) the bundles with clock and device."""

@@ -40,6 +40,7 @@ LINKS = "3G,4G,WiFi"
 REPLICATES = 200
 # Of a longer frontier only some points, evenly spread, get intervals.
 MOST_INTERVALS = 200
+BEYOND_LINEAR = "a limit that holds with a probability is beyond a linear integer program"
 MAPS = ("bandwidth", "round_trip")
 
 
@@ -52,7 +53,6 @@ class LinkStudy:
         problem: The problem.
         solution: What the solver said.
         plan: The plan, checked.
-        confirmation: ``confirmed by Gurobi 13.0.3``, or why it is not.
         frontier: Every best trade-off; None where there is no energy to trade.
         baselines: The plan and every baseline, by what they really cost.
         uncertainty: What resampled runs say, of the plan first; None where that was not asked for.
@@ -67,7 +67,6 @@ class LinkStudy:
     problem: Problem
     solution: Solution
     plan: Plan
-    confirmation: str
     frontier: Frontier | None
     baselines: tuple[baselines.Row, ...]
     uncertainty: Uncertainty | None = None
@@ -266,13 +265,13 @@ def _plan(
     from dime.host.analysis.explain import explain
 
     solution = solvers.solve(problem, solver, time_limit_s, gap)
-    plan = make_plan(problem, solution)
+    certificate = confirm(problem, solution, "gurobi" if solution.solver != "gurobi" else "exact")
+    plan = replace(make_plan(problem, solution), certificate=certificate)
     return LinkStudy(
         name,
         problem,
         solution,
         plan,
-        confirm(problem, solution, "gurobi" if solution.solver != "gurobi" else "exact"),
         frontier(problem, time_limit_s) if problem.has_energy else None,
         baselines.compare(problem, solution.choices),
         explanation=explain(problem, plan.choices(problem), samples, time_limit_s=time_limit_s),
@@ -291,8 +290,7 @@ def _plan_with_confidence(
         name,
         problem,
         solvers.solve(problem, "exact", time_limit_s),
-        found.plan,
-        "not confirmed: a limit that holds with a probability is beyond a linear integer program",
+        replace(found.plan, certificate=replace(found.plan.certificate, unconfirmed=BEYOND_LINEAR)),
         frontier(problem, time_limit_s) if problem.has_energy else None,
         baselines.compare(problem, found.choices),
         held=found.limits,

@@ -10,6 +10,7 @@ import pytest
 
 from dime.contract.bundles import Bundle
 from dime.contract.errors import InputError, TableError
+from dime.host.planning.certificate import Certificate
 from dime.host.planning.goals import Limits
 from dime.host.planning.plan import check, describe, make_plan, read_plan
 from dime.host.planning.problem import Choice
@@ -96,7 +97,7 @@ class TestCheck:
 
     def test_a_bound_above_the_value(self, plan, problem):
         with pytest.raises(InputError, match="better than its bound"):
-            check(problem, replace(plan, bound=plan.value * 2))
+            check(problem, replace(plan, certificate=replace(plan.certificate, bound=plan.value * 2)))
 
     @pytest.mark.parametrize(
         ("limits", "what"),
@@ -135,13 +136,13 @@ class TestConfirm:
     def test_gurobi_confirms(self, problem):
         if gurobi.available():
             pytest.skip(gurobi.available())
-        assert confirm(problem, solve(problem)) == f"confirmed by {gurobi.version()}"
+        assert confirm(problem, solve(problem)).confirmation == f"confirmed by {gurobi.version()}"
 
     def test_highs_confirms(self, problem):
-        assert confirm(problem, solve(problem), "highs") == f"confirmed by {highs.version()}"
+        assert confirm(problem, solve(problem), "highs").confirmation == f"confirmed by {highs.version()}"
 
     def test_one_that_cannot_take_it_says_why(self, problem):
-        assert confirm(problem, solve(problem), "brute_force").startswith("not confirmed: brute_force would look at")
+        assert confirm(problem, solve(problem), "brute_force").unconfirmed.startswith("brute_force would look at")
 
     def test_a_wrong_optimum_is_contradicted(self, problem):
         solution = solve(problem)
@@ -151,20 +152,24 @@ class TestConfirm:
 
     def test_what_is_not_proven_is_not_confirmed(self, problem):
         solution = replace(solve(problem), status="feasible")
-        assert confirm(problem, solution, "highs").startswith("not confirmed: exact")
+        assert confirm(problem, solution, "highs").unconfirmed.startswith("exact")
 
 
 class TestProof:
     def test_what_time_cut_off_is_never_called_optimal(self, problem):
         solution = solve(problem)
         cut = replace(solution, status="feasible", bound=solution.objective * 0.9)
-        assert "best known" in make_plan(problem, cut).proof and "gap 10.00%" in make_plan(problem, cut).proof
-        assert "optimal" not in make_plan(problem, cut).proof
-        assert "no bound" in make_plan(problem, replace(cut, bound=None)).proof
+        assert "best known" in str(make_plan(problem, cut).certificate) and "gap 10.00%" in str(
+            make_plan(problem, cut).certificate
+        )
+        assert "optimal" not in str(make_plan(problem, cut).certificate)
+        assert "no bound" in str(make_plan(problem, replace(cut, bound=None)).certificate)
 
     def test_within_a_gap(self, problem):
         solution = solve(problem)
-        assert "within 10.00% of" in make_plan(problem, replace(solution, bound=solution.objective * 0.9)).proof
+        assert "within 10.00% of" in str(
+            make_plan(problem, replace(solution, bound=solution.objective * 0.9)).certificate
+        )
 
 
 class TestLicence:
@@ -177,7 +182,7 @@ class TestLicence:
         assert "licence takes 2000" in gurobi.refuses(problem)
         solution = solve(problem, "gurobi")
         assert solution.status == "optimal" and "licence takes 2000" in solution.note
-        assert "licence takes 2000" in confirm(problem, solution)
+        assert "licence takes 2000" in confirm(problem, solution).unconfirmed
 
     def test_broken(self, problem, tmp_path):
         """In a process of its own: a licence is looked for once."""
@@ -187,7 +192,7 @@ class TestLicence:
             "from tests.host import synthetic; from dime.host.search.solvers import solve;"
             "from dime.host.search.cross_check import confirm;"
             "p = synthetic.problem(synthetic.ALEXNET); s = solve(p, 'gurobi');"
-            "print(s.solver, '|', s.note, '|', confirm(p, s))"
+            "print(s.solver, '|', s.note, '|', confirm(p, s).confirmation)"
         )
         done = subprocess.run(
             [sys.executable, "-c", code],
@@ -263,3 +268,41 @@ def test_plan_json_is_plain(plan, tmp_path):
     plan.write(tmp_path / "plan.json")
     content = json.loads((tmp_path / "plan.json").read_text())
     assert content["steps"][0]["device"] == "nano" and content["latency_s"] == plan.latency_s
+
+
+class TestCertificates:
+    """The sentence of a certificate, and the sentences of earlier versions, say the same."""
+
+    @pytest.mark.parametrize(
+        "certificate",
+        [
+            Certificate("optimal", "exact", "exact 0.1.0", 1.0, 1.0),
+            Certificate("optimal", "highs", "HiGHS 1.7", 1.0, 0.9),
+            Certificate("feasible", "exact", "exact 0.1.0", 1.0, 0.9, note="no licence; solved by exact"),
+            Certificate("feasible", "highs", "highs 1", 1.0),
+            Certificate("undominated", "exact", "exact 0.1.0", 1.0, complete=True),
+            Certificate("undominated", "exact", "exact 0.1.0", 1.0, complete=False),
+            Certificate("optimal", "exact", "exact", 1.0, chance=0.95),
+            Certificate("given", objective=1.0, note="keeps all limits"),
+        ],
+    )
+    def test_a_plan_of_the_first_version_is_read(self, tmp_path, certificate):
+        problem = synthetic.problem(synthetic.ALEXNET)
+        plan = replace(make_plan(problem, solve(problem)), certificate=certificate)
+        plan.write(tmp_path / "new.json")
+        assert read_plan(tmp_path / "new.json") == plan
+        fields = json.loads((tmp_path / "new.json").read_text())
+        del fields["schema"], fields["version"], fields["certificate"]
+        fields |= {"proof": str(certificate), "solver": certificate.version, "bound": certificate.bound, "value": 1.0}
+        (tmp_path / "old.json").write_text(json.dumps(fields))
+        read = read_plan(tmp_path / "old.json").certificate
+        assert str(read) == str(certificate)
+        assert (read.status, read.solver, read.chance) == (certificate.status, certificate.solver, certificate.chance)
+
+    def test_a_plan_of_a_later_version_is_refused(self, tmp_path):
+        problem = synthetic.problem(synthetic.ALEXNET)
+        make_plan(problem, solve(problem)).write(tmp_path / "plan.json")
+        text = (tmp_path / "plan.json").read_text().replace('"version": 2', '"version": 3', 1)
+        (tmp_path / "plan.json").write_text(text)
+        with pytest.raises(TableError, match=r"plan\.json was written by another version"):
+            read_plan(tmp_path / "plan.json")

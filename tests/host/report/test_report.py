@@ -1,5 +1,6 @@
 """The report's page and the data in it; what a browser makes of it is tested in tests/browser."""
 
+import hashlib
 import json
 import re
 import subprocess
@@ -178,6 +179,22 @@ def test_a_finished_study_s_report_and_figures_are_made_anew_without_solving(tmp
     made = report.remake(tmp_path / "plan", figures=True)
     assert contents(tmp_path / "plan") == before
     assert {path.relative_to(tmp_path / "plan") for path in made} < set(before)
+
+
+def test_a_report_of_the_first_format_is_made_anew_as_well(tmp_path):
+    output.write(studies.study("WiFi"), tmp_path / "plan")
+    page = (tmp_path / "plan/report.html").read_text()
+    kept = json.loads((tmp_path / "plan/report.json").read_text())
+    assert '"proven":true,' in page and kept["data"]["links"][0]["certificate"]["status"] == "optimal"
+    for link in kept["data"]["links"]:
+        for name in ("certificate", "proven", "confirmed"):
+            del link[name]
+    text = json.dumps([kept["text"], kept["data"]], separators=(",", ":"))
+    kept |= {"format": 1, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    (tmp_path / "plan/report.json").write_text(json.dumps(kept))
+    report.remake(tmp_path / "plan")
+    again = (tmp_path / "plan/report.html").read_text()
+    assert '"proven":true,"confirmed":true' in again and '"certificate"' not in again
 
 
 def test_a_report_is_made_anew_only_from_a_sound_file(tmp_path):

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dime.host.common.units import percent, quantity
+from dime.host.planning.certificate import Certificate
 from dime.host.planning.goals import Limits
 from dime.host.report import findings, terminal, text_plot
 from dime.host.studies.study import make_study
@@ -29,7 +30,7 @@ def test_each_plan_stands_in_its_published_form_before_the_comparison():
     study = studies.study()
     text = terminal.text(study)
     for link in study.links:
-        assert f"{link.plan}\n    {link.confirmation}\n" in text
+        assert f"{link.plan}\n    {link.plan.certificate.confirmation}\n" in text
         assert text.index(str(link.plan)) < text.index("bars: ")
     assert "optimal, proven by exact" in text
 
@@ -80,7 +81,9 @@ def test_without_energy_there_is_no_column_for_it():
 
 def test_a_plan_that_is_only_the_best_known_is_not_called_optimal():
     study = studies.study()
-    link = replace(study.links[0], plan=replace(study.links[0].plan, proof="best known, found by highs; no bound"))
+    link = replace(
+        study.links[0], plan=replace(study.links[0].plan, certificate=Certificate("feasible", "highs", "highs"))
+    )
     text = terminal.text(replace(study, links=(link,)))
     assert "optimal" not in text
 

@@ -94,7 +94,7 @@ def test_all_on_the_edge_needs_no_bundle_of_the_whole_network():
     solution = solve(problem)
     assert [choice.device for choice in solution.choices] == [0, 0]
     assert solution.objective == pytest.approx(solve(demo(None)).objective, rel=0.2)
-    assert confirm(problem, solution, "highs").startswith("confirmed")
+    assert confirm(problem, solution, "highs").confirmed_by
     assert all_on(problem) == solution.choices
     rows = {row.name: row for row in compare(problem, solution.choices)}
     assert abs(rows["JointDNN"].gain) < 0.5
