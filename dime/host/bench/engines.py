@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from dime.contract.errors import ConnectionLostError, DeviceError
-from dime.host.bench import ssh
+from dime.host.bench import contexts, ssh
 from dime.host.bench.lab import LOCAL, Device
 from dime.host.bench.pulse import Pulse
 
@@ -22,7 +21,6 @@ CONNECT_S = 6.0  # for each of the steps of a connection: reaching the host, gre
 GREETING_S = 15.0  # for an engine that was reached to say what it is
 DEAD_S = 15.0  # for the far side of a connection to acknowledge anything at all
 LONG_S = 1800.0  # for one call without a byte, although the engine is alive
-LOCAL_ENGINES = ("unix:///var/run/docker.sock",)
 
 
 @contextmanager
@@ -48,7 +46,7 @@ def connect(device: Device) -> Iterator[docker.DockerClient]:
         raise DeviceError(f'{device.name}: has no engine (engine = "local")')
     with translated(device):
         client = docker.DockerClient.__new__(docker.DockerClient)
-        client.api = _over_ssh(device) if device.host else docker.APIClient(device.engine, timeout=int(GREETING_S))
+        client.api = _over_ssh(device) if device.host else _directly(device)
     client.api.timeout = int(LONG_S)
     watch = Pulse(device.name, client.api)
     watch.start()
@@ -129,6 +127,14 @@ def _hint(device: Device, error: Exception) -> str:
     if "Permission denied" in str(error):
         return "; you may not use its socket: join the group docker, or name an engine of your own"
     return "; is it running?"
+
+
+def _directly(device: Device) -> docker.APIClient:
+    """An API client over a socket of this computer, or over the network where the docker command goes there."""
+    import docker
+
+    encrypted = contexts.tls(contexts.endpoint()) if device == this_computer() else False
+    return docker.APIClient(device.engine, timeout=int(GREETING_S), tls=encrypted)
 
 
 def _over_ssh(device: Device) -> docker.APIClient:
@@ -215,6 +221,9 @@ def _watch(client: paramiko.SSHClient) -> None:
 
 
 def this_computer() -> Device:
-    """The engine of the lab's computer: DOCKER_HOST where it is set, else the usual socket."""
-    address = os.environ.get("DOCKER_HOST") or LOCAL_ENGINES[0]
-    return Device("this computer", engine=address)
+    """The engine of the lab's computer, where the docker command finds it.
+
+    Raises:
+        DeviceError: A docker context is chosen that cannot be used.
+    """
+    return Device(contexts.NAME, engine=contexts.endpoint().address)

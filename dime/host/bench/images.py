@@ -346,10 +346,10 @@ def _from_here(
     """This computer's image, streamed over the connection to the device; a tag remembers which one it was."""
     import docker.errors
 
-    here = engines.this_computer()
-    if here.engine == device.engine:
-        return None
     try:
+        here = engines.this_computer()
+        if here.engine == device.engine:
+            return None
         with engines.connect(here) as local:
             image = local.images.get(name)
             mark = f"{name.rpartition(':')[0]}:sent-{str(image.id).removeprefix('sha256:')[:12]}"
