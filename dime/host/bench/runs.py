@@ -20,7 +20,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from dime.contract import messages
 from dime.contract.errors import ConnectionLostError, DeviceError, DimeError, TableError
@@ -435,7 +434,7 @@ def _network(job: Job) -> str:
     """The container's network; on this computer's own engine, the power logger listens on the computer's loopback."""
     if not job.online:
         return "none"
-    return "bridge" if urlsplit(job.device.engine).hostname else "host"
+    return "bridge" if job.device.host else "host"
 
 
 def _key(job: Job, samples: str, image: str) -> str:

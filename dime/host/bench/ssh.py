@@ -8,8 +8,10 @@ import os
 import pwd
 import shlex
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -38,6 +40,8 @@ class Login:
         missing: Files of private keys that the configuration names and that are not there.
         known_hosts: Files of the host keys that are trusted.
         key_name: The name under which its host key is filed.
+        agent: The socket of the agent that holds keys; ``none`` for no agent, empty for the environment's.
+        offered: The public halves of the only keys that the agent may offer; None for all that it has.
         proxy: A shell's command whose input and output are the connection; empty for a connection of our own.
         typed: What a person types after `ssh` to get there.
     """
@@ -52,6 +56,8 @@ class Login:
     key_name: str
     proxy: str
     typed: str
+    agent: str = ""
+    offered: frozenset[str] | None = None
 
     def host_keys(self) -> Iterator[paramiko.PKey]:
         """The host's trusted keys; a line that cannot be read, or is of another host, is passed over as ssh does."""
@@ -97,6 +103,7 @@ class Login:
         for host_key in self.host_keys():
             known.add(filed, host_key.get_name(), host_key)
         client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        cast(Any, client)._agent = _Agent(self)
         sock = paramiko.ProxyCommand(shlex.join(["sh", "-c", f"exec {self.proxy}"])) if self.proxy else None
         try:
             client.connect(
@@ -124,6 +131,51 @@ class Login:
         return shlex.join(["ssh-keygen", "-R", name])
 
 
+class _Agent:
+    """The agent that the configuration names, in the form in which paramiko asks the environment's for its keys."""
+
+    def __init__(self, login: Login):
+        self._login = login
+        self._agent: Any = None
+
+    def get_keys(self) -> Sequence[Any]:
+        """Its keys, of which ssh would offer; none where it does not answer."""
+        import paramiko.agent
+
+        path = self._login.agent or os.environ.get("SSH_AUTH_SOCK", "")
+        if path in ("", "none"):
+            return ()
+        agent: Any = paramiko.agent.AgentSSH()
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.settimeout(CONFIG_S)
+            sock.connect(path)
+            agent._connect(sock)
+            sock.settimeout(None)  # a person may have to touch something
+        except Exception:  # no socket, or something else behind it: ssh goes on with the files
+            sock.close()
+            return ()
+        self._agent = agent
+        keys = agent.get_keys()
+        offered = self._login.offered
+        return tuple(key for key in keys if offered is None or key.get_base64() in offered)
+
+    def close(self) -> None:
+        """Lets go of it."""
+        if self._agent is not None:
+            self._agent._close()
+
+
+def _public(path: Path) -> str:
+    """The public half of a key's file, which stands beside it, or is the file itself; empty where there is none."""
+    for file in (path.with_name(f"{path.name}.pub"), path):
+        with suppress(OSError, IndexError, UnicodeDecodeError):
+            words = file.read_text(encoding="ascii").split()
+            if "-" in words[0] and not words[0].startswith("-"):
+                return words[1]
+    return ""
+
+
 def login(device: Device) -> Login:
     """Finds out what `ssh` would do for a device: asked of ssh itself; of ~/.ssh/config where there is no ssh.
 
@@ -147,6 +199,8 @@ def login(device: Device) -> Login:
     host, port = last("hostname", address.host), address.port or int(last("port", str(PORT)))
     alias = last("hostkeyalias", "none")
     named = [_expanded(text) for text in settings.get("identityfile", [])]
+    agent = last("identityagent", "SSH_AUTH_SOCK").strip('"')
+    agent = os.environ.get(agent[1:].strip("{}"), "") if agent.startswith("$") else agent
     return Login(
         device=device.name,
         host=host,
@@ -162,6 +216,8 @@ def login(device: Device) -> Login:
         ),
         key_name=(host if alias == "none" else alias).lower(),
         proxy=_proxy(settings, address.host, host, port, user),
+        agent="" if agent == "SSH_AUTH_SOCK" else agent if agent == "none" else str(_expanded(agent)),
+        offered=frozenset(map(_public, named)) if last("identitiesonly", "no") == "yes" else None,
         typed="".join(
             (
                 f"-p {address.port} " if address.port else "",

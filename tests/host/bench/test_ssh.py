@@ -1,12 +1,16 @@
 """The way to an engine is the one that `ssh HOST` takes; the other side is a real ssh server of this machine."""
 
+import os
+import shutil
 import socket
+import subprocess
 import threading
+import time
 from contextlib import closing, contextmanager, suppress
 
 import paramiko
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dime.contract.errors import ConnectionLostError, DeviceError
@@ -81,6 +85,60 @@ def test_user_keys_and_known_hosts_are_those_of_the_configuration(home):
         assert server.users == ["deployer", "somebody"]
 
 
+@pytest.fixture
+def agent(tmp_path):
+    """An agent with two keys, of which neither has a file; gives its socket and the keys."""
+    if not shutil.which("ssh-agent"):
+        pytest.skip("there is no ssh-agent here")
+    path = f"{tmp_path}/agent"
+    process = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL)
+    keys = [paramiko.RSAKey.generate(2048) for _ in range(2)]
+    for key in keys:
+        file = tmp_path / "key"
+        key.write_private_key_file(str(file))
+        for _ in range(100):
+            if not subprocess.run(
+                ["ssh-add", "-q", file], env={**os.environ, "SSH_AUTH_SOCK": path}, check=False
+            ).returncode:
+                break
+            time.sleep(0.05)
+        file.unlink()
+    yield path, keys
+    process.terminate()
+    process.wait()
+
+
+def test_the_agent_is_the_one_that_the_configuration_names(agent, home, monkeypatch):
+    path, (other, key) = agent
+    monkeypatch.setenv("MINE", path)
+    with serving(key) as (server, port):
+        (home / "mine.pub").write_text(f"ssh-rsa {key.get_base64()} me\n")
+        (home / "other.pub").write_text(f"ssh-rsa {other.get_base64()} me\n")
+        (home / ".ssh/config").write_text(
+            f"Host right\n IdentityAgent {path}\n"
+            "Host variable\n IdentityAgent $MINE\n"
+            f"Host only\n IdentityAgent {path}\n IdentitiesOnly yes\n IdentityFile {home}/mine.pub\n"
+            f"Host another\n IdentityAgent {path}\n IdentitiesOnly yes\n IdentityFile {home}/other\n"
+            "Host none\n IdentityAgent none\n"
+            f"Host gone\n IdentityAgent {home}/nobody\n"
+            f"Host *\n HostName 127.0.0.1\n Port {port}\n User me\n"
+        )
+        (home / ".ssh/known_hosts").write_text(f"[127.0.0.1]:{port} ssh-rsa {server.host_key.get_base64()}\n")
+
+        def tried(name):
+            with closing(paramiko.SSHClient()) as client:
+                try:
+                    ssh.login(to(name)).connect(client, 5)
+                except paramiko.AuthenticationException:
+                    return "refused"
+            return "in"
+
+        names = ("right", "variable", "only", "another", "none", "gone")
+        assert [tried(name) for name in names] == ["in", "in", "in", "refused", "refused", "refused"]
+        monkeypatch.setenv("SSH_AUTH_SOCK", path)
+        assert [tried(name) for name in ("unnamed", "none")] == ["in", "refused"]
+
+
 def test_who_is_refused_is_told_for_which_user_and_which_key_is_missing(home):
     with serving(paramiko.RSAKey.generate(2048)) as (server, port):
         (home / ".ssh/config").write_text(
@@ -126,6 +184,29 @@ def test_includes_and_other_hosts_on_the_way_are_what_ssh_says(tmp_path, monkeyp
     assert ssh.login(to("far")).proxy.endswith("-J a -W '[far]:22' -- ssh://me@b:2222")
 
 
+KEYWORDS = ("Host", "Match", "HostName", "Port", "User", "IdentityFile", "IdentityAgent", "ProxyJump", "ProxyCommand",
+            "UserKnownHostsFile", "HostKeyAlias", "IdentitiesOnly", "Include")  # fmt: skip
+WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12) | st.sampled_from(
+    ("nano", "*", "none", "%h", "%d/x", "${HOME}", "$X", "~/x", '"', "'", "all", "exec true", "[::1]", "99999", "-oX")
+)
+LINES = st.lists(st.tuples(st.sampled_from(KEYWORDS), st.sampled_from((" ", "=", "\t", "")), WORDS), max_size=6)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(LINES, st.binary(max_size=20))
+def test_no_configuration_is_worse_than_a_line(home, lines, rest):
+    text = "\n".join(f"{key}{between}{word}" for key, between, word in lines if "exec" not in word or key != "Match")
+    (home / ".ssh/config").write_bytes(text.encode() + b"\n" + (rest if b"xec" not in rest else b""))
+    try:
+        found = ssh.login(to("nano"))
+    except DeviceError as error:
+        assert str(error).startswith("nano: ") and "\n" not in str(error)
+    else:
+        assert found.host and 0 < found.port < 65536
+        list(found.host_keys())
+
+
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_line_of_known_hosts_is_worse_than_no_key(tmp_path_factory, content):
     known = tmp_path_factory.mktemp("ssh") / "hosts"

@@ -42,8 +42,9 @@ def available() -> str | None:
         return f"gurobi is not installed ({error})"
     try:
         _environment()
-    except (gurobipy.GurobiError, ValueError) as error:
-        return f"gurobi has no usable licence ({str(error).splitlines()[0]})"
+    except (gurobipy.GurobiError, ValueError, OverflowError) as error:
+        reason = str(error).splitlines() or [type(error).__name__]
+        return f"gurobi has no usable licence ({reason[0]})"
     return None
 
 
