@@ -207,7 +207,7 @@ def test_ctrl_c_asks_whether_to_detach_or_stop(profiled, folder, samples, potato
     watching.types("\x03")
     watching.reads("[d]etach and let the runs go on, or [s]top them?")
     watching.types("d\r")
-    watching.reads("the runs go on; the same command follows them again")
+    watching.reads("the run goes on; the same command follows it again")
     assert watching.process.wait(60) == 130
     again = Terminal(*command)
     again.reads("finds the run that")

@@ -112,24 +112,27 @@ def privileged(container: Container) -> bool:
     return isinstance(config, dict) and config.get("Privileged") is True
 
 
-def room(folder: Path) -> int:
-    """The most bytes that a run may have on the disk of a folder."""
-    return min(RUN_BYTES, shutil.disk_usage(folder).free // ROOM_PART)
+def room(folder: Path) -> tuple[int, str]:
+    """The most bytes that a run may have on the disk of a folder, and why."""
+    there = shutil.disk_usage(folder).free // ROOM_PART
+    if there < RUN_BYTES:
+        return there, f"the {there / 1e6:.3g} MB that this computer's disk has room for; they are still on the device"
+    return RUN_BYTES, f"the {RUN_BYTES / 1e6:.0f} MB that a run may have; refused"
 
 
-def archive(container: Container, path: str, most: int) -> Iterator[bytes]:
+def archive(container: Container, path: str, most: int, why: str) -> Iterator[bytes]:
     """The blocks of an archive of a container's folder or file.
 
     Args:
         container: A container, running or not.
         path: The folder or the file in it.
         most: The most bytes to take.
+        why: What this is, for the message.
 
     Raises:
         DeviceError: There are more of them.
     """
-    what = f"{most / 1e6:.0f} MB, the most that a run may have or this computer's disk has room for"
-    return _bounded(container, "archive", {"path": path}, most, f"{path} there is over {what}")
+    return _bounded(container, "archive", {"path": path}, most, f"the contents of {path} there are over {why}")
 
 
 def lines(container: Container, tail: int | None = None) -> list[tuple[str, str]]:
@@ -159,7 +162,9 @@ def output(container: Container) -> list[str]:
 
 def _log(container: Container, parameters: dict[str, Any]) -> bytes:
     """A log without its frames: eight bytes before each piece, of which the last four are its length."""
-    raw = b"".join(_bounded(container, "logs", parameters, LOG_BYTES, f"its log is over {LOG_BYTES >> 20} MiB"))
+    raw = b"".join(
+        _bounded(container, "logs", parameters, LOG_BYTES, f"its log is over {LOG_BYTES >> 20} MiB; refused")
+    )
     pieces, place = [], 0
     while place + 8 <= len(raw):
         length = int.from_bytes(raw[place + 4 : place + 8], "big")
@@ -179,7 +184,7 @@ def _bounded(container: Container, what: str, parameters: dict[str, Any], most: 
         for block in answer.iter_content(BLOCK):
             received += len(block)
             if received > most:
-                raise DeviceError(f"{over}; refused")
+                raise DeviceError(over)
             yield block
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dime.contract.errors import ConnectionLostError, DeviceError, DimeError
 from dime.host.bench import answers, engines, runs, volumes
 from dime.host.bench.lab import Device
+from dime.host.common import shown
 
 if TYPE_CHECKING:
     import docker
@@ -41,7 +42,7 @@ def clean(device: Device, caches: bool = True, told: Callable[[str], None] = lam
         removed.append(what)
         told(what)
 
-    with engines.connect(device) as client, engines.translated(device):
+    with _told_if_interrupted(device), engines.connect(device) as client, engines.translated(device):
         owned = set[str]()
         for container in volumes.ours(client, "run", "helper"):
             volume = f"{RESULTS}{answers.label(container, 'dime.key')}"
@@ -69,6 +70,15 @@ def clean(device: Device, caches: bool = True, told: Callable[[str], None] = lam
         more = f"; {len(failures) - 1} more failed" if failures[1:] else ""
         raise DeviceError(f"{failures[0]}{more}")
     return removed
+
+
+@contextmanager
+def _told_if_interrupted(device: Device) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        shown.tell(f"{device.name}: what was not told as removed may still be there; the same command goes on")
+        raise
 
 
 @contextmanager

@@ -27,9 +27,18 @@ class Wishes:
     detach: Event = field(default_factory=Event)
     stop: Event = field(default_factory=Event)
 
+    def heed(self) -> None:
+        """Ends what is under way if that is wished.
+
+        Raises:
+            DetachedError: It is.
+        """
+        if self.detach.is_set() or self.stop.is_set():
+            raise DetachedError
+
 
 class DetachedError(Exception):
-    """The run goes on without us."""
+    """The person waits no longer; a run that has begun goes on."""
 
 
 class Link:
@@ -85,5 +94,7 @@ class Link:
                     raise ConnectionLostError(
                         f"{error}; waited {self._patience_s:.0f} s. The run may be going on: the same command finds it"
                     ) from None
+                if self._wishes.stop.is_set():
+                    raise ConnectionLostError(f"{error}; it could not be told to stop, the run goes on there") from None
                 if self._wishes.detach.wait(RETRY_S):
                     raise DetachedError from None

@@ -14,9 +14,12 @@ from typing import Any
 import dime
 from dime.contract import messages
 from dime.contract.errors import DeviceError
+from dime.host.common import shown
 from dime.host.common.progress import follow
 
 ENTRY = (sys.executable, str(Path(dime.__file__).resolve().with_name("entry.py")), "device")
+
+GRACE_S, STUBBORN_S = 1.0, 20.0
 
 
 def run(arguments: Sequence[str], label: str, threads: int = 0, unit: str = "bundle") -> str:
@@ -37,7 +40,7 @@ def run(arguments: Sequence[str], label: str, threads: int = 0, unit: str = "bun
     environment = dict(os.environ)
     if threads:
         environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    with _process([*ENTRY, *arguments], environment) as process:
+    with _process([*ENTRY, *arguments], environment, label) as process:
         assert process.stdout is not None
         try:
             return follow(process.stdout, label, unit)
@@ -70,19 +73,31 @@ def _likely(code: int) -> str:
 
 
 @contextmanager
-def _process(command: Sequence[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """A child that is asked to stop, and then waited for, on every way out."""
+def _process(command: Sequence[str], environment: dict[str, str], label: str) -> Iterator[subprocess.Popen[str]]:
+    """A child that is asked to stop, and then waited for, on every way out.
+
+    A person who wants to go is not kept: the child ends by itself after what is under way, with its clocks put back.
+    """
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
     try:
         yield process
         process.wait()
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    except (KeyboardInterrupt, SystemExit):
+        process.terminate()
+        try:
+            process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            shown.tell(f"{label}: ends by itself after the run under way; what it has finished is kept")
+        else:
+            shown.tell(f"{label}: what it has finished is kept; the same command goes on")
+        raise
+    except BaseException:
+        process.terminate()
+        try:
+            process.wait(STUBBORN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        raise

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,19 +15,21 @@ from dime.contract.run import LEDGER
 from dime.host.bench import answers, engines, folders, runs, volumes
 from dime.host.bench.connection import DetachedError, Wishes
 from dime.host.bench.lab import Device
-from dime.host.bench.runs import Job, Run
-from dime.host.common import shown
+from dime.host.bench.runs import Job, Run, Stage
+from dime.host.common import interrupts, shown
 
 if TYPE_CHECKING:
     import docker
     from docker.models.containers import Container
+
+GRACE_S = 1.0  # for what is under way to be tidied up when nobody waits any longer
 
 
 def profile(jobs: Sequence[Job], registry: str = "") -> list[Path]:
     """Profiles on several devices at once; the jobs of one device come one after the other.
 
     Ctrl-C asks whether to detach (the runs go on, the same command finds them again) or to stop them; it detaches where
-    nobody can be asked.
+    nobody can be asked. What is kept of each is told.
 
     Args:
         jobs: What is to be profiled where.
@@ -38,10 +42,11 @@ def profile(jobs: Sequence[Job], registry: str = "") -> list[Path]:
         DeviceError: A run failed, after all others have ended; each failure was told in a line when it came.
         KeyboardInterrupt: The person let go of the runs or stopped them.
     """
-    wishes, folders, failures = Wishes(), dict[int, Path](), list[DimeError]()
-    crashes = list[BaseException]()
+    wishes, folders, begun = Wishes(), dict[int, Path](), dict[int, Run]()
+    failures, crashes = list[DimeError](), list[BaseException]()
     devices = {job.device.name: job.device for job in jobs}
     over = {name: threading.Event() for name in devices}
+    ended = set[int]()
 
     def work(name: str) -> None:
         for number, job in enumerate(jobs):
@@ -49,7 +54,8 @@ def profile(jobs: Sequence[Job], registry: str = "") -> list[Path]:
                 continue
             try:
                 with Status(f"{name} {job.network}") as status:
-                    folders[number] = Run(job, registry, wishes, teller(name), status)()
+                    begun[number] = Run(job, registry, wishes, teller(name), status)
+                    folders[number] = begun[number]()
             except DetachedError:
                 return
             except DimeError as error:
@@ -58,6 +64,7 @@ def profile(jobs: Sequence[Job], registry: str = "") -> list[Path]:
                     shown.tell(f"dime: {error}")
             except BaseException as error:
                 crashes.append(error)
+            ended.add(number)
 
     def work_and_tell(name: str) -> None:
         try:
@@ -65,14 +72,21 @@ def profile(jobs: Sequence[Job], registry: str = "") -> list[Path]:
         finally:
             over[name].set()
 
+    def must_wait() -> bool:
+        """Whether a run is there that is yet to be stopped."""
+        there = (run for number, run in list(begun.items()) if number not in ended)
+        return wishes.stop.is_set() and any(run.stage is not Stage.BRINGING for run in there)
+
     for name in devices:
         threading.Thread(target=work_and_tell, args=(name,), daemon=True).start()
-    interrupted = _wait(list(over.values()), wishes)
+    interrupted = _wait(list(over.values()), wishes, must_wait)
     if crashes:
         raise crashes[0]
     if interrupted:
-        if wishes.detach.is_set():
-            shown.tell("the runs go on; the same command follows them again")
+        for number, job in enumerate(jobs):
+            if number not in ended:
+                stage = begun[number].stage if number in begun else Stage.BRINGING
+                teller(job.device.name)(f"{job.network}: {stage.value}" if len(jobs) > len(devices) else stage.value)
         for failure in failures if len(devices) == 1 else ():  # of several, each was told when it came
             shown.tell(failure)
         raise KeyboardInterrupt
@@ -83,22 +97,33 @@ def profile(jobs: Sequence[Job], registry: str = "") -> list[Path]:
     return [folders[number] for number in sorted(folders)]
 
 
-def _wait(over: Sequence[threading.Event], wishes: Wishes) -> bool:
+def _wait(over: Sequence[threading.Event], wishes: Wishes, must_wait: Callable[[], bool] = lambda: False) -> bool:
     """Waits for all events; on Ctrl-C finds out what the person wants. Returns whether there was one.
+
+    What goes on when the person waits no longer is given GRACE_S to tidy up; a run that is to be stopped, until it has.
 
     Not for threads: to CPython a thread whose join was interrupted has ended, although it goes on.
     """
-    interrupted = False
-    while not all(event.is_set() for event in over):
+    interrupted, until_s = False, math.inf
+    while not all(event.is_set() for event in over) and (time.monotonic() < until_s or must_wait()):
         try:
             for event in over:
-                event.wait(0.2)
+                event.wait(0.05)
         except KeyboardInterrupt:
             if interrupted:
                 wishes.detach.set()
                 return True
             interrupted = True
+            interrupts.relent()
             (wishes.stop if _stop_wished() else wishes.detach).set()
+            if wishes.detach.is_set():
+                interrupts.expect(interrupts.leave)
+            until_s = time.monotonic() + GRACE_S
+        except SystemExit:
+            wishes.detach.set()
+            for event in over:
+                event.wait(GRACE_S)
+            raise
     return interrupted
 
 
@@ -127,17 +152,21 @@ def collect(device: Device, results: str | Path = "results") -> list[Path]:
     """
     say = teller(device.name)
     folders, failures = list[Path](), list[DimeError]()
-    with engines.connect(device) as client, engines.translated(device):
-        for container in volumes.ours(client, "run"):
-            if container.status == "running":
-                say(f"{answers.label(container, 'dime.what', 'a run')} is still running")
-                continue
-            try:
-                folders.append(_collect(client, device, container, Path(results), say))
-            except ConnectionLostError:
-                raise
-            except DimeError as error:  # of several runs, the others come home all the same
-                failures.append(error)
+    try:
+        with engines.connect(device) as client, engines.translated(device):
+            for container in volumes.ours(client, "run"):
+                if container.status == "running":
+                    say(f"{answers.label(container, 'dime.what', 'a run')} is still running")
+                    continue
+                try:
+                    folders.append(_collect(client, device, container, Path(results), say))
+                except ConnectionLostError:
+                    raise
+                except DimeError as error:  # of several runs, the others come home all the same
+                    failures.append(error)
+    except KeyboardInterrupt:
+        say("what has not arrived is still there; the same command fetches it")
+        raise
     for failure in failures[:-1]:
         say(str(failure))
     if failures:

@@ -6,10 +6,12 @@ again, from whichever computer, finds the run by its key and follows on.
 
 from __future__ import annotations
 
+import enum
 import getpass
 import hashlib
 import json
 import os
+import re
 import socket
 import tempfile
 import threading
@@ -44,6 +46,17 @@ ENTRY = ["python3", "-m", "dime.device"]
 TOKEN = "/results/.power_token"  # in the results' volume, whose owner on the board is root; never in the environment
 
 
+class Stage(enum.Enum):
+    """How far a run has got: what is kept of it if nobody waits any longer."""
+
+    BRINGING = "nothing of it runs there; what has arrived there stays, the same command goes on"
+    STARTING = "its run may have begun just now; the same command finds it"
+    RUNNING = "the run goes on; the same command follows it again"
+    STOPPING = "the run was told to stop; the same command finds what is kept of it"
+    FETCHING = "the run has ended; its results are there, the same command fetches them"
+    HOME = "its results are here"
+
+
 @dataclass(frozen=True)
 class Job:
     """What is to be profiled where.
@@ -70,7 +83,7 @@ class Job:
 
 
 class Run:
-    """One job on its device.
+    """One job on its device; its ``stage`` says how far it is.
 
     Args:
         job: The job.
@@ -91,6 +104,7 @@ class Run:
         link: Link | None = None,
     ):
         self._job, self._registry, self._wishes, self._say, self._status = job, registry, wishes, say, status
+        self.stage = Stage.BRINGING
         self._link = link or Link(job.device, wishes)
         self._key = ""
         self._image: Image | None = None
@@ -113,8 +127,14 @@ class Run:
         try:
             self._link.once(self._start)
             self._follow()
+            self.stage = Stage.FETCHING
             self._link.keep(self._collect, self._say)
+            self.stage = Stage.HOME
             return self._job.out
+        except DetachedError:
+            if self.stage is Stage.BRINGING and self._wishes.stop.is_set():
+                raise DeviceError(f"{self._job.device.name}: stopped as you wished; {self.stage.value}") from None
+            raise
         finally:
             self._link.close()
 
@@ -122,7 +142,9 @@ class Run:
         """Finds the run or begins it; everything that it needs is brought first."""
         device = self._job.device
         _runtime_known(client, device)
-        self._image = images.ensure(client, device, self._registry, self._say, self._status)
+        self._wishes.heed()
+        self._image = images.ensure(client, device, self._registry, self._say, self._on_its_way)
+        self._wishes.heed()
         samples, files = volumes.digest(self._job.samples)
         self._key = _key(self._job, samples, str(self._image.id))
         found = self._find(client)
@@ -133,10 +155,11 @@ class Run:
             volume = f"dime-samples-{self._job.network}-{samples[:12]}"
             try:
                 named = {f"{self._job.network}/{name}": path for name, path in files.items()}
-                if volumes.send(client, self._image, volume, named, self._status):
+                if volumes.send(client, self._image, volume, named, self._on_its_way):
                     self._say(f"samples are in its volume {volume}")
             except DeviceError as error:
                 raise DeviceError(f"{device.name}: {error}; type: make clean-device DEVICE={device.name}") from None
+            self._wishes.heed()
             found = self._create(client, volume)
         elif found.status != "running" and answers.state(found).code != 0:
             make_way(client, device, found)
@@ -144,9 +167,16 @@ class Run:
             self._begin(found)
             return
         self._place.to_the_start(found)
+        self.stage = Stage.FETCHING
         if found.status == "running":
+            self.stage = Stage.RUNNING
             holder, started = answers.label(found, "dime.holder", "?"), answers.label(found, "dime.started", "?")
             self._say(f"finds the run that {holder} started {started}")
+
+    def _on_its_way(self, text: str) -> None:
+        """Shows what is being sent or fetched, for as long as it is wished."""
+        self._wishes.heed()
+        self._status(text)
 
     def _create(self, client: docker.DockerClient, samples: str) -> Container:
         import docker.errors
@@ -218,7 +248,10 @@ class Run:
         if self._job.token:
             volumes.put(container, TOKEN, self._job.token.encode("utf-8", "surrogateescape"))
         self._place.to_the_end(container)
+        self._wishes.heed()
+        self.stage = Stage.STARTING
         container.start()
+        self.stage = Stage.RUNNING
 
     def _follow(self) -> None:
         """Shows the run's progress until it is done; raises if it failed for good."""
@@ -247,6 +280,7 @@ class Run:
             if state.status == "exited":
                 code = state.code
                 if code == 0:
+                    self.stage = Stage.FETCHING
                     yield messages.encode("done", folder=str(self._job.out))
                 self._judge(state, code)
                 restarts = 0 if self._finished > finished else restarts + 1
@@ -254,6 +288,7 @@ class Run:
                 if restarts > RESTARTS:
                     raise DeviceError(f"{self._job.device.name}: ended {restarts} times with exit code {code}")
                 self._say(f"its container ended with exit code {code}: killed or restarted; goes on at the last bundle")
+                self.stage = Stage.BRINGING
                 self._link.keep(self._again, self._say)
             elif self._wishes.detach.wait(POLL_S):
                 raise DetachedError
@@ -303,6 +338,7 @@ class Run:
         if container is None or container.status != "running":
             return
         self._say("stops it")
+        self.stage = Stage.STOPPING
         volumes.end(container, STOP_S)
 
     def _give_up(self, client: docker.DockerClient) -> str:
@@ -346,7 +382,7 @@ class Run:
         try:
             container = self._find(client)
             if container is not None:
-                fetch(client, container, self._image, self._volume, self._job.out)
+                fetch(client, container, self._image, self._volume, self._job.out, self._wishes.heed)
                 if not folders.is_complete(self._job.out):
                     raise DeviceError(f"{self._job.device.name}: ended as if it were done, but {RUN} there denies it")
                 if (self._job.out / LEDGER).exists():
@@ -362,7 +398,7 @@ class Run:
             raise DeviceError(self._gone)
 
     def _find(self, client: docker.DockerClient) -> Container | None:
-        found = client.containers.list(all=True, filters={"label": f"dime.key={self._key}"})
+        found = client.containers.list(all=True, filters={"label": f"dime.key={self._key}"}, ignore_removed=True)
         return found[0] if found else None
 
     @property
@@ -374,7 +410,14 @@ class Run:
         return f"dime-results-{self._key}"
 
 
-def fetch(client: docker.DockerClient, container: Container, image: Image, volume: str, out: Path) -> None:
+def fetch(
+    client: docker.DockerClient,
+    container: Container,
+    image: Image,
+    volume: str,
+    out: Path,
+    watch: Callable[[], None] = lambda: None,
+) -> None:
     """Brings a run's folder home; a folder that is there already must be the same run's.
 
     Args:
@@ -383,6 +426,7 @@ def fetch(client: docker.DockerClient, container: Container, image: Image, volum
         image: Its image.
         volume: The volume of its results.
         out: The folder on this computer.
+        watch: Called now and then; what it raises ends it.
 
     Raises:
         DeviceError: Another run is in the folder, something did not arrive intact, or the disk is full.
@@ -391,7 +435,11 @@ def fetch(client: docker.DockerClient, container: Container, image: Image, volum
     aside = out.with_name(f".{out.name}.{os.getpid()}-{threading.get_ident()}")
     with volumes.on_this_computer(out, volumes.STILL_THERE):
         out.parent.mkdir(parents=True, exist_ok=True)
-    volumes.receive(container, f"/results/{FOLDER}", aside)
+        for path in out.parent.iterdir():  # what a command has left that was ended before it could tidy up
+            found = re.fullmatch(rf"\.+{re.escape(out.name)}\.([0-9]{{1,9}})-[0-9]+(\.part)?", path.name, re.ASCII)
+            if found and not volumes.lives(int(found[1])):
+                volumes.remove(path)
+    volumes.receive(container, f"/results/{FOLDER}", aside, watch)
     try:
         volumes.verify(aside, expected)
         folders.merge(aside, out)

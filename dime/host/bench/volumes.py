@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import secrets
 import shutil
+import socket
 import tarfile
 import tempfile
 import time
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 LABEL = "dime"  # everything that is ours on an engine carries it
 BLOCK = 1 << 20
+SENT_BYTES = 64 << 10  # so often is asked whether the person still waits
 SMALL_BYTES = 64 << 20  # of any file of a run but its table
 STILL_THERE = "the results are still on the device, the same command gets them"
 END_POLL_S, KILLED_S = 0.25, 15.0
@@ -92,6 +95,7 @@ def helper(
         **options: More of Docker's options, such as the command.
     """
     key = secrets.token_hex(6)
+    _sweep(client)
     defaults: dict[str, Any] = {
         "entrypoint": ["true"],
         "network_mode": "none",
@@ -105,7 +109,7 @@ def helper(
         container = client.containers.create(
             image,
             name=name or f"{LABEL}-helper-{key}",
-            labels={**(labels or {}), LABEL: "helper", "dime.key": key},
+            labels={**(labels or {}), LABEL: "helper", "dime.key": key, "dime.by": _process(os.getpid())},
             **{**defaults, **options},
         )
         answered = True
@@ -118,6 +122,30 @@ def helper(
         with suppress(Exception):  # the first cause is told; what stays carries the label
             _withdraw(client, key, 0.0 if answered or refused else LATE_S)
         raise
+
+
+def _process(number: int) -> str:
+    return f"{socket.gethostname()}:{number}"
+
+
+def _sweep(client: docker.DockerClient) -> None:
+    """Removes what commands of this computer have left that were ended before they could."""
+    for container in ours(client, "helper"):
+        by = answers.label(container, "dime.by")
+        number = int(by.rpartition(":")[2]) if re.fullmatch(r".+:[0-9]{1,9}", by, re.ASCII) else 0
+        if by == _process(number) and not lives(number):
+            _withdraw(client, answers.label(container, "dime.key"), 0.0)
+
+
+def lives(number: int) -> bool:
+    """Whether a process of this computer is there."""
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _withdraw(client: docker.DockerClient, key: str, seconds: float) -> None:
@@ -168,7 +196,7 @@ def send(
 
             def blocks() -> Iterator[bytes]:
                 nonlocal sent
-                while block := archive.read(BLOCK):
+                while block := archive.read(SENT_BYTES):
                     yield block
                     sent += len(block)
                     progress(f"samples {sent / total:.0%} of {total / 1e6:.0f} MB")
@@ -221,13 +249,14 @@ def on_this_computer(path: Path, then: str = "") -> Iterator[None]:
         raise DeviceError(f"cannot use {name}: {error.strerror or error}{'; ' if then else ''}{then}") from None
 
 
-def receive(container: Container, path: str, folder: Path) -> None:
+def receive(container: Container, path: str, folder: Path, watch: Callable[[], None] = lambda: None) -> None:
     """Unpacks a run's folder in a container into a new folder of this computer.
 
     Args:
         container: A container, running or not.
         path: The folder in it.
         folder: Where its files go; it must not exist.
+        watch: Called now and then; what it raises ends it.
 
     Raises:
         DeviceError: The archive holds what does not belong into a result, or this computer's disk is full.
@@ -235,12 +264,13 @@ def receive(container: Container, path: str, folder: Path) -> None:
     aside = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
     with on_this_computer(folder, STILL_THERE):
-        blocks = answers.archive(container, path, answers.room(folder.parent))
+        blocks = answers.archive(container, path, *answers.room(folder.parent))
     try:
         with ExitStack() as files:
             with on_this_computer(folder, STILL_THERE):
                 archive = files.enter_context(tempfile.TemporaryFile(dir=folder.parent))
             for block in blocks:
+                watch()
                 with on_this_computer(folder, STILL_THERE):
                     archive.write(block)
             with on_this_computer(folder, STILL_THERE):
@@ -263,7 +293,9 @@ def read(container: Container, path: str) -> bytes | None:
     import docker.errors
 
     try:
-        archive = _Careful(io.BytesIO(b"".join(answers.archive(container, path, most=SMALL_BYTES))))
+        archive = _Careful(
+            io.BytesIO(b"".join(answers.archive(container, path, SMALL_BYTES, f"{SMALL_BYTES >> 20} MiB; refused")))
+        )
         with tarfile.open(fileobj=cast(Any, archive), mode="r:") as tar:
             member = tar.next()
             if member is None or member.type != tarfile.REGTYPE or member.issparse():
@@ -390,7 +422,7 @@ def discard(client: docker.DockerClient, volume: str, seconds: float = 15) -> No
 
 def ours(client: docker.DockerClient, *kinds: str) -> list[Container]:
     """Containers that carry our label, of some kinds."""
-    found = client.containers.list(all=True, filters={"label": LABEL})
+    found = client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
     return [container for container in found if answers.label(container, LABEL) in kinds]
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from dime.host.common import interrupts
+
 ASKED = (signal.SIGTERM, signal.SIGHUP)  # a system that shuts down, and a terminal that is closed
 
 
@@ -15,7 +17,8 @@ ASKED = (signal.SIGTERM, signal.SIGHUP)  # a system that shuts down, and a termi
 def in_order() -> Iterator[None]:
     """Turns a signal that would end the process at once into a SystemExit, so that every clean-up runs.
 
-    A signal that is ignored, as nohup leaves it, or that the caller handles stays as it is.
+    A signal that is ignored, as nohup leaves it, or that the caller handles stays as it is. After Ctrl-C the clean-up
+    has a limit.
     """
     caught = [number for number in ASKED if signal.getsignal(number) is signal.SIG_DFL]
     if threading.current_thread() is not threading.main_thread():
@@ -29,7 +32,8 @@ def in_order() -> Iterator[None]:
     for number in caught:
         signal.signal(number, leave)
     try:
-        yield
+        with interrupts.bounded():
+            yield
     finally:
         for number in caught:
             signal.signal(number, signal.SIG_DFL)

@@ -108,6 +108,7 @@ class BoardEngine:
         restore_code: Exit code of a container that puts back clocks.
         before: Called with each request's method and path; it may wait, raise ConnectionError to hang up, or
             RefusalError.
+        on_load: Called with the bytes that have come of an image that is loaded; it may wait.
         on_kill: Called with a container and a signal's name.
         archive: Called with a container and a path for an archive's blocks; None for what is really there.
         clock: The board's clock in ns.
@@ -121,6 +122,7 @@ class BoardEngine:
         self.profile: Callable[[Container], None] = complete
         self.restore_code = 0
         self.before: Callable[[str, str], None] = lambda method, path: None
+        self.on_load: Callable[[int], None] = lambda size: None
         self.on_kill: Callable[[Container, str], None] = lambda container, wish: None
         self.archive: Callable[[Container, str], object] = lambda container, path: None
         self.clock: Callable[[], int] = time.time_ns
@@ -457,6 +459,18 @@ class _Handler(BaseHTTPRequestHandler):
                 return
         self.reply({"message": f"No such image: {name}"}, 404)
 
+    def save_image(self, query, name):
+        self.stream([bytes(1 << 16)] * 64, "application/x-tar")
+
+    def load_image(self, query):
+        size = 0
+        while length := int(self.rfile.readline(), 16):
+            size += len(self.rfile.read(length))
+            self.rfile.readline()
+            self.engine.on_load(size)
+        self.rfile.readline()
+        self.reply({"stream": f"Loaded image ID: {IMAGE}\n"})
+
     def remove_image(self, query, name):
         self.engine.images = [one for one in self.engine.images if name not in (one["Id"], *one["RepoTags"])]
         self.engine.events.append(f"remove image {name}")
@@ -487,5 +501,7 @@ ROUTES = (
     ("DELETE", "/volumes/([^/]+)", "remove_volume"),
     ("GET", "/images/json", "list_images"),
     ("GET", "/images/(.+)/json", "inspect_image"),
+    ("GET", "/images/(.+)/get", "save_image"),
+    ("POST", "/images/load", "load_image"),
     ("DELETE", "/images/(.+)", "remove_image"),
 )

@@ -232,5 +232,5 @@ def test_one_file_is_read_whole_or_not_at_all(engine, monkeypatch):
         assert volumes.read(container, "/results/run/run.json") == b"x" * (3 << 20)
         assert volumes.read(container, "/results/run/nothing") is None
         monkeypatch.setattr(volumes, "SMALL_BYTES", 1 << 20)
-        with pytest.raises(DeviceError, match=r"run\.json there is over 1 MB"):
+        with pytest.raises(DeviceError, match=r"run\.json there are over 1 MiB"):
             volumes.read(container, "/results/run/run.json")
