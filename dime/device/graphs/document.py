@@ -25,7 +25,10 @@ FORMAT, VERSION = "dime graph", 1
 GRAPH, TENSORS = "graph.json", "tensors.raw"
 LARGEST_FILE_BYTES = 32 << 20
 MOST_NODES = 50000
+MOST_TOKENS = 1000000  # objects, lists and members of them
+MOST_NEEDED = 5000000  # values that are needed, summed over all places
 LARGEST_VALUE_BYTES = 4 << 30
+LARGEST_AT_ONCE_BYTES = 16 << 30
 DEEPEST = 16
 LAYOUTS = ("contiguous_format", "preserve_format", "channels_last")
 ITEM_BYTES = {
@@ -91,15 +94,47 @@ class Document(NamedTuple(
     def live(self):  # type: () -> List[Tuple[int, ...]]
         """The values that are still needed at each place: before node 0, ..., behind the last node."""
         needed = set(references(self.outputs, "value"))  # type: Set[int]
-        places = [tuple(sorted(needed))]
+        places, total = [tuple(sorted(needed))], len(needed)
         for node in reversed(self.nodes):
-            needed = (needed - set(number for number in node.outputs if number is not None)) | set(
-                references([node.arguments, node.keywords], "value")
-            )
+            needed.difference_update(number for number in node.outputs if number is not None)
+            needed.update(references([node.arguments, node.keywords], "value"))
+            total += len(needed)
+            if total > MOST_NEEDED:
+                raise TableError("too many values are needed at too many places")
             places.append(tuple(sorted(needed)))
         places.reverse()
         places[0] = tuple(self.inputs)
         return places
+
+    def largest_bytes(self):  # type: () -> Tuple[int, int]
+        """Most bytes that values take at once, as the document declares them, and the node at which they do."""
+        sizes, counts = {}, {}  # type: Dict[int, int], Dict[int, int]
+        for value in self.values:
+            sizes[value.memory] = max(sizes.get(value.memory, 0), size_bytes(value))
+        needed, held = set(), 0  # type: Set[int], int
+        largest, where = 0, 0
+
+        def change(number, by):  # type: (int, int) -> int
+            memory = self.values[number].memory
+            before = counts.get(memory, 0)
+            counts[memory] = before + by
+            return sizes[memory] * (int(before + by > 0) - int(before > 0))
+
+        for number in set(references(self.outputs, "value")):
+            needed.add(number)
+            held += change(number, 1)
+        for position in range(len(self.nodes) - 1, -1, -1):
+            node = self.nodes[position]
+            made = set(number for number in node.outputs if number is not None)
+            for number in made.union(references([node.arguments, node.keywords], "value")) - needed:
+                needed.add(number)
+                held += change(number, 1)
+            if held > largest:
+                largest, where = held, position
+            for number in made:
+                needed.discard(number)
+                held += change(number, -1)
+        return largest, where
 
     def boundary_bytes(self, place):  # type: (Sequence[int]) -> int
         """Bytes of the values at a place."""
@@ -168,6 +203,8 @@ def from_json(content):  # type: (bytes) -> Document
     """Checks a document's text; see `read`."""
     if content.count(b'"operation"') > MOST_NODES:  # before a parser makes objects of them
         raise TableError("more than {} operations".format(MOST_NODES))
+    if content.count(b",") + content.count(b"[") + content.count(b"{") > MOST_TOKENS:
+        raise TableError("more than {} members of lists and objects".format(MOST_TOKENS))
     try:
         raw = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -252,7 +289,11 @@ class _Checker(object):
         if not inputs or not nodes:
             raise ValueError("no input or no operation")
         name, torch = _text(raw["name"], "the name"), _text(raw["torch"], "the version of torch")
-        return Document(name, torch, self._values, inputs, outputs, nodes, self._constants, layers)
+        document = Document(name, torch, self._values, inputs, outputs, nodes, self._constants, layers)
+        largest, where = document.largest_bytes()
+        if largest > LARGEST_AT_ONCE_BYTES:
+            raise ValueError("node {} needs {} bytes at once; at most {}".format(where, largest, LARGEST_AT_ONCE_BYTES))
+        return document
 
     def _constant(self, entry):  # type: (Dict[str, Any]) -> None
         name = _text(entry["name"], "a constant's name")

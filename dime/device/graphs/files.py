@@ -9,8 +9,9 @@ import torch
 
 from dime.contract.errors import DeviceError, TableError
 from dime.device.graphs import document as documents
+from dime.device.graphs import memory
 from dime.device.graphs.document import GRAPH, TENSORS, size_bytes
-from dime.device.graphs.program import Program, from_bytes, load_tensors, to_bytes
+from dime.device.graphs.program import Program, from_bytes, load_tensors, to_bytes, told
 
 GOLDEN = "golden.raw"
 # How far a boundary's values may lie from those of the torch that traced it, relative to the largest of them.
@@ -55,20 +56,26 @@ def write(document, tensors, example, folder):  # type: (Document, Dict[str, Any
     return document, hashlib.sha256(content).hexdigest()
 
 
-def boundaries(program, example):  # type: (Program, Tuple[Any, ...]) -> List[Tuple[Any, ...]]
-    """What stands at every boundary of the layers, input and output included, for one input."""
-    found, values, first = [example], example, 0
-    with torch.no_grad():
-        for layer in program.document.layers:
-            output = program.part(first, layer.last)(values)
-            values = output if isinstance(output, tuple) else (output,)
-            found.append(tuple(tensor.clone() for tensor in values))
-            first = layer.last + 1
-    return found
+def boundaries(program, example, watched=False):
+    # type: (Program, Tuple[Any, ...], bool) -> Iterator[Tuple[Any, ...]]
+    """What stands at one boundary of the layers after the other, input and output included, for one input.
+
+    Raises:
+        DeviceError: ``watched``, and an operation gives something else than the document declares.
+    """
+    yield example
+    values, first = example, 0
+    for layer in program.document.layers:
+        part = program.part(first, layer.last)
+        with torch.no_grad():
+            output = (part.watched() if watched else part.ready())(values)
+        values = output if isinstance(output, tuple) else (output,)
+        yield tuple(tensor.clone() for tensor in values)
+        first = layer.last + 1
 
 
-def golden(document, folder):  # type: (Document, str) -> List[Tuple[Any, ...]]
-    """Reads the golden boundaries.
+def golden(document, folder):  # type: (Document, str) -> Iterator[Tuple[Any, ...]]
+    """Reads one golden boundary after the other.
 
     Raises:
         TableError: The file is missing or does not have the size that the document foretells.
@@ -79,13 +86,11 @@ def golden(document, folder):  # type: (Document, str) -> List[Tuple[Any, ...]]
         if os.path.getsize(path) != sum(document.boundary_bytes(place) for place in places):
             raise TableError("{} has not the size of the network's boundaries".format(path))
         with open(path, "rb") as stream:
-            return [
-                tuple(
+            for place in places:
+                yield tuple(
                     from_bytes(stream.read(size_bytes(value)), value.shape, value.dtype)
                     for value in (document.values[number] for number in place)
                 )
-                for place in places
-            ]
     except EnvironmentError as error:
         raise TableError("{}: {}".format(path, error.strerror))
 
@@ -98,26 +103,34 @@ def load(folder):  # type: (str) -> Tuple[Program, str]
 
     Raises:
         TableError: A file is missing or damaged.
-        DeviceError: This torch lacks an operation.
+        DeviceError: This torch lacks an operation, or the network needs more memory than is free.
     """
     document, digest = documents.read(folder)
+    memory.check(document)
     return Program(document, load_tensors(document, folder)), digest
 
 
 def check(program, folder):  # type: (Program, str) -> Checked
-    """Runs the network on its golden input and compares every boundary.
+    """Runs the network on its golden input and compares every boundary, in bounded memory.
 
     Raises:
         DeviceError: A layer gives something else here than where it was traced; the message names it.
     """
-    expected = golden(program.document, folder)
+    with memory.bounded(program.document):
+        return _check(program, folder)
+
+
+def _check(program, folder):  # type: (Program, str) -> Checked
     exact, largest = True, 0.0
-    found = boundaries(program, expected[0])
-    for number, (ours, theirs) in enumerate(zip(found, expected)):
+    example = next(golden(program.document, folder))
+    both = zip(boundaries(program, example, watched=True), golden(program.document, folder))
+    for number, (ours, theirs) in enumerate(both):
         where = "layer {}".format(program.document.layers[number - 1].name) if number else "the input"
         for one, other in zip(ours, theirs):
             if one.shape != other.shape or one.dtype != other.dtype:
-                raise DeviceError("{} gives {} here, not {}".format(where, _what(one), _what(other)))
+                raise DeviceError(
+                    "{} gives {} here, not {}".format(where, told(one.shape, one.dtype), told(other.shape, other.dtype))
+                )
             if torch.equal(one, other):
                 continue
             exact = False
@@ -130,10 +143,6 @@ def check(program, folder):  # type: (Program, str) -> Checked
                     )
                 )
     return Checked(exact, largest)
-
-
-def _what(tensor):  # type: (Any) -> str
-    return "{} of {}".format(str(tensor.dtype).rsplit(".", 1)[-1], "x".join(map(str, tensor.shape)) or "a number")
 
 
 def _difference(one, other):  # type: (Any, Any) -> float

@@ -110,6 +110,7 @@ def _fill(spec, source, folder, weights, cuts, emit):  # type: (Spec, str, str, 
     inputs, described, pictures = _inputs(loaded, source, emit)
     emit("hello", version=__version__, device=None, network=spec.name, total=len(inputs))
     traced = tracing.trace(loaded.model, inputs[0][1], spec.name)
+    tracing.check(traced, loaded.model, inputs[1][1] if len(inputs) > 1 else sources.example(loaded, 1))
     chosen = cutting.choose(traced, loaded.cuts if cuts == "auto" and loaded.cuts else cuts)
     document = traced.document._replace(layers=cutting.layers(chosen))
     document, digest = files.write(document, traced.tensors, inputs[0][1], os.path.join(folder, FOLDER))

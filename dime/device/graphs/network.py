@@ -1,7 +1,7 @@
 """A traced network as the profiler takes networks: named layers, any bundle of them as one module."""
 
 from dime.contract.bundles import Bundle
-from dime.contract.errors import DeviceError
+from dime.contract.errors import DeviceError, DimeError
 from dime.device.graphs import files
 from dime.device.graphs.document import size_bytes
 
@@ -63,7 +63,9 @@ def load(folder, weights, emit):  # type: (str, str, Any) -> GraphNetwork
     program, digest = files.load(folder)
     try:
         found = files.check(program, folder)
-    except (RuntimeError, NotImplementedError, TypeError, MemoryError) as error:
+    except DimeError:
+        raise
+    except Exception as error:  # a document may ask an operation for anything
         raise DeviceError("the network {} does not run here: {}".format(program.document.name, _line(error)))
     if not found.exact:
         emit("note", text="its boundaries equal those of the torch that traced it within {:.1g}".format(found.largest))
@@ -71,4 +73,4 @@ def load(folder, weights, emit):  # type: (str, str, Any) -> GraphNetwork
 
 
 def _line(error):  # type: (BaseException) -> str
-    return " ".join(str(error).split())[:300]
+    return " ".join(str(error).split())[:300] or type(error).__name__

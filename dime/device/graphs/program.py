@@ -65,11 +65,13 @@ def load_tensors(document, folder):  # type: (Document, str) -> Dict[str, Any]
     path = os.path.join(folder, TENSORS)
     found = {}  # type: Dict[str, Any]
     try:
+        if os.path.getsize(path) < sum(size_bytes(constant) for constant in document.constants.values()):
+            raise TableError("{} is shorter than the network's tensors".format(path))
         with open(path, "rb") as stream:
             for name, constant in document.constants.items():
                 stream.seek(constant.offset)
                 content = stream.read(size_bytes(constant))
-                if hashlib.sha256(content).hexdigest() != constant.sha256:
+                if len(content) != size_bytes(constant) or hashlib.sha256(content).hexdigest() != constant.sha256:
                     raise TableError("{}: the tensor {} is not the one that was traced".format(path, name))
                 found[name] = from_bytes(content, constant.shape, constant.dtype)
     except EnvironmentError as error:
@@ -155,13 +157,20 @@ class Part(nn.Module):
         self._names = dict((name, "tensor_{}".format(number)) for number, name in enumerate(names))
         for name, spelled in self._names.items():
             self.register_buffer(spelled, program._constants[name])
-        self._nodes = nodes
+        self._nodes, self._values = nodes, program.document.values
         self._anew, self._copied = _kept_inputs(program.document, nodes, self.enters)
         self._steps = None  # type: Optional[List[Step]]
 
     def ready(self):  # type: () -> Part
         """The same, with all that would else be done in the first run."""
         self._steps = self._prepare()
+        return self
+
+    def watched(self):  # type: () -> Part
+        """The same, with each operation's result compared with what the document declares; for one run, no timing."""
+        self._steps = [
+            step._replace(call=_watched(step.call, step.node, step.rebinds, self._values)) for step in self._prepare()
+        ]
         return self
 
     def _apply(self, fn, *rest):  # type: (Any, *Any) -> Any
@@ -233,6 +242,10 @@ class Part(nn.Module):
     def _module(self, maker, node, ends):  # type: (_Maker, Node, Tuple[int, ...]) -> Step
         described, arguments = node.arguments
         parts = maker.make(described)({})
+        known = operations.MODULES[node.operation.partition(".")[2]]
+        strange = [str(key)[:80] for key, _ in described["dict"][0][1]["dict"] if key not in known]
+        if strange:
+            raise TableError("{} is made with {}".format(node.operation, ", ".join(strange)))
         module = operations.find(node.operation)(**dict(parts["made"]))  # type: ignore[misc]
         module.eval()
         state = parts["state"]
@@ -250,7 +263,49 @@ class Part(nn.Module):
         call = node.keywords["call"]
         named = dict((key, value) for key, value in call["dict"])
         named = operations.without_newer(node.operation, named)
-        return Step(module, maker.make(arguments), maker.make(_pairs(named)), node, None, ends)
+        call = module if node.single else _flattened(module)
+        return Step(call, maker.make(arguments), maker.make(_pairs(named)), node, None, ends)
+
+
+def _flattened(module):  # type: (Callable[..., Any]) -> Callable[..., Any]
+    """A module that gives all tensors of its nested output in one list."""
+    return lambda *arguments, **keywords: list(leaves(module(*arguments, **keywords)))
+
+
+def leaves(output):  # type: (Any) -> Iterator[Any]
+    """What an operation's nested lists and tuples hold, in order."""
+    if isinstance(output, (list, tuple)):
+        for part in output:
+            for found in leaves(part):
+                yield found
+    else:
+        yield output
+
+
+def _watched(call, node, rebinds, values):
+    # type: (Callable[..., Any], Node, Optional[int], Sequence[Any]) -> Callable[..., Any]
+    """An operation that refuses to give anything but what the document declares."""
+    numbers = [rebinds] if rebinds is not None else node.outputs
+
+    def watched(*arguments, **keywords):  # type: (*Any, **Any) -> Any
+        output = call(*arguments, **keywords)
+        found = [output] if node.single or rebinds is not None else list(leaves(output))
+        for number, one in zip(numbers, found + [None] * len(numbers)):
+            if number is None:
+                continue
+            declared = told(values[number].shape, values[number].dtype)
+            given = told(one.shape, one.dtype) if isinstance(one, torch.Tensor) else "nothing"
+            if given != declared:
+                where = node.module or "the network"
+                raise DeviceError("{} in {} gives {} here, not {}".format(node.operation, where, given, declared))
+        return output
+
+    return watched
+
+
+def told(shape, dtype):  # type: (Sequence[int], Any) -> str
+    """A tensor's dtype and shape in words."""
+    return "{} of {}".format(str(dtype).rsplit(".", 1)[-1], "x".join(map(str, shape)) or "a number")
 
 
 def _target(node):  # type: (Node) -> Optional[int]

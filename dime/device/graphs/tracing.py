@@ -17,6 +17,7 @@ from dime.contract.errors import InputError
 from dime.device.graphs import document as documents
 from dime.device.graphs import operations
 from dime.device.graphs.document import Constant, Document, Node, Value
+from dime.device.graphs.program import Program, leaves
 
 MOST_NODES = 20000
 # What a model learns of the input's values by these decides its way: only constants may be asked so.
@@ -77,11 +78,35 @@ def trace(model, example, name):  # type: (nn.Module, Sequence[Any], str) -> Tra
             traced_output = _call(model, inputs)
     if recorder.failure is not None:  # a model that catches exceptions does not make it traceable
         raise recorder.failure
-    if not all(torch.equal(one, other) for one, other in zip(_tensors(output), _tensors(traced_output))):
+    if not _same(output, traced_output):
         raise InputError("the network gives another result each time that it gets the same input")
     document = recorder.document(name, traced_output)
     example = tuple(tensor.clone() for tensor in example)
     return Traced(document, recorder.tensors, recorder.scopes, recorder.items, example, output, recorder.shared())
+
+
+def check(traced, model, inputs):  # type: (Traced, nn.Module, Sequence[Any]) -> None
+    """Makes sure that a graph gives what its model gives, on another input than that of the trace.
+
+    Raises:
+        InputError: It does not.
+    """
+    program, last = Program(traced.document, traced.tensors), len(traced.document.nodes)
+    with torch.no_grad():
+        expected = _call(model, [tensor.clone() for tensor in inputs])
+        found = program.part(0, last - 1)(tuple(tensor.clone() for tensor in inputs))
+    found = found if isinstance(found, tuple) else (found,)
+    if not _same(expected, program.outputs(dict(zip(program.place(last), found)))):
+        raise InputError(
+            "the network's graph gives something else than the network on an input that it was not traced with: its"
+            " way depends on its input's values"
+        )
+
+
+def _same(one, other):  # type: (Any, Any) -> bool
+    """Whether two outputs hold equal tensors; what is not a number in both is equal."""
+    pairs = list(zip(_tensors(one), _tensors(other)))
+    return all(a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all()) for a, b in pairs)  # noqa: PLR0124
 
 
 def _call(model, inputs):  # type: (nn.Module, Sequence[Any]) -> Any
@@ -267,7 +292,7 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
             )
         single = isinstance(output, torch.Tensor)
         outputs = []  # type: List[Optional[int]]
-        for one in [output] if single else output if isinstance(output, (list, tuple)) else []:
+        for one in [output] if single else leaves(output) if isinstance(output, (list, tuple)) else []:
             is_new = isinstance(one, torch.Tensor) and id(one) not in self._numbers
             outputs.append(self._new(one) if is_new else None)
         path = self._stack[-1] if self._stack else ""

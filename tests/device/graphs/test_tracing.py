@@ -93,6 +93,35 @@ def test_a_network_of_torchvision_equals_its_layers(name, tmp_path):
     assert files.check(loaded, str(tmp_path)) == files.Checked(True, 0.0)
 
 
+@pytest.mark.parametrize("name", models.SMALL)
+def test_a_graph_gives_the_same_on_another_input(name):
+    model, example = models.small(name)
+    traced, _ = checked(model, example, name)
+    torch.manual_seed(1)
+    tracing.check(traced, model, models.SMALL[name][1]())
+
+
+def test_a_result_of_nested_tuples_is_traced_whole():
+    model, example = models.small("recurrent")
+    traced, _ = checked(model, example, "recurrent")
+    assert not [name for name in traced.tensors if name.startswith("computed")]
+
+
+class Peeking(nn.Module):
+    """Looks at the bytes of its input where no trace sees it."""
+
+    def forward(self, x):
+        return x * sum(x.untyped_storage())
+
+
+def test_what_a_trace_has_not_seen_is_found_on_another_input():
+    model, example = Peeking(), (torch.randn(2, 4),)
+    traced, _ = checked(model, example, "x")
+    tracing.check(traced, model, example)
+    with pytest.raises(InputError, match="an input that it was not traced with"):
+        tracing.check(traced, model, (torch.randn(2, 4),))
+
+
 def test_names_are_those_of_the_modules():
     model, example = models.small("unet")
     traced, _ = checked(model, example, "unet")
