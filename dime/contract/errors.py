@@ -1,5 +1,7 @@
 """The errors a person can mend. Everything else is a defect and keeps its traceback."""
 
+import difflib
+
 
 class DimeError(Exception):
     """A failure with a cause that the person at the keyboard can act on.
@@ -40,15 +42,27 @@ class OutOfTimeError(InputError):
     """A search that found nothing in the time it was given; with more time it may."""
 
 
-def unknown(kind, name, known):
+def unknown(kind, name, known, where=""):
     """Builds the error for a name that is not among the known ones.
 
     Args:
         kind: What the name should have named, such as ``"network"``.
         name: What was given.
         known: Iterable of the names that would have been accepted.
+        where: What is to be said of where they are known.
 
     Returns:
-        InputError: Its message lists the known names.
+        InputError: Its message lists the known names, and names the nearest one.
     """
-    return InputError("unknown {} '{}'; known: {}".format(kind, name, ", ".join(sorted(map(str, known))) or "none"))
+    names = sorted(map(str, known))
+    text = "unknown {} '{}'; known: {}{}".format(kind, name, ", ".join(names) or "none", where)
+    return InputError(text + nearest(str(name), names))
+
+
+def nearest(word, known, alike=0.6):
+    """The question whether a known word was meant, or nothing; upper and lower case are alike."""
+    small = {}
+    for one in known:
+        small.setdefault(one.lower(), one)
+    found = difflib.get_close_matches(word.lower()[:100], list(small), 1, alike)
+    return "; did you mean '{}'?".format(small[found[0]]) if found else ""

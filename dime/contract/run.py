@@ -6,6 +6,7 @@ import re
 from collections import OrderedDict
 
 from dime.contract.errors import InputError, TableError
+from dime.contract.quantities import whole
 
 RUN = "run.json"
 TIMINGS = "timings.csv"
@@ -133,7 +134,7 @@ def _brief(value):
 
 
 def parse_frequencies(text):
-    """Reads frequencies: ``all``, or whole numbers of hertz joined by commas.
+    """Reads frequencies: ``all``, or whole numbers of hertz, or with a unit such as 460.8MHz, joined by commas.
 
     Raises:
         InputError: The text is neither.
@@ -141,8 +142,8 @@ def parse_frequencies(text):
     if text == "all":
         return text
     try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
+        return [whole(part, "Hz") for part in text.split(",")]
+    except InputError:
         raise InputError("'{}' is neither all nor whole numbers of hertz joined by commas".format(text))
 
 

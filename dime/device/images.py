@@ -8,7 +8,7 @@ import shutil
 import warnings
 from collections import Counter, OrderedDict, namedtuple
 
-from dime.contract.errors import InputError
+from dime.contract.errors import InputError, nearest
 from dime.device import downloads, storage
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -183,7 +183,12 @@ def _files(source):
     """Maps the names of a folder's pictures, in the folders below it as well, to their paths; and what to say of it."""
     folder = os.path.join(os.path.dirname(__file__), "pictures") if source == "builtin" else source
     if not os.path.isdir(folder):
-        raise InputError("source '{}': not a folder; known: builtin, imagenette, or a folder".format(source))
+        known = ("builtin", "imagenette")
+        raise InputError(
+            "source '{}': not a folder; known: {}, or a folder{}".format(
+                source, ", ".join(known), nearest(source, known)
+            )
+        )
     chosen, others, seen = [], Counter(), 0
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

@@ -10,7 +10,7 @@ from urllib.parse import urlparse
 
 import torch
 
-from dime.contract.errors import DimeError, InputError, TableError
+from dime.contract.errors import DimeError, InputError, TableError, nearest
 from dime.device import downloads, storage, tensor_files
 
 SEEDED = re.compile(r"seeded(?:[ :=-]?(\d+))?$")
@@ -48,7 +48,10 @@ def fill(model, name, weights, adapt=None, emit=None):
     elif os.path.isfile(weights):
         path, label = weights, "file " + storage.digest(weights)[:12]
     else:
-        raise InputError("weights '{}': not a file; known: auto, pretrained, seeded <n>, or a file".format(weights))
+        near = nearest(weights, ("auto", "pretrained", "seeded"))
+        raise InputError(
+            "weights '{}': not a file; known: auto, pretrained, seeded <n>, or a file{}".format(weights, near)
+        )
     state = tensor_files.read(path)
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError("{} is not a state_dict: a dictionary of names and tensors".format(path))

@@ -8,7 +8,6 @@
 | FILE.pt2 | torch.export.load | the example in it |
 """
 
-import difflib
 import importlib
 import importlib.util
 import os
@@ -18,7 +17,7 @@ from typing import Any, List, NamedTuple, Optional, Tuple
 import torch
 from torch import nn
 
-from dime.contract.errors import DimeError, InputError
+from dime.contract.errors import DimeError, InputError, nearest
 
 Preprocessing = NamedTuple(
     "Preprocessing", [("resize", int), ("mean", Tuple[float, ...]), ("deviation", Tuple[float, ...])]
@@ -122,8 +121,7 @@ def _library(name, spec):  # type: (str, Spec) -> Any
 
 
 def _near(name, known):  # type: (str, Sequence[str]) -> str
-    close = difflib.get_close_matches(name, known, 3, 0.5)
-    return "; near: {}".format(", ".join(close)) if close else ""
+    return nearest(name, known, 0.5)
 
 
 def _part(model, path, spec):  # type: (Any, str, Spec) -> Any

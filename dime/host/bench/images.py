@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from dime.contract import messages
-from dime.contract.errors import DeviceError, DimeError, InputError, unknown
+from dime.contract.errors import DeviceError, DimeError, InputError, nearest, unknown
 from dime.host.bench import engines, volumes
-from dime.host.bench.lab import BOARDS, IMAGE, IMAGES, Device, Lab, check_platform, check_registry, nearest
+from dime.host.bench.lab import BOARDS, BUILT_IN, IMAGE, IMAGES, Device, Lab, check_platform, check_registry
 
 if TYPE_CHECKING:
     import docker
@@ -63,8 +63,7 @@ def build(
         DeviceError: The builder failed, and its words were shown; or an image does not work.
     """
     if image != "all" and image not in TARGETS:
-        known = [*TARGETS, "all"]
-        raise InputError(f"{unknown('image', image, known)}{nearest(image, known)}")
+        raise unknown("image", image, [*TARGETS, "all"])
     registry = check_registry(registry)
     for one in platform.split(",") if platform else ():
         check_platform(one)
@@ -115,7 +114,9 @@ def of_device(name: str, lab: Lab) -> tuple[str, str]:
         try:
             device = lab.choose(name)[0]
         except InputError as error:
-            raise InputError(f"{error}; kinds of board: {', '.join(BOARDS)}{nearest(name, BOARDS)}") from None
+            said, _, _ = str(error).partition("; did you mean")
+            kinds = f"{said}; kinds of board: {', '.join(BOARDS)}"
+            raise InputError(f"{kinds}{nearest(name, [*BOARDS, *lab.devices, *BUILT_IN])}") from None
         image, platform = device.image, device.platform
     else:
         image, platform = BOARDS[name]["image"], BOARDS[name]["platform"]

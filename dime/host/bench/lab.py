@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import dime
-from dime.contract.errors import InputError, unknown
+from dime.contract.errors import InputError, nearest, unknown
 from dime.contract.run import BOUNDS
 
 DEFAULT_FILE = Path("lab.toml")
@@ -153,8 +152,9 @@ class Lab:
                 source = (
                     f" in {self.path}" if self.path else f"; there is no {DEFAULT_FILE}, see docker/lab.example.toml"
                 )
-                known = [*self.devices, *BUILT_IN]
-                raise InputError(f"{unknown('device', word, known)}{source}{nearest(word, known)}")
+                if word == "all":
+                    raise InputError(f"there is no device{source}")
+                raise unknown("device", word, [*self.devices, *BUILT_IN], source)
             chosen |= {device.name: device for device in found}
         if not chosen:
             raise InputError(f"no device named; known: {', '.join(sorted([*self.devices, *BUILT_IN]))}")
@@ -198,12 +198,6 @@ def load(path: str | Path | None = None) -> Lab:
     return Lab(devices, registry, file)
 
 
-def nearest(word: str, known: Iterable[str], alike: float = 0.6) -> str:
-    """What to add to a line about an unknown word: the known one that looks most like it; empty for none."""
-    found = difflib.get_close_matches(word, list(known), 1, alike)
-    return f"; did you mean '{found[0]}'?" if found else ""
-
-
 def check_registry(text: object, where: str = "") -> str:
     """Makes sure that a text is a registry's address, as image names have it in front.
 
@@ -242,7 +236,7 @@ def check_platform(text: str, where: str = "") -> str:
         InputError: It is none; the line has the nearest one.
     """
     if text not in PLATFORMS:
-        raise InputError(f"{where}{unknown('platform', text, PLATFORMS)}{nearest(text, PLATFORMS)}")
+        raise InputError(f"{where}{unknown('platform', text, PLATFORMS)}")
     return text
 
 
@@ -264,10 +258,10 @@ def _device(where: str, name: str, entry: dict[str, Any]) -> Device:
     known = [f.name for f in fields(Device) if f.name != "name"]
     for key in entry:
         if key not in known:
-            raise InputError(f"{where}: {unknown('key', key, known)}{nearest(key, known)}")
+            raise InputError(f"{where}: {unknown('key', key, known)}")
     board = _text(where, "board", entry.get("board", "generic"))
     if board not in boards():
-        raise InputError(f"{where}: {unknown('board', board, boards())}{nearest(board, boards())}")
+        raise InputError(f"{where}: {unknown('board', board, boards())}")
     values = {**BOARDS.get(board, BOARDS["generic"]), **entry, "board": board}
     for key in ("engine", "image", "platform", "runtime", "memory"):
         if key in values:
@@ -360,7 +354,7 @@ def _meter(where: str, value: object) -> Meter:
         )
     name, known = entry["name"], _plug_ins("host/metering/meters")
     if name not in known:
-        raise InputError(f"{where}: {unknown('meter', name, known)}{nearest(name, known)}")
+        raise InputError(f"{where}: {unknown('meter', name, known)}")
     return Meter(name, {key: option for key, option in entry.items() if key != "name"})
 
 

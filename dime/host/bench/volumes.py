@@ -7,6 +7,7 @@ import io
 import os
 import re
 import secrets
+import shlex
 import shutil
 import socket
 import tarfile
@@ -63,7 +64,8 @@ def digest(folder: Path) -> tuple[str, dict[str, Path]]:
         if path.is_file() and not path.name.startswith(".") and not path.name.endswith(".part")
     }
     if not files:
-        raise TableError(f"{folder} holds no feature maps; type: dime samples --net={folder.name}")
+        again = shlex.join(["dime", "samples", f"--net={folder.name}", f"--samples={folder.parent}"])
+        raise TableError(f"{folder} holds no feature maps; remove it and type: {again}")
     whole = hashlib.sha256()
     for name, path in files.items():
         try:

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dime.contract import messages
-from dime.contract.errors import DeviceError, DimeError
+from dime.contract.errors import DeviceError, DimeError, nearest
 from dime.host.bench import engines, holding, images, volumes
-from dime.host.bench import lab as lab_file
 from dime.host.bench.lab import LOCAL, Device, Lab
 from dime.host.bench.runs import ENTRY
 
@@ -73,7 +72,7 @@ def check(lab: Lab, names: str = "all") -> Iterator[Finding]:
     Yields:
         What was found, as it comes. A device that cannot be reached has no further findings.
     """
-    for device in lab.choose(names) if lab.devices else [Device(LOCAL)]:
+    for device in [Device(LOCAL)] if names == "all" and not lab.devices else lab.choose(names):
         read = False
         if device.engine == LOCAL:
             yield Finding(device.name, "engine", True, "none is needed: runs in this computer's own Python")
@@ -120,7 +119,7 @@ def _engine(device: Device, registry: str) -> Iterator[Finding]:
 def _runtime(device: Device, info: dict[str, Any]) -> Finding:
     known = sorted(info.get("Runtimes", {}))
     if device.runtime and device.runtime not in known:
-        slip = lab_file.nearest(device.runtime, known)
+        slip = nearest(device.runtime, known)
         remedy = slip or "; install nvidia-container-runtime there"
         text = f"the engine has no '{device.runtime}', only {', '.join(known)}{remedy}"
         return Finding(device.name, "runtime", False, text)

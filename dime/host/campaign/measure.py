@@ -231,8 +231,7 @@ def _check_meter(device: lab_file.Device, bench: lab_file.Lab) -> None:
         try:
             Options.of(**device.meter.options)
         except InputError as error:
-            near = [lab_file.nearest(key, Options.__dataclass_fields__) for key in device.meter.options]
-            raise InputError(f"{bench.path} [{device.name}]: {error}{next(filter(None, near), '')}") from None
+            raise InputError(f"{bench.path} [{device.name}]: {error}") from None
 
 
 @contextmanager

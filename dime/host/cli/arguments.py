@@ -14,10 +14,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, redirect_stderr
 from dataclasses import dataclass
 from functools import partial, wraps
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 from dime.contract.errors import InputError, unknown
+from dime.contract.quantities import plain
 
+# Numbers that may be typed with their unit; a bare one is in this.
+Seconds: TypeAlias = Annotated[float, "s"]
+Joules: TypeAlias = Annotated[float, "J"]
+Watts: TypeAlias = Annotated[float, "W"]
+Bytes: TypeAlias = Annotated[int, "B"]
+Share: TypeAlias = Annotated[float, "%"]
 Commands = Mapping[str, Any]
 HELP = ("-h", "--help", "help")
 
@@ -108,8 +115,9 @@ def _check(function: Callable[..., Any], words: Sequence[str]) -> dict[str, str]
     for name, parameter in parameters.items():
         if name not in given and parameter.default is parameter.empty:
             raise InputError(f"{_option(name)} is missing")
+    units = _units(function)
     for name, value in given.items():
-        _convert(name, value, kinds[name])
+        _convert(name, value, kinds[name], units.get(name))
     return given
 
 
@@ -136,7 +144,18 @@ def _kinds(function: Callable[..., Any]) -> dict[str, type]:
     return kinds
 
 
-def _convert(name: str, text: str, kind: type) -> Any:
+def _units(function: Callable[..., Any]) -> dict[str, str]:
+    """The unit of each parameter that has one."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    found: dict[str, str] = {}
+    for name, hint in hints.items():
+        for member in (hint, *typing.get_args(hint)):
+            if hasattr(member, "__metadata__"):
+                found[name] = member.__metadata__[0]
+    return found
+
+
+def _convert(name: str, text: str, kind: type, unit: str | None = None) -> Any:
     """Turns the text of an option into its parameter's type."""
     if kind is str:
         return text
@@ -148,7 +167,9 @@ def _convert(name: str, text: str, kind: type) -> Any:
     try:
         if "_" in text:
             raise ValueError
-        return kind(text)
+        return kind(plain(text, unit) if unit else text)
+    except InputError as error:
+        raise InputError(f"{_option(name)}: {error}") from None
     except ValueError:
         what = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
         raise InputError(f"{_option(name)}: '{text}' is not {what}") from None
@@ -162,13 +183,19 @@ def _deferred(commands: Commands) -> dict[str, Any]:
 
 
 def _defer(function: Callable[..., Any]) -> Callable[..., Call]:
-    kinds = _kinds(function)
+    kinds, units = _kinds(function), _units(function)
+
+    def convert(name: str, text: str) -> Any:
+        return _convert(name, text, kinds[name], units.get(name))
 
     @wraps(function)
     def bind(*values: Any) -> Call:  # Fire fills in the defaults, which have their types already
         named = zip(kinds, values, strict=True)
         return Call(
-            partial(function, *(_convert(name, v, kinds[name]) if isinstance(v, str) else v for name, v in named))
+            partial(
+                function,
+                *(_convert(name, v, kinds[name], units.get(name)) if isinstance(v, str) else v for name, v in named),
+            )
         )
 
     signature = inspect.signature(function)

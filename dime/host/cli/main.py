@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dime.contract.errors import DimeError, unknown
+from dime.contract.errors import DimeError, InputError, unknown
 from dime.host.cli import arguments, endings
 from dime.host.common import shown
 from dime.host.planning.goals import RULE
@@ -122,7 +122,7 @@ def profile(
     Args:
         net: alexnet, vgg11, vit_b_16, resnet18; torchvision:NAME; timm:NAME; FILE.py:FUNCTION; or FILE.pt2.
         device: Names or tags of the lab file; local is this machine, as edge (one thread) and as server (all threads).
-        freqs: Frequencies in Hz, joined by commas; without it all that the board has.
+        freqs: Frequencies in Hz or as 460.8MHz, joined by commas; without it all that the board has.
         runs: Timed runs of each bundle in a pass.
         iterations: Passes over all bundles, each in another order.
         warmups: Runs before them that are not counted.
@@ -155,24 +155,24 @@ def solve(
     server: str = "server",
     link: str = "3G,4G,WiFi",
     goal: str = "latency",
-    max_latency: float | None = None,
-    max_energy: float | None = None,
+    max_latency: arguments.Seconds | None = None,
+    max_energy: arguments.Joules | None = None,
     private: str = "0",
     memory: str = "",
     freqs: str = "",
     max_bundle: int | None = None,
     rule: str = RULE,
-    edge_power: float | None = None,
+    edge_power: arguments.Watts | None = None,
     arithmetic: str = "correct",
-    result_bytes: int = 4,
+    result_bytes: arguments.Bytes = 4,
     sizes: str | None = None,
     csv_unit: str = "ms",
     layers: str | None = None,
     confidence: str | None = None,
     replicates: int = 200,
     solver: str = "auto",
-    time_limit: float = 60.0,
-    gap: float = 0.0,
+    time_limit: arguments.Seconds = 60.0,
+    gap: arguments.Share = 0.0,
     results: str = "results",
     out: str | None = None,
     write_lp: str | None = None,
@@ -193,11 +193,11 @@ def solve(
         server: The other devices in the same way, joined by commas.
         link: Links by name, joined by commas; FILE.toml:NAME; its numbers; or one a pair, as above.
         goal: latency, energy, throughput, or weighted:PER_S,PER_J.
-        max_latency: Largest latency in s.
-        max_energy: Largest energy in J.
+        max_latency: Largest latency in s, or with its unit: 20ms.
+        max_energy: Largest energy in J, or with its unit: 150mJ.
         private: How many first layers stay on the weak device, or their names joined by commas.
-        memory: DEVICE=BYTES, joined by commas; most that the layers there may take.
-        freqs: DEVICE=HZ+HZ+..., joined by commas; the only frequencies to use.
+        memory: DEVICE=BYTES (or 100MB), joined by commas; most that the layers there may take.
+        freqs: DEVICE=HZ+HZ+... (or 460.8MHz), joined by commas; the only frequencies to use.
         max_bundle: Largest bundle.
         rule: merged (what a device runs in one go is one bundle), free, or published (one bundle a device, mostly).
         edge_power: Models the weak device's energy as this many W while it computes; for a device without a meter.
@@ -211,7 +211,7 @@ def solve(
         replicates: Bootstrap replicates behind intervals, regret and what to measure again; 0 leaves these out.
         solver: auto, exact, gurobi, highs or brute_force.
         time_limit: Longest time for one search in s.
-        gap: Relative distance from the optimum that is good enough.
+        gap: Relative distance from the optimum that is good enough, such as 1%.
         results: The folder that holds DEVICE/NET.
         out: The folder to write into; without it the next free RESULTS/plans/NET/NUMBER.
         write_lp: A file for the integer program of the first link.
@@ -260,7 +260,11 @@ def report(plans: str, figures: bool = False) -> None:
 
 
 def demo(
-    net: str = "alexnet", runs: int = 10, iterations: int = 5, edge_power: float = 5.0, results: str = "results/demo"
+    net: str = "alexnet",
+    runs: int = 10,
+    iterations: int = 5,
+    edge_power: arguments.Watts = 5.0,
+    results: str = "results/demo",
 ) -> None:
     """Profiles a network on this machine as weak device and as server, and plans it for 3G, 4G and WiFi.
 
@@ -324,14 +328,14 @@ def sweep(
     edge: str = "edge",
     server: str = "server",
     link: str = "3G,4G,WiFi",
-    edge_power: float | None = None,
+    edge_power: arguments.Watts | None = None,
     private: str = "0",
     memory: str = "",
     freqs: str = "",
     max_bundle: int | None = None,
     rule: str = RULE,
     arithmetic: str = "correct",
-    result_bytes: int = 4,
+    result_bytes: arguments.Bytes = 4,
     sizes: str | None = None,
     csv_unit: str = "ms",
     layers: str | None = None,
@@ -351,8 +355,9 @@ def sweep(
         link: Links by name, joined by commas, or one in any other form.
         edge_power: Models the weak device's energy as this many W while it computes.
         private: How many first layers stay on the weak device in the sweeps over limits, or their names.
-        memory: DEVICE=BYTES, joined by commas; most that the layers there may take.
-        freqs: DEVICE=HZ+HZ+..., joined by commas; the only frequencies to use, of which fastest and slowest are taken.
+        memory: DEVICE=BYTES (or 100MB), joined by commas; most that the layers there may take.
+        freqs: DEVICE=HZ+HZ+... (or 460.8MHz), joined by commas; the only frequencies to use, of which the fastest and
+            the slowest are taken.
         max_bundle: Largest bundle.
         rule: merged, free, or published (one bundle a device, mostly), as the published tables have it.
         arithmetic: correct, or published, which repeats the published means of runs and units of radio energies.
@@ -459,14 +464,14 @@ def power_log(
 
 def power_calibrate(
     file: str,
-    watts: float,
+    watts: arguments.Watts,
     watts_error: str,
     meter: str = "smartpower3",
     serial: str = "/dev/ttyUSB0",
     baud: int = 115200,
     channel: str = "",
     recording: str = "",
-    seconds: float = 10.0,
+    seconds: arguments.Seconds = 10.0,
 ) -> None:
     """Reads the meter at a load whose power is known; each call adds one load to the file, which gives its gain.
 
@@ -599,8 +604,11 @@ def collect(device: str = "all", results: str = "results", lab: str | None = Non
     for entry in _remote_devices(device, lab):
         from dime.host.bench import remote
 
-        for folder in remote.collect(entry, results):
+        folders = remote.collect(entry, results)
+        for folder in folders:
             print(folder)
+        if not folders:
+            print(f"{entry.name}: no run that has ended is there", file=sys.stderr)
 
 
 def clean_device(device: str, lab: str | None = None) -> None:
@@ -625,7 +633,12 @@ def clean_device(device: str, lab: str | None = None) -> None:
 def _remote_devices(names: str, lab: str | None) -> list[Device]:
     from dime.host.bench import lab as lab_file
 
-    return [device for device in lab_file.load(lab).choose(names) if device.engine != lab_file.LOCAL]
+    chosen = lab_file.load(lab).choose(names)
+    remote = [device for device in chosen if device.engine != lab_file.LOCAL]
+    if not remote:
+        local = ", ".join(device.name for device in chosen)
+        raise InputError(f"{local}: runs on this computer, where no run is left behind; name a device of the lab file")
+    return remote
 
 
 COMMANDS: arguments.Commands = {

@@ -10,6 +10,7 @@ from fractions import Fraction
 from functools import cached_property
 
 from dime.contract.errors import InputError, unknown
+from dime.contract.quantities import whole
 
 GOALS = ("latency", "energy", "throughput", "weighted")
 WEIGHTS = 1e-9, 1e9  # beyond these one of the two quantities could not show in a sum
@@ -131,9 +132,9 @@ def parse_limits(
         max_latency_s,
         max_energy_j,
         int(private) if re.fullmatch("[0-9]{1,9}", private) else tuple(name.strip() for name in private.split(",")),
-        {device: _whole(text, f"memory of {device}") for device, text in _pairs(memory, "DEVICE=BYTES")},
+        {device: _whole(text, f"memory of {device}", "B") for device, text in _pairs(memory, "DEVICE=BYTES")},
         {
-            device: tuple(_whole(one, f"frequency of {device}") for one in text.split("+"))
+            device: tuple(_whole(one, f"frequency of {device}", "Hz") for one in text.split("+"))
             for device, text in _pairs(frequencies, "DEVICE=HZ+HZ")
         },
         max_bundle,
@@ -148,8 +149,8 @@ def _pairs(text: str, form: str) -> list[tuple[str, str]]:
     return [(name, value) for name, value in pairs]
 
 
-def _whole(text: str, what: str) -> int:
+def _whole(text: str, what: str, unit: str) -> int:
     try:
-        return int(text)
-    except ValueError:
-        raise InputError(f"{what}: '{text}' is not a whole number") from None
+        return int(whole(text, unit))
+    except InputError as error:
+        raise InputError(f"{what}: {error}") from None

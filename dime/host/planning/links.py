@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from dime.contract.errors import InputError, unknown
+from dime.contract.quantities import plain
 
 ARITHMETICS = ("correct", "published")
 _REQUIRED = ("upload_mbit_s", "download_mbit_s")
@@ -27,6 +28,7 @@ _SHORT = {
     "alpha_down": "alpha_down_mw",
     "beta": "beta_mw",
 }
+_UNIT = {"up": "Mbit/s", "down": "Mbit/s", "rtt": "s", "beta": "mW"}
 INLINE = "up=MBIT/S,down=MBIT/S[,rtt=S][,alpha_up=MW,alpha_down=MW,beta=MW]"
 
 
@@ -97,7 +99,7 @@ def _from_fields(name: str, fields: Mapping[str, Any], where: str) -> Link:
     known = (*_REQUIRED, *_OPTIONAL, "source")
     extra = sorted(set(fields) - set(known))
     if extra:
-        raise InputError(f"{where}: link '{name}' has unknown {', '.join(extra)}; known: {', '.join(known)}")
+        raise InputError(f"{where}: link '{name}': {unknown('field', extra[0], known)}")
     missing = [field for field in _REQUIRED if field not in fields]
     if missing:
         raise InputError(f"{where}: link '{name}' lacks {', '.join(missing)}")
@@ -170,7 +172,7 @@ def load_link(text: str) -> Link:
         if name not in entries:
             raise unknown(f"link of {path}", name, entries)
         return entries[name]
-    raise InputError(f"{unknown('link', text, known_links())}; or FILE.toml:NAME, or {INLINE}")
+    raise unknown("link", text, known_links(), f", or FILE.toml:NAME, or {INLINE}")
 
 
 def _inline(text: str) -> Link:
@@ -178,11 +180,18 @@ def _inline(text: str) -> Link:
     for part in text.split(","):
         short, _, value = (piece.strip() for piece in part.partition("="))
         if short not in _SHORT:
-            raise InputError(f"link '{text}': unknown '{short}'; the form is {INLINE}")
+            raise InputError(f"link '{text}': {unknown('part', short, _SHORT, f'; the form is {INLINE}')}")
+        if _SHORT[short] in fields:
+            raise InputError(f"link '{text}': {short} is given twice")
         try:
-            fields[_SHORT[short]] = float(value)
+            fields[_SHORT[short]] = float(plain(value, _UNIT[short]) if short in _UNIT else value)
         except ValueError:
             raise InputError(f"link '{text}': {short} = '{value}' is not a number") from None
+        except InputError as error:
+            raise InputError(f"link '{text}': {short} = {error}") from None
+    missing = [short for short, field in _SHORT.items() if field in _REQUIRED and field not in fields]
+    if missing:
+        raise InputError(f"link '{text}' lacks {' and '.join(missing)}; the form is {INLINE}")
     return _from_fields(text, fields, "custom link")
 
 

@@ -5,8 +5,10 @@ Frozen results, from which plan.json, frontier.parquet, the report and the text 
 
 from __future__ import annotations
 
+import glob
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,9 +17,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dime.contract.errors import InfeasibleError, InputError, OutOfTimeError, TableError
+from dime.contract.errors import InfeasibleError, InputError, OutOfTimeError, TableError, nearest
+from dime.contract.networks import BUILT_IN
+from dime.contract.quantities import whole
 from dime.contract.run import RUN
 from dime.host.analysis import baselines
+from dime.host.bench import lab
 from dime.host.planning.goals import Goal, Limits
 from dime.host.planning.links import load_link
 from dime.host.planning.plan import Plan, make_plan
@@ -151,8 +156,8 @@ def find_sizes(net: str, text: str, results: str = "results") -> tuple[int, ...]
         TableError: There is no such profile, or it is damaged.
     """
     numbers = [size.strip() for size in text.split(",") if size.strip()]
-    if numbers and all(re.fullmatch("[0-9]{1,18}", size) for size in numbers):
-        return tuple(int(size) for size in numbers)
+    if numbers and all(re.fullmatch(r"[0-9.]{1,18}\s*([kMG]i?)?B?", size) for size in numbers):
+        return tuple(whole(size, "B") for size in numbers)
     profile = _find(net, text.strip(), Path(results))
     if profile.sizes_bytes is None:
         raise InputError(f"{profile.path} does not say how large the tensors between layers are")
@@ -171,11 +176,45 @@ def _find(net: str, name: str, results: Path, csv_unit: str = "ms", layers: tupl
     if os.path.isfile(name) or (os.path.exists(name) and ("/" in name or Path(name).suffix)):
         device = None if Path(name).is_dir() else Path(name).stem.removeprefix(f"{net}_")
         return load_profile(name, device=device, network=net, layers=layers, duration_unit=csv_unit)
-    there = sorted(path.parent.parent.name for path in results.glob(f"*/{net}/{RUN}"))
+    raise TableError(f"no profile of {net} on '{name}' in {results}; {_what_there_is(net, name, results)}")
+
+
+def _what_there_is(net: str, name: str, results: Path) -> str:
+    """What may have been meant by a profile that is not there, and how to make it."""
+    deeper = sorted(path.parents[2] for path in results.glob(f"*/{_plain(name)}/{_plain(net)}/{RUN}"))
+    if deeper:
+        return f"there is one in {deeper[0]}: give {shlex.quote(f'--results={deeper[0]}')} (make: RESULTS={deeper[0]})"
+    there = sorted(path.parent.parent.name for path in results.glob(f"*/{_plain(net)}/{RUN}"))
     others = sorted({path.parent.name for path in results.glob(f"*/*/{RUN}")})
-    known = f"there are: {', '.join(there)}" if there else "there is none yet"
-    known += f", only of {', '.join(others)}" if others and not there else ""
-    raise TableError(f"no profile of {net} on '{name}' in {results}; {known}; make one: dime profile --net={net}")
+    if there:
+        known = f"there are: {', '.join(there)}{nearest(name, there)}"
+    elif others:
+        known = f"there is none yet, only of {', '.join(others)}{nearest(net, [*others, *BUILT_IN])}"
+    else:
+        known = f"there is none yet{'' if net in BUILT_IN else nearest(net, BUILT_IN)}"
+    try:
+        bench = lab.load()
+    except InputError:
+        bench = lab.Lab({})
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name):
+        return known
+    make = shlex.join(["dime", "profile", f"--net={_known(net)}", f"--device={name}"])
+    entry = (
+        ""
+        if name in (*bench.devices, *lab.BUILT_IN)
+        else f"enter {name} into lab.toml (docker/lab.example.toml), then "
+    )
+    return f"{known}; make one: {entry}{make}"
+
+
+def _known(net: str) -> str:
+    """The built-in network that a name nearly is; else the name."""
+    return next((one for one in BUILT_IN if one == net.lower()), net)
+
+
+def _plain(name: str) -> str:
+    """A name as a pattern for itself; one with a path in it matches nothing that a results' folder holds."""
+    return glob.escape(name.replace("/", "_"))
 
 
 def link_names(text: str) -> list[str]:

@@ -57,10 +57,10 @@ def test_a_link_from_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("5G", r"unknown link '5G'; known: 3G, 4G, WiFi; or FILE.toml:NAME, or up="),
-        ("up=1", "lacks download_mbit_s"),
+        ("5G", r"unknown link '5G'; known: 3G, 4G, WiFi, or FILE.toml:NAME, or up="),
+        ("up=1", "lacks down"),
         ("up=1,down=x", "down = 'x' is not a number"),
-        ("up=1,down=2,color=3", "unknown 'color'"),
+        ("up=1,down=2,color=3", "unknown part 'color'"),
         ("up=0,down=1", "not a finite number > 0"),
         ("up=nan,down=1", "not a finite number > 0"),
         ("up=1,down=1,rtt=-1", "not a finite number >= 0"),
@@ -79,7 +79,7 @@ def test_what_is_no_link(text, message):
         ("rate = 1", "outside of a link's section"),
         ("[a]\nupload_mbit_s = 1\ndownload_mbit_s = '2'", "is not a number"),
         ("[a]\nupload_mbit_s = 1\ndownload_mbit_s = true", "is not a number"),
-        ("[a]\nupload_mbit_s = 1\ndownload_mbit_s = 1\ncolour = 1", "has unknown colour; known: upload_mbit_s"),
+        ("[a]\nupload_mbit_s = 1\ndownload_mbit_s = 1\ncolour = 1", "unknown field 'colour'; known: alpha_down_mw"),
         ("[a]\nupload_mbit_s = 1", "lacks download_mbit_s"),
     ],
 )
