@@ -11,7 +11,8 @@ import pytest
 from dime.contract.errors import InfeasibleError, InputError
 from dime.host.planning.evaluation import evaluate, value
 from dime.host.planning.goals import Goal, Limits
-from dime.host.planning.plan import check, make_plan
+from dime.host.planning.plan import check
+from dime.host.planning.solution import make_plan
 from dime.host.search import solvers
 from dime.host.search.frontier import frontier
 from dime.host.search.solvers import brute_force

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dime.contract.errors import InputError
 from dime.host.analysis.resampling import Samples
 from dime.host.analysis.uncertainty import difference
 from dime.host.common import statistics
@@ -16,6 +17,7 @@ from dime.host.common.statistics import Bools
 from dime.host.planning.evaluation import evaluate, value
 from dime.host.planning.plan import one_line
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
+from dime.host.planning.solution import Solution
 from dime.host.search.criteria import UNLIMITED, of_goal, own, paths, shortest_through
 from dime.host.search.solvers import TIME_LIMIT_S, exact
 
@@ -123,8 +125,8 @@ class Explanation:
 
 
 def explain(
-    problem: Problem,
-    choices: Sequence[Choice],
+    problem: Problem | Solution,
+    choices: Sequence[Choice] | None = None,
     samples: Samples | None = None,
     confidence: float = statistics.CONFIDENCE,
     time_limit_s: float = TIME_LIMIT_S,
@@ -132,15 +134,25 @@ def explain(
     """Explains a plan.
 
     Args:
-        problem: The problem.
-        choices: The plan.
+        problem: The problem; or a solution, which knows its problem and its plan.
+        choices: The plan; None: the solution's.
         samples: Bootstrap replicates, for the intervals of the margins.
         confidence: Share of the replicates inside of the intervals.
         time_limit_s: Longest time for all searches together; what was not found by then is left out.
 
     Returns:
         The explanation.
+
+    Raises:
+        InputError: There is no plan to explain.
     """
+    if isinstance(problem, Solution):
+        choices = problem.choices if choices is None else choices
+        if problem.problem is None:
+            raise InputError(f"{problem.version} was not told to keep its problem")
+        problem = problem.problem
+    if choices is None:
+        raise InputError("there is no plan to explain")
     plan, deadline = tuple(choices), monotonic() + time_limit_s
     best = value(problem, evaluate(problem, plan))
     rivals = []

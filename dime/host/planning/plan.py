@@ -13,7 +13,6 @@ from dime.host.common.units import plain
 from dime.host.planning.certificate import Certificate, from_sentence
 from dime.host.planning.evaluation import evaluate, value
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
-from dime.host.planning.solution import Solution
 
 SCHEMA, VERSION = "dime.plan", 2
 GIVEN = Certificate("given")
@@ -174,19 +173,6 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
         raise TableError(f"{os.fspath(path)}: {error.strerror}") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise TableError(f"{os.fspath(path)} is damaged: {error}") from None
-
-
-def make_plan(problem: Problem, solution: Solution) -> Plan:
-    """Turns a solution into a plan and checks it.
-
-    Raises:
-        InputError: The solution has no choices, or the plan does not stand the check.
-    """
-    if solution.choices is None:
-        raise InputError(f"{solution.version} found no plan")
-    plan = describe(problem, solution.choices, solution.certificate)
-    check(problem, plan)
-    return plan
 
 
 def describe(problem: Problem, choices: Sequence[Choice], certificate: Certificate = GIVEN) -> Plan:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from dime.contract.errors import InputError
 from dime.host.planning.certificate import Certificate
-from dime.host.planning.problem import Choice
+from dime.host.planning.plan import Plan, check, describe
+from dime.host.planning.problem import Choice, Problem
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Solution:
         version: Its name and version as printed.
         seconds: Wall time it took, s.
         note: One line for the person, such as why another solver was used; mostly empty.
+        problem: What was solved; None where a solver was called by itself.
     """
 
     status: str
@@ -32,6 +35,18 @@ class Solution:
     version: str
     seconds: float
     note: str = ""
+    problem: Problem | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def plan(self) -> Plan:
+        """The plan, checked against the problem.
+
+        Raises:
+            InputError: There is none.
+        """
+        if self.problem is None:
+            raise InputError(f"{self.version} was not told to keep its problem: make_plan(problem, solution)")
+        return make_plan(self.problem, self)
 
     @property
     def certificate(self) -> Certificate:
@@ -42,3 +57,16 @@ class Solution:
     def gap(self) -> float | None:
         """(objective - bound) / objective, or None where one of them is not known."""
         return self.certificate.gap
+
+
+def make_plan(problem: Problem, solution: Solution) -> Plan:
+    """Turns a solution into a plan and checks it.
+
+    Raises:
+        InputError: The solution has no choices, or the plan does not stand the check.
+    """
+    if solution.choices is None:
+        raise InputError(f"{solution.version} found no plan")
+    plan = describe(problem, solution.choices, solution.certificate)
+    check(problem, plan)
+    return plan

@@ -1,8 +1,9 @@
-"""A study's files: for each link plan.json and frontier.parquet in a folder of its own, and one report over all."""
+"""A study's files: for each link its problem, plan and frontier in a folder of its own, and one report over all."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from dime.contract.errors import InputError
 from dime.contract.run import FRONTIER, PLAN, REPORT
+from dime.host.planning import problem_files
 from dime.host.report import page as report
 from dime.host.report import terminal
 from dime.host.search import solvers
@@ -53,12 +55,14 @@ def write(study: Study, into: Path, figures: bool = False, write_lp: str | None 
     """
     if write_lp:
         solvers.write_lp(study.links[0].problem, write_lp)
+    made_of = [{"device": one.device, "path": one.path, "sha256": _digest(one.path)} for one in study.profiles]
     aside = into.with_name(f".{into.name}.{os.getpid()}")  # so that a full disk leaves nothing half-written
     try:
         for link in study.links:
             place = aside / re.sub(r"[^A-Za-z0-9._-]+", "_", link.name)
             place.mkdir(parents=True)
             link.plan.write(place / PLAN)
+            problem_files.write(link.problem, place, made_of)
             if link.frontier is not None:
                 link.frontier.write(place / FRONTIER)
         report.write(study, aside / REPORT, command)
@@ -75,3 +79,11 @@ def write(study: Study, into: Path, figures: bool = False, write_lp: str | None 
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return f"{text}\nfiles: {into}\n"
+
+
+def _digest(path: str) -> str:
+    """SHA-256 of a profile's table; empty where it is not on this disk."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError:
+        return ""

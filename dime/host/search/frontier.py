@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,14 @@ import numpy as np
 from dime.contract.errors import InfeasibleError, InputError
 from dime.host.common.statistics import Floats, Ints
 from dime.host.planning.certificate import Certificate
-from dime.host.planning.plan import Plan, describe
+from dime.host.planning.plan import Plan, describe, one_line
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
 from dime.host.search.solvers import TIME_LIMIT_S, exact
 
 if TYPE_CHECKING:
     import pandas as pd
+
+SCHEMA, VERSION = "dime.frontier", 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,11 +82,14 @@ class Frontier:
         columns = {self.time_name: self.time_s, "energy_j": self.energy_j, "knee": np.arange(len(self)) == self.knee}
         table: pd.DataFrame = pd.DataFrame(columns)
         if plans:
-            table["plan"] = [self._steps(at) for at in range(len(self))]
+            table["plan"] = [one_line(self.problem, self.choices(at)) for at in range(len(self))]
         return table
 
     def write(self, path: str | os.PathLike[str], plans: bool = True) -> None:
-        """Writes frontier.parquet with the columns of ``table``.
+        """Writes frontier.parquet with the columns of ``table`` and (``plans``) ``steps``, the plan as data.
+
+        ``steps`` is a JSON list of [first layer, last layer, device's position, frequency in Hz]. The file's metadata
+        say its schema, its version and whether the frontier is complete.
 
         Raises:
             InputError: The file exists already, or the disk would not take it.
@@ -100,10 +106,11 @@ class Frontier:
             ),
         }
         if plans:
-            steps = pyarrow.lib.StringBuilder()
-            steps.append_values([self._steps(at) for at in range(len(self))])
-            columns["plan"] = steps.finish()
-        content = pyarrow.Table.from_arrays(list(columns.values()), list(columns))
+            choices = [self.choices(at) for at in range(len(self))]
+            columns["plan"] = _texts([one_line(self.problem, plan) for plan in choices])
+            columns["steps"] = _texts([json.dumps([[*bundle, *where] for bundle, *where in plan]) for plan in choices])
+        about = {"schema": SCHEMA, "version": str(VERSION), "complete": str(self.complete).lower()}
+        content = pyarrow.Table.from_arrays(list(columns.values()), list(columns)).replace_schema_metadata(about)
         try:
             with open(path, "xb") as stream:
                 parquet.write_table(content, stream)
@@ -112,16 +119,20 @@ class Frontier:
         except OSError as error:
             raise InputError(f"{os.fspath(path)}: {error.strerror}") from None
 
-    def _steps(self, at: int) -> str:
-        plan = self.plan(at)
-        return " | ".join(f"{step.bundle} @ {step.frequency_hz} on {step.device}" for step in plan.steps)
-
 
 def _column(kind: Any, values: Any, count: int | None = None) -> Any:
     import pyarrow
 
     buffer = pyarrow.py_buffer(np.ascontiguousarray(values))
     return pyarrow.Array.from_buffers(kind, len(values) if count is None else count, [None, buffer])
+
+
+def _texts(values: Sequence[str]) -> Any:
+    import pyarrow
+
+    builder = pyarrow.lib.StringBuilder()
+    builder.append_values(list(values))
+    return builder.finish()
 
 
 def frontier(problem: Problem, time_limit_s: float = TIME_LIMIT_S) -> Frontier:

@@ -25,9 +25,9 @@ from dime.host.analysis import baselines
 from dime.host.bench import lab
 from dime.host.planning.goals import Goal, Limits
 from dime.host.planning.links import load_link
-from dime.host.planning.plan import Plan, make_plan
+from dime.host.planning.plan import Plan
 from dime.host.planning.problem import Problem, build_problem
-from dime.host.planning.solution import Solution
+from dime.host.planning.solution import Solution, make_plan
 from dime.host.profiles.profiles import Profile, load_profile
 from dime.host.profiles.published import averaged
 from dime.host.search import solvers

@@ -12,8 +12,9 @@ from dime.contract.bundles import Bundle
 from dime.contract.errors import InputError, TableError
 from dime.host.planning.certificate import Certificate
 from dime.host.planning.goals import Limits
-from dime.host.planning.plan import check, describe, make_plan, read_plan
+from dime.host.planning.plan import check, describe, read_plan
 from dime.host.planning.problem import Choice
+from dime.host.planning.solution import make_plan
 from dime.host.search import solvers
 from dime.host.search.cross_check import confirm
 from dime.host.search.solvers import gurobi, highs, solve

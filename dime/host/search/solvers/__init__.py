@@ -132,7 +132,8 @@ def solve(problem: Problem, solver: str = "auto", time_limit_s: float = TIME_LIM
         broken = evaluate(problem, solution.choices).broken
         if broken:
             raise AssertionError(f"{name} returned a plan that breaks a limit: {'; '.join(broken)}")
-        return replace(solution, note=f"{'; '.join(against)}; solved by {name}" if against else solution.note)
+        note = f"{'; '.join(against)}; solved by {name}" if against else solution.note
+        return replace(solution, note=note, problem=problem)
     raise InputError("no solver takes this problem: " + "; ".join(against))
 
 

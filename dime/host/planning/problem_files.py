@@ -1,0 +1,161 @@
+"""A problem as two files, so that a plan can be checked from its folder alone: problem.json and problem.npz.
+
+The JSON holds what a person reads: layers, devices, links as numbers, goal, limits, and the hashes of the profiles. The
+arrays of costs stand in the other file, whose hash the JSON names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from dime.contract.errors import InputError, TableError
+from dime.host.common.statistics import Ints
+from dime.host.planning.goals import Goal, Limits
+from dime.host.planning.links import Link
+from dime.host.planning.problem import LARGEST_TABLE, Device, Problem
+
+PROBLEM, ARRAYS = "problem.json", "problem.npz"
+SCHEMA, VERSION = "dime.problem", 1
+LARGEST_JSON = 1 << 26
+
+
+def write(problem: Problem, folder: str | os.PathLike[str], profiles: Sequence[Mapping[str, str]] = ()) -> None:
+    """Writes problem.json and problem.npz.
+
+    Args:
+        problem: The problem.
+        folder: A folder that has neither.
+        profiles: device, path and sha256 of each profile that it was made of.
+
+    Raises:
+        InputError: One exists already, or the disk would not take it.
+    """
+    where = Path(folder)
+    limits = asdict(problem.limits)
+    limits["frequencies_hz"] = {name: sorted(values) for name, values in problem.limits.frequencies_hz.items()}
+    try:
+        with open(where / ARRAYS, "xb") as stream:
+            np.savez(stream, **_arrays(problem))  # type: ignore[arg-type]
+        content = {
+            "schema": SCHEMA,
+            "version": VERSION,
+            "network": problem.network,
+            "layers": list(problem.layers),
+            "max_layers": problem.max_layers,
+            "devices": [
+                {
+                    "name": device.name,
+                    "frequencies_hz": list(device.frequencies_hz),
+                    "has_energy": device.has_energy,
+                    "origin": device.origin,
+                    "energy_origin": device.energy_origin,
+                    "max_layers": device.max_layers,
+                }
+                for device in problem.devices
+            ],
+            "goal": asdict(problem.goal),
+            "limits": limits,
+            "has_energy": problem.has_energy,
+            "sizes_bytes": list(problem.sizes_bytes),
+            "layer_bytes": None if problem.layer_bytes is None else list(problem.layer_bytes),
+            "links": problem.links,
+            "joined": [
+                {"weaker": weaker, "other": other, "link": None if link is None else asdict(link)}
+                for (weaker, other), link in problem.joined.items()
+            ],
+            "arithmetic": problem.arithmetic,
+            "warnings": list(problem.warnings),
+            "profiles": list(profiles),
+            "arrays_sha256": hashlib.sha256((where / ARRAYS).read_bytes()).hexdigest(),
+        }
+        with open(where / PROBLEM, "x", encoding="utf-8") as text:
+            json.dump(content, text, indent=1, default=int)
+            text.write("\n")
+    except FileExistsError as error:
+        raise InputError(f"{error.filename} exists already; nothing was overwritten") from None
+    except OSError as error:
+        raise InputError(f"{where}: {error.strerror}") from None
+
+
+def read(folder: str | os.PathLike[str]) -> Problem:
+    """Reads a problem.
+
+    Raises:
+        TableError: A file is missing, damaged, or of a later version.
+    """
+    path = Path(folder) / PROBLEM
+    try:
+        with open(path, encoding="utf-8") as stream:
+            said = json.loads(stream.read(LARGEST_JSON))
+        if (said["schema"], said["version"]) != (SCHEMA, VERSION):
+            raise TableError(f"{path} was written by another version of DIME")
+        arrays = _read_arrays(Path(folder) / ARRAYS, said["arrays_sha256"])
+        devices = []
+        for at, device in enumerate(said["devices"]):
+            frequencies_hz = tuple(int(hz) for hz in device.pop("frequencies_hz"))
+            costs = arrays[f"latency_ps_{at}"], arrays[f"energy_pj_{at}"]
+            devices.append(Device(device.pop("name"), frequencies_hz, *costs, **device))
+        limits = said["limits"]
+        if not isinstance(limits["private_layers"], int):
+            limits["private_layers"] = tuple(limits["private_layers"])
+        limits["frequencies_hz"] = {name: tuple(map(int, values)) for name, values in limits["frequencies_hz"].items()}
+        layer_bytes = said["layer_bytes"]
+        return Problem(
+            network=str(said["network"]),
+            layers=tuple(map(str, said["layers"])),
+            max_layers=int(said["max_layers"]),
+            devices=tuple(devices),
+            crossing_ps=arrays["crossing_ps"],
+            crossing_pj=arrays["crossing_pj"],
+            sizes_bytes=tuple(map(int, said["sizes_bytes"])),
+            goal=Goal(**said["goal"]),
+            limits=Limits(**limits),
+            has_energy=bool(said["has_energy"]),
+            layer_bytes=None if layer_bytes is None else tuple(map(int, layer_bytes)),
+            links=str(said["links"]),
+            joined={
+                (int(pair["weaker"]), int(pair["other"])): None if pair["link"] is None else Link(**pair["link"])
+                for pair in said["joined"]
+            },
+            arithmetic=str(said["arithmetic"]),
+            warnings=tuple(map(str, said["warnings"])),
+        )
+    except OSError as error:
+        raise TableError(f"{path}: {error.strerror}") from None
+    except (
+        *(ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError, MemoryError),
+        InputError,
+    ) as error:
+        raise TableError(f"{path} is damaged: {error}") from None
+
+
+def _arrays(problem: Problem) -> dict[str, Ints]:
+    found = {"crossing_ps": problem.crossing_ps, "crossing_pj": problem.crossing_pj}
+    for at, device in enumerate(problem.devices):
+        found[f"latency_ps_{at}"], found[f"energy_pj_{at}"] = device.latency_ps, device.energy_pj
+    return found
+
+
+def _read_arrays(path: Path, sha256: str) -> dict[str, Ints]:
+    """Reads arrays of integers that are as large as a problem's may be, and the ones that were written."""
+    try:
+        with zipfile.ZipFile(path) as entries:
+            if sum(entry.file_size for entry in entries.infolist()) > 64 * LARGEST_TABLE:
+                raise TableError(f"{path} is too large for a problem")
+        if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+            raise TableError(f"{path} is damaged: it is not what was written (sha256)")
+        with np.load(path, allow_pickle=False) as file:
+            found = {name: file[name] for name in file.files}
+    except zipfile.BadZipFile as error:
+        raise TableError(f"{path} is damaged: {error}") from None
+    if any(array.dtype != np.int64 for array in found.values()):
+        raise TableError(f"{path} is damaged: costs are integers of 64 bits")
+    return found
