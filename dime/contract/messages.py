@@ -7,7 +7,6 @@
 | note | text | one line for the person watching |
 | warning | text | the same, and it may change how far the result can be trusted |
 | progress | done, what | ``done`` of ``total`` steps are finished; ``what`` is being worked on |
-| window_start, window_end | time_ns, what | edges of a measured window, on the device's monotonic clock |
 | description | facts | what the device says of itself: an object |
 | done | folder | the run is complete and its files are in ``folder`` |
 | error | text | the run has failed for a reason the person can mend |
@@ -22,8 +21,6 @@ KINDS = {
     "note": ("text",),
     "warning": ("text",),
     "progress": ("done", "what"),
-    "window_start": ("time_ns", "what"),
-    "window_end": ("time_ns", "what"),
     "description": ("facts",),
     "done": ("folder",),
     "error": ("text",),
@@ -31,7 +28,7 @@ KINDS = {
 LARGEST = 2**53 - 1
 TEXTS = ("unit", "what", "text", "folder")
 NAMES = ("version", "device", "network")
-COUNTS = ("done", "time_ns")
+COUNTS = ("done",)
 
 
 def encode(kind, **fields):

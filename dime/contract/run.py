@@ -11,7 +11,6 @@ from dime.contract.quantities import whole
 RUN = "run.json"
 TIMINGS = "timings.csv"
 POWER = "power.csv"
-POWER_QUALITY = "power_quality.json"
 CLOCK = "clock.json"
 LEDGER = "clocks_to_restore.json"
 JOINT_PROFILE = "joint_profile.parquet"

@@ -135,7 +135,7 @@ def load(name, weights="auto", emit=None):
     Args:
         name: One of the files in this folder.
         weights: ``auto``, ``pretrained``, ``seeded <n>``, or a state_dict's file.
-        emit: Called with a message's kind and fields, as `dime.contract.messages.send`.
+        emit: Called with a message's kind and fields, as `dime.contract.messages.encode` takes them.
 
     Returns:
         Network: In evaluation mode, on the CPU.

@@ -109,7 +109,7 @@ class PowerFile:
         self._steps: Counter[int] = Counter()
         self._events: Counter[str] = Counter()
         self._last: Sample | None = None
-        self._unrolled_ms = self._span_ns = self._longest_ns = 0
+        self._span_ns = self._longest_ns = 0
         self._faults: Mapping[str, int] = {}
         self._synced_ns = monotonic_ns()
         try:

@@ -24,7 +24,6 @@ from dime.host.planning.problem import Choice, Problem
 from dime.host.planning.solution import Solution
 
 LIMITS = ("latency", "energy", "private", "memory", "frequencies", "max_bundle", "published rule", "merged rule")
-STATUSES = ("optimal", "feasible", "infeasible", "unknown")
 PREFERRED = ("exact", "gurobi", "highs")
 TIME_LIMIT_S = 60.0
 
