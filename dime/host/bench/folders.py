@@ -7,9 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from dime.contract.errors import DeviceError, TableError
+from dime.contract.errors import TableError
 from dime.contract.run import FROM_DEVICE, RUN, TIMINGS, RunSpec
 from dime.host.bench.volumes import STILL_THERE, on_this_computer
+from dime.host.common import places
 
 DERIVED = "joint_*"  # what was made from a shorter copy
 
@@ -30,13 +31,9 @@ def check(folder: Path, device: str, there: Any) -> None:
 
     Raises:
         TableError: The folder holds another run.
-        DeviceError: The folder cannot be written to.
+        InputError: The folder cannot be written to.
     """
-    place = folder
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise DeviceError(f"cannot write into {place}{'' if place.is_dir() else ', which is no folder'}")
+    places.check(folder / RUN)
     here = _spec(folder)
     if here is None and (folder / TIMINGS).exists():
         raise TableError(f"{folder} holds {TIMINGS} without {RUN}; move it away, or take another folder")

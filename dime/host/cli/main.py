@@ -10,11 +10,12 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dime.contract.errors import DimeError, InputError, unknown
 from dime.host.cli import arguments, endings
-from dime.host.common import shown
+from dime.host.common import places, shown
 from dime.host.planning.goals import RULE
 
 if TYPE_CHECKING:
@@ -226,6 +227,9 @@ def solve(
     limits = goals.parse_limits(max_latency, max_energy, private, memory, freqs, max_bundle, rule)
     net = short(net)
     profiles = study.find_profiles(net, edge, server, results, edge_power, csv_unit, layers)
+    output.folder(results, net, out)  # what it would refuse is not solved first
+    if write_lp:
+        places.check(Path(write_lp))
     found = study.make_study(
         profiles,
         link,
@@ -381,6 +385,7 @@ def sweep(
 
     net = short(net)
     profiles = study.find_profiles(net, edge, server, results, edge_power, csv_unit, layers)
+    output.folder(results, net, out)
     sizes_bytes = study.find_sizes(net, sizes, results) if sizes else None
     limits = goals.parse_limits(None, None, private, memory, freqs, max_bundle, rule)
     build = partial(build_problem, arithmetic=arithmetic, result_bytes=result_bytes or None, sizes_bytes=sizes_bytes)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dime.contract.errors import InputError
 from dime.contract.run import FRONTIER, PLAN, REPORT
+from dime.host.common import places
 from dime.host.planning import problem_files
 from dime.host.report import page as report
 from dime.host.report import terminal
@@ -28,13 +29,16 @@ def folder(results: str, net: str, out: str | None = None) -> Path:
         out: The folder asked for; None takes the next free RESULTS/plans/NET/NUMBER.
 
     Raises:
-        InputError: The folder asked for exists already.
+        InputError: The folder asked for exists already, or could not be made.
     """
     if out is None:
-        return next(path for n in count(1) if not (path := Path(results) / "plans" / net / f"{n:03}").exists())
-    if Path(out).exists():
+        found = next(path for n in count(1) if not (path := Path(results) / "plans" / net / f"{n:03}").exists())
+    elif Path(out).exists():
         raise InputError(f"{out} exists already; nothing was overwritten")
-    return Path(out)
+    else:
+        found = Path(out)
+    places.check(found)
+    return found
 
 
 def write(study: Study, into: Path, figures: bool = False, write_lp: str | None = None, command: str = "") -> str:
