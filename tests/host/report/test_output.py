@@ -15,7 +15,7 @@ def test_a_study_s_files_are_there_together(tmp_path):
     into = output.folder(str(tmp_path), "alexnet")
     assert output.write(found, into).endswith(f"files: {into}\n")
     names = {path.relative_to(into).as_posix() for path in into.rglob("*") if path.is_file()}
-    files = ("plan.json", "frontier.parquet")
+    files = ("plan.json", "frontier.parquet", "problem.json", "problem.npz")
     assert names == {"report.html", "report.json", *(f"{link.name}/{name}" for link in found.links for name in files)}
     assert output.folder(str(tmp_path), "alexnet").name == "002"
     with pytest.raises(InputError, match="exists already; nothing was overwritten"):
