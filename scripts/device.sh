@@ -8,8 +8,15 @@ board=$1
 
 say() { printf '%s: %s\n' "$board" "$*"; }
 
-ls ~/.ssh/id_* >/dev/null 2>&1 || { ssh-keygen -t ed25519; say "made a key for you"; }
-if ! ssh -o BatchMode=yes -o ConnectTimeout=6 "$board" true 2>/dev/null; then
+if ! answer=$(ssh -o BatchMode=yes -o ConnectTimeout=6 "$board" true 2>&1); then
+    case $answer in
+        *"HOST IDENTIFICATION HAS CHANGED"*)
+            say "its host key has changed; if it was set up anew, type: ssh-keygen -R ${board##*@}; if not, somebody may be in between"
+            exit 1 ;;
+        *"Permission denied"* | *"Host key verification failed"*) ;;  # it answers, and does not know you or you do not know it
+        *) say "ssh does not get there: ${answer##*$'\n'}"; exit 1 ;;
+    esac
+    compgen -G "$HOME/.ssh/id_*" >/dev/null || ssh-add -L >/dev/null 2>&1 || { ssh-keygen -t ed25519; say "made a key for you"; }
     say "compare the fingerprint with the board's own: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
     ssh-copy-id "$board"
 fi

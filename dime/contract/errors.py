@@ -34,6 +34,10 @@ class ConnectionLostError(DeviceError):
     retryable = True
 
 
+class NotLetInError(DeviceError):
+    """A device that answers and lets nobody in, such as one with another host key; the work on it may go on."""
+
+
 class InfeasibleError(DimeError):
     """A planning problem whose limits no plan can meet."""
 

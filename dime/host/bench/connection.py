@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dime.contract.errors import ConnectionLostError
+from dime.contract.errors import ConnectionLostError, NotLetInError
 from dime.host.bench import engines
 from dime.host.bench.lab import Device
 
@@ -80,12 +80,16 @@ class Link:
 
         Raises:
             ConnectionLostError: It did not come back in time.
+            NotLetInError: It came back and lets nobody in.
             DetachedError: The person did not want to wait.
         """
         deadline, told = time.monotonic() + self._patience_s, False
         while True:
             try:
                 return self.once(action)
+            except NotLetInError as error:
+                self.close()
+                raise NotLetInError(f"{error}. The run goes on there; then the same command follows it") from None
             except ConnectionLostError as error:
                 if not told:
                     lost(f"{error}; the run goes on there, waiting")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
-from dime.contract.errors import ConnectionLostError, DeviceError
+from dime.contract.errors import ConnectionLostError, DeviceError, NotLetInError
 from dime.host.bench import contexts, ssh
 from dime.host.bench.lab import LOCAL, Device
 from dime.host.bench.pulse import Pulse
@@ -76,7 +76,8 @@ def translated(device: Device) -> Iterator[None]:
 
     Raises:
         ConnectionLostError: The connection was lost or refused.
-        DeviceError: The engine said no, or the person is not let in.
+        NotLetInError: The person is not let in, or the device is not who it was.
+        DeviceError: The engine said no.
     """
     import docker.errors
     import paramiko
@@ -88,20 +89,20 @@ def translated(device: Device) -> Iterator[None]:
         yield
     except paramiko.BadHostKeyException:
         login = ssh.login(device)
-        raise DeviceError(
+        raise NotLetInError(
             f"{name}: the host key of {host} has changed. If the board was set up anew, type: {login.forget}"
             f" && ssh {login.typed}, and compare the key; if not, somebody may be in between"
         ) from None
     except paramiko.AuthenticationException as error:
         login = ssh.login(device)
         absent = f"; {', '.join(map(str, login.missing))} is not there" if login.missing else ""
-        raise DeviceError(
+        raise NotLetInError(
             f"{name}: {host} accepts none of your ssh keys for {login.user} ({error}{absent}); "
             f"type: ssh-copy-id {login.typed}"
         ) from None
     except paramiko.SSHException as error:
         if "known_hosts" in str(error):
-            raise DeviceError(
+            raise NotLetInError(
                 f"{name}: the host key of {host} is not known; type: ssh {ssh.login(device).typed}, and compare the key"
             ) from None
         raise ConnectionLostError(f"{name}: ssh to {host} failed: {error}") from None

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dime.contract import messages
-from dime.contract.errors import ConnectionLostError, DeviceError, DimeError, TableError
+from dime.contract.errors import ConnectionLostError, DeviceError, DimeError, NotLetInError, TableError
 from dime.contract.run import LEDGER, RUN, RunSpec
 from dime.host.bench import answers, engines, folders, images, volumes
 from dime.host.bench.connection import DetachedError, Link, Wishes
@@ -258,7 +258,7 @@ class Run:
         device = self._job.device
         try:
             progress.follow(self._lines(), f"{device.name} {self._job.network}")
-        except ConnectionLostError:
+        except (ConnectionLostError, NotLetInError):
             raise
         except DeviceError as error:
             text = str(error) if str(error).startswith(f"{device.name}: ") else f"{device.name}: {error}"

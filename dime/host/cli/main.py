@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dime import __version__
 from dime.contract.errors import DimeError, InputError, unknown
 from dime.host.cli import arguments, endings
 from dime.host.common import places, shown
@@ -675,6 +676,10 @@ KEPT = {
 }
 
 
+def _version() -> None:
+    print(f"dime {__version__}")
+
+
 def _refusal(error: OSError) -> str:
     """What the system said, of which file."""
     name = error.filename if error.filename2 is None else error.filename2
@@ -701,7 +706,8 @@ def main(words: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if words is None else words
     try:
-        call = arguments.parse(COMMANDS, words, "dime")
+        asks_version = list(words) in (["--version"], ["-V"])
+        call = arguments.Call(_version) if asks_version else arguments.parse(COMMANDS, words, "dime")
         if call and _runtime() == "docker":
             from dime.host.cli.host_image import run_in_host_image
 

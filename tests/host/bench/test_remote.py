@@ -5,8 +5,10 @@ import threading
 
 import pytest
 
-from dime.host.bench import remote
+from dime.contract.errors import NotLetInError
+from dime.host.bench import connection, remote
 from dime.host.bench.connection import Wishes
+from dime.host.bench.lab import Device
 
 
 @pytest.mark.parametrize("stop", [True, False])
@@ -24,3 +26,26 @@ def test_after_the_answer_to_ctrl_c_the_runs_are_still_waited_for(stop, monkeypa
     assert remote._wait([over], wishes)
     assert ended == [False]
     assert (wishes.stop.is_set(), wishes.detach.is_set()) == (stop, not stop)
+
+
+@pytest.mark.parametrize("failure", ["BadHostKeyException", "AuthenticationException"])
+def test_a_board_that_lets_nobody_in_any_more_is_left_to_its_run(failure, monkeypatch):
+    import paramiko
+
+    device = Device("nano", engine="ssh://dime@nano")
+    key = paramiko.ECDSAKey.generate()
+    error = (
+        paramiko.BadHostKeyException("nano", key, key) if "Key" in failure else paramiko.AuthenticationException("no")
+    )
+    link, tries = connection.Link(device, Wishes()), []
+
+    def refused(_):
+        tries.append(1)
+        raise error
+
+    monkeypatch.setattr(link, "client", lambda: None)
+    with pytest.raises(NotLetInError) as caught:
+        link.keep(refused, print)
+    assert len(tries) == 1
+    assert str(caught.value).startswith("nano: ") and "The run goes on there" in str(caught.value)
+    assert ("host key of nano has changed" in str(caught.value)) == ("Key" in failure)

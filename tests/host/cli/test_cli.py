@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from dime import __version__
 from tests.host.conftest import dime
 
 FIRST_LINE = r"^dime: .+$"
@@ -46,6 +47,11 @@ def test_a_profile_has_one_row_a_run_and_says_how_it_was_made(profiled):
 def test_a_mistake_is_one_line_and_leaves_nothing(message, arguments, tmp_path):
     fails(message, *arguments, folder=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("word", ["--version", "-V"])
+def test_it_says_its_version(word, tmp_path):
+    assert dime(word, folder=tmp_path).stdout == f"dime {__version__}\n"
 
 
 def test_a_second_run_overwrites_nothing(profiled):
