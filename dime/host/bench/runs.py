@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from dime.contract import messages
 from dime.contract.errors import ConnectionLostError, DeviceError, DimeError, NotLetInError, TableError
 from dime.contract.run import LEDGER, RUN, RunSpec
-from dime.host.bench import answers, engines, folders, images, volumes
+from dime.host.bench import abilities, answers, engines, folders, images, volumes
 from dime.host.bench.connection import DetachedError, Link, Wishes
 from dime.host.bench.holding import HOLD, make_way
 from dime.host.bench.lab import Device
@@ -144,6 +144,7 @@ class Run:
         _runtime_known(client, device)
         self._wishes.heed()
         self._image = images.ensure(client, device, self._registry, self._say, self._on_its_way)
+        abilities.check(self._image.labels, device, self._job.samples)
         self._wishes.heed()
         samples, files = volumes.digest(self._job.samples)
         self._key = _key(self._job, samples, str(self._image.id))

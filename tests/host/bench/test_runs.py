@@ -1,6 +1,7 @@
 """A run from its start to its folder, on a fake engine that fails as asked."""
 
 import errno
+import json
 import tempfile
 import time
 
@@ -87,6 +88,23 @@ def test_a_folder_that_cannot_take_the_run_is_told_before_the_measuring(engine, 
     with pytest.raises(TableError, match="holds a complete run"):
         remote.profile([job()])
     assert not [event for event in engine.events if event.startswith("start")]
+
+
+def test_what_a_board_s_torch_cannot_run_is_told_before_anything_is_sent(engine, job):
+    graph = {
+        "name": "mine", "values": [[[1], "float32", 0]],
+        "nodes": [{"operation": "tensor.mT", "module": "head", "arguments": [{"value": 0}], "keywords": {},
+                   "outputs": [None]}],
+    }  # fmt: skip
+    folder = job().samples / "graph"
+    folder.mkdir()
+    (folder / "graph.json").write_text(json.dumps(graph))
+    engine.images[0]["Config"]["Labels"] = {"dime.torch": "1.10"}
+    with pytest.raises(DeviceError, match=r"torch 1\.10 of its image cannot run .*: tensor\.mT in head \(node 0\)"):
+        remote.profile([job()])
+    assert not engine.volumes and not engine.containers
+    engine.images[0]["Config"]["Labels"] = {"dime.torch": "2.13.0"}
+    assert remote.profile([job()]) == [job().out]
 
 
 def half(container):
