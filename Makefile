@@ -76,7 +76,7 @@ build: setup  ## both images                                  make build DEVICE=
 	@$(DIME) build $(call opt,IMAGE DEVICE PLATFORM REGISTRY TORCH LAB)
 
 push: setup  ## both images to a registry                    make push REGISTRY=bench:5000
-	@$(DIME) push $(call opt,REGISTRY IMAGE TORCH)
+	@$(DIME) push $(call opt,REGISTRY IMAGE TORCH LAB)
 
 collect: setup  ## results of runs that nobody waited for       make collect DEVICE=nano
 	@$(DIME) collect $(call opt,DEVICE RESULTS LAB)

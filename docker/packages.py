@@ -1,7 +1,7 @@
 """Unpacks locked wheels for an image's Python and processor into a folder; nothing of them is run.
 
 Runs on the builder's own processor for images of any other, which spares the emulation of pip:
-``packages.py TARGET --python 3.6 --arch arm64 [--wheels FOLDER] LOCK...``. A folder of wheels with a
+``packages.py TARGET --python 3.6 --arch arm64 [--wheels FOLDER] [--index URL] LOCK...``. A folder of wheels with a
 requirements.lock of its own stands in for every lock and every download.
 """
 
@@ -22,6 +22,7 @@ def main():
     parser.add_argument("--python", required=True, help="version of the image's Python, such as 3.11")
     parser.add_argument("--arch", required=True, choices=MACHINES)
     parser.add_argument("--wheels", default="", help="folder that stands in for downloads")
+    parser.add_argument("--index", default="", help="a further index, beside the usual one")
     arguments = parser.parse_intermixed_args()
     machine, digits = MACHINES[arguments.arch], arguments.python.replace(".", "")
     command = [sys.executable, "-m", "pip", "install", "--target", arguments.target, "--no-compile", "--no-deps",
@@ -31,6 +32,8 @@ def main():
     for minor in range(17, 37):
         command += ["--platform", f"manylinux_2_{minor}_{machine}"]
     command += ["--platform", "manylinux2014_" + machine]
+    if arguments.index:
+        command += ["--extra-index-url", arguments.index]
     own = os.path.join(arguments.wheels, "requirements.lock") if arguments.wheels else ""
     locks = arguments.locks
     if own and os.path.exists(own):

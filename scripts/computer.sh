@@ -35,5 +35,7 @@ for group in docker dialout; do
         say "you are in the group $group now; log in again for it to count"
     fi
 done
+docker info --format '{{json .DriverStatus}}' 2>/dev/null | grep -q containerd.snapshotter ||
+    say "this image store holds one platform a name; for both at once: {\"features\": {\"containerd-snapshotter\": true}} in /etc/docker/daemon.json"
 say "$(docker --version), $(docker buildx version)"
-say "ready; next: scripts/device.sh USER@BOARD, scripts/meter.sh PORT, make build"
+say "ready; next: scripts/device.sh USER@BOARD, scripts/meter.sh PORT, make build DEVICE=BOARD"

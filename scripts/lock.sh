@@ -1,7 +1,20 @@
 #!/usr/bin/env bash
 # Resolves pyproject.toml into the hash-pinned lock files; run after a dependency changes, and commit what it writes.
+#   scripts/lock.sh          all lock files
+#   scripts/lock.sh bases    the digests of the images' bases, in docker/docker-bake.hcl; needs docker with buildx
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+if [ "${1:-}" = bases ]; then
+    bake=docker/docker-bake.hcl
+    for name in $(sed -nE 's/^variable "(HOST_BASE|JETSON_BASE|TOOLS)" .*"([^"@]+)[^"]*" .*/\2/p' $bake | sort -u); do
+        digest=$(docker buildx imagetools inspect "$name" --format '{{.Manifest.Digest}}')
+        [[ $digest =~ ^sha256:[0-9a-f]{64}$ ]] || { echo "$name: its registry names no digest" >&2; exit 1; }
+        sed -i -E "s|\"$name(@sha256:[0-9a-f]*)?\"|\"$name@$digest\"|" $bake
+    done
+    exit
+fi
+
 uv=${UV:-.venv/bin/uv}
 all=$(mktemp)
 trap 'rm -f "$all"' EXIT
@@ -22,3 +35,8 @@ sed -i -E '/^(torch|torchvision)==/d' "$all"
 printf 'torch==2.3.1\ntorchvision==0.18.1\n' | UV_PYTHON_DOWNLOADS=never "$uv" pip compile - --quiet --only-binary :all: \
     --python-version 3.11 --python-platform aarch64-manylinux_2_28 --no-annotate --no-header --no-emit-index-url \
     --constraint "$all" --generate-hashes --output-file images/host/torch-arm64.lock "${@}"
+# amd64 without CUDA: the same versions from PyTorch's own index, which names the hashes.
+printf 'torch==%s\ntorchvision==%s\n' $(sed -nE 's/^torch(vision)?==([0-9.]+).*/\2/p' images/host/torch.lock) |
+    UV_PYTHON_DOWNLOADS=never "$uv" pip compile - --quiet --only-binary :all: --torch-backend cpu \
+    --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-annotate --no-header --no-emit-index-url \
+    --constraint "$all" --generate-hashes --output-file images/host/torch-cpu.lock "${@}"

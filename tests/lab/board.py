@@ -200,6 +200,8 @@ class Board:
         (etc / "board.json").write_text(
             json.dumps({"sys": "/data/sys", "cpu": CPU_MODELS[self.name], "log": str(self.folder / "runc.log")})
         )
+        people = [line for line in _lines(Path("/etc/passwd")) if not line.startswith("dime:")]
+        (etc / "passwd").write_text("\n".join([*people, "dime:x:0:0:the README's account:/root:/bin/sh"]) + "\n")
         runtime = {"path": "/usr/local/sbin/dime-lab-runc"}
         runtimes = {"lab": runtime}
         if self.name == "nano":

@@ -33,6 +33,8 @@ def main(name, folder, sysfs):
         os.makedirs(path)
     open("/etc/dime-lab.json", "a").close()
     command("mount", "--bind", folder + "/etc/board.json", "/etc/dime-lab.json")
+    if os.path.exists(folder + "/etc/passwd"):
+        command("mount", "--bind", folder + "/etc/passwd", "/etc/passwd")
     command("mount", "-t", "proc", "proc", "/proc")
     command("mount", "-t", "binfmt_misc", "binfmt_misc", "/proc/sys/fs/binfmt_misc")
     command("hostname", name)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from dime.host.bench import images, lab
+from dime.host.bench import builds, lab
 from dime.host.bench.runs import Job
 
 from . import machine
@@ -15,6 +15,7 @@ from .board import BOARDS, NANO, POTATO
 from .place import HOME, REGISTRY, REPOSITORY, STATE, docker, environment, run, say
 
 WHEELS = STATE / "wheels"
+PYTHON = "python:3.11-slim-bookworm"  # through the mirror, which has another image of that name
 
 
 def pytest_collection_modifyitems(items):
@@ -44,11 +45,12 @@ def built(bench):
     """Both images for their platforms, in the registry; bases and wheels that cannot be pulled are stood in for."""
     wheels()
     settings = {
+        "host_base": PYTHON, "tools": PYTHON,
         "jetson_base": f"{REGISTRY}/{machine.BASE}", "jetson_python": "3.11", "jetson_packages": "",
         "jetson_wheels": str(WHEELS), "host_torch": "boards", "host_wheels": "",
     }  # fmt: skip
-    for name in images.TARGETS:
-        images.push(REGISTRY, name, **settings)
+    for name in lab.IMAGES:
+        builds.push(REGISTRY, name, **settings)
     docker("image", "prune", "--force")  # what earlier sources have left would fill the disk in a day of work
     docker("buildx", "prune", "--force", "--max-used-space=6gb")
     return settings

@@ -1,11 +1,14 @@
 """The images as they are built: who they run as, what is in them, on every processor that they are for."""
 
 import json
+import re
+import urllib.request
 
 import pytest
 
 from dime.contract.errors import DeviceError
-from dime.host.bench import images
+from dime.host.bench import builds
+from dime.host.bench.lab import IMAGES
 
 from .place import REGISTRY, docker
 
@@ -25,19 +28,18 @@ def in_image(image, platform, *words, env=()):
     )  # fmt: skip
 
 
+def manifest(image, tag):
+    """What the registry has under a name."""
+    request = urllib.request.Request(
+        f"http://{REGISTRY}/v2/{image}/manifests/{tag}", headers={"Accept": "application/vnd.oci.image.index.v1+json"}
+    )
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as answer:
+        return json.load(answer)
+
+
 @pytest.mark.parametrize("image, platforms", [("dime-host", {"amd64", "arm64"}), ("dime-jetson", {"arm64"})])
 def test_one_name_stands_for_all_platforms(built, image, platforms):
-    text = docker("buildx", "imagetools", "inspect", "--raw", f"{REGISTRY}/{image}:latest", check=False).stdout
-    if not text:  # older clients speak TLS only
-        import urllib.request
-
-        request = urllib.request.Request(
-            f"http://{REGISTRY}/v2/{image}/manifests/latest",
-            headers={"Accept": "application/vnd.oci.image.index.v1+json"},
-        )
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as answer:
-            text = answer.read()
-    manifests = json.loads(text)["manifests"]
+    manifests = manifest(image, "latest")["manifests"]
     found = {one["platform"]["architecture"] for one in manifests} - {"unknown"}
     assert found == platforms
     assert any(one.get("annotations", {}).get("vnd.docker.reference.type") for one in manifests), "no provenance"
@@ -58,8 +60,19 @@ def test_they_do_not_run_as_root_and_carry_labels(built):
         assert in_image(image, platform, "id", "-u").stdout.strip() == "1000"
         config = json.loads(docker("image", "inspect", f"{REGISTRY}/{image}:latest").stdout)[0]["Config"]
         labels = config["Labels"]
-        assert len(labels["org.opencontainers.image.revision"]) == 40
-        assert labels["org.opencontainers.image.version"]
+        about = {key.removeprefix("org.opencontainers.image."): value for key, value in labels.items()}
+        assert re.fullmatch("[0-9a-f]{40}(-dirty)?", about["revision"])
+        assert about["version"] and about["title"] == image and about["base.name"]
+        assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", about["created"])
+        assert "unknown" not in about.values()
+        assert "Healthcheck" not in config
+
+
+def test_the_revision_is_pushed_too(built):
+    for name in IMAGES.values():
+        labels = json.loads(docker("image", "inspect", f"{REGISTRY}/{name}:latest").stdout)[0]["Config"]["Labels"]
+        revision = labels["org.opencontainers.image.revision"]
+        assert manifest(name, revision) == manifest(name, "latest")
 
 
 def test_the_jetsons_image_has_no_host_side(built):
@@ -68,14 +81,14 @@ def test_the_jetsons_image_has_no_host_side(built):
 
 
 def test_nobodys_secrets_are_in_them(built):
-    for image in images.TARGETS.values():
+    for image in IMAGES.values():
         history = docker("history", "--no-trunc", f"{REGISTRY}/{image}:latest").stdout.lower()
         assert not [word for word in ("password", "wlssecret", "licenseid", "token=") if word in history]
 
 
 def test_the_same_source_and_date_give_the_same_layers(built):
     def layers():
-        images.build("jetson", "", REGISTRY, no_cache=True, tried=False, source_date_epoch="1700000000", **built)
+        builds.build("jetson", "", REGISTRY, no_cache=True, tried=False, source_date_epoch="1700000000", **built)
         return json.loads(docker("image", "inspect", f"{REGISTRY}/dime-jetson:latest").stdout)[0]["RootFS"]["Layers"]
 
     assert layers() == layers()
@@ -83,8 +96,8 @@ def test_the_same_source_and_date_give_the_same_layers(built):
 
 def test_an_image_is_tried_when_it_is_built(built, tmp_path):
     """A wheel for a newer processor is found before it reaches a board: here a torch that dies as such a wheel does."""
-    assert images.smoke("jetson", f"{REGISTRY}/dime-jetson:latest", "linux/arm64").startswith("works: torch ")
-    assert "plans and logs" in images.smoke("host", f"{REGISTRY}/dime-host:latest", "linux/amd64")
+    assert builds.smoke("jetson", f"{REGISTRY}/dime-jetson:latest", "linux/arm64").startswith("works: torch ")
+    assert "plans and logs" in builds.smoke("host", f"{REGISTRY}/dime-host:latest", "linux/amd64")
     (tmp_path / "Dockerfile").write_text(
         f"FROM {REGISTRY}/dime-jetson:latest\nCOPY torch.py /broken/torch.py\nENV PYTHONPATH=/broken:/dime:/dime-site\n"
     )
@@ -92,4 +105,4 @@ def test_an_image_is_tried_when_it_is_built(built, tmp_path):
     name = f"{REGISTRY}/dime-broken:latest"
     docker("buildx", "build", "-q", "--platform=linux/arm64", "--provenance=false", "--push", "-t", name, tmp_path)
     with pytest.raises(DeviceError, match=r"dime-broken.*illegal instruction: .* \(cortex-a57\)"):
-        images.smoke("jetson", name, "linux/arm64")
+        builds.smoke("jetson", name, "linux/arm64")

@@ -287,10 +287,10 @@ def test_an_image_that_is_nowhere(potato, job):
 
 
 def test_without_a_registry_the_image_is_streamed_over_the_connection(potato, job, built):
-    from dime.host.bench import images
+    from dime.host.bench import builds
 
     cleaning.clean(job(potato, potato_image="dime-jetson").device)
-    images.build("jetson", **built)
+    builds.build("jetson", **built)
     work = job(potato, potato_image="dime-jetson")
     assert len(rows(remote.profile([work])[0])) == 8
     assert "sent-" in potato.docker("images").stdout

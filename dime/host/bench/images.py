@@ -1,215 +1,29 @@
-"""Images: built for their platforms, pushed to the lab's registry, brought to a device in the cheapest way."""
+"""Images: brought to a device in the cheapest way, and told whence they are and of which revision."""
 
 from __future__ import annotations
 
 import json
 import os
-import secrets
-import shutil
-import subprocess
-import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from dime.contract import messages
-from dime.contract.errors import DeviceError, DimeError, InputError, nearest, unknown
+from dime.contract.errors import DeviceError, DimeError
 from dime.host.bench import engines, volumes
-from dime.host.bench.lab import BOARDS, BUILT_IN, IMAGE, IMAGES, Device, Lab, check_platform, check_registry
+from dime.host.bench.lab import IMAGE, IMAGES, Device
 
 if TYPE_CHECKING:
     import docker
     from docker.models.images import Image
 
-TARGETS = IMAGES
 ABSENT = ("not found", "manifest unknown", "name unknown", "does not exist")  # a registry's words for what it lacks
 REVISION = "org.opencontainers.image.revision"
-BAKE_FILE = Path("docker/docker-bake.hcl")
-SOURCE_ROOT = Path(__file__).resolve().parents[3]
-PLATFORMS = {"host": "linux/amd64,linux/arm64", "jetson": "linux/arm64"}
-# The oldest processor that an arm64 image must run on: newer wheels die there of an illegal instruction.
-PROCESSORS = {"host": "cortex-a53", "jetson": "cortex-a57"}
-SMOKE_S = 600.0
 ILLEGAL_INSTRUCTION = 132
 BLOCK = 1 << 20
 Say = Callable[[str], None]
-
-
-def build(
-    image: str = "all",
-    platform: str = "",
-    registry: str = "",
-    push: bool = False,
-    no_cache: bool = False,
-    tried: bool = True,
-    **variables: str,
-) -> None:
-    """Builds images with docker buildx bake, and tries each of them.
-
-    Args:
-        image: host, jetson, or all.
-        platform: Platforms joined by commas; empty for all of the image's.
-        registry: The registry's host and port; the images are named for it.
-        push: Send them to the registry, which several platforms at once need on older engines.
-        no_cache: Build everything anew.
-        tried: Whether each is tried; see ``smoke``.
-        **variables: Further variables of docker/docker-bake.hcl, in any case, such as ``torch="1.10"``.
-
-    Raises:
-        InputError: There is no such image, or no checkout to build from.
-        DeviceError: The builder failed, and its words were shown; or an image does not work.
-    """
-    if image != "all" and image not in TARGETS:
-        raise unknown("image", image, [*TARGETS, "all"])
-    registry = check_registry(registry)
-    for one in platform.split(",") if platform else ():
-        check_platform(one)
-    if not (SOURCE_ROOT / BAKE_FILE).exists():
-        raise InputError(f"{BAKE_FILE} is not there; images are built from a checkout of the source")
-    command = [docker_command(), "buildx", "bake", "--file", str(BAKE_FILE)]
-    if subprocess.run([*command[:2], "version"], capture_output=True, check=False).returncode:
-        raise DeviceError("this docker has no buildx; scripts/computer.sh says what the lab's computer needs")
-    settings = {name.upper(): value for name, value in variables.items()}
-    settings |= {"REGISTRY": f"{registry}/"} if registry else {}
-    settings = {
-        "REVISION": _git("rev-parse", "HEAD"),
-        "SOURCE_DATE_EPOCH": _git("log", "-1", "--format=%ct"),
-        **settings,
-    }
-    for key in ("HOST_WHEELS", "JETSON_WHEELS"):
-        if folder := settings.get(key, os.environ.get(key, "")):
-            command.append(f"--allow=fs.read={folder}")
-    if platform:
-        command += [f"--set=*.platform={platform}"]
-    if no_cache:
-        command.append("--no-cache")
-    command += [f"--set=*.output=type={'registry' if push else 'image'}", *(TARGETS if image == "all" else [image])]
-    result = subprocess.run(command, cwd=SOURCE_ROOT, env={**os.environ, **settings}, check=False)
-    if result.returncode:
-        raise DeviceError(f"docker buildx bake ended with {result.returncode}; its last lines say why")
-    tag = settings.get("TAG", os.environ.get("TAG", "latest"))
-    for target in (TARGETS if image == "all" else [image]) if tried else ():
-        name = f"{settings.get('REGISTRY', '')}{TARGETS[target]}:{tag}"
-        for one in (platform or settings.get(f"{target.upper()}_PLATFORMS", PLATFORMS[target])).split(","):
-            print(f"{name} for {one}: {smoke(target, name, one)}", file=sys.stderr)
-
-
-def of_device(name: str, lab: Lab) -> tuple[str, str]:
-    """Finds what is to be built for a device.
-
-    Args:
-        name: A device of the lab file, or a kind of board.
-        lab: The lab.
-
-    Returns:
-        The image, host or jetson, and its platform; empty for all.
-
-    Raises:
-        InputError: There is neither such a device nor such a board, or its image is none of ours.
-    """
-    if name in lab.devices or name not in BOARDS:
-        try:
-            device = lab.choose(name)[0]
-        except InputError as error:
-            said, _, _ = str(error).partition("; did you mean")
-            kinds = f"{said}; kinds of board: {', '.join(BOARDS)}"
-            raise InputError(f"{kinds}{nearest(name, [*BOARDS, *lab.devices, *BUILT_IN])}") from None
-        image, platform = device.image, device.platform
-    else:
-        image, platform = BOARDS[name]["image"], BOARDS[name]["platform"]
-    repository = image.rpartition("/")[2].partition(":")[0] or TARGETS["host"]
-    found = next((target for target, ours in TARGETS.items() if ours == repository), None)
-    if found is None:
-        raise InputError(f"{name} runs {image}, which is not built from here; ours are {', '.join(TARGETS.values())}")
-    return found, platform
-
-
-def smoke(target: str, name: str, platform: str) -> str:
-    """Runs a built image's smoke test, on an emulated processor under the model of the oldest board.
-
-    Args:
-        target: host or jetson.
-        name: The image.
-        platform: One platform.
-
-    Returns:
-        What it ran on, or why it could not be tried here.
-
-    Raises:
-        DeviceError: The image does not work; the message says why.
-    """
-    command = ["--init", "--network=none", "--platform", platform]
-    command += ["--env", f"QEMU_CPU={PROCESSORS[target]}"] if platform == "linux/arm64" else []
-    command += ["--entrypoint", "python3", name, "-m", "dime.device", "smoke", f"--device={target}"]
-    command += ["--board=nano"] if target == "jetson" else []
-    try:
-        with run_command() as run:
-            done = subprocess.run([*run, *command], capture_output=True, text=True, timeout=SMOKE_S, check=False)
-    except subprocess.TimeoutExpired:
-        raise DeviceError(f"{name} for {platform}: its smoke test hangs") from None
-    said = {message["kind"]: message for message in map(messages.decode, done.stdout.splitlines()) if message}
-    if done.returncode == 0 and "description" in said:
-        facts = said["description"]["facts"]
-        return f"works: torch {facts['torch']} on {facts['gpu'] or facts['processor']}"
-    words = " | ".join(done.stderr.strip().splitlines()[-2:])
-    text = str(said.get("error", {}).get("text") or words)
-    if "No module named 'torch'" in text:
-        return "has no torch: it plans and logs, and profiles nothing"
-    if "cannot open shared object file" in text:
-        return "not tried here: NVIDIA's runtime mounts what torch needs on the board; there make doctor tries it"
-    if "exec format error" in text:
-        return "not tried here: this computer cannot run it; scripts/computer.sh adds the emulation"
-    if done.returncode == ILLEGAL_INSTRUCTION:
-        text = f"illegal instruction: its wheels are not for the board's processor ({PROCESSORS[target]})"
-    raise DeviceError(f"{name} for {platform}: its smoke test failed: {text or f'exit code {done.returncode}'}")
-
-
-def push(registry: str, image: str = "all", **variables: str) -> None:
-    """Builds what has changed and sends it to the registry, with one manifest for all platforms.
-
-    Args:
-        registry: The registry's host and port.
-        image: host, jetson, or all.
-        **variables: As for `build`.
-
-    Raises:
-        InputError: No registry, or no such image.
-        DeviceError: The builder failed, or an image does not work.
-    """
-    if not registry:
-        raise InputError("no registry; type: make push REGISTRY=bench.lan:5000, or put registry = ... into lab.toml")
-    build(image, "", registry, True, False, True, **variables)
-
-
-def docker_command() -> str:
-    """The docker command of this computer.
-
-    Raises:
-        DeviceError: There is none.
-    """
-    found = shutil.which("docker")
-    if not found:
-        raise DeviceError("the docker command is not installed; scripts/computer.sh says what the lab's computer needs")
-    return found
-
-
-@contextmanager
-def run_command() -> Iterator[list[str]]:
-    """The words of a `docker run` whose container has our label and a name of its own, and is gone whatever ends it."""
-    docker, name = docker_command(), f"{volumes.LABEL}-{secrets.token_hex(6)}"
-    try:
-        yield [docker, "run", "--rm", "--name", name, "--label", f"{volumes.LABEL}=helper"]
-    except BaseException:  # its client has gone, the container has not
-        subprocess.run([docker, "rm", "--force", "--volumes", name], capture_output=True, check=False)
-        raise
-
-
-def _git(*words: str) -> str:
-    result = subprocess.run(["git", *words], cwd=SOURCE_ROOT, capture_output=True, text=True, check=False)
-    return result.stdout.strip() or "0"
 
 
 def ensure(client: docker.DockerClient, device: Device, registry: str, say: Say, progress: Say | None = None) -> Image:
@@ -253,10 +67,10 @@ def ensure(client: docker.DockerClient, device: Device, registry: str, say: Say,
 def _made(name: str) -> str:
     """How an image is made that is nowhere to be had."""
     repository = name.rpartition("/")[2].partition(":")[0]
-    target = next((target for target, ours in TARGETS.items() if ours == repository), "")
+    target = next((target for target, ours in IMAGES.items() if ours == repository), "")
     if target:
         return f"type: make build IMAGE={target}"
-    return f"it is none of ours ({', '.join(TARGETS.values())}): push it to the registry, or load it there"
+    return f"it is none of ours ({', '.join(IMAGES.values())}): push it to the registry, or load it there"
 
 
 def _told(image: Image, name: str, whence: str) -> str:

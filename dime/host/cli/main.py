@@ -554,7 +554,7 @@ def build(
     device: str = "",
     lab: str | None = None,
 ) -> None:
-    """Builds the images and tries each of them.
+    """Builds the images and tries each of them; for a device its own, and the host image for this computer.
 
     Examples:
         dime build --image=host --platform=linux/amd64
@@ -568,28 +568,30 @@ def build(
         device: A device of the lab file or a kind of board, whose image and platform are taken.
         lab: The lab file; without it lab.toml, if there is one.
     """
-    from dime.host.bench import images
+    from dime.host.bench import builds
     from dime.host.bench import lab as lab_file
 
-    if device:
-        image, platform = images.of_device(device, lab_file.load(lab))
-    images.build(image, platform, registry, **_variables(torch))
+    wanted = builds.for_device(device, lab_file.load(lab)) if device else [(image, platform)]
+    for one, platforms in wanted:
+        builds.build(one, platforms, registry, **_variables(torch))
 
 
-def push(registry: str, image: str = "all", torch: str = "") -> None:
+def push(registry: str = "", image: str = "all", torch: str = "", lab: str | None = None) -> None:
     """Builds what has changed and sends it to a registry, with one manifest for all platforms.
 
     Examples:
         dime push --registry=bench:5000
 
     Args:
-        registry: The registry's host and port.
+        registry: The registry's host and port; without it the lab file's.
         image: host, jetson, or all.
         torch: Variant of PyTorch.
+        lab: The lab file; without it lab.toml, if there is one.
     """
-    from dime.host.bench import images
+    from dime.host.bench import builds
+    from dime.host.bench import lab as lab_file
 
-    images.push(registry, image, **_variables(torch))
+    builds.push(registry or lab_file.load(lab).registry, image, **_variables(torch))
 
 
 def _variables(torch: str) -> dict[str, Any]:

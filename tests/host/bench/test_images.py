@@ -5,8 +5,8 @@ import io
 
 import pytest
 
-from dime.contract.errors import ConnectionLostError, DeviceError, InputError
-from dime.host.bench import engines, images, lab
+from dime.contract.errors import ConnectionLostError, DeviceError
+from dime.host.bench import engines, images
 from dime.host.bench.lab import Device
 from tests.host.bench.fake_engine import FakeEngine, RefusalError
 
@@ -118,25 +118,6 @@ def test_what_an_engine_refuses_is_told_in_its_words(board):
         board.before = refuse
         with engines.translated(device):
             client.images.list()
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ({"image": "jetsn"}, "unknown image 'jetsn'; .*did you mean 'jetson'"),
-        ({"registry": "http://bench:5000"}, 'write "bench:5000"'),
-        ({"platform": "linux/amd64,linux/arm65"}, "unknown platform 'linux/arm65'; .*did you mean 'linux/arm64'"),
-    ],
-)
-def test_what_is_built_is_checked_before_anything_starts(words, message):
-    with pytest.raises(InputError, match=message):
-        images.build(**words)
-
-
-def test_a_device_to_build_for_may_be_a_kind_of_board():
-    assert images.of_device("potato", lab.Lab({})) == ("host", "linux/arm64")
-    with pytest.raises(InputError, match="kinds of board: nano, potato, generic; did you mean 'potato'"):
-        images.of_device("potatoe", lab.Lab({}))
 
 
 def test_an_image_that_has_arrived_is_not_sent_again_although_the_answer_was_lost(board, here):

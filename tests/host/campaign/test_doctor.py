@@ -1,7 +1,6 @@
 """The doctor on an engine that is a stand-in: whom it disturbs, and what it leaves behind, whatever ends it."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import time
 import pytest
 
 from dime.contract import messages
-from dime.host.bench import images, volumes
+from dime.host.bench import volumes
 from dime.host.bench.holding import HOLD
 from dime.host.bench.lab import Device, Lab
 from dime.host.campaign import doctor
@@ -158,17 +157,3 @@ def test_a_failed_start_leaves_nothing_and_tells_its_own_cause(board):
     board.before = refuse
     assert checked(board)["engine"].text == "the engine refused: no start"
     assert board.unlabelled() == []
-
-
-def test_a_container_of_the_docker_command_is_labelled_and_goes_with_it(tmp_path, monkeypatch):
-    log = tmp_path / "log"
-    (tmp_path / "docker").write_text(f'#!/bin/sh\necho "$@" >> {log}\n[ "$1" = rm ] || exec sleep 60\n')
-    (tmp_path / "docker").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(images, "SMOKE_S", 1.0)
-    with pytest.raises(images.DeviceError, match="hangs"):
-        images.smoke("host", "dime-host", "linux/amd64")
-    run, gone = log.read_text().splitlines()
-    name = run.split("--name ")[1].split()[0]
-    assert run.startswith(f"run --rm --name {name} --label dime=helper ")
-    assert gone == f"rm --force --volumes {name}"
