@@ -5,9 +5,10 @@ Nothing that a device says decides where a file goes, fills this computer's disk
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ LOG_BYTES = 64 << 20  # twice what it is told to keep
 RUN_BYTES = 4 << 30  # of a run's folder
 ROOM_PART = 3  # an archive and what is unpacked from it leave as much of the disk free again
 WORDS, ERROR_WORDS = 500, 2000  # characters of a message's text
+LARGEST_NUMBER = 1e18
 NOTES = 500  # that are shown of one run
 KEY = re.compile(r"[0-9a-f]{12}\Z")
 STAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?Z\Z", re.ASCII)
@@ -150,14 +152,55 @@ def lines(container: Container, tail: int | None = None) -> list[tuple[str, str]
     return [(stamp.decode(errors="replace"), line.decode(errors="replace")) for stamp, _, line in pairs]
 
 
-def output(container: Container) -> list[str]:
-    """What a short-lived container of ours printed to its standard output, by lines.
+def output(container: Container, errors: bool = False) -> list[str]:
+    """What a short-lived container of ours printed, by lines.
+
+    Args:
+        container: A container.
+        errors: Whether its standard error counts too.
 
     Raises:
         DeviceError: It is longer than it may be.
     """
-    text = _log(container, {"stdout": 1, "stderr": 0, "tail": "all"})
+    text = _log(container, {"stdout": 1, "stderr": int(errors), "tail": "all"})
     return [line[:LINE_BYTES].decode(errors="replace") for line in text.split(b"\n") if line]
+
+
+def facts(said: object, numbers: Mapping[str, float | None], texts: Sequence[str]) -> dict[str, Any] | None:
+    """An object's fields, checked.
+
+    Args:
+        said: The object, or its text as JSON.
+        numbers: Names of finite numbers, each with what it is where it is missing; None for one that is needed.
+        texts: Names of texts, which are cut; empty where they are missing.
+
+    Returns:
+        The fields, or None if the object is none, or lacks a number, or has something else in a field.
+    """
+    if isinstance(said, str):
+        try:
+            said = json.loads(said)
+        except (ValueError, RecursionError):
+            return None
+    if not isinstance(said, dict):
+        return None
+    found: dict[str, Any] = {}
+    for name, otherwise in numbers.items():
+        value: Any = said.get(name, otherwise)
+        if type(value) not in (int, float) or not abs(value) < LARGEST_NUMBER:
+            return None
+        found[name] = value
+    for name in texts:
+        text = said.get(name) or ""
+        if not isinstance(text, str):
+            return None
+        found[name] = text[:WORDS]
+    return found
+
+
+def words(lines: Sequence[str]) -> str:
+    """The last of what a container printed, as part of a line."""
+    return " | ".join(line[:WORDS] for line in lines[-2:])
 
 
 def _log(container: Container, parameters: dict[str, Any]) -> bytes:

@@ -19,7 +19,7 @@ from dime.host.common.progress import follow
 
 ENTRY = (sys.executable, str(Path(dime.__file__).resolve().with_name("entry.py")), "device")
 
-GRACE_S, STUBBORN_S = 1.0, 20.0
+GRACE_S, STUBBORN_S = 0.8, 20.0
 
 
 def run(arguments: Sequence[str], label: str, threads: int = 0, unit: str = "bundle") -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import docker
     from docker.models.containers import Container
 
-GRACE_S = 1.0  # for what is under way to be tidied up when nobody waits any longer
+GRACE_S = 0.8  # for what is under way to be tidied up when nobody waits any longer
 
 
 def profile(jobs: Sequence[Job], registry: str = "") -> list[Path]:

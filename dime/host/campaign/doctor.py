@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dime.contract import messages
 from dime.contract.errors import DeviceError, DimeError, nearest
-from dime.host.bench import engines, holding, images, volumes
+from dime.host.bench import answers, engines, holding, images, volumes
 from dime.host.bench.lab import LOCAL, Device, Lab
 from dime.host.bench.runs import ENTRY
 
@@ -142,7 +141,7 @@ def _output(client: docker.DockerClient, device: Device, image: Image, words: li
     try:
         with volumes.helper(client, image, run=True, entrypoint=words, **held, **options) as container:
             volumes.wait(container, CONTAINER_S)
-            return container.logs().decode(errors="replace").splitlines()
+            return answers.output(container, errors=True)
     except docker.errors.APIError as error:
         if error.status_code == 409:  # somebody was faster
             raise _HeldError(f"{device.name}: is held by {holding.holder(client) or 'somebody'}") from None
@@ -153,10 +152,9 @@ def _disk_and_clock(client: docker.DockerClient, device: Device, image: Image) -
     before_s = time.time()
     lines = _output(client, device, image, ["python3", "-c", PROBE])
     after_s = time.time()
-    try:
-        facts = json.loads(lines[-1])
-    except (IndexError, ValueError, RecursionError):
-        yield Finding(device.name, "container", False, f"does not run Python: {' | '.join(lines[-2:]) or 'no output'}")
+    facts = answers.facts("".join(lines[-1:]), {"free_bytes": None, "time_s": None}, ())
+    if facts is None:
+        yield Finding(device.name, "container", False, f"does not run Python: {answers.words(lines) or 'no output'}")
         return
     free = facts["free_bytes"]
     text = f"{free / 1e9:.1f} GB free"
@@ -174,15 +172,14 @@ def _board(client: docker.DockerClient, device: Device, image: Image) -> Finding
     options: dict[str, Any] = {"privileged": True, "user": "0:0", "cap_drop": None} if device.set_clock else {}
     words = ["python3", "-c", BOARD, name, device.board, *(["try"] if device.set_clock else [])]
     lines = _output(client, device, image, words, **options)
-    try:
-        facts = json.loads(lines[-1])
-    except (IndexError, ValueError, RecursionError):
-        return Finding(name, "board", False, " | ".join(lines[-2:]) or "says nothing")
+    facts = answers.facts("".join(lines[-1:]), {"steps": 0}, ("model", "error"))
+    if facts is None:
+        return Finding(name, "board", False, answers.words(lines) or "says nothing")
     model = facts["model"] or device.board
     if not device.set_clock:
         return Finding(name, "board", True, f"{model}, clock left alone")
-    if not facts.get("steps"):
-        return Finding(name, "board", False, f"{model}; its clocks cannot be set: {facts.get('error', 'it has none')}")
+    if not facts["steps"]:
+        return Finding(name, "board", False, f"{model}; its clocks cannot be set: {facts['error'] or 'it has none'}")
     return Finding(name, "board", True, f"{model}, {facts['steps']} frequencies; the lowest and the highest were set")
 
 
@@ -191,10 +188,11 @@ def _smoke(client: docker.DockerClient, device: Device, image: Image) -> Finding
     words = [*ENTRY, "smoke", f"--device={device.name}", f"--board={device.board}"]
     lines = _output(client, device, image, words, runtime=device.runtime or None, **engines.gpus(device))
     found = {message["kind"]: message for message in map(messages.decode, lines) if message}
-    if "description" not in found:
-        text = found.get("error", {}).get("text") or " | ".join(lines[-2:]) or "illegal instruction, or nothing said"
+    facts = answers.facts(found.get("description", {}).get("facts"), {}, ("torch", "gpu", "processor"))
+    if facts is None:
+        told = str(found.get("error", {}).get("text", ""))[: answers.ERROR_WORDS]
+        text = told or answers.words(lines) or "illegal instruction, or nothing said"
         return Finding(device.name, "network", False, text)
-    facts = found["description"]["facts"]
     on = f"{facts['gpu']} and the CPU agree" if facts["gpu"] else f"on the {facts['processor'].upper()}"
     return Finding(device.name, "network", True, f"alexnet runs with torch {facts['torch']}: {on}")
 

@@ -19,6 +19,8 @@ import pytest
 from dime.contract import messages
 from dime.contract.errors import DeviceError
 from dime.host.bench import local
+from tests.lab.loads import Load
+from tests.lab.meter import StandInMeter
 
 from . import board_engine
 from .board_engine import BoardEngine
@@ -30,13 +32,13 @@ BUSY_S = 1.5  # what a machine that does other things too may add
 class Command:
     """`dime` as a person starts it, in a folder with feature maps and a lab file."""
 
-    def __init__(self, folder, engine, *words, terminal=False):
+    def __init__(self, folder, engine, *words, terminal=False, meter=""):
         maps = folder / "samples/alexnet/conv1"
         maps.mkdir(parents=True, exist_ok=True)
         (maps / "a.pt").write_bytes(bytes(1 << 20))
         (folder / "samples/alexnet/fc1").mkdir(exist_ok=True)
         (folder / "samples/alexnet/fc1/a.pt").write_bytes(b"map")
-        (folder / "lab.toml").write_text(f'[nano]\nengine = "unix://{engine.path}"\n')
+        (folder / "lab.toml").write_text(f'[nano]\nengine = "unix://{engine.path}"\n{meter}')
         ends = [subprocess.DEVNULL, subprocess.PIPE]
         if terminal:
             self.terminal, slave = pty.openpty()
@@ -199,6 +201,18 @@ def test_who_is_asked_may_take_time_to_answer_and_a_run_time_to_stop(engine, tmp
         assert time.monotonic() - answered_s < BOUND_S + BUSY_S
     left = [one.status for one in engine.containers.values() if "profile" in one.command]
     assert left == ["running" if answer == "d" else "exited"]
+
+
+@pytest.mark.parametrize("call", ["PUT .*/archive", "GET /containers/.*/logs"])
+def test_with_a_meter(engine, tmp_path, call):
+    engine.profile = work
+    with StandInMeter(Load(idle_w=3.0), baud=500000) as meter:
+        stuck = Stuck(engine, call, "running" if "logs" in call else "any")
+        words = f'meter = {{name = "smartpower3", port = "{meter.port}", baud = 500000}}\n'
+        command = Command(tmp_path, engine, "profile", "--net=alexnet", "--device=nano", meter=words)
+        assert stuck.reached.wait(60), command.process.communicate(timeout=1)
+        assert "half done" not in command.interrupted(), "the logger was cut off"
+        stuck.freed.set()
 
 
 def test_what_an_ended_command_could_not_remove_the_next_one_does(engine, tmp_path):

@@ -8,6 +8,8 @@ import threading
 import time
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dime.contract import messages
 from dime.host.bench import volumes
@@ -157,3 +159,21 @@ def test_a_failed_start_leaves_nothing_and_tells_its_own_cause(board):
     board.before = refuse
     assert checked(board)["engine"].text == "the engine refused: no start"
     assert board.unlabelled() == []
+
+
+FACTS = st.sampled_from(["free_bytes", "time_s", "model", "steps", "error", "torch", "gpu", "processor", "facts"])
+SAID = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just("\x1b[2J" * 9999),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(FACTS, inner),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(said=SAID, kind=st.sampled_from(["", "description", "error"]), set_clock=st.booleans())
+def test_whatever_a_board_says_is_a_finding_of_bounded_length(board, said, kind, set_clock):
+    text = json.dumps({"kind": kind, "facts": said, "text": said} if kind else said)
+    board.runs = lambda words: (0, text + "\n")
+    found = checked(board, set_clock=set_clock)
+    assert "engine" in found
+    assert max(len(finding.text) for finding in found.values()) < 3000
