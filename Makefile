@@ -70,7 +70,7 @@ sweep: setup  ## the published tables                         make sweep NET=ale
 	@$(RUN) sweep $(call opt,NET EDGE SERVER LINK EDGE_POWER PRIVATE MEMORY FREQS MAX_BUNDLE RULE ARITHMETIC RESULT_BYTES SIZES CSV_UNIT LAYERS RESULTS OUT)
 
 power-server: setup  ## logs power for devices that ask for it      make power-server SERIAL=/dev/ttyUSB0 BAUD=500000
-	@$(DIME) power serve $(call opt,ADDRESS PORT METER SERIAL BAUD CHANNEL RECORDING FOLDER KEEP OPEN)
+	@$(DIME) power serve $(call opt,ADDRESS PORT METER SERIAL BAUD CHANNEL RECORDING COMMAND FOLDER KEEP OPEN)
 
 build: setup  ## both images                                  make build DEVICE=nano TORCH=1.10
 	@$(DIME) build $(call opt,IMAGE DEVICE PLATFORM REGISTRY TORCH LAB)

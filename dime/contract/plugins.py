@@ -1,9 +1,14 @@
-"""Plug-ins: a file in a package is a plug-in, and the file's name is the plug-in's name."""
+"""Plug-ins: a file in a package is a plug-in, and the file's name is the plug-in's name.
+
+Other packages add theirs by entry points of the group ``dime.`` and the package's last name, such as ``dime.meters``:
+``wattsup = my_package.wattsup`` makes the module my_package.wattsup the meter wattsup. A file in the package comes
+first.
+"""
 
 import importlib
 import pkgutil
 
-from dime.contract.errors import unknown
+from dime.contract.errors import InputError, unknown
 
 
 def names(package):
@@ -15,7 +20,7 @@ def names(package):
     Returns:
         list: Sorted names; modules whose name starts with ``_`` are helpers, not plug-ins.
     """
-    return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_"))
+    return sorted(set(_own(package)) | set(_added(package)))
 
 
 def check(package, name):
@@ -28,8 +33,8 @@ def check(package, name):
     Raises:
         InputError: There is no such plug-in; the message lists those there are.
     """
-    if name not in names(package):
-        raise unknown(package.__name__.rsplit(".", 1)[-1].rstrip("s"), name, names(package))
+    if name not in _own(package) and name not in _added(package):
+        raise unknown(_kind(package).rstrip("s"), name, names(package))
 
 
 def load(package, name):
@@ -43,7 +48,35 @@ def load(package, name):
         module: The plug-in.
 
     Raises:
-        InputError: There is no such plug-in; the message lists those there are.
+        InputError: There is no such plug-in, which lists those there are; or another package's cannot be imported.
     """
     check(package, name)
-    return importlib.import_module(package.__name__ + "." + name)
+    if name in _own(package):
+        return importlib.import_module(package.__name__ + "." + name)
+    entry = _added(package)[name]
+    try:
+        return entry.load()
+    except Exception as error:  # another package's code may raise anything
+        raise InputError(
+            "the {} '{}' ({}) cannot be imported: {}".format(_kind(package).rstrip("s"), name, entry.value, error)
+        )
+
+
+def _kind(package):
+    return package.__name__.rsplit(".", 1)[-1]
+
+
+def _own(package):
+    return [module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")]
+
+
+def _added(package):
+    """Entry points of other packages by name; none on a Python that cannot list them (before 3.8)."""
+    try:
+        from importlib import metadata  # novm
+    except ImportError:
+        return {}
+    group = "dime." + _kind(package)
+    found = metadata.entry_points()
+    chosen = found.select(group=group) if hasattr(found, "select") else found.get(group, ())
+    return {entry.name: entry for entry in chosen}

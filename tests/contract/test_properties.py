@@ -92,7 +92,7 @@ def test_arbitrary_bytes_are_refused_as_a_table(tmp_path_factory, content):
         tables.read(path, tables.TIMINGS)
 
 
-@given(st.text(), st.integers())
+@given(st.text(), st.integers(0, messages.LARGEST))
 def test_messages_carry_any_text_on_one_line(text, number):
     line = messages.encode("progress", done=number, what=text)
     assert line.splitlines() == [line]

@@ -21,6 +21,15 @@ from tests.lab.meter import StandInMeter
 
 NAMES = plugins.names(meters)
 TRUE_W = 2.5
+PRINTS = """
+import time
+print("time power")
+number, began = 0, time.monotonic()
+while True:
+    print(100 + 0.005 * number, 2.5 + 0.004 * (number % 2) - 0.002)
+    number += 1
+    time.sleep(max(0, began + 0.005 * number - time.monotonic()))
+"""
 
 
 def jetpack4(root):
@@ -96,7 +105,9 @@ def fake_nvml(fails=None, gpus=1, old=()):
     return module
 
 
-@pytest.fixture(params=["smartpower3", "smartpower3 udp", "ina3221 iio", "ina3221 hwmon", "rapl", "nvml", "replay"])
+@pytest.fixture(
+    params=["smartpower3", "smartpower3 udp", "ina3221 iio", "ina3221 hwmon", "rapl", "nvml", "replay", "command"]
+)
 def present(request, tmp_path, monkeypatch):
     """Each meter, made present on this machine; gives its name and options."""
     name, _, form = request.param.partition(" ")
@@ -107,6 +118,8 @@ def present(request, tmp_path, monkeypatch):
         Counter(tmp_path / "sys", monkeypatch)
     elif name == "nvml":
         monkeypatch.setitem(sys.modules, "pynvml", fake_nvml())
+    elif name == "command":
+        options["command"] = f"{sys.executable} -u -c '{PRINTS}'"
     elif form == "udp":
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
             free.bind(("127.0.0.1", 0))
@@ -137,7 +150,7 @@ def record(path, name, options, seconds=0.7):
 
 
 def test_every_meter_is_in_this_suite():
-    assert NAMES == ["ina3221", "nvml", "rapl", "replay", "smartpower3"]
+    assert NAMES == ["command", "ina3221", "nvml", "rapl", "replay", "smartpower3"]
 
 
 def test_usable_meters_give_the_true_power(present, tmp_path):
@@ -451,3 +464,50 @@ def test_the_only_channel_that_is_on_is_what_was_taken(tmp_path):
         time.sleep(0.3)
         assert one.channel == "", "two are on: which one is meant is not clear"
         one.close("test")
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        ("import sys; print('no such sensor'); sys.exit(3)", "ended with status 3; it last said: no such sensor"),
+        ("print(1, 2)", "ended with status 0; it last said: 1 2"),
+        ("print('x' * 10**6)", "ended with status 0; it last said: x"),
+    ],
+)
+def test_a_program_that_ends_is_told_with_its_last_words(program, message):
+    meter = plugins.load(meters, "command").open_meter(Options(command=f'{sys.executable} -c "{program}"'))
+    with pytest.raises(DeviceError, match=message) as raised:
+        while True:
+            meter.read()
+    meter.close()
+    assert len(str(raised.value)) < 500
+
+
+def test_lines_of_a_program_that_are_no_readings_are_counted():
+    lines = "\\n".join(
+        ["1 2", "2;3.5", "3,1e-3", "nan 1", "4 -1", "5 1e300", "6", "0.5 1", "7 8 9", "1" * 300 + " 1", ""]
+    )
+    program = f"import time; print('{lines}', flush=True); time.sleep(60)"
+    meter = plugins.load(meters, "command").open_meter(Options(command=f'{sys.executable} -c "{program}"'))
+    found = []
+    while len(found) < 3:
+        found += meter.read()
+    meter.close()
+    assert [(sample.time_ms, sample.text) for sample in found] == [
+        (0, "0,2000000"),
+        (1000, "1000,3500000"),
+        (2000, "2000,1000"),
+    ]
+    assert meter.faults["lines that are no reading"] == 6 and meter.faults["time ran backwards"] == 1
+
+
+def test_a_program_that_does_not_want_to_end_is_ended():
+    program = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(0, 1, flush=True); time.sleep(60)"
+    )
+    meter = plugins.load(meters, "command").open_meter(Options(command=f'{sys.executable} -c "{program}"'))
+    while not meter.read():
+        pass
+    began = time.monotonic()
+    meter.close()
+    assert time.monotonic() - began < 10

@@ -408,6 +408,7 @@ def power_serve(
     baud: int = 115200,
     channel: str = "",
     recording: str = "",
+    command: str = "",
     folder: str = "power",
     keep: bool = False,
     open: bool = False,
@@ -423,18 +424,25 @@ def power_serve(
     Args:
         address: Address to listen at.
         port: Port to listen at.
-        meter: smartpower3, ina3221, rapl, nvml or replay.
+        meter: smartpower3, ina3221, rapl, nvml, command or replay.
         serial: The serial port, or udp://ADDRESS:PORT.
         baud: The rate set in the meter's menu.
         channel: The meter's channel that feeds the device.
         recording: A recorded log, for replay.
+        command: A program that prints SECONDS WATTS, a line a reading, for the meter command.
         folder: Where the logs are written.
         keep: Stays after a client's shutdown.
         open: Lets whoever reaches the address start and stop logs, as devices need that know no token.
     """
     from dime.host.metering import power
 
-    options: dict[str, Any] = {"serial": serial, "baud": baud, "channel": channel, "recording": recording}
+    options: dict[str, Any] = {
+        "serial": serial,
+        "baud": baud,
+        "channel": channel,
+        "recording": recording,
+        "command": command,
+    }
     power.serve(address, port, meter, folder, keep=keep, anyone=open, **options)
 
 
@@ -445,6 +453,7 @@ def power_log(
     baud: int = 115200,
     channel: str = "",
     recording: str = "",
+    command: str = "",
     at_once: bool = False,
 ) -> None:
     """Logs power until Ctrl-C.
@@ -452,19 +461,27 @@ def power_log(
     Examples:
         dime power log idle.csv --serial=/dev/ttyUSB0 --baud=500000
         dime power log idle.csv --serial=udp://0.0.0.0:6000
+        dime power log idle.csv --meter=command --command='my-meter --every=10ms'
 
     Args:
         output: The log.
-        meter: smartpower3, ina3221, rapl, nvml or replay.
+        meter: smartpower3, ina3221, rapl, nvml, command or replay.
         serial: The serial port, or udp://ADDRESS:PORT.
         baud: The rate set in the meter's menu.
         channel: The meter's channel that feeds the device.
         recording: A recorded log, for replay.
+        command: A program that prints SECONDS WATTS, a line a reading, for the meter command.
         at_once: Replays it at once instead of at its pace.
     """
     from dime.host.metering import power
 
-    options: dict[str, Any] = {"serial": serial, "baud": baud, "channel": channel, "recording": recording}
+    options: dict[str, Any] = {
+        "serial": serial,
+        "baud": baud,
+        "channel": channel,
+        "recording": recording,
+        "command": command,
+    }
     print(power.log(output, meter, at_once=at_once, **options))
 
 
@@ -477,6 +494,7 @@ def power_calibrate(
     baud: int = 115200,
     channel: str = "",
     recording: str = "",
+    command: str = "",
     seconds: arguments.Seconds = 10.0,
 ) -> None:
     """Reads the meter at a load whose power is known; each call adds one load to the file, which gives its gain.
@@ -491,23 +509,30 @@ def power_calibrate(
         file: The calibration; made where there is none.
         watts: The load's power.
         watts_error: The part of it that it may be off by, such as 0.5%; what the reference's maker states.
-        meter: smartpower3, ina3221, rapl, nvml or replay.
+        meter: smartpower3, ina3221, rapl, nvml, command or replay.
         serial: The serial port, or udp://ADDRESS:PORT.
         baud: The rate set in the meter's menu.
         channel: The meter's channel that feeds the load.
         recording: A recorded log, for replay.
+        command: A program that prints SECONDS WATTS, a line a reading, for the meter command.
         seconds: How long to read.
     """
     from dime.contract.run import parse_share
     from dime.host.metering import power
 
-    options: dict[str, Any] = {"serial": serial, "baud": baud, "channel": channel, "recording": recording}
+    options: dict[str, Any] = {
+        "serial": serial,
+        "baud": baud,
+        "channel": channel,
+        "recording": recording,
+        "command": command,
+    }
     made = power.calibrate(file, watts, parse_share(watts_error), meter, seconds, **options)
     gain = made.gain()
     print(f"{file}: {made.points[-1].read_w:.5g} W read at {watts:g} W; gain {gain.factor:.5g}, {gain.told}")
 
 
-def power_meters(serial: str = "/dev/ttyUSB0", recording: str = "") -> None:
+def power_meters(serial: str = "/dev/ttyUSB0", recording: str = "", command: str = "") -> None:
     """Says which meters are usable here, and why the others are not.
 
     Examples:
@@ -517,10 +542,11 @@ def power_meters(serial: str = "/dev/ttyUSB0", recording: str = "") -> None:
     Args:
         serial: The serial port, or udp://ADDRESS:PORT.
         recording: A recorded log, for replay.
+        command: A program that prints SECONDS WATTS, a line a reading, for the meter command.
     """
     from dime.host.metering import power
 
-    for name, reason in power.meters(serial=serial, recording=recording).items():
+    for name, reason in power.meters(serial=serial, recording=recording, command=command).items():
         print(f"{name:12} {reason or 'usable'}")
 
 

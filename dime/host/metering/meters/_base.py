@@ -132,6 +132,7 @@ class Options:
             only one there is, or the only one that is on.
         period_s: ina3221, rapl, nvml: time between two readings.
         recording: replay: the recorded log.
+        command: command: the program, with its options, that prints readings.
         at_once: replay: hand out everything without waiting.
         root: ina3221, rapl: where /sys is found; another folder for tests.
         calibration: A file of ``dime power calibrate``, whose gain goes into the log's quality file.
@@ -142,6 +143,7 @@ class Options:
     channel: str = ""
     period_s: float = 0.005
     recording: str = ""
+    command: str = ""
     at_once: bool = False
     root: str = "/sys"
     calibration: str = ""
