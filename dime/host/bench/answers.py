@@ -138,7 +138,7 @@ def archive(container: Container, path: str, most: int, why: str) -> Iterator[by
 
 
 def lines(container: Container, tail: int | None = None) -> list[tuple[str, str]]:
-    """Lines of a container's log, each with the engine's time stamp.
+    """Lines of a container's log, each with the engine's time stamp; one that is not yet at its end is left out.
 
     Args:
         container: A container.
@@ -148,7 +148,8 @@ def lines(container: Container, tail: int | None = None) -> list[tuple[str, str]
         DeviceError: It is longer than it may be.
     """
     parameters = {"stdout": 1, "stderr": 1, "timestamps": 1, "tail": "all" if tail is None else tail}
-    pairs = (line[:LINE_BYTES].partition(b" ") for line in _log(container, parameters).split(b"\n") if line)
+    complete = _log(container, parameters).rpartition(b"\n")[0]
+    pairs = (line[:LINE_BYTES].partition(b" ") for line in complete.split(b"\n") if line)
     return [(stamp.decode(errors="replace"), line.decode(errors="replace")) for stamp, _, line in pairs]
 
 

@@ -27,6 +27,7 @@ from dime.host.bench.lab import Device
 
 IMAGE = "sha256:" + "1" * 64
 NAME = "dime-host:latest"
+PIECE_BYTES = 16_384  # an engine takes a longer line in pieces
 
 
 class RefusalError(Exception):
@@ -380,7 +381,8 @@ class _Handler(BaseHTTPRequestHandler):
             frames = []
             for time_ns, text in lines:
                 if time_ns >= since_ns:
-                    line = (stamp(time_ns).encode() + b" " if timed else b"") + text + b"\n"
+                    line = (stamp(time_ns).encode() + b" " if timed else b"") + text
+                    line += b"" if len(text) == PIECE_BYTES else b"\n"  # as json-file's driver
                     frames.append(struct.pack(">BxxxL", 1, len(line)) + line)
             self.reply(b"".join(frames), kind="application/vnd.docker.multiplexed-stream")
 

@@ -231,6 +231,18 @@ def test_what_an_earlier_start_said_is_not_shown_again(monkeypatch):
     assert place.new(log) == ["line 2"]
 
 
+def test_a_line_that_comes_in_pieces_is_shown_once_and_nothing_twice(engine):
+    run = engine.run()
+    with engines.connect(engine.device()) as client:
+        container, place = client.containers.get("dime-profile"), answers.Place()
+        run.say("one", b"x" * board_engine.PIECE_BYTES)
+        assert place.new(container) == ["one"]
+        run.say("y" * 10)
+        assert [line[:4] for line in place.new(container)] == ["xxxx"]
+        run.say("two")
+        assert place.new(container) == ["two"]
+
+
 def test_of_a_long_log_only_the_end_is_asked_for(monkeypatch):
     log, place = Log(monkeypatch), answers.Place()
     log.say(*range(5000))
