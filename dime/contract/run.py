@@ -46,6 +46,7 @@ OBSERVED_FIELDS = OrderedDict(
     [
         ("origin", "measured, replayed or modelled"),
         ("graph", "SHA-256 of the network's document; None for a built-in network"),
+        ("batch", "inputs that a run computes at once; None in files from before it was told: one"),
         ("left_out", "places where the network could be cut and was not; None for a built-in network"),
         ("layer_bytes", "memory that each layer takes where it runs: its parameters and its input"),
         ("threads_used", "CPU threads that the tensor library took"),

@@ -246,6 +246,7 @@ def _spec(network, samples, options, board, device, chosen, frequencies, root):
         weights=network.weights,
         samples=samples.label,
         graph=getattr(network, "digest", None),
+        batch=network.batch,
         left_out=(samples.manifest or {}).get("left_out"),
         origin="measured",
         layer_bytes=network.layer_bytes(),

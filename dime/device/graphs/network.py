@@ -28,6 +28,12 @@ class GraphNetwork(object):
         self._parts.clear()
         self._program.move(chosen.place)
 
+    @property
+    def batch(self):  # type: () -> int
+        """Inputs that are computed at once: the first length of every input, where it is the same."""
+        first = set((value.shape or (1,))[0] for value in self.boundary(0))
+        return first.pop() if len(first) == 1 else 1
+
     def module(self, bundle):  # type: (Bundle) -> Part
         """The layers of a bundle as one module; nothing is copied."""
         key = bundle.first, bundle.last

@@ -27,6 +27,8 @@ class Network(object):
         weights: Where the weights came from: ``pretrained``, ``file <hash>`` or ``seeded <n>``.
     """
 
+    batch = 1
+
     def __init__(self, name, layers, modules, input_shape, weights):
         self.name = name
         self.layers = list(layers)

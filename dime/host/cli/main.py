@@ -204,7 +204,8 @@ def solve(
         rule: merged (what a device runs in one go is one bundle), free, or published (one bundle a device, mostly).
         edge_power: Models the weak device's energy as this many W while it computes; for a device without a meter.
         arithmetic: correct, or published, which repeats the published means of runs and units of radio energies.
-        result_bytes: Bytes sent home at the end; 4 is the class, 0 takes the last layer's whole output.
+        result_bytes: Bytes sent home at the end for each input of a batch; 4 is the class, 0 takes the last layer's
+            whole output.
         sizes: Bytes of the input, of each tensor between layers and of the result, joined by commas, or a profile of
             the network that has them; for published tables, which do not.
         csv_unit: Unit of durs in a published CSV, ms or s; a parquet's are s.
@@ -366,7 +367,8 @@ def sweep(
         max_bundle: Largest bundle.
         rule: merged, free, or published (one bundle a device, mostly), as the published tables have it.
         arithmetic: correct, or published, which repeats the published means of runs and units of radio energies.
-        result_bytes: Bytes sent home at the end; 4 is the class, 0 takes the last layer's whole output.
+        result_bytes: Bytes sent home at the end for each input of a batch; 4 is the class, 0 takes the last layer's
+            whole output.
         sizes: Bytes of the input, of each tensor between layers and of the result, joined by commas, or a profile of
             the network that has them; for published tables, which do not.
         csv_unit: Unit of durs in a published CSV, ms or s; a parquet's are s.

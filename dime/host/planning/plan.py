@@ -82,6 +82,7 @@ class Plan:
         value: The goal's value.
         certificate: How sure it is that nothing is better.
         warnings: What is odd in the tables behind it, a line each.
+        batch: Inputs that are computed at once; all times and energies are those of the whole batch.
     """
 
     network: str
@@ -99,6 +100,13 @@ class Plan:
     value: float
     certificate: Certificate
     warnings: tuple[str, ...] = ()
+    batch: int = 1
+
+    @property
+    def per_picture(self) -> dict[str, float | None]:
+        """Time and energy of one input of the batch: the batch's, divided by their number."""
+        energy_j = None if self.energy_j is None else self.energy_j / self.batch
+        return {"latency_s": self.latency_s / self.batch, "energy_j": energy_j}
 
     def __str__(self) -> str:
         lines = [f"({step.bundle!r}, {step.frequency_hz}, {step.device!r}): 1.0" for step in self.steps]
@@ -111,6 +119,10 @@ class Plan:
                 f"    energy: {self.energy_j:.6g} J   computation {self.computation_j:.6g} J"
                 f"   radio {self.radio_j:.6g} J"
             )
+        if self.batch > 1:
+            of_one = self.per_picture
+            energy = "" if of_one["energy_j"] is None else f"   energy {of_one['energy_j']:.6g} J"
+            lines.append(f"    per picture of the batch of {self.batch}: latency {of_one['latency_s']:.6g} s{energy}")
         if self.goal == "throughput":
             lines.append(f"    slowest stage: {self.period_s:.6g} s   throughput {1 / self.period_s:.6g} /s")
         if self.goal == "weighted":
@@ -140,7 +152,11 @@ class Plan:
         """
         try:
             with open(path, "x", encoding="utf-8") as stream:
-                json.dump({"schema": SCHEMA, "version": VERSION, **asdict(self)}, stream, indent=1)
+                json.dump(
+                    {"schema": SCHEMA, "version": VERSION, **asdict(self), "per_picture": self.per_picture},
+                    stream,
+                    indent=1,
+                )
                 stream.write("\n")
         except FileExistsError:
             raise InputError(f"{os.fspath(path)} exists already; nothing was overwritten") from None
@@ -168,6 +184,9 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
         fields["steps"] = tuple(Step(**step) for step in fields["steps"])
         fields["transfers"] = tuple(Transfer(**transfer) for transfer in fields["transfers"])
         fields["warnings"] = tuple(fields.get("warnings", ()))
+        fields.pop("per_picture", None)  # follows from the rest
+        if not isinstance(fields.get("batch", 1), int) or fields.get("batch", 1) < 1:
+            raise ValueError("batch is not a number of inputs")
         return Plan(**fields)
     except OSError as error:
         raise TableError(f"{os.fspath(path)}: {error.strerror}") from None
@@ -215,6 +234,7 @@ def describe(problem: Problem, choices: Sequence[Choice], certificate: Certifica
         value=value(problem, totals),
         certificate=certificate,
         warnings=problem.warnings,
+        batch=problem.batch,
     )
 
 
@@ -254,6 +274,8 @@ def check(problem: Problem, plan: Plan) -> None:
         said, is_ = getattr(plan, name), getattr(right, name)
         if (said is None) != (is_ is None) or (said is not None and abs(said - is_) > SAME * max(1.0, abs(is_))):
             raise InputError(f"the plan says {name} = {said}, but its steps give {is_}")
+    if plan.batch != right.batch:
+        raise InputError(f"the plan is for a batch of {plan.batch}, the problem of {right.batch}")
     bound = plan.certificate.bound
     if bound is not None and plan.value < bound * (1 - SAME):
         raise InputError(f"the plan's value {plan.value} is better than its bound {bound}")

@@ -97,6 +97,7 @@ class Problem:
             where the crossings were given as numbers.
         arithmetic: Of the runs' means and of the radio, ``correct`` or ``published``.
         warnings: What is odd in the tables behind it, a line each.
+        batch: Inputs that a run computes at once; a plan is for all of them.
     """
 
     network: str
@@ -114,6 +115,7 @@ class Problem:
     joined: Mapping[tuple[int, int], Link | None] = field(default_factory=dict)
     arithmetic: str = "correct"
     warnings: tuple[str, ...] = ()
+    batch: int = 1
 
     def __post_init__(self) -> None:
         _check(self)
@@ -296,7 +298,8 @@ def build_problem(
         links: What joins each pair of devices; see ``links.connect``.
         goal: What to make small; see ``Goal.parse``.
         limits: What to keep to.
-        result_bytes: What is sent home at the end: 4 bytes (the class), or None: the last layer's whole output.
+        result_bytes: What is sent home at the end: 4 bytes (the class) for each input of a batch, or None: the last
+            layer's whole output.
         arithmetic: ``correct`` or ``published``, of the runs (see ``published``) and of the radio (``Link.energy_j``).
         sizes_bytes: Size of the tensor at each boundary, N + 1 of them, where no profile has them.
         layer_bytes: Memory that each layer takes where it runs, for limits on memory; None: as the profiles say.
@@ -319,6 +322,10 @@ def build_problem(
             raise InputError(
                 f"{profile.path} and {edge.path} are of different networks: their documents differ; profile both"
                 " with the same feature maps"
+            )
+        if profile.batch != edge.batch:
+            raise InputError(
+                f"{profile.path} is of a batch of {profile.batch}, {edge.path} of {edge.batch}: a plan is for one batch"
             )
     longest = max(profile.max_layers for profile in profiles)
     if len(edge.layers) * longest * max(len(profile.frequencies_hz) for profile in profiles) > LARGEST_TABLE:
@@ -347,6 +354,7 @@ def build_problem(
         links=links if isinstance(links, str) else getattr(links, "name", "given by pairs"),
         joined=joined,
         arithmetic=arithmetic,
+        batch=edge.batch,
         warnings=oddities.of_profiles(profiles, sizes, layer_bytes),
     )
 
@@ -366,7 +374,7 @@ def _boundary_sizes(
         if sizes != known[0][1]:
             raise InputError(f"{known[0][0]} and {path} disagree on the sizes of the tensors between layers")
     sizes = known[0][1]
-    return sizes if result_bytes is None else (*sizes[:-1], result_bytes)
+    return sizes if result_bytes is None else (*sizes[:-1], result_bytes * profiles[0].batch)
 
 
 def _crossings(

@@ -48,6 +48,7 @@ def write(problem: Problem, folder: str | os.PathLike[str], profiles: Sequence[M
             "schema": SCHEMA,
             "version": VERSION,
             "network": problem.network,
+            "batch": problem.batch,
             "layers": list(problem.layers),
             "max_layers": problem.max_layers,
             "devices": [
@@ -127,6 +128,7 @@ def read(folder: str | os.PathLike[str]) -> Problem:
             },
             arithmetic=str(said["arithmetic"]),
             warnings=tuple(map(str, said["warnings"])),
+            batch=int(said.get("batch", 1)),
         )
     except OSError as error:
         raise TableError(f"{path}: {error.strerror}") from None

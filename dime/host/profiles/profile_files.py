@@ -133,6 +133,7 @@ def _load_run(folder: str, device: str | None, layers: Sequence[str] | None, tab
     return replace(
         profile,
         graph=spec.graph if isinstance(spec.graph, str) else None,
+        batch=1 if spec.batch is None else spec.batch,
         warnings=(*profile.warnings, *(f"{profile.device}: {text}" for text in shared)),
         **facts,
     )
@@ -152,6 +153,8 @@ def _run_layers(spec: Any, folder: str) -> tuple[str, ...]:
         problem = "layer_bytes is not a size for each layer"
     elif longest is not None and not (_is_count(longest) and longest):
         problem = "max_layers is not a number of layers"
+    elif spec.batch is not None and not (_is_count(spec.batch) and spec.batch):
+        problem = "batch is not a number of inputs"
     elif not all(isinstance(text, str) and text for text in (spec.device, spec.network)):
         problem = "device or network is not a name"
     elif spec.origin is not None and spec.origin not in run.ORIGINS:

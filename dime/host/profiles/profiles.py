@@ -67,6 +67,7 @@ class Profile:
         trims: Share of the runs that the means of durations, and of energies, leave out at each end.
         warnings: What is odd in the table, a line each.
         graph: SHA-256 of the network's document, where it was not a built-in one.
+        batch: Inputs that a run computes at once.
         dialect: How a text table was read, where that differs from a plain CSV.
         unit_taken: Unit that the durations were taken to have; empty where the table says it.
         meter: The meter that measured the energies, with its channel; empty where the table does not say.
@@ -91,6 +92,7 @@ class Profile:
     trims: tuple[float, float] = (statistics.TRIM, statistics.TRIM)
     warnings: tuple[str, ...] = ()
     graph: str | None = None
+    batch: int = 1
     dialect: str = ""
     unit_taken: str = ""
     meter: str = ""

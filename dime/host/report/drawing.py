@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, StrMethodFormatter
 
+from dime.host.common.units import quantity
 from dime.host.report.report_data import Data
 
 if TYPE_CHECKING:
@@ -59,7 +60,22 @@ def finished(data: Data, figure: Figure) -> Figure:
 
 def heading(data: Data, link: Data) -> str:
     """Network and link."""
-    return f"{data['network']}, {link['name']}"
+    return f"{network(data)}, {link['name']}"
+
+
+def network(data: Data) -> str:
+    """The network, with its batch where that is more than one."""
+    batch = data.get("batch", 1)
+    return f"{data['network']}, batch of {batch}" if batch > 1 else str(data["network"])
+
+
+def per_picture(data: Data, plan: Data) -> str:
+    """What a plan costs for one input of its batch, in words; empty where a batch is one."""
+    batch = data.get("batch", 1)
+    if batch == 1:
+        return ""
+    energy = f", {quantity(plan['energy_j'] / batch, 'J')}" if plan["energy_j"] else ""
+    return f"; {quantity(plan['latency_s'] / batch, 's')}{energy} a picture"
 
 
 def weakest(data: Data, steps: Sequence[Sequence[int]], names: Sequence[str]) -> str:

@@ -29,7 +29,9 @@ from dime.host.report.drawing import (
     heading,
     ink,
     label_axis,
+    network,
     new_figure,
+    per_picture,
     room,
     texture,
     weakest,
@@ -248,7 +250,7 @@ def plan(data: Data, link: Data) -> Figure:
     axes.tick_params(length=0)
     axes.grid(False)
     device_legend(data, figure, axes)
-    axes.set_title(heading(data, link))
+    axes.set_title(heading(data, link) + per_picture(data, shown))
     return finished(data, figure)
 
 
@@ -411,7 +413,7 @@ def bundle_effect(data: Data) -> Figure:
     axes.set_xlabel("layers in the bundle")
     axes.set_ylabel("bundle time relative\nto the sum of its layers")
     axes.legend()
-    axes.set_title(data["network"])
+    axes.set_title(network(data))
     return finished(data, figure)
 
 

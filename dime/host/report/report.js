@@ -1,10 +1,12 @@
 "use strict";
 // The report's sections. Each is shown when its data are there.
 
+const batch = data.batch || 1;  // reports from before it was told are of one
+
 function header() {
   const weights = [...new Set(data.devices.map((device) => device.weights).filter(Boolean))];
   return h("header", null,
-    h("h1", null, data.network, ": ", data.devices.map((device) => device.name).join(" → ")),
+    h("h1", null, data.network, batch > 1 ? `, batch of ${batch}` : "", ": ", data.devices.map((device) => device.name).join(" → ")),
     h("div", { class: "subtitle" }, `Plans for least ${data.goal_name}; ${count(data.layers.length, "layer")}; weights: ${weights.join(" / ") || "not stated"}`
       + (data.arithmetic === "correct" ? "" : `; arithmetic: ${data.arithmetic}`)),
     h("div", { class: "devices" }, data.devices.map((device, at) => h("div", { class: `device ${tint(at)}` },
@@ -46,7 +48,9 @@ function planSection(link) {
       fact(quantity(plan.communication_s, "s"), "communication"),
       data.goal === "throughput" ? fact(quantity(plan.period_s, "s"), "slowest stage") : null,
       plan.energy_j === null ? null : fact(quantity(plan.energy_j, "J"), "energy"),
-      plan.energy_j === null ? null : fact(quantity(plan.radio_j, "J"), "of it radio")),
+      plan.energy_j === null ? null : fact(quantity(plan.radio_j, "J"), "of it radio"),
+      batch > 1 ? fact(quantity(plan.latency_s / batch, "s"), "latency a picture") : null,
+      batch > 1 && plan.energy_j !== null ? fact(quantity(plan.energy_j / batch, "J"), "energy a picture") : null),
     originBadges(plan.steps, plan.transfers.length),
     h("div", { class: "proof" }, h("span", { class: proven ? "yes" : "no" }, (proven ? "✓ " : "! ") + link.proof),
       link.confirmation ? h("span", { class: confirmed ? "yes" : "no" }, (confirmed ? "✓ " : "! ") + link.confirmation) : null),

@@ -35,6 +35,7 @@ MOST_POINTS = 2 * MOST_INTERVALS - 1
 RUN_FACTS = (
     *(
         "network",
+        "batch",
         "device",
         "board",
         "processor",
@@ -68,6 +69,7 @@ def collect(study: Study, command: str = "") -> Data:
     problem = study.links[0].problem
     return {
         "network": study.network,
+        "batch": problem.batch,
         "layers": list(problem.layers),
         "goal": study.goal.kind,
         "goal_name": goal_name(study.goal),

@@ -39,7 +39,10 @@ def origins(plan: Plan) -> tuple[str, str]:
 
 def sources(study: Study) -> Iterator[str]:
     """Where the numbers come from: the network, then a line a device and one for the links."""
-    yield _cut(f"{plain(study.network)}: least {findings.goal_name(study.goal)}")
+    batch = study.links[0].problem.batch
+    yield _cut(
+        f"{plain(study.network)}{f', batch of {batch}' if batch > 1 else ''}: least {findings.goal_name(study.goal)}"
+    )
     for profile in study.profiles:
         energy = "no energy"
         if profile.run_energy_j is not None:

@@ -89,7 +89,7 @@ class Frontier:
         """Writes frontier.parquet with the columns of ``table`` and (``plans``) ``steps``, the plan as data.
 
         ``steps`` is a JSON list of [first layer, last layer, device's position, frequency in Hz]. The file's metadata
-        say its schema, its version and whether the frontier is complete.
+        say its schema, its version, the batch, and whether the frontier is complete.
 
         Raises:
             InputError: The file exists already, or the disk would not take it.
@@ -110,6 +110,7 @@ class Frontier:
             columns["plan"] = _texts([one_line(self.problem, plan) for plan in choices])
             columns["steps"] = _texts([json.dumps([[*bundle, *where] for bundle, *where in plan]) for plan in choices])
         about = {"schema": SCHEMA, "version": str(VERSION), "complete": str(self.complete).lower()}
+        about["batch"] = str(self.problem.batch)
         content = pyarrow.Table.from_arrays(list(columns.values()), list(columns)).replace_schema_metadata(about)
         try:
             with open(path, "xb") as stream:

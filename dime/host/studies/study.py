@@ -254,7 +254,7 @@ def make_study(
         time_limit_s: Longest time for each search.
         gap: Relative distance from the optimum that is good enough.
         arithmetic: Of the runs' means and of the radio, ``correct`` or ``published``.
-        result_bytes: What is sent home at the end; None: the last layer's whole output.
+        result_bytes: What is sent home at the end for each input of a batch; None: the last layer's whole output.
         sizes_bytes: Sizes of the tensors at the N + 1 boundaries, where no profile has them.
 
     Returns:

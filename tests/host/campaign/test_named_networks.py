@@ -78,8 +78,22 @@ def test_batch_and_precision_are_in_the_name_and_the_tables(folder):
         "profile", "--net=mine.py:build", "--batch=3", "--dtype=float64", "--cuts=2", "--runs=1", "--iterations=1",
         "--threads=1", folder=folder,
     )  # fmt: skip
-    table = (folder / "results/edge/mine-batch3-float64/timings.csv").read_text()
+    run = folder / "results/edge/mine-batch3-float64"
+    table = (run / "timings.csv").read_text()
     assert "3x3x32x32" in table and "3x4" in table
+    assert json.loads((run / "run.json").read_text())["batch"] == 3
+    done = dime(
+        "solve", "--net=mine-batch3-float64", "--link=WiFi", "--edge-power=5", "--replicates=0", "--figures",
+        folder=folder,
+    )  # fmt: skip
+    assert "mine-batch3-float64, batch of 3: least latency" in done.stdout
+    assert "per picture of the batch of 3: latency " in done.stdout
+    plans = folder / "results/plans/mine-batch3-float64/001"
+    plan = json.loads((plans / "WiFi/plan.json").read_text())
+    assert plan["batch"] == 3 and plan["per_picture"]["latency_s"] == pytest.approx(plan["latency_s"] / 3)
+    assert plan["per_picture"]["energy_j"] == pytest.approx(plan["energy_j"] / 3)
+    assert json.loads((plans / "report.json").read_text())["data"]["batch"] == 3
+    assert any("a picture" in path.read_text() for path in (plans / "figures").glob("*.svg"))
 
 
 def test_the_places_of_a_network_are_shown(folder):

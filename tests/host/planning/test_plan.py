@@ -307,3 +307,39 @@ class TestCertificates:
         (tmp_path / "plan.json").write_text(text)
         with pytest.raises(TableError, match=r"plan\.json was written by another version"):
             read_plan(tmp_path / "plan.json")
+
+
+def test_a_plan_is_for_a_batch_and_says_what_one_of_it_costs(plan, problem, tmp_path):
+    of_eight = replace(problem, batch=8)
+    batched = replace(plan, batch=8)
+    check(of_eight, batched)
+    assert f"per picture of the batch of 8: latency {plan.latency_s / 8:.6g} s   energy" in str(batched)
+    assert "picture" not in str(plan)
+    batched.write(tmp_path / "plan.json")
+    assert json.loads((tmp_path / "plan.json").read_text())["per_picture"]["latency_s"] == plan.latency_s / 8
+    assert read_plan(tmp_path / "plan.json") == batched
+    with pytest.raises(InputError, match="batch of 8, the problem of 1"):
+        check(problem, batched)
+
+
+def test_plans_from_before_batches_are_of_one(plan, tmp_path):
+    plan.write(tmp_path / "new.json")
+    said = json.loads((tmp_path / "new.json").read_text())
+    del said["batch"], said["per_picture"]
+    (tmp_path / "old.json").write_text(json.dumps(said))
+    assert read_plan(tmp_path / "old.json") == plan
+    (tmp_path / "odd.json").write_text(json.dumps({**said, "batch": "many"}))
+    with pytest.raises(TableError, match="batch is not a number"):
+        read_plan(tmp_path / "odd.json")
+
+
+def test_profiles_of_two_batches_are_not_planned_together():
+    from dime.host.planning.problem import build_problem
+    from tests.host import small
+
+    edge, server = small.profiles(3, 2, 0)
+    with pytest.raises(InputError, match="is of a batch of 4"):
+        build_problem([edge, replace(server, batch=4)], small.LINK)
+    made = build_problem([replace(one, batch=4) for one in (edge, server)], small.LINK, sizes_bytes=[8, 8, 8, 80])
+    assert made.batch == 4
+    assert made.sizes_bytes[-1] == 4 * 4  # a class for each
