@@ -15,6 +15,8 @@ from tqdm import tqdm
 
 from dime.host.common.units import plain
 
+LINE_CHARACTERS = 4000
+
 
 class _Plain:
     """A text stream on which control and format characters, but for ends of lines and tabs, come out as ``?``."""
@@ -46,8 +48,11 @@ def plainly() -> Iterator[None]:
 
 
 def line(text: object) -> str:
-    """A text as one plain line, whatever ends of lines it has."""
-    return plain(" ".join(str(text).split("\n")))
+    """A text as one plain line of bounded length, whatever it holds: an engine's words may have no end."""
+    words = str(text)
+    if len(words) > LINE_CHARACTERS:
+        words = f"{words[:LINE_CHARACTERS]} ... and {len(words) - LINE_CHARACTERS} characters more"
+    return plain(" ".join(words.split("\n")))
 
 
 def live(text: str, end: str = "") -> None:
