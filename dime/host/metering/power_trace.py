@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import mmap
 import os
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,8 @@ QUALITY_SUFFIX = "_quality.json"
 # Which moment a reading stands for is known to half its period: SmartPower 3 takes the mean of the last two of its own
 # readings, which may have been made up to half a period before the line is written.
 MOMENT_SPAN = 0.5
+# Lines arrive in batches where there are so many of them at once on average.
+LEAST_BATCH = 3
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,7 @@ def build(
     epoch_ns = int(timestamp_ns[rows[0]])
     arrival_s = (timestamp_ns[rows] - epoch_ns) * 1e-9
     inside = np.diff(segment) == 0
+    held_s = 0.0
     if series.own_clock:
         time_s = np.empty(len(rows))
         wire_s = float(quality.get("wire_s", 0.0))
@@ -131,7 +135,9 @@ def build(
             usual_s = float(np.median(np.diff(own_s))) if len(own_s) > 1 else 0.0
             # A line is stamped when it is written, and cut to whole ms: half a ms is missing on average. Its values are
             # means over the period before: they stand for the period's middle.
-            time_s[part] = own_s * (1 + slope) + offset_s + 0.5e-3 - wire_s - usual_s / 2
+            hidden_s = held_up(arrival_s[part] - own_s * (1 + slope) - offset_s, arrival_s[part], usual_s)
+            held_s = max(held_s, usual_s if hidden_s is not None else 0.0)
+            time_s[part] = own_s * (1 + slope) + offset_s + 0.5e-3 - wire_s - usual_s / 2 - (hidden_s or 0.0) / 2
     else:
         time_s = np.asarray(arrival_s)
     # A part of few lines, all of them held up, is placed too late: what of the next one would lie before its end, goes.
@@ -155,12 +161,34 @@ def build(
         on=series.on[rows],
         segment=segment,
         period_s=period_s,
-        clock_error_s=float(np.hypot(period_s * MOMENT_SPAN, 1e-3 if series.own_clock else 0.0) / np.sqrt(12)),
+        clock_error_s=float(np.linalg.norm([period_s * MOMENT_SPAN, held_s, 1e-3 if series.own_clock else 0.0]))
+        / math.sqrt(12),
         counts=counts,
         host_clock=quality.get("host_clock", {}),
         gain=gain,
         sleeps=suspends.sleeps(quality, name),
     )
+
+
+def held_up(delay_s: FLOAT, arrival_s: FLOAT, usual_s: float) -> float | None:
+    """How long even the quickest lines may have been under way where lines arrive in batches.
+
+    The last line of a batch was written up to a period before it was handed on. Where the batches' last lines come late
+    by everything up to that, the quickest of them tells; where they always come late alike, nothing does.
+
+    Args:
+        delay_s: How late each line came beside the quickest.
+        arrival_s: When it came.
+        usual_s: The usual time between two lines.
+
+    Returns:
+        The span in which that lies; None where lines come one by one.
+    """
+    last = np.append(np.diff(arrival_s) > usual_s / 4, True)
+    if usual_s <= 0 or last.sum() * LEAST_BATCH > len(last):
+        return None
+    low, high = np.quantile(delay_s[last], (0.1, 0.9))
+    return float(max(usual_s - 1.25 * (high - low), 0.0))
 
 
 def breaks_ns(quality: Mapping[str, Any], name: str) -> INTEGERS:

@@ -19,8 +19,8 @@ import numpy as np
 from dime.contract import run, tables
 from dime.contract.errors import TableError, unknown
 from dime.contract.run import RunSpec
+from dime.host.metering import alignment, energy, power_trace, suspends
 from dime.host.metering import clock as clocks
-from dime.host.metering import energy, power_trace, suspends
 from dime.host.metering.gain import ENERGY_GAIN, Gain
 from dime.host.metering.meter_clock import INTEGERS
 from dime.host.metering.meters._base import TIMESTAMP
@@ -110,11 +110,16 @@ def join(
             if piece.clock is None:
                 lost[NO_CLOCK] |= inside
                 continue
-            start_ns[inside] = piece.clock.logger_ns(columns["start_ns"][inside])
-            end_ns[inside] = piece.clock.logger_ns(columns["end_ns"][inside])
-            error_s[inside] = np.hypot(piece.clock.error_s(columns["start_ns"][inside]), trace.clock_error_s)
+            late = _late(piece, trace, {name: columns[name][inside] for name in ("start_ns", "end_ns", "bundle")})
+            begin_ns = piece.clock.logger_ns(columns["start_ns"][inside])
+            over_ns = piece.clock.logger_ns(columns["end_ns"][inside])
+            start_ns[inside], end_ns[inside] = begin_ns + late.shift_ns(begin_ns), over_ns + late.shift_ns(over_ns)
+            error_s[inside] = late.spread_s(begin_ns)
             last_ns = int(columns["end_ns"][inside if inside.any() else rows].max())
-            told = piece.clock.report(last_ns) | {"others": [other.report(last_ns) for other in piece.others]}
+            told = piece.clock.report(last_ns) | {
+                "others": [other.report(last_ns) for other in piece.others],
+                "trace_late": late._asdict(),
+            }
             quality["clocks"].append(told)
             idle.add(session, piece)
         quality["codes"] += report
@@ -213,6 +218,7 @@ class _Piece(NamedTuple):
         clock: The clock that was chosen for it; None where there is none.
         others: The other clocks there are.
         ended_by: What it ends with; None for the last one.
+        codes: The busy times of the load patterns that were found in it, on the device's clock.
     """
 
     from_ns: int
@@ -220,6 +226,7 @@ class _Piece(NamedTuple):
     clock: clocks.Clock | None
     others: list[clocks.Clock]
     ended_by: suspends.Break | None
+    codes: list[Sequence[Sequence[int]]]
 
 
 def _pieces(
@@ -248,7 +255,8 @@ def _pieces(
         codes = [one for one in found if from_ns <= one[2]["busy_ns"][0][0] and one[2]["busy_ns"][-1][1] <= to_ns]
         chosen, others, told = _clock(own, codes, clocks.same_machine(traces[0], session.get("boot_id")), wanted, force)
         report += told
-        pieces.append(_Piece(from_ns, to_ns, chosen, others, ended_by))
+        patterns = [code["busy_ns"] for _, _, code, seen in codes if seen is not None]
+        pieces.append(_Piece(from_ns, to_ns, chosen, others, ended_by, patterns))
     if all(piece.clock is None for piece in pieces):
         lacking = wanted or "exchanges, a load pattern, a common machine"
         raise TableError(f"no clock relates the run's times to the power log's; missing: {lacking}")
@@ -293,6 +301,22 @@ def _clock(
                 )
         report.append(entry)
     return chosen, others, report
+
+
+def _late(piece: _Piece, trace: Trace, rows: Mapping[str, Any]) -> alignment.Displacement:
+    """How late the trace is in a piece: by its load patterns, or where there are none by the windows' own edges."""
+    assert piece.clock is not None
+    if piece.codes:
+        edges_ns = np.array([edge for busy in piece.codes for pair in busy for edge in pair], dtype=np.int64)
+        group = np.arange(len(edges_ns)) // 2
+    else:
+        edges_ns = np.concatenate([rows["start_ns"], rows["end_ns"]])
+        group = np.unique(np.concatenate([rows["bundle"]] * 2).astype(str), return_inverse=True)[1]
+    if not len(rows["start_ns"]):
+        return alignment.Displacement(trace.epoch_ns, 0.0, 0.0, trace.clock_error_s, 0.0, 0)
+    order = np.argsort(edges_ns)
+    before_s = float(np.hypot(piece.clock.error_s(rows["start_ns"]), trace.clock_error_s).max())
+    return alignment.learn(trace, piece.clock.logger_ns(edges_ns[order]), group[order], before_s)
 
 
 class _Idle:

@@ -105,7 +105,7 @@ def test_a_target_is_reached_by_repeating(tmp_path):
     result = joint_profile.join(tmp_path / "run", tmp_path / "logs", target=0.035)
     assert (result.summary["iterations"] >= 2).all(), "one pass has no scatter to judge by"
     assert not [note for note in result.notes if "±" in note]
-    half = (result.summary["energy_high_j"] - result.summary["energy_low_j"]) / 2
+    half = (result.summary["energy_one_meter_high_j"] - result.summary["energy_one_meter_low_j"]) / 2
     assert (half <= 0.035 * result.summary["energy_mean_j"]).all()
 
 

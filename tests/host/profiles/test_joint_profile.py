@@ -255,7 +255,7 @@ def summary_of(values, systematic=0.0):
     zero, ones = np.zeros(count), np.ones(count)
     energies = joint_profile.energy.Energies(
         energy_j=np.array(values), edge_j=zero, sampling_j=zero, resolution_j=ones * systematic, early_j=zero,
-        late_j=zero, samples=np.full(count, 20), rejected=np.full(count, ""),
+        late_j=zero, alias_j=zero, phase=zero, samples=np.full(count, 20), rejected=np.full(count, ""),
     )  # fmt: skip
     names = [{"layers": "conv1", "frequency_hz": -1}]
     return joint_summary.summarise(names, groups, ones * 0.1, np.ones(count, int), energies, np.array([np.nan]))
