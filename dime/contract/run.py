@@ -162,6 +162,43 @@ def parse_share(text):
     return share
 
 
+COUNTS = ("threads", "threads_used", "max_layers", "iterations", "runs", "warmups")
+
+
+def _is_whole(value, least=-LARGEST_SEED):
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= 2**62
+
+
+def _damages(fields):
+    """What is wrong with the values of a run.json, of which each may be missing."""
+    given = {name: value for name, value in fields.items() if value is not None}
+    for name in ("network", "device"):
+        if not isinstance(given.get(name, ""), str):
+            yield "device or network is not a name"
+    if given.get("origin", "measured") not in ORIGINS:
+        yield "origin is none of {}".format(", ".join(ORIGINS))
+    for name in COUNTS:
+        if not _is_whole(given.get(name, 0), 0):
+            yield "{} is not a number".format(name) + (" of layers" if name == "max_layers" else "")
+    if not _is_whole(given.get("seed", 0)):
+        yield "seed is not a whole number"
+    window_s = given.get("min_window_s", 0)
+    if isinstance(window_s, bool) or not isinstance(window_s, (int, float)) or not 0 <= window_s <= 1e6:
+        yield "min_window_s is not a time"
+    frequencies = given.get("frequencies_hz", [])
+    if not isinstance(frequencies, list) or not all(map(_is_whole, frequencies)):
+        yield "frequencies_hz is not a list of whole numbers"
+    sessions = given.get("sessions", [])
+    whole = isinstance(sessions, list) and all(isinstance(one, dict) for one in sessions)
+    if not whole:
+        yield "sessions is not a list of objects"
+    for one in sessions if whole else []:
+        if not all(_is_whole(one.get(name, 0), 0) for name in ("rows", "start_ns")):
+            yield "a session's rows or start_ns is not a whole number"
+        if not isinstance(one.get("boot_id"), (str, type(None))):
+            yield "a session's boot_id is not a name"
+
+
 class RunSpec(object):
     """What was asked of a run and what was observed of it; attributes are SPEC_FIELDS and OBSERVED_FIELDS.
 
@@ -219,6 +256,8 @@ class RunSpec(object):
             raise TableError("{} is damaged: {}".format(path, error))
         if not isinstance(fields, dict):
             raise TableError("{} is damaged: not an object".format(path))
+        for damage in _damages(fields):
+            raise TableError("{} is damaged: {}".format(path, damage))
         try:
             return cls(**fields)
         except TableError as error:

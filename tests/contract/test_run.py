@@ -6,6 +6,7 @@ import pytest
 from dime.contract.errors import InputError, TableError
 from dime.contract.run import (
     BOUNDS,
+    COUNTS,
     OBSERVED_FIELDS,
     RUN,
     SPEC_FIELDS,
@@ -19,6 +20,8 @@ from dime.contract.run import (
 
 def spec(**changes):
     fields = {name: name for name in list(SPEC_FIELDS) + list(OBSERVED_FIELDS)}
+    fields.update({name: 1 for name in COUNTS}, seed=0, min_window_s=0.0, frequencies_hz=[1], sessions=[])
+    fields.update(origin="measured")
     return RunSpec(**dict(fields, **changes))
 
 
@@ -47,6 +50,23 @@ def test_damage_is_one_line_that_names_the_file(tmp_path, content, message):
     with pytest.raises(TableError, match=message) as failure:
         RunSpec.read(str(tmp_path))
     assert RUN in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("threads", -1),
+        ("runs", 1e300),
+        ("seed", float("nan")),
+        ("min_window_s", float("inf")),
+        ("frequencies_hz", [0.5]),
+    ]
+    + [("sessions", {}), ("sessions", [{"rows": 10**400}]), ("origin", "dreamt"), ("device", 5), ("max_layers", True)],
+)
+def test_a_value_of_no_use_is_one_line_that_names_it(tmp_path, field, value):
+    spec(**{field: value}).write(str(tmp_path))
+    with pytest.raises(TableError, match="run.json is damaged: .*(%s|session's)" % field):
+        RunSpec.read(str(tmp_path))
 
 
 def test_a_missing_one_is_one_line(tmp_path):

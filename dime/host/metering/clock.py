@@ -181,7 +181,7 @@ def find_code(trace: Trace, busy_ns: Sequence[Sequence[int]]) -> Found | None:
     Returns:
         Where it is; None if it is not there, or not clearly so.
     """
-    if len(busy_ns) < 4:
+    if len(busy_ns) < 4 or not trace.period_s > 0:
         return None
     origin_ns = busy_ns[0][0]
     edges_s = np.array([(edge - origin_ns) * 1e-9 for pair in busy_ns for edge in pair])
@@ -275,6 +275,28 @@ def disagreement(clock: Clock, found: Found, trace: Trace) -> tuple[float, float
     return difference_s, COVER_95 * (float(clock.error_s(at)[0]) + math.hypot(found.error_s, trace.clock_error_s))
 
 
+def _check_session(session: Mapping[str, Any]) -> None:
+    """Makes sure that a session of clock.json has the form in which the device side writes it.
+
+    Raises:
+        ValueError: It has not; KeyError and TypeError where a part is missing or of another kind.
+    """
+    if not (_are_whole([session["start_ns"]]) and isinstance(session.get("boot_id"), str | None)):
+        raise ValueError("a session's start_ns or boot_id")
+    if not all(len(exchange) == 4 and _are_whole(exchange) for burst in session["bursts"] for exchange in burst):
+        raise ValueError("an exchange is not four whole numbers")
+    for log in session["logs"]:
+        if not (isinstance(log["file"], str) and len(log["file"]) <= 255 and _are_whole([log["frequency_hz"]])):
+            raise ValueError("a log's file or frequency_hz")
+        windows = [*log["idle_ns"], *(window for code in log["codes"] for window in code["busy_ns"])]
+        if not all(len(window) == 2 and _are_whole(window) for window in windows):
+            raise ValueError("a window is not two whole numbers")
+
+
+def _are_whole(values: Sequence[object]) -> bool:
+    return all(isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**62 for value in values)
+
+
 def read(folder: Path) -> list[Mapping[str, Any]]:
     """Reads the sessions of a run's clock.json; none if there is no such file.
 
@@ -284,8 +306,8 @@ def read(folder: Path) -> list[Mapping[str, Any]]:
     path = folder / CLOCK
     try:
         sessions = json.loads(path.read_text(encoding="utf-8"))["sessions"]
-        if not all(isinstance(one["bursts"], list) and isinstance(one["logs"], list) for one in sessions):
-            raise TypeError("no lists")
+        for one in sessions:
+            _check_session(one)
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

@@ -67,7 +67,7 @@ class Gain:
         try:
             error = value["error"]
             gain = cls(float(value["factor"]), None if error is None else float(error), str(value["source"]))
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise TableError(f"{where}: its gain is none: factor, error and source are needed") from None
         if not LEAST <= gain.factor <= MOST or not (gain.error is None or 0 <= gain.error <= LARGEST_ERROR):
             raise TableError(
@@ -168,9 +168,10 @@ def read(path: Path) -> Calibration:
             raise ValueError("no points")
         points = tuple(_point(one) for one in given)
         calibration = Calibration(str(content["meter"]), str(content["channel"]), points)
-    except (KeyError, TypeError, ValueError) as error:
+        gain = calibration.gain()
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise TableError(f"{path} is damaged: {type(error).__name__}: {error}") from None
-    Gain.checked(calibration.gain().data(), str(path))
+    Gain.checked(gain.data(), str(path))
     return calibration
 
 

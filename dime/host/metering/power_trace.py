@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dime.contract import plugins
 from dime.contract.errors import DimeError, TableError
+from dime.contract.run import ORIGINS
 from dime.host.metering import gain as gains
 from dime.host.metering import meters, suspends
 from dime.host.metering.gain import Gain
@@ -23,6 +24,7 @@ from dime.host.metering.meter_clock import INTEGERS, quickest_line, unroll
 from dime.host.metering.meters._base import FLOAT, TIME, TIMESTAMP, Series
 from dime.host.metering.suspends import Sleep
 
+LONGEST_WIRE_S = 10.0  # of a line on its way from the meter
 QUALITY_SUFFIX = "_quality.json"
 # Which moment a reading stands for is known to half its period: SmartPower 3 takes the mean of the last two of its own
 # readings, which may have been made up to half a period before the line is written.
@@ -296,6 +298,9 @@ def load(path: Path, channel: str = "", calibration: str | os.PathLike[str] | No
     writer = plugins.load(meters, quality["meter"]) if quality.get("meter") else replay.writer(columns)
     try:
         times = read([TIME, TIMESTAMP])
+        for name, column in times.items():
+            if column.dtype.kind != "i":  # a float's way of saying that one is missing
+                raise TableError(f"is damaged: {name} has a row that is no whole number")
         if len(times[TIME]) < 2:
             raise TableError(f"holds {len(times[TIME])} readings: too few for a trace")
         series = writer.series(columns, read, channel or str(quality.get("channel", "")))
@@ -324,4 +329,16 @@ def read_quality(path: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError, RecursionError) as error:
         raise TableError(f"{quality_path(path)} is damaged: {error}") from None
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        return {}
+    wire_s = content.get("wire_s", 0.0)
+    if isinstance(wire_s, bool) or not isinstance(wire_s, int | float) or not 0 <= wire_s < LONGEST_WIRE_S:
+        raise TableError(f"{quality_path(path)} is damaged: wire_s is not a time")
+    for name in ("meter", "channel", "origin"):
+        if not isinstance(content.get(name, ""), str | None):
+            raise TableError(f"{quality_path(path)} is damaged: {name} is not a name")
+    if content.get("origin", "measured") not in ORIGINS:
+        raise TableError(f"{quality_path(path)} is damaged: origin is none of {', '.join(ORIGINS)}")
+    if not isinstance(content.get("host_clock", {}), dict):
+        raise TableError(f"{quality_path(path)} is damaged: host_clock is not an object")
+    return content

@@ -18,6 +18,7 @@ from dime.contract.errors import InputError, unknown
 from dime.contract.quantities import plain
 
 ARITHMETICS = ("correct", "published")
+LARGEST = 1e300  # An integer of a file may be larger than any float.
 _REQUIRED = ("upload_mbit_s", "download_mbit_s")
 _OPTIONAL = ("alpha_up_mw", "alpha_down_mw", "beta_mw", "round_trip_s")
 _SHORT = {
@@ -106,7 +107,7 @@ def _from_fields(name: str, fields: Mapping[str, Any], where: str) -> Link:
     number = {}
     for field in _REQUIRED + _OPTIONAL:
         value = fields.get(field, 0.0)
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > LARGEST:
             raise InputError(f"{where}: {field} = {value!r} of link '{name}' is not a number")
         number[field] = float(value)
     return Link(

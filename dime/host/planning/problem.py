@@ -374,7 +374,10 @@ def _boundary_sizes(
         if sizes != known[0][1]:
             raise InputError(f"{known[0][0]} and {path} disagree on the sizes of the tensors between layers")
     sizes = known[0][1]
-    return sizes if result_bytes is None else (*sizes[:-1], result_bytes * profiles[0].batch)
+    sizes = sizes if result_bytes is None else (*sizes[:-1], result_bytes * profiles[0].batch)
+    if max(sizes) >= 2**62:
+        raise InputError(f"a tensor of {str(max(sizes))[:30]} bytes is larger than any memory")
+    return sizes
 
 
 def _crossings(

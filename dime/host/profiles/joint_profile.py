@@ -155,7 +155,12 @@ def join(
 def _columns(path: Path) -> dict[str, Any]:
     rows = tables.read(path, tables.TIMINGS)
     kinds: dict[Any, Any] = {int: np.int64, float: np.float64, str: np.object_}
-    columns = {one.name: np.array([row[one.name] for row in rows], dtype=kinds[one.kind]) for one in tables.TIMINGS}
+    columns: dict[str, Any] = {}
+    for one in tables.TIMINGS:
+        try:
+            columns[one.name] = np.array([row[one.name] for row in rows], dtype=kinds[one.kind])
+        except OverflowError:
+            raise TableError(f"{path}: {one.name} has a number beyond 64 bits") from None
     backwards = np.flatnonzero(columns["end_ns"] - columns["start_ns"] <= 0)
     if len(backwards):
         raise TableError(f"{path} line {int(backwards[0]) + 2}: a window that ends before it begins")
@@ -197,6 +202,10 @@ def _sessions(spec: RunSpec, sessions: Sequence[Mapping[str, Any]], columns: Map
     rows = len(columns["start_ns"])
     number = np.zeros(rows, np.int64)
     starts = [dict(one) for one in vars(spec)["sessions"] or []]
+    if not all({"rows", "start_ns"} <= set(one) for one in starts):
+        raise TableError(f"{run.RUN} is damaged: a session lacks rows or start_ns")
+    if not starts:
+        return number
     for begin, end in zip(starts, [*starts[1:], {"rows": rows}], strict=True):
         fitting = [
             place

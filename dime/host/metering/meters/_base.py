@@ -165,7 +165,7 @@ class Options:
             kind = type(getattr(cls, name))
             try:
                 values[name] = value if kind is bool and isinstance(value, bool) else kind(value)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 raise InputError(f"meter option {key}: {value!r} is not {kind.__name__}") from None
         if values.get("period_s", cls.period_s) <= 0:
             raise InputError(f"meter option period_s: {values['period_s']} is not a time above 0")
