@@ -218,8 +218,26 @@ def test_the_ledger_holds_what_was_changed_while_it_is(tree, tmp_path, monkeypat
     assert boards.settle(str(tmp_path)) is False
 
 
-def test_a_damaged_ledger_is_named_and_kept(tmp_path):
-    (tmp_path / boards.LEDGER).write_text("[[")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[[",
+        "[" * 100000,
+        "{}",
+        "1e300",
+        "[[]]",
+        "[1e300]",
+        '[["text", "a"]]',
+        '[["other", "a", "b"]]',
+        '[["text", 5, "b"]]',
+    ]
+    + [
+        '[["clock", "a", "", %s, 5, 5]]' % number
+        for number in ("1e300", "NaN", "-0.0", "0", "5e-324", "9" * 30, "true")
+    ],
+)
+def test_a_damaged_ledger_is_named_and_kept(tmp_path, text):
+    (tmp_path / boards.LEDGER).write_text(text)
     with pytest.raises(DeviceError, match="damaged .*; set the clocks by hand and remove it"):
         boards.settle(str(tmp_path))
     assert (tmp_path / boards.LEDGER).exists()

@@ -169,6 +169,20 @@ def saved_text(path):
     return None if text is None else ["text", path, text]
 
 
+def _is_entry(entry):
+    """Whether a value read from a ledger has the form of `Clock.saved` or `saved_text`."""
+    if not isinstance(entry, list) or not all(isinstance(text, str) for text in entry[:3]):
+        return False
+    if entry[:1] == ["text"]:
+        return len(entry) == 3
+    numbers = entry[3:]
+    return (
+        entry[:1] == ["clock"]
+        and len(numbers) == 3
+        and all(isinstance(one, int) and not isinstance(one, bool) and 0 < one < 2**62 for one in numbers)
+    )
+
+
 def put_back(entries):
     """Puts back what entries of a ledger say, the last change first; goes on after a failure.
 
@@ -235,7 +249,9 @@ def settle(ledger):
     try:
         with open(ledger) as stream:
             entries = json.load(stream)
-    except (EnvironmentError, ValueError) as error:
+        if not isinstance(entries, list) or not all(map(_is_entry, entries)):
+            raise ValueError("it has other entries than ours")
+    except (EnvironmentError, ValueError, RecursionError) as error:
         raise DeviceError("{} is damaged ({}); set the clocks by hand and remove it".format(ledger, error))
     put_back(entries)
     os.remove(ledger)
