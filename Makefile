@@ -49,7 +49,7 @@ check: setup  ## style and types
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
 
 network: setup  ## where a network can be cut                make network NET=torchvision:resnet50
-	@$(RUN) network $(call opt,NET INPUT BATCH DTYPE CUTS NAME)
+	@$(RUN) network $(call opt,NET INPUT BATCH DTYPE CUTS NAME FIGURE)
 
 samples: setup  ## inputs of every layer from pictures          make samples NET=vgg11 SOURCE=imagenette
 	@$(RUN) samples $(call opt,NET SOURCE SAMPLES WEIGHTS INPUT BATCH DTYPE CUTS NAME)

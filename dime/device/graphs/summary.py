@@ -1,5 +1,7 @@
 """What a network looks like before it is measured: its places, what crosses there, and its work."""
 
+MOST_BRANCHES = 5000  # in a picture
+
 
 def describe(spec, cuts):  # type: (Spec, str) -> Dict[str, Any]
     """Traces a network and says where it can be cut and where it is.
@@ -10,7 +12,7 @@ def describe(spec, cuts):  # type: (Spec, str) -> Dict[str, Any]
 
     Returns:
         name, torch, inputs, operations, and for each place: name, shapes, bytes, macs and parameters up to there, and
-        why it is a cut (empty: it is none).
+        why it is a cut (empty: it is none); and the branches.
 
     Raises:
         InputError: The network or its cuts cannot be had as asked.
@@ -39,6 +41,7 @@ def describe(spec, cuts):  # type: (Spec, str) -> Dict[str, Any]
         rows.append(
             {
                 "name": place.name,
+                "node": place.node,
                 "shapes": [list(document.values[number].shape) for number in live[place.node + 1]],
                 "size_bytes": place.size_bytes,
                 "macs": macs,
@@ -53,4 +56,19 @@ def describe(spec, cuts):  # type: (Spec, str) -> Dict[str, Any]
         "operations": len(document.nodes),
         "parts_that_share_memory": sum(traced.shared),
         "places": rows,
+        "branches": _branches(document),
     }
+
+
+def _branches(document):  # type: (Document) -> List[List[int]]
+    """From which node to which a value goes that is needed later than by the next one; -1 is the input."""
+    from dime.device.graphs.document import references
+
+    producers = dict((number, -1) for number in document.inputs)
+    found = set()  # type: Set[Tuple[int, int]]
+    for position, node in enumerate(document.nodes):
+        for number in references([node.arguments, node.keywords], "value"):
+            if producers[number] < position - 1:
+                found.add((producers[number], position))
+        producers.update((number, position) for number in node.outputs + node.mutates if number is not None)
+    return [list(branch) for branch in sorted(found)[:MOST_BRANCHES]]

@@ -69,12 +69,13 @@ def network(
     dtype: str | None = None,
     cuts: str = "auto",
     name: str | None = None,
+    figure: str | None = None,
 ) -> None:
     """Shows where a network can be cut: each place's name, shape, bytes, and the work up to there.
 
     Examples:
         dime network torchvision:resnet50
-        dime network models/mine.py:build --input=1x3x640x640
+        dime network models/mine.py:build --input=1x3x640x640 --figure=mine.svg
 
     Args:
         net: torchvision:NAME; timm:NAME; FILE.py:FUNCTION; or FILE.pt2.
@@ -83,14 +84,21 @@ def network(
         dtype: Precision of parameters and inputs: float32, float16, bfloat16 or float64.
         cuts: Where the network is cut: auto, all, a number of layers, or names of places joined by commas.
         name: The short name that results carry; without it one is derived from the network.
+        figure: A new file, FILE.svg, for a picture of the graph: places, cuts, bytes and branches.
     """
     from dime.host.bench import local
+    from dime.host.campaign import graph_picture
     from dime.host.campaign.naming import Naming, table
 
     naming = Naming(input, batch, dtype, cuts, name)
     spec = naming.spec(net)
+    graph_picture.check(figure)
     words = ["network", f"--network={net if spec.kind != 'built-in' else f'torchvision:{net}'}", *naming.words()]
-    print("\n".join(table(local.describe(words, spec.name))))
+    facts = local.describe(words, spec.name)
+    print("\n".join(table(facts)))
+    if figure:
+        graph_picture.write(facts, figure)
+        print(figure)
 
 
 def profile(

@@ -103,6 +103,23 @@ def test_the_places_of_a_network_are_shown(folder):
     assert "squeezenet1_1: 1x3x224x224 float32" in done.stdout and "features.12" in done.stdout
 
 
+def test_a_network_is_drawn_with_its_cuts_and_branches(folder):
+    from xml.etree import ElementTree
+
+    dime("network", "mine.py:build", "--figure=mine.svg", folder=folder)
+    root = ElementTree.parse(folder / "mine.svg").getroot()
+    space = "{http://www.w3.org/2000/svg}"
+    texts = [text.text for text in root.iter(f"{space}text")]
+    tips = [title.text for title in root.iter(f"{space}title")]
+    assert any("operations" in text for text in texts) and "stem" in texts
+    assert any(tip.startswith("stem: 1x8x16x16, 8.19 kB; ") for tip in tips)
+    assert any(tip.endswith("left out") for tip in tips)
+    assert len(list(root.iter(f"{space}path"))) == 2  # what both branches take, and what waits for the sum
+    for words, message in ((["mine.svg"], "exists already"), (["mine.png"], "FILE.svg")):
+        done = dime("network", "mine.py:build", f"--figure={words[0]}", folder=folder, check=False)
+        assert done.returncode == 1 and message in done.stderr
+
+
 def test_random_input_is_labelled_so(folder):
     dime("samples", "--net=mine.py:build", "--source=random", "--name=noise", folder=folder)
     manifest = json.loads((folder / "samples/noise/manifest.json").read_text())
