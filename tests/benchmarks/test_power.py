@@ -115,6 +115,7 @@ TAIL = ",19143,0155,02961,0,05011,0532,02665,1,00,00005,0000,00000,0,00,eb,1b"
 
 class Day:
     writes, kind, own_clock, origin, wire_s = "smartpower3", "power", True, "measured", 0.0
+    channel, gain = "", None
     columns = smartpower3.COLUMNS
     def __init__(self, options):
         self.faults, self.row = Counter(), 0
