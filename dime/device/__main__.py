@@ -221,7 +221,9 @@ def _parser():
     verb.set_defaults(verb=samples)
     _network_options(verb)
     _named_options(verb)
-    verb.add_argument("--source", default="builtin", help="builtin, imagenette, a folder of pictures, or random")
+    verb.add_argument(
+        "--source", default="builtin", help="builtin, imagenette, a folder of pictures or tensors, or random"
+    )
 
     verb = verbs.add_parser("network", help=network.__doc__)
     verb.set_defaults(verb=network)

@@ -24,7 +24,7 @@ def make(spec, source, folder, weights, cuts, emit):  # type: (Spec, str, str, s
 
     Args:
         spec: The network as it was asked for.
-        source: ``builtin``, ``imagenette``, a folder of pictures, or ``random``.
+        source: ``builtin``, ``imagenette``, a folder of pictures or of tensors, or ``random``.
         folder: The samples' folder; theirs is the one in it that is called like the network.
         weights: ``auto``, ``pretrained``, ``seeded <n>``, or a state_dict's file.
         cuts: Where to cut; see `cutting.choose`.
@@ -71,8 +71,24 @@ def _asked(spec, source, weights, cuts):  # type: (Spec, str, str, str) -> Dict[
         ]
     )  # type: Dict[str, Any]
     path = spec.target.rpartition(":")[0] if spec.kind == "file" else spec.target
+    if os.path.isdir(source):
+        asked["files"] = _folder(source)
     asked["sha256"] = storage.digest(path) if os.path.isfile(path) else None
     return asked
+
+
+def _folder(source):  # type: (str) -> str
+    """Names what a folder holds: tensors where there are any and no pictures, else pictures."""
+    from dime.device.graphs import inputs
+
+    return inputs.describe(source) if _holds_tensors(source) else str(images.describe(source))
+
+
+def _holds_tensors(folder):  # type: (str) -> bool
+    names = [name.lower() for name in os.listdir(folder)] if os.path.isdir(folder) else []
+    return any(name.endswith((".pt", ".npy")) for name in names) and not any(
+        name.endswith(images.EXTENSIONS) for name in names
+    )
 
 
 def _existing(target, asked, emit):  # type: (str, Dict[str, Any], Any) -> str
@@ -155,9 +171,16 @@ def _inputs(loaded, source, emit):
     from dime.device.graphs import sources
 
     how = loaded.preprocessing
+    if _holds_tensors(source):
+        from dime.device.graphs import inputs
+
+        return inputs.load(source, loaded, emit), inputs.describe(source), None
     if how is None and source != RANDOM:
         if source != "builtin":
-            raise InputError("the network takes no pictures of three colours; SOURCE=random gives it seeded input")
+            raise InputError(
+                "the network takes no pictures of three colours; SOURCE=random gives it seeded input, a folder of .pt"
+                " or .npy files its own"
+            )
         emit("note", text="the network takes no pictures of three colours: its input is random (seed 0)")
     if how is None or source == RANDOM:
         made = [("random{}".format(seed), sources.example(loaded, seed)) for seed in range(RANDOM_INPUTS)]

@@ -47,7 +47,8 @@ def samples(
 
     Args:
         net: alexnet, vgg11, vit_b_16, resnet18; torchvision:NAME; timm:NAME; FILE.py:FUNCTION; or FILE.pt2.
-        source: builtin (pictures that ship with DIME), imagenette, a folder of pictures, or random.
+        source: builtin (pictures that ship with DIME), imagenette, a folder of pictures or of tensors (.pt,
+            .npy), or random.
         samples: The folder that holds the feature maps of all networks.
         weights: pretrained, seeded, a file's name, or auto: pretrained where they can be had, else seeded.
         input: Shapes of the network's inputs, such as 1x3x640x640, or 1x128:int64 for tokens, joined by commas.

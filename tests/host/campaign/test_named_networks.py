@@ -1,6 +1,9 @@
 """Networks that nobody wrote in: named on the command line, cut, measured, planned; and what is wrong with a name."""
 
 import json
+import os
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +11,7 @@ from dime.contract.errors import InputError
 from dime.contract.networks import BUILT_IN, parse
 from tests.host.conftest import dime
 
+ROOT = Path(__file__).resolve().parents[3]
 MODEL = """
 import torch
 from torch import nn
@@ -63,6 +67,42 @@ def test_a_model_of_ones_own_is_profiled_planned_and_reported(folder):
     assert (folder / "results/plans/mine/001/report.html").exists()
     again = dime("profile", "--net=mine", "--device=local", folder=folder, check=False)
     assert "complete already" in again.stderr
+
+
+def test_a_network_nobody_wrote_in_is_planned_over_two_devices_one_of_python_3_6(folder):
+    old = ROOT / ".venv-py36/bin/python"
+    if not old.exists():
+        pytest.skip("there is no Python 3.6 environment: scripts/setup-py36.sh")
+    dime("samples", "--net=mine.py:build", folder=folder)
+    words = [
+        "profile",
+        "--network=mine",
+        "--device=old",
+        "--out=results/old/mine",
+        "--runs=2",
+        "--iterations=2",
+        "--threads=1",
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [old, "-m", "dime.device", *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    dime("profile", "--net=mine", "--device=server", "--runs=2", "--iterations=2", folder=folder)
+    runs = [json.loads((folder / f"results/{name}/mine/run.json").read_text()) for name in ("old", "server")]
+    assert runs[0]["versions"]["python"].startswith("3.6.") and runs[0]["versions"] != runs[1]["versions"]
+    assert runs[0]["graph"] == runs[1]["graph"] and runs[0]["layers"] == runs[1]["layers"]
+    words = ["--net=mine", "--edge=old", "--link=WiFi", "--edge-power=5", "--replicates=0", "--figures"]
+    assert "optimal, proven by exact" in dime("solve", *words, folder=folder).stdout
+    plans = folder / "results/plans/mine/001"
+    assert (plans / "report.html").exists() and len(list((plans / "figures").glob("*.svg"))) > 3
+
+
+def test_a_network_of_one_layer_is_planned_too(folder):
+    words = ["--net=mine.py:build", "--cuts=1", "--runs=1", "--iterations=1", "--threads=1"]
+    dime("profile", *words, folder=folder)
+    done = dime("solve", "--net=mine", "--link=WiFi", "--edge-power=5", "--replicates=0", folder=folder)
+    assert "optimal, proven by exact" in done.stdout
 
 
 def test_other_code_under_the_same_name_is_refused(folder):
@@ -124,6 +164,19 @@ def test_random_input_is_labelled_so(folder):
     dime("samples", "--net=mine.py:build", "--source=random", "--name=noise", folder=folder)
     manifest = json.loads((folder / "samples/noise/manifest.json").read_text())
     assert manifest["source"] == "random seed 0" and len(manifest["images"]) == 4
+
+
+def test_a_folder_of_tensors_is_a_source_and_is_told_from_another(folder):
+    import numpy as np
+
+    (folder / "mine").mkdir()
+    np.save(folder / "mine/a.npy", np.ones((1, 3, 32, 32), "<f4"))
+    dime("samples", "--net=mine.py:build", "--source=mine", folder=folder)
+    manifest = json.loads((folder / "samples/mine/manifest.json").read_text())
+    assert manifest["images"] == ["a"] and manifest["source"].startswith("tensors ")
+    np.save(folder / "mine/a.npy", np.zeros((1, 3, 32, 32), "<f4"))
+    done = dime("samples", "--net=mine.py:build", "--source=mine", folder=folder, check=False)
+    assert done.returncode == 1 and "was made with another files" in done.stderr
 
 
 @pytest.mark.parametrize(
