@@ -19,6 +19,7 @@ from dime.contract.quantities import plain
 
 ARITHMETICS = ("correct", "published")
 LARGEST = 1e300  # An integer of a file may be larger than any float.
+LEAST_BIT_S = 1.0  # slower than any link; what takes longer than the universe is no number to plan with
 _REQUIRED = ("upload_mbit_s", "download_mbit_s")
 _OPTIONAL = ("alpha_up_mw", "alpha_down_mw", "beta_mw", "round_trip_s")
 _SHORT = {
@@ -59,8 +60,9 @@ class Link:
 
     def __post_init__(self) -> None:
         for rate in (self.upload_bit_s, self.download_bit_s):
-            if not (math.isfinite(rate) and rate > 0):
-                raise InputError(f"link '{self.name}': a rate of {rate} bit/s is not a finite number > 0")
+            if not (math.isfinite(rate) and rate >= LEAST_BIT_S):
+                least = f"{LEAST_BIT_S:g}"
+                raise InputError(f"link '{self.name}': a rate of {rate} bit/s is not a finite number >= {least}")
         for value in (self.round_trip_s, self.upload_j_per_bit, self.download_j_per_bit, self.radio_w):
             if not (math.isfinite(value) and value >= 0):
                 raise InputError(f"link '{self.name}': {value} is not a finite number >= 0")

@@ -218,8 +218,7 @@ def test_a_reader_that_has_enough_is_no_traceback(folder):
 @pytest.mark.parametrize("after_s", [0.6, 1.5, 3.5, 6.0])
 def test_one_interrupt_ends_a_solve_wherever_it_is(folder, after_s):
     words = [sys.executable, "-m", "dime.host", "solve", "--net=alexnet", "--edge-power=5", "--replicates=100000"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        process.stdout.close()
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         time.sleep(after_s)
         process.send_signal(signal.SIGINT)
         began = time.monotonic()
