@@ -133,6 +133,13 @@ def test_what_would_write_there_says_in_a_line_that_it_cannot(here, profiled, ow
         assert sum(line.startswith("dime: ") for line in told) == 1
 
 
+def test_python_beside_the_clone_finds_the_package(tmp_path):
+    (tmp_path / "dime").mkdir()
+    code = "import dime.host.notebook, dime.device; print(dime.__version__)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_clone_in_the_mounted_folder_does_not_run_in_the_image_s_place(tmp_path):
     (tmp_path / "dime").mkdir()
     (tmp_path / "dime/__init__.py").write_text("raise SystemExit('another clone was taken')")
