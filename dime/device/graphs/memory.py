@@ -12,6 +12,11 @@ from dime.contract.errors import DeviceError
 from dime.device.graphs.document import size_bytes
 
 ASIDE = 16  # times the largest declared bytes: a convolution may lay out its input once for each place of its kernel
+# A container's limit on its memory, and what it takes: control groups of version 2, and of version 1.
+LIMITS = (
+    ("sys/fs/cgroup", "memory.max", "memory.current"),
+    ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+)
 SLACK_BYTES, SLACK_A_CORE_BYTES = 256 << 20, 16 << 20  # the libraries themselves, and their threads' stacks
 
 
@@ -33,14 +38,36 @@ def check(document):  # type: (Document) -> None
         )
 
 
-def free_bytes():  # type: () -> Optional[int]
-    """Memory and swap that are free; None where Linux does not say."""
+def free_bytes(root="/"):  # type: (str) -> Optional[int]
+    """Memory and swap that are free, or what a container's limit leaves of it; None where Linux does not say."""
+    found = []
     try:
-        with open("/proc/meminfo") as stream:
-            found = dict(line.split(":", 1) for line in stream if ":" in line)
-        return 1024 * sum(int(found[name].split()[0]) for name in ("MemAvailable", "SwapFree"))
+        with open(os.path.join(root, "proc/meminfo")) as stream:
+            said = dict(line.split(":", 1) for line in stream if ":" in line)
+        found.append(1024 * sum(int(said[name].split()[0]) for name in ("MemAvailable", "SwapFree")))
     except (EnvironmentError, KeyError, ValueError):
-        return None
+        pass
+    for folder, most, taken in LIMITS:
+        try:
+            limit, used = [int(_read(os.path.join(root, folder, name))) for name in (most, taken)]
+        except (EnvironmentError, ValueError):  # no such control group, or no limit ("max")
+            continue
+        found.append(max(0, limit - used + _cached_bytes(os.path.join(root, folder, "memory.stat"))))
+    return min(found) if found else None
+
+
+def _read(path):  # type: (str) -> str
+    with open(path) as stream:
+        return stream.read()
+
+
+def _cached_bytes(path):  # type: (str) -> int
+    """What a control group counts as taken, and the kernel gives back when it is asked for: files' contents."""
+    try:
+        said = dict(line.split(" ", 1) for line in _read(path).splitlines() if " " in line)
+        return sum(int(said.get(name, 0)) for name in ("active_file", "inactive_file"))
+    except (EnvironmentError, ValueError):
+        return 0
 
 
 @contextmanager

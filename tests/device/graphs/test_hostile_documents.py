@@ -13,8 +13,8 @@ import torch
 
 if not hasattr(torch.overrides, "TorchFunctionMode"):
     pytest.skip("today's Python runs this on Python 3.6, too", allow_module_level=True)
-from dime.contract.errors import TableError
-from dime.device.graphs import document
+from dime.contract.errors import DeviceError, TableError
+from dime.device.graphs import document, memory
 from tests.device.graphs.test_document import GRAPH, read
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -146,6 +146,34 @@ def test_tensors_that_overlap_or_are_not_there_are_not_read(tmp_path):
     for peak_mib, said in load(folders):
         assert "tensors.raw" in said or "are free here" in said
         assert peak_mib < 100
+
+
+@pytest.mark.parametrize(
+    ("files", "free"),
+    [
+        ({}, None),
+        ({"proc/meminfo": "MemTotal: 9 kB\nMemAvailable: 5 kB\nSwapFree: 1 kB\n"}, 6144),
+        ({"proc/meminfo": "MemAvailable: 5 kB\nSwapFree: 1 kB\n", "sys/fs/cgroup/memory.max": "max",
+          "sys/fs/cgroup/memory.current": "3"}, 6144),
+        ({"proc/meminfo": "MemAvailable: 5 kB\nSwapFree: 1 kB\n", "sys/fs/cgroup/memory.max": "100\n",
+          "sys/fs/cgroup/memory.current": "30\n"}, 70),
+        ({"sys/fs/cgroup/memory.max": "100", "sys/fs/cgroup/memory.current": "90",
+          "sys/fs/cgroup/memory.stat": "anon 40\ninactive_file 20\nactive_file 30\n"}, 60),
+        ({"sys/fs/cgroup/memory/memory.limit_in_bytes": "100", "sys/fs/cgroup/memory/memory.usage_in_bytes": "300"}, 0),
+        ({"proc/meminfo": "MemAvailable: lots\n"}, None),
+    ],
+)  # fmt: skip
+def test_what_is_free_is_what_a_container_s_limit_leaves(tmp_path, files, free):
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    assert memory.free_bytes(str(tmp_path)) == free
+
+
+def test_a_network_that_does_not_fit_is_told_before_any_of_it_is_read(monkeypatch):
+    monkeypatch.setattr(memory, "free_bytes", lambda: 40)
+    with pytest.raises(DeviceError, match=r"the network tiny needs 0 MiB for its weights .* \(in act\)"):
+        memory.check(read(GRAPH))
 
 
 def test_what_is_declared_is_bounded(monkeypatch):
