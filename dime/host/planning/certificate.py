@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -19,7 +19,7 @@ class Certificate:
         version: Its name and version.
         objective: The goal's value, in the goal's unit; None where it is not known.
         bound: No plan has a better one; None if nothing is known.
-        seconds: Wall time it took, s.
+        seconds: Wall time it took, s; no part of what is compared or written, so that the same plan is the same file.
         note: One line for the person, such as why another solver was used; mostly empty.
         complete: Of an undominated plan, whether the whole frontier was found.
         chance: Probability with which the plan's limits hold in single runs; None where means keep them.
@@ -32,7 +32,7 @@ class Certificate:
     version: str = ""
     objective: float | None = None
     bound: float | None = None
-    seconds: float | None = None
+    seconds: float | None = field(default=None, compare=False)
     note: str = ""
     complete: bool | None = None
     chance: float | None = None
@@ -45,6 +45,10 @@ class Certificate:
         if self.objective is None or self.bound is None:
             return None
         return max(0.0, self.objective - self.bound) / self.objective if self.objective else 0.0
+
+    def data(self) -> dict[str, Any]:
+        """What files hold of it."""
+        return {name: said for name, said in asdict(self).items() if name != "seconds"}
 
     @property
     def proven(self) -> bool:

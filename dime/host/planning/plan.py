@@ -150,13 +150,11 @@ class Plan:
         Raises:
             InputError: The file exists already, or the disk would not take it.
         """
+        content = {"schema": SCHEMA, "version": VERSION, **asdict(self), "per_picture": self.per_picture}
+        content["certificate"] = self.certificate.data()
         try:
             with open(path, "x", encoding="utf-8") as stream:
-                json.dump(
-                    {"schema": SCHEMA, "version": VERSION, **asdict(self), "per_picture": self.per_picture},
-                    stream,
-                    indent=1,
-                )
+                json.dump(content, stream, indent=1)
                 stream.write("\n")
         except FileExistsError:
             raise InputError(f"{os.fspath(path)} exists already; nothing was overwritten") from None

@@ -108,7 +108,7 @@ def _link(link: LinkStudy) -> Data:
         "rates": _rates(link),
         "sizes_bytes": list(link.problem.sizes_bytes),
         "plan": _plan(link.problem, link.plan),
-        "certificate": asdict(link.plan.certificate),
+        "certificate": link.plan.certificate.data(),
         "proof": str(link.plan.certificate),
         "proven": link.plan.certificate.proven,
         "confirmation": link.plan.certificate.confirmation,

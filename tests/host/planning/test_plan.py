@@ -300,6 +300,12 @@ class TestCertificates:
         assert str(read) == str(certificate)
         assert (read.status, read.solver, read.chance) == (certificate.status, certificate.solver, certificate.chance)
 
+    def test_the_same_plan_is_the_same_file_however_long_it_took(self, problem, tmp_path):
+        solution = solve(problem)
+        for name, seconds in (("a", 0.1), ("b", 7.0)):
+            make_plan(problem, replace(solution, seconds=seconds)).write(tmp_path / name)
+        assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
     def test_a_plan_of_a_later_version_is_refused(self, tmp_path):
         problem = synthetic.problem(synthetic.ALEXNET)
         make_plan(problem, solve(problem)).write(tmp_path / "plan.json")

@@ -60,7 +60,10 @@ def first(problem: Problem, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
             continue
         steps += 1
         following = []
+        barred = _barred(problem, done)
         for choice, latency, joules in starting[boundary]:
+            if choice.device == barred:
+                continue
             crossing = problem.crossing(boundary, here, choice.device)
             if crossing is None:
                 continue
@@ -71,6 +74,14 @@ def first(problem: Problem, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
                 following.append(((*done, choice), after_ps, after_pj, choice.device))
         waiting += following[::-1]
     return best[-1]
+
+
+def _barred(problem: Problem, done: tuple[Choice, ...]) -> int:
+    """The device that may not go on, since the rule wants its bundle and the next one to be one; -1: none."""
+    if not done or problem.limits.rule != "merged":
+        return -1
+    bundle, device, _ = done[-1]
+    return device if bundle.last - bundle.first + 1 < problem.largest_bundles[device] else -1
 
 
 def _starting(problem: Problem) -> list[list[tuple[Choice, int, int]]]:
