@@ -33,7 +33,7 @@ def check(package, name):
     Raises:
         InputError: There is no such plug-in; the message lists those there are.
     """
-    if name not in _own(package) and name not in _added(package):
+    if name not in _own(package) and name not in names(package):
         raise unknown(_kind(package).rstrip("s"), name, names(package))
 
 
@@ -51,9 +51,9 @@ def load(package, name):
         InputError: There is no such plug-in, which lists those there are; or another package's cannot be imported.
     """
     check(package, name)
-    if name in _own(package):
+    entry = None if name in _own(package) else _added(package).get(name)
+    if entry is None:
         return importlib.import_module(package.__name__ + "." + name)
-    entry = _added(package)[name]
     try:
         return entry.load()
     except Exception as error:  # another package's code may raise anything
