@@ -8,6 +8,7 @@ from hypothesis import strategies as st  # noqa: E402
 from dime.contract import messages, tables  # noqa: E402
 from dime.contract.bundles import Bundle, covers, enumerate_bundles, parse, spell  # noqa: E402
 from dime.contract.errors import InputError, TableError  # noqa: E402
+from dime.contract.quantities import UNITS, plain, whole  # noqa: E402
 
 NAMES = st.one_of(
     st.integers(1, 16).map(lambda count: ["conv{}".format(number) for number in range(1, count + 1)]),
@@ -103,3 +104,15 @@ def test_messages_carry_any_text_on_one_line(text, number):
 def test_arbitrary_text_never_breaks_the_reader(text):
     message = messages.decode(text)
     assert message is None or message["kind"] in messages.KINDS
+
+
+@given(
+    st.text(max_size=12) | st.from_regex(r"\A-?[0-9]{1,4}e?[0-9]{0,4} ?[a-zA-Z%]{0,3}\Z"),
+    st.sampled_from(sorted(UNITS)),
+)
+def test_any_text_is_a_number_a_refusal_or_itself(text, unit):
+    for read in (plain, whole):
+        try:
+            read(text, unit)
+        except InputError as error:
+            assert "\n" not in str(error) or "\n" in text
