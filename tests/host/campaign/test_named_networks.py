@@ -184,7 +184,7 @@ def test_a_folder_of_tensors_is_a_source_and_is_told_from_another(folder):
     [
         (["--net=other.py:build"], "there is no file other.py"),
         (["--net=mine.py"], "name the function that makes the model, such as mine.py:build"),
-        (["--net=mine.py:biuld"], "no function 'biuld'; near: build"),
+        (["--net=mine.py:biuld"], "no function 'biuld'; did you mean 'build'?"),
         (["--net=mine.py:arguments"], "must be callable without arguments"),
         (["--net=mine.py:raises"], "OSError: no such hub"),
         (["--net=mine.py:nothing"], "gives a str, not a torch.nn.Module"),
@@ -196,7 +196,7 @@ def test_a_folder_of_tensors_is_a_source_and_is_told_from_another(folder):
         (["--net=mine.py:build", "--cuts=nowhere"], "no place 'nowhere'"),
         (["--net=mine.py:build", "--weights=mine.py"], "is not a readable file of tensors"),
         (["--net=mine.py:build", "--name=../up"], "letters, digits"),
-        (["--net=torchvision:resnet19"], "near: resnet18"),
+        (["--net=torchvision:resnet19"], "did you mean 'resnet18'"),
         (["--net=alexnet", "--batch=2"], "NET=torchvision:alexnet"),
         (["--net=nets"], "unknown network 'nets'"),
     ],
