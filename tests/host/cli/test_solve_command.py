@@ -73,7 +73,7 @@ def test_a_plan_is_printed_proven_and_written(folder, capsys):
     check(build_problem(profiles, "4G", "energy"), plan)
     points = pd.read_parquet(written / "4G/frontier.parquet")
     assert points.energy_j.min() == pytest.approx(plan.energy_j, abs=1e-9)
-    assert list(points) == ["latency_s", "energy_j", "knee", "plan"]
+    assert list(points) == ["latency_s", "energy_j", "knee", "plan", "steps"]
     assert points.knee.sum() == 1
     assert "</html>" in (written / "report.html").read_text()
 
