@@ -48,7 +48,7 @@ def percent(part: float) -> str:
     if part > 1000:
         return ">1000 times"
     if part >= 10:
-        return f"{part:.3g} times"
+        return f"{float(f'{part:.3g}'):g} times"
     if 0 < part < 0.0005:
         return "<0.1 %"
     return ">99.9 %" if 0.9995 <= part < 1 else f"{100 * part:.3g} %"

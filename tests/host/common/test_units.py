@@ -17,6 +17,7 @@ from dime.host.common.units import percent, quantity
         (1, "100 %"),
         (9.87, "987 %"),
         (134, "134 times"),
+        (1000, "1000 times"),
         (1e9, ">1000 times"),
     ],
 )

@@ -48,7 +48,7 @@ def test_a_live_line_shows_watts_rate_and_dropped_lines(meter, tmp_path):
 def test_the_command_says_which_meters_are_usable(meter, tmp_path):
     said = dime("power", "meters", f"--serial={meter.port}", folder=tmp_path).stdout
     reasons = dict(line.split(None, 1) for line in said.splitlines())
-    assert sorted(reasons) == ["ina3221", "nvml", "rapl", "replay", "smartpower3"]
+    assert sorted(reasons) == ["command", "ina3221", "nvml", "rapl", "replay", "smartpower3"]
     assert reasons["smartpower3"] == "usable" and reasons["replay"] == "needs a recorded log: --recording"
 
 
