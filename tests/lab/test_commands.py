@@ -8,20 +8,16 @@ import select
 import struct
 import subprocess
 import termios
-import threading
 import time
-from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 
 from dime.contract.run import RunSpec
-from dime.host.campaign.doctor import BUSY
 from dime.host.cli import host_image
 from dime.host.planning.plan import read_plan
-from tests.lab.loads import Load
+from tests.lab.loads import Load, doctors_load
 from tests.lab.meter import StandInMeter
 
 from .board import FOUR_G
@@ -51,34 +47,6 @@ def make(target, *words, check=True, **env):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("bench")
-
-
-@contextmanager
-def doctors_load(load):
-    """Lets the power double while the doctor's own program keeps the board's processors busy."""
-    over = threading.Event()
-
-    def is_busy():
-        for place in Path("/proc").glob("[0-9]*/cmdline"):
-            with suppress(OSError):
-                if BUSY.encode() in place.read_bytes():
-                    return True
-        return False
-
-    def follow():
-        while not over.wait(0.05):
-            power_w = WATTS * (2 if is_busy() else 1)
-            if power_w != load.power_w(time.monotonic()):
-                load.change(time.monotonic(), power_w)
-        load.change(time.monotonic(), WATTS)
-
-    thread = threading.Thread(target=follow)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 from dime.host.bench.lab import IMAGES
 from dime.host.metering import alive
 from dime.host.planning.plan import read_plan
-from tests.lab.loads import Load
+from tests.lab.loads import Load, doctors_load
 from tests.lab.meter import StandInMeter
 
 from .board import NANO
@@ -64,7 +64,8 @@ def checkout(built, samples, tmp_path_factory):
         tool.chmod(0o755)
     for name in IMAGES.values():
         docker("image", "rm", "--force", f"{name}:latest", check=False)
-    with StandInMeter(Load(idle_w=WATTS), baud=921600) as meter:
+    load = Load(idle_w=WATTS)
+    with StandInMeter(load, baud=921600) as meter, doctors_load(load):
         os.chmod(os.path.realpath(meter.port), 0o666)
         PORTS[0].symlink_to(os.path.realpath(meter.port))
         settings = {key.upper(): value for key, value in built.items()}
