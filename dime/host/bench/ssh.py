@@ -197,6 +197,8 @@ def login(device: Device) -> Login:
 
     user = address.user or last("user", "") or getpass.getuser()
     host, port = last("hostname", address.host), address.port or int(last("port", str(PORT)))
+    if not 0 < port < 65536:
+        raise DeviceError(f"{device.name}: ssh's configuration says port {port}, which is none")
     alias = last("hostkeyalias", "none")
     named = [_expanded(text) for text in settings.get("identityfile", [])]
     agent = last("identityagent", "SSH_AUTH_SOCK").strip('"')

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dime.contract.errors import InputError
@@ -59,6 +59,7 @@ def test_shares_and_regret_against_enumeration(seed, goal, limited):
         )
         problem = problem.with_limits(limits)
     plans = [plan[2] for plan in small.all_plans(problem)][:3]
+    assume(plans)
     samples = resampling.resample(problem, profiles, 12)
     found = uncertainty.bootstrap(samples, plans)
     assert found.solved == 12
