@@ -20,7 +20,7 @@ def names(package):
     Returns:
         list: Sorted names; modules whose name starts with ``_`` are helpers, not plug-ins.
     """
-    return sorted(set(_own(package)) | set(_added(package)))
+    return sorted(set(_own(package)) | set(added(_kind(package))))
 
 
 def check(package, name):
@@ -51,7 +51,7 @@ def load(package, name):
         InputError: There is no such plug-in, which lists those there are; or another package's cannot be imported.
     """
     check(package, name)
-    entry = None if name in _own(package) else _added(package).get(name)
+    entry = None if name in _own(package) else added(_kind(package)).get(name)
     if entry is None:
         return importlib.import_module(package.__name__ + "." + name)
     try:
@@ -70,13 +70,20 @@ def _own(package):
     return [module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")]
 
 
-def _added(package):
-    """Entry points of other packages by name; none on a Python that cannot list them (before 3.8)."""
+def added(kind):
+    """Finds what other packages add.
+
+    Args:
+        kind: ``meters``, ``boards`` and so on.
+
+    Returns:
+        dict: Entry points by name; none on a Python that cannot list them (before 3.8).
+    """
     try:
         from importlib import metadata  # novm
     except ImportError:
         return {}
-    group = "dime." + _kind(package)
+    group = "dime." + kind
     found = metadata.entry_points()
     chosen = found.select(group=group) if hasattr(found, "select") else found.get(group, ())
     return {entry.name: entry for entry in chosen}

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
     from docker.models.images import Image
 
-RESULTS = "dime-results-"
-
 
 def clean(device: Device, caches: bool = True, told: Callable[[str], None] = lambda text: None) -> list[str]:
     """Removes what is ours from a device, running or not: containers, results, and the caches of samples and images.
@@ -45,7 +43,7 @@ def clean(device: Device, caches: bool = True, told: Callable[[str], None] = lam
     with _told_if_interrupted(device), engines.connect(device) as client, engines.translated(device):
         owned = set[str]()
         for container in volumes.ours(client, "run", "helper"):
-            volume = f"{RESULTS}{answers.label(container, 'dime.key')}"
+            volume = f"{volumes.RESULTS}{answers.label(container, 'dime.key')}"
             owned.add(volume)
             with _noted(device, failures, kept, volume):
                 if answers.label(container, volumes.LABEL) == "run":
@@ -56,10 +54,10 @@ def clean(device: Device, caches: bool = True, told: Callable[[str], None] = lam
                 done(f"container {container.name}")
         for found in client.volumes.list(filters={"label": volumes.LABEL}):
             name = str(found.name)
-            if name in kept or not (caches or name.startswith(RESULTS)):
+            if name in kept or not (caches or name.startswith(volumes.RESULTS)):
                 continue
             with _noted(device, failures, kept, name):
-                if device.set_clock and name.startswith(RESULTS) and name not in owned:
+                if device.set_clock and name.startswith(volumes.RESULTS) and name not in owned:
                     runs.restore_clocks(client, _image(client, device), name, device)
                 found.remove(force=True)
                 done(f"volume {name}")

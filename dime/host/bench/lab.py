@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import dime
+from dime.contract import plugins
 from dime.contract.errors import InputError, nearest, unknown
 from dime.contract.run import BOUNDS
 
@@ -246,9 +247,10 @@ def boards() -> set[str]:
 
 
 def _plug_ins(folder: str) -> list[str]:
-    """Names of another side's or room's plug-ins, which are not imported here: their files are looked at."""
+    """Names of another side's or room's plug-ins, which are not imported here; those of other packages too."""
     places = [Path(place, folder) for place in dime.__path__]
-    return sorted(file.stem for place in places for file in place.glob("[!_]*.py"))
+    own = (file.stem for place in places for file in place.glob("[!_]*.py"))
+    return sorted({*own, *plugins.added(Path(folder).name)})
 
 
 def _device(where: str, name: str, entry: dict[str, Any]) -> Device:
@@ -260,8 +262,8 @@ def _device(where: str, name: str, entry: dict[str, Any]) -> Device:
         if key not in known:
             raise InputError(f"{where}: {unknown('key', key, known)}")
     board = _text(where, "board", entry.get("board", "generic"))
-    if board not in boards():
-        raise InputError(f"{where}: {unknown('board', board, boards())}")
+    if board not in BOARDS and board not in (kinds := boards()):
+        raise InputError(f"{where}: {unknown('board', board, kinds)}")
     values = {**BOARDS.get(board, BOARDS["generic"]), **entry, "board": board}
     for key in ("engine", "image", "platform", "runtime", "memory"):
         if key in values:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dime.contract.errors import ConnectionLostError, DeviceError, DimeError
-from dime.contract.run import LEDGER
 from dime.host.bench import answers, engines, folders, runs, volumes
 from dime.host.bench.connection import DetachedError, Wishes
 from dime.host.bench.lab import Device
@@ -180,15 +179,11 @@ def _collect(
 ) -> Path:
     """Fetches one run; removes it if it is complete."""
     out = results / answers.folder(container, device)
-    volume = f"dime-results-{answers.key(container)}"
+    volume = f"{volumes.RESULTS}{answers.key(container)}"
     assert container.image is not None
     runs.fetch(client, container, container.image, volume, out)
     if folders.is_complete(out):
-        if (out / LEDGER).exists():
-            runs.restore_clocks(client, container.image, volume, device)
-            (out / LEDGER).unlink()
-        container.remove(force=True)
-        volumes.discard(client, volume)
+        runs.settle(client, container, container.image, volume, device, out)
     else:
         say(f"{out} is incomplete; the same profile command goes on with it on the device")
     return out

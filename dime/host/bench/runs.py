@@ -7,15 +7,12 @@ again, from whichever computer, finds the run by its key and follows on.
 from __future__ import annotations
 
 import enum
-import getpass
 import hashlib
 import json
 import os
 import re
-import socket
 import tempfile
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -26,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from dime.contract import messages
 from dime.contract.errors import ConnectionLostError, DeviceError, DimeError, NotLetInError, TableError
 from dime.contract.run import LEDGER, RUN, RunSpec
-from dime.host.bench import abilities, answers, engines, folders, images, volumes
+from dime.host.bench import abilities, answers, engines, folders, holding, images, volumes
 from dime.host.bench.connection import DetachedError, Link, Wishes
 from dime.host.bench.holding import HOLD, make_way
 from dime.host.bench.lab import Device
@@ -208,10 +205,8 @@ class Run:
                 labels={
                     volumes.LABEL: "run",
                     "dime.key": self._key,
-                    "dime.what": f"{job.network} on {device.name}",
                     "dime.folder": "/".join(job.out.parts[-2:]),
-                    "dime.holder": f"{getpass.getuser()}@{socket.gethostname()}",
-                    "dime.started": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
+                    **holding.marks(f"{job.network} on {device.name}"),
                 },
                 volumes={
                     samples: {"bind": "/samples", "mode": "ro"},
@@ -241,7 +236,7 @@ class Run:
             with suppress(docker.errors.APIError):  # why it does not start is what is told
                 container.reload()
                 if container.status == "created":
-                    self._discard(container)
+                    discard(container, self._volume)
             raise DeviceError(_start_failure(self._job.device, str(error.explanation))) from None
 
     def _start_now(self, container: Container) -> None:
@@ -354,7 +349,7 @@ class Run:
             return f". It goes on running there: the same command follows it, make clean-device DEVICE={name} ends it"
         self._restore(client)
         if self._is_new and not self._finished:
-            self._discard(container)
+            discard(container, self._volume)
             return ""
         if container.name == HOLD:
             container.rename(f"dime-{self._key}")
@@ -367,14 +362,6 @@ class Run:
         if self._job.device.set_clock:
             restore_clocks(client, self._image, self._volume, self._job.device)
 
-    def _discard(self, container: Container) -> None:
-        import docker.errors
-
-        with suppress(docker.errors.NotFound):
-            container.remove(force=True)
-        assert container.client is not None
-        volumes.discard(container.client, self._volume)
-
     def _collect(self, client: docker.DockerClient) -> None:
         """Fetches the run's folder, checks it, and removes what is ours but the caches; somebody may be faster."""
         import docker.errors
@@ -386,10 +373,7 @@ class Run:
                 fetch(client, container, self._image, self._volume, self._job.out, self._wishes.heed)
                 if not folders.is_complete(self._job.out):
                     raise DeviceError(f"{self._job.device.name}: ended as if it were done, but {RUN} there denies it")
-                if (self._job.out / LEDGER).exists():
-                    restore_clocks(client, self._image, self._volume, self._job.device)
-                    (self._job.out / LEDGER).unlink()
-                self._discard(container)
+                settle(client, container, self._image, self._volume, self._job.device, self._job.out)
                 return
         except (DeviceError, docker.errors.APIError, docker.errors.NullResource):
             if self._find(client) is not None:
@@ -408,7 +392,7 @@ class Run:
 
     @property
     def _volume(self) -> str:
-        return f"dime-results-{self._key}"
+        return f"{volumes.RESULTS}{self._key}"
 
 
 def fetch(
@@ -446,6 +430,26 @@ def fetch(
         folders.merge(aside, out)
     finally:
         volumes.remove(aside)
+
+
+def settle(
+    client: docker.DockerClient, container: Container, image: Image, volume: str, device: Device, out: Path
+) -> None:
+    """Leaves nothing of a complete run that is home: clocks that it had still fixed are put back first."""
+    if (out / LEDGER).exists():
+        restore_clocks(client, image, volume, device)
+        (out / LEDGER).unlink()
+    discard(container, volume)
+
+
+def discard(container: Container, volume: str) -> None:
+    """Removes a run's container and the volume of its results; somebody may have been faster."""
+    import docker.errors
+
+    with suppress(docker.errors.NotFound):
+        container.remove(force=True)
+    assert container.client is not None
+    volumes.discard(container.client, volume)
 
 
 def _spec(container: Container) -> Any:

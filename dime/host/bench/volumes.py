@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from dime.contract.errors import DeviceError, TableError
 from dime.contract.run import FROM_DEVICE, TIMINGS
 from dime.host.bench import answers
+from dime.host.common.files import sha256
 from dime.host.common.units import plain
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
     from docker.models.images import Image
 
+RESULTS = "dime-results-"  # before a run's key: the volume of its results
 LABEL = "dime"  # everything that is ours on an engine carries it
 BLOCK = 1 << 20
 SENT_BYTES = 64 << 10  # so often is asked whether the person still waits
@@ -69,7 +71,7 @@ def digest(folder: Path) -> tuple[str, dict[str, Path]]:
     whole = hashlib.sha256()
     for name, path in files.items():
         try:
-            whole.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+            whole.update(f"{name}\0{sha256(path)}\n".encode())
         except OSError as error:
             raise TableError(f"{path}: {error.strerror}") from None
     return whole.hexdigest(), files
@@ -391,18 +393,10 @@ def verify(folder: Path, expected: dict[str, str]) -> None:
         DeviceError: A file is missing or differs.
     """
     with on_this_computer(folder, STILL_THERE):
-        found = {path.name: _sha256(path) for path in folder.iterdir()}
+        found = {path.name: sha256(path) for path in folder.iterdir()}
     for name in FROM_DEVICE:
         if found.get(name) != expected.get(name):
             raise DeviceError(f"{name} did not arrive intact; it is still on the device, the same command fetches it")
-
-
-def _sha256(path: Path) -> str:
-    found = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while block := stream.read(BLOCK):
-            found.update(block)
-    return found.hexdigest()
 
 
 def discard(client: docker.DockerClient, volume: str, seconds: float = 15) -> None:

@@ -191,12 +191,7 @@ def _defer(function: Callable[..., Any]) -> Callable[..., Call]:
     @wraps(function)
     def bind(*values: Any) -> Call:  # Fire fills in the defaults, which have their types already
         named = zip(kinds, values, strict=True)
-        return Call(
-            partial(
-                function,
-                *(_convert(name, v, kinds[name], units.get(name)) if isinstance(v, str) else v for name, v in named),
-            )
-        )
+        return Call(partial(function, *(convert(name, v) if isinstance(v, str) else v for name, v in named)))
 
     signature = inspect.signature(function)
     shown = [parameter.replace(annotation=kinds[name]) for name, parameter in signature.parameters.items()]

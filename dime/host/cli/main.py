@@ -411,6 +411,10 @@ def sweep(
         print(path)
 
 
+def _of_meter(serial: str, baud: int, channel: str, recording: str, command: str) -> dict[str, Any]:
+    return {"serial": serial, "baud": baud, "channel": channel, "recording": recording, "command": command}
+
+
 def power_serve(
     address: str = "127.0.0.1",
     port: int = 5000,
@@ -447,13 +451,7 @@ def power_serve(
     """
     from dime.host.metering import power
 
-    options: dict[str, Any] = {
-        "serial": serial,
-        "baud": baud,
-        "channel": channel,
-        "recording": recording,
-        "command": command,
-    }
+    options = _of_meter(serial, baud, channel, recording, command)
     power.serve(address, port, meter, folder, keep=keep, anyone=open, **options)
 
 
@@ -486,13 +484,7 @@ def power_log(
     """
     from dime.host.metering import power
 
-    options: dict[str, Any] = {
-        "serial": serial,
-        "baud": baud,
-        "channel": channel,
-        "recording": recording,
-        "command": command,
-    }
+    options = _of_meter(serial, baud, channel, recording, command)
     print(power.log(output, meter, at_once=at_once, **options))
 
 
@@ -531,13 +523,7 @@ def power_calibrate(
     from dime.contract.run import parse_share
     from dime.host.metering import power
 
-    options: dict[str, Any] = {
-        "serial": serial,
-        "baud": baud,
-        "channel": channel,
-        "recording": recording,
-        "command": command,
-    }
+    options = _of_meter(serial, baud, channel, recording, command)
     made = power.calibrate(file, watts, parse_share(watts_error), meter, seconds, **options)
     gain = made.gain()
     print(f"{file}: {made.points[-1].read_w:.5g} W read at {watts:g} W; gain {gain.factor:.5g}, {gain.told}")

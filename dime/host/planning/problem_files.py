@@ -7,6 +7,7 @@ arrays of costs stand in the other file, whose hash the JSON names.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import zipfile
@@ -41,9 +42,11 @@ def write(problem: Problem, folder: str | os.PathLike[str], profiles: Sequence[M
     where = Path(folder)
     limits = asdict(problem.limits)
     limits["frequencies_hz"] = {name: sorted(values) for name, values in problem.limits.frequencies_hz.items()}
+    arrays = io.BytesIO()
+    np.savez(arrays, **_arrays(problem))  # type: ignore[arg-type]
     try:
         with open(where / ARRAYS, "xb") as stream:
-            np.savez(stream, **_arrays(problem))  # type: ignore[arg-type]
+            stream.write(arrays.getvalue())
         content = {
             "schema": SCHEMA,
             "version": VERSION,
@@ -75,7 +78,7 @@ def write(problem: Problem, folder: str | os.PathLike[str], profiles: Sequence[M
             "arithmetic": problem.arithmetic,
             "warnings": list(problem.warnings),
             "profiles": list(profiles),
-            "arrays_sha256": hashlib.sha256((where / ARRAYS).read_bytes()).hexdigest(),
+            "arrays_sha256": hashlib.sha256(arrays.getvalue()).hexdigest(),
         }
         with open(where / PROBLEM, "x", encoding="utf-8") as text:
             json.dump(content, text, indent=1, default=int)
@@ -148,13 +151,16 @@ def _arrays(problem: Problem) -> dict[str, Ints]:
 
 def _read_arrays(path: Path, sha256: str) -> dict[str, Ints]:
     """Reads arrays of integers that are as large as a problem's may be, and the ones that were written."""
+    most = 64 * LARGEST_TABLE
     try:
-        with zipfile.ZipFile(path) as entries:
-            if sum(entry.file_size for entry in entries.infolist()) > 64 * LARGEST_TABLE:
+        with open(path, "rb") as stream:
+            content = stream.read(most)
+        with zipfile.ZipFile(io.BytesIO(content)) as entries:
+            if sum(entry.file_size for entry in entries.infolist()) > most:
                 raise TableError(f"{path} is too large for a problem")
-        if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        if hashlib.sha256(content).hexdigest() != sha256:
             raise TableError(f"{path} is damaged: it is not what was written (sha256)")
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
             found = {name: file[name] for name in file.files}
     except zipfile.BadZipFile as error:
         raise TableError(f"{path} is damaged: {error}") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 from dime.contract.errors import InputError
 from dime.contract.run import FRONTIER, PLAN, REPORT
 from dime.host.common import places
+from dime.host.common.files import sha256
 from dime.host.planning import problem_files
 from dime.host.report import page as report
 from dime.host.report import terminal
@@ -88,6 +88,6 @@ def write(study: Study, into: Path, figures: bool = False, write_lp: str | None 
 def _digest(path: str) -> str:
     """SHA-256 of a profile's table; empty where it is not on this disk."""
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return sha256(path)
     except OSError:
         return ""

@@ -114,8 +114,9 @@ def _read(path: Path) -> tuple[report_data.Data, str]:
             raise TableError(f"{path} is damaged: it is not what was written (sha256)")
         if kept["format"] == 1:  # which held sentences only
             for link in data["links"]:
-                link["proven"] = re.match("optimal|within|best mean", link["proof"]) is not None
-                link["confirmed"] = link["confirmation"].startswith("confirmed")
+                proven = re.match("optimal|within|best mean", link["proof"]) is not None
+                _, _, by = link["confirmation"].partition("confirmed by ")
+                link["certificate"] = {"status": "optimal" if proven else "feasible", "confirmed_by": by}
         return data, text
     except FileNotFoundError:
         raise TableError(f"there is no {path}; a study's folder has one: dime solve --net=NETWORK") from None

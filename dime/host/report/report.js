@@ -40,7 +40,7 @@ function overview() {
 
 function planSection(link) {
   const plan = link.plan;
-  const { proven, confirmed } = link;
+  const proven = link.certificate.status === "optimal", confirmed = link.certificate.confirmed_by !== "";
   return section("The plan", null,
     h("div", { class: "facts" },
       fact(quantity(plan.latency_s, "s"), "latency"),

@@ -17,8 +17,8 @@ from dime.contract.run import FRONTIER, PLAN
 from dime.host.planning import problem_files
 from dime.host.planning.certificate import Certificate
 from dime.host.planning.evaluation import evaluate
-from dime.host.planning.plan import Plan, check, read_plan
-from dime.host.planning.problem import Choice, Problem
+from dime.host.planning.plan import SAME, Plan, check, read_plan
+from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
 from dime.host.search.frontier import Frontier
 
 
@@ -84,8 +84,10 @@ def _read_frontier(problem: Problem, path: Path) -> Frontier:
     from pyarrow import parquet
 
     try:
-        table = parquet.read_table(path, columns=["steps"])
+        time = "period_s" if problem.goal.kind == "throughput" else "latency_s"
+        table = parquet.read_table(path, columns=[time, "energy_j", "steps"])
         complete = (table.schema.metadata or {}).get(b"complete") == b"true"
+        said = [table.column(name).to_numpy() for name in (time, "energy_j")]
         plans = [_choices(json.loads(text)) for text in table.column("steps").to_pylist()]
         totals = [evaluate(problem, plan) for plan in plans]
     except OSError as error:
@@ -95,6 +97,9 @@ def _read_frontier(problem: Problem, path: Path) -> Frontier:
     pipeline = problem.goal.kind == "throughput"
     time_ps = np.array([one.period_ps if pipeline else one.latency_ps for one in totals], np.int64)
     energy_pj = np.array([one.energy_pj for one in totals], np.int64)
+    for told, known in zip(said, (time_ps / PER_S, energy_pj / PER_J), strict=True):
+        if not np.allclose(told, known, rtol=SAME, atol=0):
+            raise TableError(f"{path} is damaged: a point's time or energy is not that of its plan")
     return Frontier(problem, time_ps, energy_pj, complete, plans.__getitem__)
 
 

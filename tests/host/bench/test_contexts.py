@@ -52,7 +52,7 @@ def test_the_sdk_finds_the_same(folder):
         (folder / "config.json").write_text('{"currentContext": "mine"}')
         with engines.connect(engines.this_computer()) as client:
             assert client.version()["Version"] == "0.fake"
-        assert contexts.endpoint().address == engine.address
+        assert contexts.endpoint().address == engine.address == sdk.kwargs_from_context()["base_url"]
 
 
 @pytest.mark.parametrize(

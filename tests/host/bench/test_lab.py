@@ -153,6 +153,19 @@ def test_what_is_not_built_here_is_nobodys_slip(tmp_path):
     assert (device.image, device.runtime, device.gpus) == ("bench:5000/me/tools:v1", "lab", "")
 
 
+def test_meters_and_boards_of_other_packages_are_known(tmp_path, monkeypatch):
+    about = tmp_path / "mine-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[dime.meters]\nwattsup = mine\n[dime.boards]\nrock = mine\n")
+    text = '[rock]\nboard = "rock"\nengine = "ssh://dime@rock"\nmeter = "wattsup"\n'
+    with pytest.raises(InputError, match="unknown board 'rock'"):
+        lab.load(written(tmp_path, text))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    device = lab.load(written(tmp_path, text)).devices["rock"]
+    assert (device.board, device.meter) == ("rock", lab.Meter("wattsup", {}))
+
+
 def test_every_board_of_the_device_side_is_known():
     from dime.contract import plugins
     from dime.device import boards

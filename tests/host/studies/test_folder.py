@@ -5,9 +5,11 @@ import zipfile
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from dime.contract.errors import DimeError, InputError, TableError
 from dime.host.planning import problem_files
@@ -68,6 +70,17 @@ def test_a_plan_that_is_not_the_problem_s_is_found_out(study, tmp_path):
     output.write(replace(study, links=(replace(link, plan=better),)), tmp_path / "plan")
     with pytest.raises(InputError, match="latency_s"):
         load_study(tmp_path / "plan")["4G"].check()
+
+
+@pytest.mark.parametrize("name", ["latency_s", "energy_j"])
+def test_a_point_that_is_not_its_plan_s_is_found_out(study, tmp_path, name):
+    output.write(study, tmp_path / "plan")
+    path = tmp_path / "plan/4G/frontier.parquet"
+    table = parquet.read_table(path)
+    better = pa.array(np.array(table.column(name)) * 0.99)
+    parquet.write_table(table.set_column(table.column_names.index(name), name, better), path)
+    with pytest.raises(TableError, match="is not that of its plan"):
+        load_study(tmp_path / "plan")
 
 
 def test_other_costs_than_those_that_were_written_are_found_out(study, tmp_path):
