@@ -10,7 +10,7 @@ from dime.host.bench import builds, lab
 from dime.host.bench.runs import Job
 
 from . import machine
-from .__main__ import up
+from .__main__ import down, up
 from .board import BOARDS, NANO, POTATO
 from .place import HOME, REGISTRY, REPOSITORY, STATE, docker, environment, run, say
 
@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def bench():
     """The lab, up, with this process being a person at its computer."""
     up()
@@ -38,9 +38,11 @@ def bench():
         board.free_disk()
     yield
     patch.undo()
+    if os.environ.get("CI") == "true":  # its images and disks take tens of GB, which the tests after it may lack
+        down(purge=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def built(bench):
     """Both images for their platforms, in the registry; bases and wheels that cannot be pulled are stood in for."""
     wheels()
@@ -72,7 +74,7 @@ def wheels():
     shutil.copyfile(lock, WHEELS / "requirements.lock")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def samples(bench):
     """AlexNet's feature maps."""
     folder = STATE / "samples"
