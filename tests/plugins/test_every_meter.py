@@ -498,7 +498,7 @@ def test_lines_of_a_program_that_are_no_readings_are_counted():
         (1000, "1000,3500000"),
         (2000, "2000,1000"),
     ]
-    assert meter.faults["lines that are no reading"] == 6 and meter.faults["time ran backwards"] == 1
+    assert meter.faults["lines that are no reading"] == 7 and meter.faults["time ran backwards"] == 1
 
 
 def test_a_program_that_does_not_want_to_end_is_ended():
