@@ -8,7 +8,11 @@ import pytest
 import dime
 
 ROOT = os.path.dirname(dime.__file__)
-FORBIDDEN = {"contract": ("dime.device", "dime.host"), "device": ("dime.host",), "host": ("dime.device",)}
+FORBIDDEN = {
+    "contract": ("dime.device", "dime.host", "dime.testing"),
+    "device": ("dime.host", "dime.testing"),
+    "host": ("dime.device", "dime.testing"),
+}
 
 
 def imported(source, package):

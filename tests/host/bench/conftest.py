@@ -1,13 +1,11 @@
 """A board's engine that a test has in its hands."""
 
 import tempfile
-from pathlib import Path
 
 import pytest
 
 from dime.host.bench.runs import Job
-
-from .board_engine import BoardEngine
+from dime.testing.fake_engine import FakeEngine
 
 
 @pytest.fixture
@@ -15,7 +13,7 @@ def engine(monkeypatch):
     """A fake engine; this computer has none of its own."""
     with tempfile.TemporaryDirectory() as folder:  # a socket's path may have a hundred characters
         monkeypatch.setenv("DOCKER_HOST", f"unix://{folder}/none.sock")
-        with BoardEngine(Path(folder)) as fake:
+        with FakeEngine(folder, "dime-host:latest") as fake:
             yield fake
 
 

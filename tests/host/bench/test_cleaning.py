@@ -5,8 +5,7 @@ import pytest
 from dime.contract import messages
 from dime.contract.errors import DeviceError
 from dime.host.bench import cleaning, connection, remote, runs, volumes
-
-from . import board_engine
+from dime.testing import fake_engine
 
 LEDGER = {"clocks_to_restore.json": b"[]"}
 
@@ -24,7 +23,7 @@ def left(engine):
 
 
 def fail(container):
-    container.put(**board_engine.files(2, "running"), **LEDGER)
+    container.put(**fake_engine.files(2, "running"), **LEDGER)
     container.say(messages.encode("error", text="the disk is full"))
     container.end(1)
 
@@ -40,9 +39,9 @@ def test_why_a_run_does_not_start_is_told_whatever_the_clean_up_does(engine, job
     def refuse(method, path):
         if path.endswith("/start"):
             tried.append(path)
-            raise board_engine.RefusalError("could not select device driver")
+            raise fake_engine.RefusalError("could not select device driver")
         if method == "DELETE" and tried:
-            raise board_engine.RefusalError("cannot remove")
+            raise fake_engine.RefusalError("cannot remove")
 
     tried = []
     engine.before = refuse
@@ -53,9 +52,9 @@ def test_why_a_run_does_not_start_is_told_whatever_the_clean_up_does(engine, job
 def test_a_full_disk_is_told_whatever_the_clean_up_does(engine, job):
     def refuse(method, path):
         if method == "PUT":
-            raise board_engine.RefusalError("no space left on device")
+            raise fake_engine.RefusalError("no space left on device")
         if path.startswith("/volumes/dime-samples"):
-            raise board_engine.RefusalError("cannot remove")
+            raise fake_engine.RefusalError("cannot remove")
 
     engine.before = refuse
     with pytest.raises(DeviceError, match=r"nano: the disk is full"):
@@ -86,8 +85,8 @@ def test_a_run_that_does_not_hear_is_killed(engine, monkeypatch):
 
 def test_where_clocks_cannot_be_put_back_what_was_saved_of_them_stays(engine):
     engine.run().put(**LEDGER)
-    engine.volumes["dime-samples-x"] = board_engine.Volume({"dime": "samples"})
-    engine.volumes["somebodys"] = board_engine.Volume({})
+    engine.volumes["dime-samples-x"] = fake_engine.Volume({"dime": "samples"})
+    engine.volumes["somebodys"] = fake_engine.Volume({})
     engine.restore_code = 1
     told = []
     with pytest.raises(DeviceError, match=r"nano: its clocks could not be .*; reboot it, then type: make clean"):
@@ -125,7 +124,7 @@ def test_a_run_that_could_change_clocks_is_known_by_itself(engine):
 @pytest.mark.parametrize("by", ["profile", "collect"])
 def test_a_complete_run_that_left_clocks_fixed_is_not_removed_before_they_are_back(engine, job, by):
     def work(container):
-        container.put(**board_engine.files(), **LEDGER)
+        container.put(**fake_engine.files(), **LEDGER)
         container.end()
 
     def fetch():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dime.contract.errors import DeviceError
 from dime.host.bench import contexts, engines
-from tests.host.bench.fake_engine import FakeEngine
+from dime.testing.fake_engine import FakeEngine
 
 
 @pytest.fixture

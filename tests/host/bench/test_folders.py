@@ -4,8 +4,7 @@ import pytest
 
 from dime.contract.errors import TableError
 from dime.host.bench import folders
-
-from . import board_engine
+from dime.testing import fake_engine
 
 COPIES = {
     "two bundles": (2, "running", 1), "three bundles": (3, "running", 1), "gone on": (3, "running", 2),
@@ -15,7 +14,7 @@ COPIES = {
 
 def put(folder, bundles, state="complete", sessions=1, seed=0):
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in board_engine.files(bundles, state, sessions, seed).items():
+    for name, content in fake_engine.files(bundles, state, sessions, seed).items():
         (folder / name).write_bytes(content)
     return folder
 
@@ -30,7 +29,7 @@ def test_the_longer_copy_of_a_run_stays(tmp_path, here, there):
     target, source = put(tmp_path / "run", *COPIES[here]), put(tmp_path / "aside", *COPIES[there])
     longer = max((here, there), key=list(COPIES).index)
     folders.merge(source, target)
-    assert content(target) == board_engine.files(*COPIES[longer])
+    assert content(target) == fake_engine.files(*COPIES[longer])
 
 
 @pytest.mark.parametrize("state", ["running", "complete"])
@@ -39,7 +38,7 @@ def test_another_run_never_replaces_one(tmp_path, state, other):
     target, source = put(tmp_path / "run", 2, state), put(tmp_path / "aside", 9, other, seed=1)
     with pytest.raises(TableError, match="holds another run; nothing was overwritten"):
         folders.merge(source, target)
-    assert content(target) == board_engine.files(2, state)
+    assert content(target) == fake_engine.files(2, state)
 
 
 def test_the_same_options_on_another_day_are_another_run(tmp_path):
@@ -56,7 +55,7 @@ def test_a_complete_run_is_not_replaced_by_one_with_other_rows(tmp_path):
     (source / "timings.csv").write_text("others")
     with pytest.raises(TableError, match="with other rows"):
         folders.merge(source, target)
-    assert content(target) == board_engine.files(4)
+    assert content(target) == fake_engine.files(4)
 
 
 def test_files_of_this_computer_stay(tmp_path):

@@ -18,9 +18,8 @@ from dime.contract.errors import DeviceError, DimeError
 from dime.contract.run import FROM_DEVICE
 from dime.host.bench import answers, remote, runs
 from dime.host.bench.lab import Device
-
-from . import board_engine
-from .board_engine import BoardEngine
+from dime.testing import fake_engine
+from dime.testing.fake_engine import FakeEngine
 
 PARTS = st.sampled_from([
     "..", ".", "", "/", "nano", "nano2", "nano-4threads", "alexnet", "run", "run.json", "timings.csv", "clock.json",
@@ -49,7 +48,7 @@ LINES = st.one_of(
 KINDS = st.sampled_from([tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE,
                          tarfile.CHRTYPE, tarfile.GNUTYPE_SPARSE, tarfile.CONTTYPE])  # fmt: skip
 MEMBERS = st.lists(st.tuples(PATHS.map("run/{}".format) | PATHS, KINDS, PATHS), max_size=5)
-GOOD = {name: board_engine.files()[name] for name in board_engine.files()}
+GOOD = {name: fake_engine.files()[name] for name in fake_engine.files()}
 
 
 def packed(members, damage=b"", at=0):
@@ -87,7 +86,7 @@ def is_a_runs(path):
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(labels=LABELS, archive=st.none() | ARCHIVES, hashed=st.lists(PATHS, max_size=3), state=st.none() | ANY)
 def test_collect_writes_runs_and_nothing_else(labels, archive, hashed, state):
-    with tempfile.TemporaryDirectory() as folder, BoardEngine(Path(folder)) as engine:
+    with tempfile.TemporaryDirectory() as folder, FakeEngine(folder, "dime-host:latest") as engine:
         home = Path(folder, "home")
         (home / "results").mkdir(parents=True)
         container = engine.run()
@@ -115,7 +114,7 @@ def test_a_profile_ends_in_a_run_or_in_one_line(said, code, archive, labels):
         container.labels |= labels
         container.end(code)
 
-    with tempfile.TemporaryDirectory() as folder, BoardEngine(Path(folder)) as engine:
+    with tempfile.TemporaryDirectory() as folder, FakeEngine(folder, "dime-host:latest") as engine:
         engine.profile = work
         engine.archive = lambda container, path: [archive] if archive is not None and path == "/results/run" else None
         maps = Path(folder, "samples/alexnet/conv1")
@@ -201,7 +200,7 @@ def test_notes_without_end_are_shown_up_to_a_number(engine, job, monkeypatch, ca
 
     def talk(container):
         container.say(*(messages.encode("note", text=f"note {number} {'y' * 5000}") for number in range(50)))
-        board_engine.complete(container)
+        fake_engine.complete(container)
 
     engine.profile = talk
     assert remote.profile([job()]) == [job().out]
@@ -217,7 +216,7 @@ def test_a_container_that_says_it_is_done_is_not_believed_before_it_has_ended(en
 
     def lie(container):
         container.say(messages.encode("done", folder="/etc"))
-        container.put(**board_engine.files(2, "running"))
+        container.put(**fake_engine.files(2, "running"))
         container.end(0)
 
     engine.profile = lie

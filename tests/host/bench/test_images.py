@@ -8,7 +8,7 @@ import pytest
 from dime.contract.errors import ConnectionLostError, DeviceError
 from dime.host.bench import engines, images
 from dime.host.bench.lab import Device
-from tests.host.bench.fake_engine import FakeEngine, RefusalError
+from dime.testing.fake_engine import FakeEngine, RefusalError
 
 REGISTRY = "bench:5000"
 
@@ -28,6 +28,10 @@ def here(tmp_path, monkeypatch):
         yield engine
 
 
+def labelled(revision):
+    return {images.REVISION: revision}
+
+
 def ensured(board, registry=REGISTRY, image="dime-host", **keys):
     """The image that a device gets, and what was said."""
     said = []
@@ -37,7 +41,7 @@ def ensured(board, registry=REGISTRY, image="dime-host", **keys):
 
 
 def test_the_registrys_image_is_told_with_its_revision(board, here):
-    board.registry = {"bench:5000/dime-host:latest": {"Digest": "sha256:" + "a" * 64, "revision": "0123456789abcdef"}}
+    board.registry = {"bench:5000/dime-host:latest": {"digest": "sha256:" + "a" * 64, "revision": "0123456789abcdef"}}
     assert ensured(board)[1] == [
         "pulls bench:5000/dime-host:latest",
         "runs dime-host:latest from the registry bench:5000, revision 0123456789ab",
@@ -47,7 +51,7 @@ def test_the_registrys_image_is_told_with_its_revision(board, here):
 
 def test_a_registry_that_does_not_answer_is_told_and_what_runs_instead(board, here):
     board.registry = "Get https://bench:5000/v2/: dial tcp: lookup bench: no such host"
-    here.add_image("dime-host:latest")
+    here.add_image("dime-host:latest", labels=labelled("of-archive"))
     said = ensured(board)[1]
     assert said[0].startswith("the registry bench:5000 does not answer the device (Get https://bench:5000/v2/: dial")
     assert said[0].endswith("looks elsewhere")
@@ -56,7 +60,7 @@ def test_a_registry_that_does_not_answer_is_told_and_what_runs_instead(board, he
         "runs dime-host:latest as it was sent from this computer, revision of-archive",
     ]
     assert ensured(board)[1][1:] == said[2:]
-    board.add_image("bench:5000/dime-host:latest", revision="feed")
+    board.add_image("bench:5000/dime-host:latest", labels=labelled("feed"))
     assert ensured(board)[1][1] == (
         "runs dime-host:latest as it was pulled from the registry bench:5000 before, revision feed"
     )
@@ -78,7 +82,7 @@ def test_a_registry_of_plain_http_is_told_with_what_the_device_lacks(board, here
 
 
 def test_an_image_that_names_its_own_registry_is_asked_for_there(board, here):
-    board.registry = {"other.lan/tools/dime-host:v1": {"Digest": "sha256:" + "b" * 64, "revision": "beef"}}
+    board.registry = {"other.lan/tools/dime-host:v1": {"digest": "sha256:" + "b" * 64, "revision": "beef"}}
     said = ensured(board, image="other.lan/tools/dime-host:v1")[1]
     assert said[-1] == "runs tools/dime-host:v1 from the registry other.lan, revision beef"
 
@@ -110,8 +114,8 @@ def test_what_the_client_refuses_is_no_dead_engine(board):
 
 
 def test_what_an_engine_refuses_is_told_in_its_words(board):
-    def refuse(call):
-        raise RefusalError(500, "out of cheese")
+    def refuse(method, path):
+        raise RefusalError("out of cheese")
 
     device = Device("nano", engine=board.address)
     with engines.connect(device) as client, pytest.raises(DeviceError, match="nano: the engine refused: out of cheese"):
@@ -121,16 +125,16 @@ def test_what_an_engine_refuses_is_told_in_its_words(board):
 
 
 def test_an_image_that_has_arrived_is_not_sent_again_although_the_answer_was_lost(board, here):
-    here.add_image("dime-host:latest")
+    here.add_image("dime-host:latest", labels=labelled("of-archive"))
 
-    def lose(call):
-        if call == "POST /images/load":
-            raise OSError
+    def lose(method, path):
+        if path == "/images/load":
+            raise ConnectionResetError
 
     board.after = lose
     with pytest.raises(ConnectionLostError, match=r"nano: the engine at .* stopped answering"):
         ensured(board, registry="")
-    board.after = lambda call: None
+    board.after = lambda method, path: None
     board.calls.clear()
     said = ensured(board, registry="")[1]
     assert said == ["runs dime-host:latest as it was sent from this computer, revision of-archive"]

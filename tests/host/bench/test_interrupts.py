@@ -19,11 +19,10 @@ import pytest
 from dime.contract import messages
 from dime.contract.errors import DeviceError
 from dime.host.bench import local
+from dime.testing import fake_engine
+from dime.testing.fake_engine import FakeEngine
 from tests.lab.loads import Load
 from tests.lab.meter import StandInMeter
-
-from . import board_engine
-from .board_engine import BoardEngine
 
 BOUND_S = 2.0
 BUSY_S = 1.5  # what a machine that does other things too may add
@@ -83,7 +82,7 @@ class Stuck:
 
 
 def work(container):
-    container.put(**board_engine.files(2, "running"))
+    container.put(**fake_engine.files(2, "running"))
     container.say(messages.encode("hello", version="1", device="nano", network="alexnet", total=4))
     container.progress(1, 2)
     container.killed.wait(60)
@@ -107,7 +106,7 @@ RUNNING, FETCHING = "the run goes on; the same command follows", "the run has en
     ],
 )
 def test_a_profile_ends_soon_and_says_what_is_kept(engine, tmp_path, call, of_a, kept):
-    engine.profile = board_engine.complete if of_a == "exited" else work
+    engine.profile = fake_engine.complete if of_a == "exited" else work
     stuck = Stuck(engine, call, of_a)
     command = Command(tmp_path, engine, "profile", "--net=alexnet", "--device=nano")
     assert stuck.reached.wait(60), command.process.communicate(timeout=1)
@@ -121,7 +120,8 @@ def test_a_profile_ends_soon_and_says_what_is_kept(engine, tmp_path, call, of_a,
 
 def test_while_an_image_is_streamed(engine, tmp_path, monkeypatch):
     """At a pace at which it would take hours, and with an engine that takes no more at all."""
-    with BoardEngine(tmp_path) as here:
+    with FakeEngine(tmp_path) as here:
+        here.add_image("dime-host:latest", size_bytes=4 << 20)
         monkeypatch.setenv("DOCKER_HOST", f"unix://{here.path}")
         engine.images = []
         reached, freed = threading.Event(), threading.Event()
@@ -153,7 +153,7 @@ def test_while_it_runs_and_then_the_same_command_goes_on(engine, tmp_path):
     said = command.interrupted()
     assert f"nano: {RUNNING}" in said
     container = engine.get("dime-profile")
-    container.put(**board_engine.files())
+    container.put(**fake_engine.files())
     container.end()
     again = Command(tmp_path, engine, *words)
     said = again.process.communicate(timeout=60)[0]
@@ -216,7 +216,7 @@ def test_with_a_meter(engine, tmp_path, call):
 
 
 def test_what_an_ended_command_could_not_remove_the_next_one_does(engine, tmp_path):
-    engine.profile = board_engine.complete
+    engine.profile = fake_engine.complete
     stuck = Stuck(engine, "PUT .*/archive")
     command = Command(tmp_path, engine, "profile", "--net=alexnet", "--device=nano")
     assert stuck.reached.wait(60)
@@ -244,7 +244,7 @@ def test_what_an_ended_command_could_not_remove_the_next_one_does(engine, tmp_pa
     ],
 )
 def test_other_commands_that_wait_for_an_engine(engine, tmp_path, words, call):
-    engine.run().put(**board_engine.files())
+    engine.run().put(**fake_engine.files())
     stuck = Stuck(engine, call)
     command = Command(tmp_path, engine, *words)
     assert stuck.reached.wait(60), command.process.communicate(timeout=1)
@@ -264,7 +264,7 @@ def test_other_commands_that_wait_for_an_engine(engine, tmp_path, words, call):
 )
 def test_an_engine_that_answers_no_more_keeps_nobody(engine, tmp_path, words, call):
     if words[0] != "profile":
-        engine.run().put(**board_engine.files())
+        engine.run().put(**fake_engine.files())
     stuck = Stuck(engine, call, deaf=True)
     command = Command(tmp_path, engine, *words)
     assert stuck.reached.wait(60), command.process.communicate(timeout=1)

@@ -11,7 +11,7 @@ import pytest
 from dime.contract.errors import ConnectionLostError
 from dime.host.bench import engines, pulse
 from dime.host.bench.lab import Device
-from tests.host.bench.fake_engine import FakeEngine
+from dime.testing.fake_engine import FakeEngine
 from tests.host.bench.test_ssh import Server
 
 
@@ -81,8 +81,7 @@ def over_ssh(engine, folder):
 def board(request, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    with FakeEngine(tmp_path) as engine:
-        engine.add_image("dime-host:latest")
+    with FakeEngine(tmp_path, "dime-host:latest") as engine:
         if request.param == "unix":
             yield engine, Device("nano", engine=engine.address)
         else:
@@ -95,10 +94,10 @@ def test_a_long_call_goes_on_while_the_engine_is_alive(board, quick, capsys, mon
     engine, device = board
     monkeypatch.setattr(engines, "GREETING_S", 1.0)
     with engines.connect(device) as client, engines.translated(device):
-        engine.before = lambda call: time.sleep(3) if call == "POST /containers/create" else None
+        engine.before = lambda method, path: time.sleep(3) if path == "/containers/create" else None
         client.containers.create("dime-host:latest", name="x")
     assert "nano: making a container takes its time, " in capsys.readouterr().err
-    assert [one["Name"] for one in engine.containers.values()] == ["/x"]
+    assert engine.leftovers() == ["x"]
 
 
 @pytest.mark.parametrize("moment", ["before", "while it answers"])
@@ -110,11 +109,11 @@ def test_a_dead_engine_ends_the_call(board, quick, moment):
     def wait():
         with engines.connect(device) as client, engines.translated(device):
             if moment == "before":
-                engine.before = lambda call: hung.wait(20)
+                engine.before = lambda method, path: hung.wait(20)
                 client.images.list()
             engine.stall = hung
             for _ in client.api.pull("dime-host", "x", stream=True, decode=True):
-                engine.before = lambda call: hung.wait(20)
+                engine.before = lambda method, path: hung.wait(20)
 
     with pytest.raises(ConnectionLostError, match="nano: "):
         wait()

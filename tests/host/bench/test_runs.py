@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from dime.contract import messages
 from dime.contract.errors import ConnectionLostError, DeviceError, InputError, TableError
 from dime.host.bench import answers, connection, engines, remote, runs, volumes
-
-from . import board_engine
+from dime.testing import fake_engine
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +23,7 @@ def soon(monkeypatch):
 
 def test_a_run_comes_home_and_leaves_nothing(engine, job):
     assert remote.profile([job()]) == [job().out]
-    assert {path.name: path.read_bytes() for path in job().out.iterdir()} == board_engine.files()
+    assert {path.name: path.read_bytes() for path in job().out.iterdir()} == fake_engine.files()
     assert engine.leftovers() == []
 
 
@@ -38,7 +37,7 @@ def test_a_connection_that_is_lost_while_the_results_come_is_waited_for(engine, 
         return half()
 
     def half():
-        yield board_engine.tar(board_engine.files(), "run")[:700]
+        yield fake_engine.tar(fake_engine.files(), "run")[:700]
         raise ConnectionResetError
 
     engine.archive = lambda container, path: cut(container, path) if path == "/results/run" else None
@@ -52,7 +51,7 @@ def test_collect_tells_a_lost_connection_as_one(engine, tmp_path):
         if path.endswith("/archive"):
             raise ConnectionResetError
 
-    engine.run().put(**board_engine.files())
+    engine.run().put(**fake_engine.files())
     engine.before = hang_up
     with pytest.raises(ConnectionLostError, match=r"nano: the engine .* stopped answering"):
         remote.collect(engine.device(), tmp_path)
@@ -62,7 +61,7 @@ def test_collect_tells_a_lost_connection_as_one(engine, tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_this_computers_fault(engine, tmp_path):
     (tmp_path / "results").write_text("a file, no folder")
-    engine.run().put(**board_engine.files())
+    engine.run().put(**fake_engine.files())
     with pytest.raises(
         DeviceError, match=r"results\S*: (File exists|Not a directory); the results are still"
     ) as caught:
@@ -79,11 +78,11 @@ def test_a_folder_that_cannot_take_the_run_is_told_before_the_measuring(engine, 
     (job().out / "timings.csv").write_text("somebody's")
     with pytest.raises(TableError, match=r"alexnet holds timings\.csv without run\.json"):
         remote.profile([job()])
-    for name, content in board_engine.files(2, "running", seed=7).items():
+    for name, content in fake_engine.files(2, "running", seed=7).items():
         (job().out / name).write_bytes(content)
     with pytest.raises(TableError, match=r"holds an unfinished run that .* no longer on nano"):
         remote.profile([job()])
-    for name, content in board_engine.files(2, "complete", seed=7).items():
+    for name, content in fake_engine.files(2, "complete", seed=7).items():
         (job().out / name).write_bytes(content)
     with pytest.raises(TableError, match="holds a complete run"):
         remote.profile([job()])
@@ -111,14 +110,14 @@ def half(container):
     """A run that the board's own owner ends after two of four bundles."""
     container.say(messages.encode("hello", version="1", device="nano", network="alexnet", total=4))
     container.progress(1, 2)
-    container.put(**board_engine.files(2, "running"))
+    container.put(**fake_engine.files(2, "running"))
     container.killed.wait(0.2)
     container.end(143)
 
 
 def rest(container):
     container.progress(3, 4)
-    container.put(**board_engine.files(4, "complete", 2))
+    container.put(**fake_engine.files(4, "complete", 2))
     container.end()
 
 
@@ -136,7 +135,7 @@ def test_a_run_that_was_collected_unfinished_goes_on_and_replaces_the_shorter_co
     engine.profile = rest
     assert remote.profile([job()]) == [job().out]
     assert {path.name for path in job().out.iterdir()} == {"run.json", "timings.csv", "power"}
-    assert (job().out / "timings.csv").read_bytes() == board_engine.files(4)["timings.csv"]
+    assert (job().out / "timings.csv").read_bytes() == fake_engine.files(4)["timings.csv"]
     assert (job().out / "power/log.csv").read_text() == "ours"
     assert engine.leftovers() == []
 
@@ -190,7 +189,7 @@ class Log:
 
     def __init__(self, monkeypatch, started_ns=0):
         self.lines, self.asked, self.said = [], [], 0
-        self.attrs = {"State": {"Status": "running", "StartedAt": board_engine.stamp(started_ns)}}
+        self.attrs = {"State": {"Status": "running", "StartedAt": fake_engine.stamp(started_ns)}}
         monkeypatch.setattr(answers, "lines", self._read)
 
     def _read(self, container, tail=None):
@@ -199,7 +198,7 @@ class Log:
 
     def say(self, *moments_s):
         for moment_s in moments_s:
-            self.lines.append((board_engine.stamp(moment_s * 10**9), f"line {self.said}"))
+            self.lines.append((fake_engine.stamp(moment_s * 10**9), f"line {self.said}"))
             self.said += 1
 
 
@@ -235,7 +234,7 @@ def test_a_line_that_comes_in_pieces_is_shown_once_and_nothing_twice(engine):
     run = engine.run()
     with engines.connect(engine.device()) as client:
         container, place = client.containers.get("dime-profile"), answers.Place()
-        run.say("one", b"x" * board_engine.PIECE_BYTES)
+        run.say("one", b"x" * fake_engine.PIECE_BYTES)
         assert place.new(container) == ["one"]
         run.say("y" * 10)
         assert [line[:4] for line in place.new(container)] == ["xxxx"]

@@ -16,7 +16,19 @@ from dime.host.bench import volumes
 from dime.host.bench.holding import HOLD
 from dime.host.bench.lab import Device, Lab
 from dime.host.campaign import doctor
-from tests.host.bench.fake_engine import FakeEngine
+from dime.testing.fake_engine import FakeEngine, RefusalError, kind
+
+
+def saying(answers):
+    """What a container does that says something, by its words, and ends; without a code, it does not end."""
+
+    def work(container):
+        code, text = answers(container.command)
+        container.say(*text.splitlines())
+        if code is not None:
+            container.end(code)
+
+    return work
 
 
 def answers(words):
@@ -32,17 +44,15 @@ def answers(words):
 
 @pytest.fixture
 def board(tmp_path, monkeypatch):
-    with FakeEngine(tmp_path) as engine:
-        engine.runs = answers
-        engine.add_image("dime-host:latest")
+    with FakeEngine(tmp_path, "dime-host:latest") as engine:
+        engine.work = saying(answers)
         monkeypatch.setenv("DOCKER_HOST", engine.address)
         monkeypatch.setattr(volumes, "LATE_S", 0.3)
         yield engine
 
 
 def checked(board, **keys):
-    device = Device("nano", engine=board.address, image="dime-host", **keys)
-    return {finding.what: finding for finding in doctor.check(Lab({"nano": device}), "nano")}
+    return {finding.what: finding for finding in doctor.check(Lab({"nano": board.device(**keys)}), "nano")}
 
 
 def test_every_part_is_tried_and_nothing_stays(board):
@@ -51,11 +61,11 @@ def test_every_part_is_tried_and_nothing_stays(board):
         *("engine", "runtime", "image", "disk", "clock", "board", "network")
     ]
     assert "12 frequencies" in found["board"].text
-    assert board.ours() == []
+    assert board.leftovers() == []
 
 
 def test_nothing_is_started_on_a_board_that_somebody_holds(board):
-    board.runs = lambda words: (None, "")
+    board.work = lambda container: None
     with volumes_client(board) as client:
         labels = {"dime": "run", "dime.key": "k", "dime.holder": "eve@lab", "dime.started": "now", "dime.what": "vgg11"}
         client.containers.create("dime-host:latest", name=HOLD, labels=labels).start()
@@ -72,12 +82,11 @@ def test_who_takes_the_board_meanwhile_is_not_disturbed_either(board, moment):
     labels = {"dime": "run", "dime.key": "k", "dime.holder": "eve@lab", "dime.started": "now", "dime.what": "vgg11"}
     state = {"met": 0}
 
-    def come(call):
-        state["met"] += call == moment
-        if call == moment and state["met"] == (1 if moment.startswith("DELETE") else 2):
-            board.before = board.after = lambda call: None
-            made = board.create({"name": HOLD}, {"Image": "dime-host:latest", "Config": {}, "Labels": labels})[1]["Id"]
-            board.containers[made]["State"] |= {"Status": "running", "Running": True}
+    def come(method, path):
+        state["met"] += kind(method, path) == moment
+        if kind(method, path) == moment and state["met"] == (1 if moment.startswith("DELETE") else 2):
+            board.before = board.after = lambda method, path: None
+            board.create(HOLD, {"Labels": labels}).status = "running"
 
     if moment.startswith("DELETE"):
         board.after = come
@@ -85,17 +94,19 @@ def test_who_takes_the_board_meanwhile_is_not_disturbed_either(board, moment):
         board.before = come
     found = checked(board)
     assert found["held"].works and "by eve@lab" in found["held"].text and "network" not in found
-    assert board.ours() == [HOLD]
+    assert board.leftovers() == [HOLD]
 
 
 def test_the_doctors_own_containers_hold_the_board(board):
     seen = []
-    board.runs = lambda words: (
-        seen.extend((one["Name"], one["Config"]["Labels"]["dime.what"]) for one in board.containers.values())
-        or answers(words)
-    )
+
+    def work(container):
+        seen.extend((one.name, one.labels["dime.what"]) for one in board.containers.values())
+        saying(answers)(container)
+
+    board.work = work
     checked(board)
-    assert seen == [(f"/{HOLD}", "the doctor")] * 3
+    assert seen == [(HOLD, "the doctor")] * 3
 
 
 def volumes_client(board):
@@ -114,7 +125,7 @@ def test_a_doctor_that_is_ended_at_any_stage_leaves_nothing(board, moment):
         board.calls.clear()
         state = {"left": stage}
 
-        def strike(call, state=state):
+        def strike(method, path, state=state):
             state["left"] -= 1
             if state["left"] == -1:
                 signal.pthread_kill(main, signal.SIGINT)
@@ -126,35 +137,33 @@ def test_a_doctor_that_is_ended_at_any_stage_leaves_nothing(board, moment):
             assert state["left"] >= 0, "the interrupt was swallowed"  # what is refused has no moment after it
         except KeyboardInterrupt:
             pass
-        setattr(board, moment, lambda call: None)
+        setattr(board, moment, lambda method, path: None)
         deadline = time.monotonic() + 3
-        while board.ours() and time.monotonic() < deadline:
+        while board.leftovers() and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert board.ours() == [], f"ended {moment} call {stage}"
+        assert board.leftovers() == [], f"ended {moment} call {stage}"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_command_that_is_asked_to_end_cleans_up(board, tmp_path, number):
     (tmp_path / "lab.toml").write_text(f"[nano]\nengine = '{board.address}'\nimage = 'dime-host'\n")
-    board.runs = lambda words: (None, "")  # the first container never ends
+    board.work = lambda container: None  # the first container never ends
     command = [sys.executable, "-m", "dime.host", "doctor"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
-    while not any(one["State"]["Running"] for one in board.containers.values()):
+    while not any(one.status == "running" for one in board.containers.values()):
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()
         time.sleep(0.02)
     process.send_signal(number)
     process.communicate(timeout=20)
     assert process.returncode == 128 + number
-    assert board.ours() == []
+    assert board.leftovers() == []
 
 
 def test_a_failed_start_leaves_nothing_and_tells_its_own_cause(board):
-    from tests.host.bench.fake_engine import RefusalError
-
-    def refuse(call):
-        if call in ("POST /containers/X/start", "DELETE /containers/X"):
-            raise RefusalError(500, f"no {call.split('/')[-1]}")
+    def refuse(method, path):
+        if kind(method, path) in ("POST /containers/X/start", "DELETE /containers/X"):
+            raise RefusalError(f"no {path.split('/')[-1]}")
 
     board.before = refuse
     assert checked(board)["engine"].text == "the engine refused: no start"
@@ -173,7 +182,7 @@ SAID = st.recursive(
 @given(said=SAID, kind=st.sampled_from(["", "description", "error"]), set_clock=st.booleans())
 def test_whatever_a_board_says_is_a_finding_of_bounded_length(board, said, kind, set_clock):
     text = json.dumps({"kind": kind, "facts": said, "text": said} if kind else said)
-    board.runs = lambda words: (0, text + "\n")
+    board.work = saying(lambda words: (0, text))
     found = checked(board, set_clock=set_clock)
     assert "engine" in found
     assert max(len(finding.text) for finding in found.values()) < 3000
