@@ -5,6 +5,7 @@ import os
 import re
 from collections import OrderedDict
 
+from dime.contract import files
 from dime.contract.errors import InputError, TableError
 from dime.contract.quantities import whole
 
@@ -226,12 +227,7 @@ class RunSpec(object):
         """Writes run.json in one step, so that a reader never sees half of it."""
         path = os.path.join(folder, RUN)
         fields = OrderedDict((name, getattr(self, name)) for name in list(SPEC_FIELDS) + list(OBSERVED_FIELDS))
-        with open(path + ".part", "w") as stream:
-            json.dump(fields, stream, indent=1)
-            stream.write("\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(path + ".part", path)
+        files.replace(path, files.as_json(fields))
 
     @classmethod
     def read(cls, folder):

@@ -3,6 +3,8 @@
 import os
 from urllib.request import urlopen
 
+from dime.contract import files
+
 PATIENCE_S = 10  # For an answer, and for each piece.
 PIECE_BYTES = 1 << 20
 
@@ -24,13 +26,13 @@ def fetch(address, path, is_intact, emit):
     name = os.path.basename(path)
     if not os.path.isdir(os.path.dirname(path)):
         os.makedirs(os.path.dirname(path))
-    with urlopen(address, timeout=PATIENCE_S) as source, open(path + ".part", "wb") as stream:
+    with urlopen(address, timeout=PATIENCE_S) as source, files.replacing(path) as part, open(part, "wb") as stream:
         length = source.headers.get("Content-Length")
         emit("stage", total=int(length) // PIECE_BYTES if length else None, unit="MiB", what=name)
         for number, piece in enumerate(iter(lambda: source.read(PIECE_BYTES), b""), start=1):
             stream.write(piece)
             if number % 2 == 0:
                 emit("progress", done=stream.tell() // PIECE_BYTES, what=name)
-    if not is_intact(path + ".part"):
-        raise ValueError("it arrived damaged")
-    os.replace(path + ".part", path)
+        stream.flush()
+        if not is_intact(part):
+            raise ValueError("it arrived damaged")

@@ -8,8 +8,9 @@ import shutil
 import warnings
 from collections import Counter, OrderedDict, namedtuple
 
+from dime.contract import files
 from dime.contract.errors import InputError, nearest
-from dime.device import downloads, storage
+from dime.device import downloads
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 # What only some builds of Pillow read; where this one does not, a person is told what would.
@@ -44,7 +45,7 @@ def describe(source):
     for name, path in sorted(_files(source)[0].items()):
         if os.path.isfile(path):  # no dangling link, pipe or device, of which `load` says that they are no pictures
             try:
-                found.update("{} {}\n".format(name, storage.digest(path)).encode())
+                found.update("{} {}\n".format(name, files.digest(path)).encode())
             except EnvironmentError:
                 continue
     return "{} {}".format("builtin" if source == "builtin" else "folder", found.hexdigest()[:12])
@@ -275,12 +276,12 @@ def _fetch(imagenette, cache, emit):
     """Fetches ImageNette; its folder appears in the cache when it is complete."""
     emit("note", text="fetching ImageNette (326 MB) to {}".format(cache))
     address, expected = imagenette._ARCHIVES[SIZE]
-    aside = os.path.join(cache, IMAGENETTE + ".part")
+    aside = os.path.join(cache, IMAGENETTE + files.PART)
 
     def is_intact(path):
-        return storage.digest(path, hashlib.md5()) == expected
+        return files.digest(path, "md5") == expected
 
     downloads.fetch(address, os.path.join(aside, os.path.basename(address)), is_intact, emit)
     imagenette(aside, split="val", size=SIZE, download=True)  # It finds the archive there, and unpacks it.
-    os.rename(os.path.join(aside, IMAGENETTE), os.path.join(cache, IMAGENETTE))
+    files.move(os.path.join(aside, IMAGENETTE), os.path.join(cache, IMAGENETTE))
     shutil.rmtree(aside)

@@ -12,6 +12,7 @@ import socket
 import time
 from contextlib import contextmanager, suppress
 
+from dime.contract import files
 from dime.contract import power_protocol as protocol
 from dime.contract.clock import boot_id, monotonic_ns
 from dime.contract.errors import ConnectionLostError, DeviceError, InputError, TableError
@@ -110,11 +111,7 @@ class PowerLog(object):
     def _write(self):
         path = os.path.join(self._folder, CLOCK)
         os.makedirs(self._folder, exist_ok=True)
-        with open(path + ".part", "w") as stream:
-            json.dump({"sessions": self._earlier + [self._session]}, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(path + ".part", path)
+        files.replace(path, json.dumps({"sessions": self._earlier + [self._session]}).encode())
 
     def _connect(self):
         try:

@@ -7,11 +7,10 @@ the same layout, are read as they are.
 import hashlib
 import json
 import os
-import shutil
 from collections import OrderedDict
 
 from dime import __version__
-from dime.contract import plugins
+from dime.contract import files, plugins
 from dime.contract.errors import TableError
 from dime.device import images, networks, storage, tensor_files
 from dime.device.graphs import maps
@@ -131,10 +130,9 @@ def make(network, source, folder, weights="auto", emit=None):
         if os.path.exists(target):
             return _existing(target, network, source, weights, emit)
         with storage.disk_errors(folder):
-            try:
-                return _fill(target, network, source, weights, emit)
-            finally:
-                shutil.rmtree(target + ".part", ignore_errors=True)
+            with files.making(target) as aside:
+                _fill(aside, network, source, weights, emit)
+            return find(folder, network)
 
 
 def find(folder, network):
@@ -200,28 +198,26 @@ def _same_weights(asked, label):
     if asked in ("auto", label):
         return True
     if os.path.isfile(asked):
-        return label == "file " + storage.digest(asked)[:12]
+        return label == "file " + files.digest(asked)[:12]
     return asked.replace(":", " ").replace("=", " ") == label or (asked == "seeded" and label == "seeded 0")
 
 
-def _fill(target, network, source, weights, emit):
-    """Computes all feature maps aside and moves them into place when they are complete."""
+def _fill(folder, network, source, weights, emit):
+    """Computes all feature maps into an empty folder."""
     pictures = images.load(source, networks.describe(network).INPUT_SHAPE, emit)
     loaded = networks.load(network, weights, emit)
     import torch
 
     emit("hello", version=__version__, device=None, network=network, total=len(pictures.tensors))
-    aside = target + ".part"
-    shutil.rmtree(aside, ignore_errors=True)
     for layer in loaded.layers:
-        os.makedirs(os.path.join(aside, layer))
-    files = OrderedDict()
+        os.makedirs(os.path.join(folder, layer))
+    digests = OrderedDict()
     with torch.no_grad():
         for number, (name, picture) in enumerate(sorted(pictures.tensors.items()), start=1):
             tensor = picture
             for layer, module in zip(loaded.layers, loaded.modules):
                 path = "{}/{}.pt".format(layer, name)
-                files[path] = tensor_files.write(os.path.join(aside, path), tensor)
+                digests[path] = tensor_files.write(os.path.join(folder, path), tensor)
                 tensor = module(tensor)
             emit("progress", done=number, what=name)
     manifest = OrderedDict(
@@ -230,13 +226,9 @@ def _fill(target, network, source, weights, emit):
         weights=loaded.weights,
         source=pictures.source,
         odd_pictures=pictures.odd,
-        files=OrderedDict(sorted(files.items())),
+        files=OrderedDict(sorted(digests.items())),
     )
-    with open(os.path.join(aside, MANIFEST), "w") as stream:
-        json.dump(manifest, stream, indent=1)
-        stream.write("\n")
-    os.rename(aside, target)
-    return find(os.path.dirname(target), network)
+    files.new(os.path.join(folder, MANIFEST), files.as_json(manifest))
 
 
 def _read_manifest(folder):
@@ -263,13 +255,13 @@ def _label(folder, layers):
         inside = os.path.join(folder, layer)
         for name in sorted(os.listdir(inside)) if os.path.isdir(inside) else []:
             if name.endswith(".pt"):
-                found.update("{}/{} {}\n".format(layer, name, storage.digest(os.path.join(inside, name))).encode())
+                found.update("{}/{} {}\n".format(layer, name, files.digest(os.path.join(inside, name))).encode())
     return found.hexdigest()
 
 
 def _check(path, digest):
     try:
-        found = storage.digest(path)
+        found = files.digest(path)
     except EnvironmentError as error:
         raise TableError("{}: {}; remove the folder and make the samples again".format(path, error.strerror))
     if found != digest:

@@ -1,8 +1,7 @@
-"""Files and folders: hashes, one writer at a time, and what a full disk says."""
+"""Files and folders: one writer at a time, and what a full disk says."""
 
 import errno
 import fcntl
-import hashlib
 import os
 from contextlib import contextmanager
 
@@ -99,12 +98,3 @@ def _is_of(name, path):
         return False
     longer, shorter = sorted((name.rstrip("/") + "/", path.rstrip("/") + "/"), key=len, reverse=True)
     return longer.startswith(shorter) or not path
-
-
-def digest(path, found=None):
-    """Hash of a file, in hexadecimal: SHA-256, or by another of hashlib's objects."""
-    found = found or hashlib.sha256()
-    with open(path, "rb") as stream:
-        for piece in iter(lambda: stream.read(1 << 20), b""):
-            found.update(piece)
-    return found.hexdigest()

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import torch
 
 from dime import __version__
-from dime.contract import surroundings, tables
+from dime.contract import files, surroundings, tables
 from dime.contract.bundles import enumerate_bundles, spell
 from dime.contract.clock import boot_id, monotonic_ns
 from dime.contract.errors import InputError, TableError
@@ -313,11 +313,8 @@ def _finished_rows(path, runs):
     counts = Counter(map(key, rows))
     kept = [row for row in rows if counts[key(row)] == runs]
     if len(kept) < len(rows):
-        if os.path.exists(path + ".part"):
-            os.remove(path + ".part")
-        with tables.Writer(path + ".part", tables.TIMINGS) as writer:
+        with files.replacing(path) as part, tables.Writer(part, tables.TIMINGS) as writer:
             writer.write(kept)
-        os.replace(path + ".part", path)
     return kept
 
 

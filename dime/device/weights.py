@@ -10,8 +10,9 @@ from urllib.parse import urlparse
 
 import torch
 
+from dime.contract import files
 from dime.contract.errors import DimeError, InputError, TableError, nearest
-from dime.device import downloads, storage, tensor_files
+from dime.device import downloads, tensor_files
 
 SEEDED = re.compile(r"seeded(?:[ :=-]?(\d+))?$")
 
@@ -46,7 +47,7 @@ def fill(model, name, weights, adapt=None, emit=None):
     if weights == "pretrained":
         path, label = _pretrained(name, emit), "pretrained"
     elif os.path.isfile(weights):
-        path, label = weights, "file " + storage.digest(weights)[:12]
+        path, label = weights, "file " + files.digest(weights)[:12]
     else:
         near = nearest(weights, ("auto", "pretrained", "seeded"))
         raise InputError(
@@ -108,7 +109,7 @@ def _pretrained(name, emit):
 def _is_intact(path, name):
     """Tells whether a file's SHA-256 begins as its published name says."""
     expected = re.search(r"-([0-9a-f]{8,})\.", name)
-    return expected is None or storage.digest(path).startswith(expected.group(1))
+    return expected is None or files.digest(path).startswith(expected.group(1))
 
 
 def _address(name):

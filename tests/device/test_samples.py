@@ -1,5 +1,4 @@
 import errno
-import hashlib
 import http.server
 import json
 import os
@@ -14,9 +13,10 @@ import torch
 from PIL import Image
 from torch import nn
 
+from dime.contract import files as contract_files
 from dime.contract import plugins
 from dime.contract.errors import DeviceError, InputError, TableError
-from dime.device import images, networks, samples, storage, tensor_files
+from dime.device import images, networks, samples, tensor_files
 
 
 class TinyPlugin(object):
@@ -290,7 +290,7 @@ def archive(tmp_path, imagenette, monkeypatch):
     threading.Thread(target=listening.serve_forever, daemon=True).start()
     address = "http://127.0.0.1:{}/imagenette2-320.tgz".format(listening.server_port)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    archives = {"320px": (address, storage.digest(path, hashlib.md5()))}
+    archives = {"320px": (address, contract_files.digest(path, "md5"))}
     monkeypatch.setattr(Imagenette, "_ARCHIVES", archives)
     yield archives
     listening.shutdown()

@@ -6,6 +6,7 @@ import os
 import time
 from contextlib import contextmanager
 
+from dime.contract import files
 from dime.contract.errors import DeviceError
 from dime.device import storage
 
@@ -219,11 +220,7 @@ def restoring(entries, ledger=None):
     entries = [entry for entry in entries if entry is not None]
     with storage.locked(next(entry[1] for entry in entries if entry[0] == "clock")):
         if ledger is not None:
-            with open(ledger + ".part", "w") as stream:
-                json.dump(entries, stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(ledger + ".part", ledger)
+            files.replace(ledger, json.dumps(entries).encode())
         try:
             yield
         finally:

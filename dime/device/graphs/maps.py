@@ -6,10 +6,10 @@ tensors ``<image>.0.pt``, ``<image>.1.pt``, ...), and manifest.json the SHA-256 
 
 import json
 import os
-import shutil
 from collections import OrderedDict
 
 from dime import __version__
+from dime.contract import files
 from dime.contract.errors import InputError, TableError
 from dime.contract.networks import NAME
 from dime.device import images, networks, storage, tensor_files
@@ -43,17 +43,11 @@ def make(spec, source, folder, weights, cuts, emit):  # type: (Spec, str, str, s
     with storage.locked(folder):
         if os.path.exists(target):
             return _existing(target, asked, emit)
-        aside = target + ".part"
-        with storage.disk_errors(folder):
-            try:
-                shutil.rmtree(aside, ignore_errors=True)
-                os.makedirs(os.path.join(aside, FOLDER))
-                manifest = _fill(spec, source, aside, weights, cuts, emit)
-                manifest["asked"] = asked
-                _write(os.path.join(aside, MANIFEST), manifest)
-                os.rename(aside, target)
-            finally:
-                shutil.rmtree(aside, ignore_errors=True)
+        with storage.disk_errors(folder), files.making(target) as aside:
+            os.makedirs(os.path.join(aside, FOLDER))
+            manifest = _fill(spec, source, aside, weights, cuts, emit)
+            manifest["asked"] = asked
+            files.new(os.path.join(aside, MANIFEST), files.as_json(manifest))
     return target
 
 
@@ -73,7 +67,7 @@ def _asked(spec, source, weights, cuts):  # type: (Spec, str, str, str) -> Dict[
     path = spec.target.rpartition(":")[0] if spec.kind == "file" else spec.target
     if os.path.isdir(source):
         asked["files"] = _folder(source)
-    asked["sha256"] = storage.digest(path) if os.path.isfile(path) else None
+    asked["sha256"] = files.digest(path) if os.path.isfile(path) else None
     return asked
 
 
@@ -96,7 +90,7 @@ def _existing(target, asked, emit):  # type: (str, Dict[str, Any], Any) -> str
         with open(os.path.join(target, MANIFEST), encoding="utf-8") as stream:
             manifest = json.load(stream)
         before = manifest["asked"]
-        files = dict(manifest["files"])
+        digests = dict(manifest["files"])
     except (EnvironmentError, ValueError, KeyError, TypeError, RecursionError):
         raise TableError("{} holds feature maps of another network; take another NAME, or remove it".format(target))
     different = [key for key in asked if before.get(key) != asked[key]]
@@ -106,10 +100,10 @@ def _existing(target, asked, emit):  # type: (str, Dict[str, Any], Any) -> str
                 target, ", ".join("{} ({})".format(key, before.get(key)) for key in different)
             )
         )
-    for path, digest in sorted(files.items()):
-        if storage.digest(os.path.join(target, path)) != digest:
+    for path, digest in sorted(digests.items()):
+        if files.digest(os.path.join(target, path)) != digest:
             raise TableError("{}/{} is damaged; remove {} and make the samples again".format(target, path, target))
-    emit("note", text="{}: {} feature maps are there and intact".format(target, len(files)))
+    emit("note", text="{}: {} feature maps are there and intact".format(target, len(digests)))
     return target
 
 
@@ -117,7 +111,8 @@ def _fill(spec, source, folder, weights, cuts, emit):  # type: (Spec, str, str, 
     networks.need_torch()
     import torch
 
-    from dime.device.graphs import cutting, files, sources, tracing
+    from dime.device.graphs import cutting, sources, tracing
+    from dime.device.graphs import files as graph_files
     from dime.device.graphs.program import Program
 
     torch.manual_seed(0)  # a model that is built with random weights has the same ones each time
@@ -129,19 +124,19 @@ def _fill(spec, source, folder, weights, cuts, emit):  # type: (Spec, str, str, 
     tracing.check(traced, loaded.model, inputs[1][1] if len(inputs) > 1 else sources.example(loaded, 1))
     chosen = cutting.choose(traced, loaded.cuts if cuts == "auto" and loaded.cuts else cuts)
     document = traced.document._replace(layers=cutting.layers(chosen))
-    document, digest = files.write(document, traced.tensors, inputs[0][1], os.path.join(folder, FOLDER))
+    document, digest = graph_files.write(document, traced.tensors, inputs[0][1], os.path.join(folder, FOLDER))
     program = Program(document, traced.tensors)
     layers = [layer.name for layer in document.layers]
     for layer in layers:
         os.makedirs(os.path.join(folder, layer))
     found = OrderedDict()  # type: Dict[str, str]
     for number, (name, tensors) in enumerate(inputs, start=1):
-        for layer, values in zip(layers, files.boundaries(program, tensors)):
+        for layer, values in zip(layers, graph_files.boundaries(program, tensors)):
             for path, tensor in zip(_paths(layer, name, len(values)), values):
                 found[path] = tensor_files.write(os.path.join(folder, path), tensor)
         emit("progress", done=number, what=name)
     for name in sorted(os.listdir(os.path.join(folder, FOLDER))):
-        found["{}/{}".format(FOLDER, name)] = storage.digest(os.path.join(folder, FOLDER, name))
+        found["{}/{}".format(FOLDER, name)] = files.digest(os.path.join(folder, FOLDER, name))
     return OrderedDict(
         [
             ("network", spec.name),
@@ -196,12 +191,6 @@ def _inputs(loaded, source, emit):
     return made, loaded_pictures.source, dict(told, odd_pictures=loaded_pictures.odd)
 
 
-def _write(path, content):  # type: (str, Dict[str, Any]) -> None
-    with open(path, "w", encoding="utf-8") as stream:
-        json.dump(content, stream, indent=1)
-        stream.write("\n")
-
-
 def is_there(folder):  # type: (str) -> bool
     """Whether a folder holds feature maps that bring their network with them."""
     return os.path.isdir(os.path.join(folder, FOLDER)) and os.path.isfile(os.path.join(folder, MANIFEST))
@@ -220,7 +209,7 @@ def check_manifest(folder, manifest):  # type: (str, Dict[str, Any]) -> None
         raise TableError("{} is damaged; make the samples again".format(os.path.join(folder, MANIFEST)))
     for name in sorted(os.listdir(os.path.join(folder, FOLDER))):
         path = "{}/{}".format(FOLDER, name)
-        if manifest["files"].get(path) != storage.digest(os.path.join(folder, path)):
+        if manifest["files"].get(path) != files.digest(os.path.join(folder, path)):
             raise TableError("{}/{} is damaged or does not belong there; make the samples again".format(folder, path))
 
 

@@ -17,6 +17,7 @@ from typing import Any, List, NamedTuple, Optional, Tuple
 import torch
 from torch import nn
 
+from dime.contract import files
 from dime.contract.errors import DimeError, InputError, nearest
 
 Preprocessing = NamedTuple(
@@ -276,7 +277,7 @@ def fill(source, spec, weights, emit):  # type: (Source, Spec, str, Any) -> str
         return "as built, seed 0"
     if not os.path.isfile(weights):
         return known.fill(source.model, spec.target, weights, None, emit)
-    from dime.device import storage, tensor_files
+    from dime.device import tensor_files
 
     state = tensor_files.read(weights)
     if not isinstance(state, dict):
@@ -292,4 +293,4 @@ def fill(source, spec, weights, emit):  # type: (Source, Spec, str, Any) -> str
         ]
         raise InputError("{} does not fit {}: {}".format(weights, spec.text, "; ".join(parts)))
     source.model.load_state_dict(state)
-    return "file {}".format(storage.digest(weights)[:12])
+    return "file {}".format(files.digest(weights)[:12])

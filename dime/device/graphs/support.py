@@ -13,6 +13,7 @@ import warnings
 
 import torch
 
+from dime.contract import files
 from dime.device.graphs import operations
 
 HALVES = ("float16", "bfloat16")
@@ -101,8 +102,7 @@ def main(path):  # type: (str) -> None
         with io.open(path, encoding="utf-8") as stream:
             known = json.load(stream)
     known[version()] = facts()
-    with io.open(path, "w", encoding="utf-8") as stream:
-        stream.write(json.dumps(known, indent=1, sort_keys=True) + "\n")
+    files.replace(path, (json.dumps(known, indent=1, sort_keys=True) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import filecmp
-import os
 from pathlib import Path
 from typing import Any
 
+from dime.contract import files
 from dime.contract.errors import TableError
 from dime.contract.run import FROM_DEVICE, RUN, TIMINGS, RunSpec
 from dime.host.bench.volumes import STILL_THERE, on_this_computer
@@ -60,7 +60,7 @@ def merge(source: Path, target: Path) -> None:
     """
     with on_this_computer(target, STILL_THERE):
         if not target.exists():
-            os.replace(source, target)
+            files.move(source, target)
             return
         here, there = _spec(target), _spec(source)
         if here is None and not (target / TIMINGS).exists():
@@ -115,6 +115,6 @@ def _replace(source: Path, target: Path) -> None:
     """Moves a run's files, its description last: whoever looks meanwhile sees a run that is not complete."""
     for name in sorted(FROM_DEVICE, key=RUN.__eq__):
         if (source / name).exists():
-            os.replace(source / name, target / name)
+            files.move(source / name, target / name)
         else:
             (target / name).unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from dime.contract.errors import InputError
+from dime.host.common import places
 from dime.host.common.units import quantity
 
 WIDTH, LEFT, RIGHT = 1200, 70, 20
@@ -36,11 +37,7 @@ def write(facts: dict[str, Any], path: str) -> None:
         InputError: The file exists already, or the disk would not take it.
     """
     check(path)
-    try:
-        with open(path, "x", encoding="utf-8") as stream:
-            stream.write(svg(facts))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
+    places.write_new(path, svg(facts).encode())
 
 
 def svg(facts: dict[str, Any]) -> str:

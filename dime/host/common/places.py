@@ -1,10 +1,11 @@
-"""Whether a place can take files, asked before the work whose result goes there."""
+"""Whether a place can take files, asked before the work whose result goes there; and results that overwrite nothing."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from dime.contract import files
 from dime.contract.errors import InputError
 
 
@@ -26,3 +27,17 @@ def check(path: Path) -> None:
         raise InputError(f"cannot write {path}: {place} is no folder")
     if not os.access(place, os.W_OK | os.X_OK):
         raise InputError(f"cannot write {path}: {place} may not be written to")
+
+
+def write_new(path: str | os.PathLike[str], content: bytes) -> None:
+    """Writes a file that was not there.
+
+    Raises:
+        InputError: It exists already, or the disk would not take it.
+    """
+    try:
+        files.new(path, content)
+    except FileExistsError:
+        raise InputError(f"{os.fspath(path)} exists already; nothing was overwritten") from None
+    except OSError as error:
+        raise InputError(f"{os.fspath(path)}: {error.strerror}") from None

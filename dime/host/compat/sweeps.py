@@ -25,6 +25,7 @@ import numpy as np
 
 from dime.contract.bundles import spell
 from dime.contract.errors import InfeasibleError, InputError
+from dime.host.common import places
 from dime.host.common.statistics import Ints
 from dime.host.planning.evaluation import evaluate
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
@@ -182,7 +183,7 @@ def write(made: Sweeps, folder: str | Path) -> list[Path]:
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         for path, table in zip(paths, made.tables.values(), strict=True):
-            table.to_csv(path, mode="x", index=False)
+            places.write_new(path, table.to_csv(index=False).encode())
     except OSError as error:
         raise InputError(f"{folder}: {error.strerror}") from None
     return paths

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from dime.contract import files
 from dime.contract.errors import InputError, TableError
 
 # A gain farther from 1 is no gain error: another channel, or another load than was said.
@@ -137,14 +138,8 @@ class Calibration:
         """Writes the file in one step."""
         points = [asdict(point) for point in self.points]
         content = {"meter": self.meter, "channel": self.channel, "gain": self.gain().data(), "points": points}
-        part = path.with_name(path.name + ".part")
         try:
-            with part.open("w", encoding="utf-8") as stream:
-                json.dump(content, stream, indent=1)
-                stream.write("\n")
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(part, path)
+            files.replace(path, files.as_json(content))
         except OSError as error:
             raise InputError(f"{path}: {error.strerror}") from None
 

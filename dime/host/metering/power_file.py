@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import time
 from collections import Counter
@@ -17,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dime.contract import files
 from dime.contract.clock import boot_id, monotonic_ns
 from dime.contract.errors import InputError, TableError
 from dime.host.metering.gain import Gain
@@ -55,7 +55,7 @@ def check_name(name: str) -> str:
     if name.startswith("."):
         raise InputError(f"'{name}' begins with a dot")
     try:
-        size = len(name.encode()) + len(QUALITY_SUFFIX) + len(".part")
+        size = len(name.encode()) + len(QUALITY_SUFFIX) + len(files.PART)
     except UnicodeEncodeError:
         raise InputError("the file name is no text") from None
     if size > LONGEST_NAME_BYTES:
@@ -80,9 +80,9 @@ class PowerFile:
     def __init__(self, path: Path, meter: Meter, channel: str, gain: Gain | None = None) -> None:
         self.path = path
         self._quality_path = quality_path(path)
-        self._part_path = self._quality_path.with_name(self._quality_path.name + ".part")
-        if os.path.lexists(self._part_path):
-            raise InputError(f"{self._part_path.name} is there already; nothing was overwritten")
+        part = self._quality_path.with_name(self._quality_path.name + files.PART)
+        if os.path.lexists(part):
+            raise InputError(f"{part.name} is there already; nothing was overwritten")
         self._stream = os.fdopen(_create(path), "w", encoding="utf-8", newline="")
         try:
             os.close(_create(self._quality_path))
@@ -197,15 +197,7 @@ class PowerFile:
         self._faults = faults
         self._stream.flush()
         os.fsync(self._stream.fileno())
-        try:
-            self._part_path.unlink(missing_ok=True)
-            with os.fdopen(os.open(self._part_path, _NEW, 0o644), "w", encoding="utf-8") as stream:
-                json.dump(self.quality(), stream, indent=1)
-                stream.write("\n")
-            os.replace(self._part_path, self._quality_path)
-        except OSError:
-            self._part_path.unlink(missing_ok=True)
-            raise
+        files.replace(self._quality_path, files.as_json(self.quality()))
         self._synced_ns = monotonic_ns()
 
     def abandon(self) -> None:

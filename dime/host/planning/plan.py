@@ -7,8 +7,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from dime.contract import files
 from dime.contract.bundles import Bundle, spell
 from dime.contract.errors import InputError, TableError
+from dime.host.common import places
 from dime.host.common.units import plain
 from dime.host.planning.certificate import Certificate, from_sentence
 from dime.host.planning.evaluation import evaluate, value
@@ -152,14 +154,7 @@ class Plan:
         """
         content = {"schema": SCHEMA, "version": VERSION, **asdict(self), "per_picture": self.per_picture}
         content["certificate"] = self.certificate.data()
-        try:
-            with open(path, "x", encoding="utf-8") as stream:
-                json.dump(content, stream, indent=1)
-                stream.write("\n")
-        except FileExistsError:
-            raise InputError(f"{os.fspath(path)} exists already; nothing was overwritten") from None
-        except OSError as error:
-            raise InputError(f"{os.fspath(path)}: {error.strerror}") from None
+        places.write_new(path, files.as_json(content))
 
 
 def read_plan(path: str | os.PathLike[str]) -> Plan:

@@ -17,7 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dime.contract import files
 from dime.contract.errors import InputError, TableError
+from dime.host.common import places
 from dime.host.common.statistics import Ints
 from dime.host.planning.goals import Goal, Limits
 from dime.host.planning.links import Link
@@ -44,49 +46,41 @@ def write(problem: Problem, folder: str | os.PathLike[str], profiles: Sequence[M
     limits["frequencies_hz"] = {name: sorted(values) for name, values in problem.limits.frequencies_hz.items()}
     arrays = io.BytesIO()
     np.savez(arrays, **_arrays(problem))  # type: ignore[arg-type]
-    try:
-        with open(where / ARRAYS, "xb") as stream:
-            stream.write(arrays.getvalue())
-        content = {
-            "schema": SCHEMA,
-            "version": VERSION,
-            "network": problem.network,
-            "batch": problem.batch,
-            "layers": list(problem.layers),
-            "max_layers": problem.max_layers,
-            "devices": [
-                {
-                    "name": device.name,
-                    "frequencies_hz": list(device.frequencies_hz),
-                    "has_energy": device.has_energy,
-                    "origin": device.origin,
-                    "energy_origin": device.energy_origin,
-                    "max_layers": device.max_layers,
-                }
-                for device in problem.devices
-            ],
-            "goal": asdict(problem.goal),
-            "limits": limits,
-            "has_energy": problem.has_energy,
-            "sizes_bytes": list(problem.sizes_bytes),
-            "layer_bytes": None if problem.layer_bytes is None else list(problem.layer_bytes),
-            "links": problem.links,
-            "joined": [
-                {"weaker": weaker, "other": other, "link": None if link is None else asdict(link)}
-                for (weaker, other), link in problem.joined.items()
-            ],
-            "arithmetic": problem.arithmetic,
-            "warnings": list(problem.warnings),
-            "profiles": list(profiles),
-            "arrays_sha256": hashlib.sha256(arrays.getvalue()).hexdigest(),
-        }
-        with open(where / PROBLEM, "x", encoding="utf-8") as text:
-            json.dump(content, text, indent=1, default=int)
-            text.write("\n")
-    except FileExistsError as error:
-        raise InputError(f"{error.filename} exists already; nothing was overwritten") from None
-    except OSError as error:
-        raise InputError(f"{where}: {error.strerror}") from None
+    places.write_new(where / ARRAYS, arrays.getvalue())
+    content = {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "network": problem.network,
+        "batch": problem.batch,
+        "layers": list(problem.layers),
+        "max_layers": problem.max_layers,
+        "devices": [
+            {
+                "name": device.name,
+                "frequencies_hz": list(device.frequencies_hz),
+                "has_energy": device.has_energy,
+                "origin": device.origin,
+                "energy_origin": device.energy_origin,
+                "max_layers": device.max_layers,
+            }
+            for device in problem.devices
+        ],
+        "goal": asdict(problem.goal),
+        "limits": limits,
+        "has_energy": problem.has_energy,
+        "sizes_bytes": list(problem.sizes_bytes),
+        "layer_bytes": None if problem.layer_bytes is None else list(problem.layer_bytes),
+        "links": problem.links,
+        "joined": [
+            {"weaker": weaker, "other": other, "link": None if link is None else asdict(link)}
+            for (weaker, other), link in problem.joined.items()
+        ],
+        "arithmetic": problem.arithmetic,
+        "warnings": list(problem.warnings),
+        "profiles": list(profiles),
+        "arrays_sha256": hashlib.sha256(arrays.getvalue()).hexdigest(),
+    }
+    places.write_new(where / PROBLEM, files.as_json(content, default=int))
 
 
 def read(folder: str | os.PathLike[str]) -> Problem:

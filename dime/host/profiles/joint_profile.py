@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dime.contract import run, tables
+from dime.contract import files, run, tables
 from dime.contract.errors import TableError, unknown
 from dime.contract.run import RunSpec
 from dime.host.metering import alignment, energy, power_trace, suspends
@@ -447,22 +447,17 @@ def _write(
     arrow = pyarrow.table(dict(table)).replace_schema_metadata({ENERGY_GAIN: json.dumps(measured)})
     parquet.write_table(arrow, parquet_bytes)
     csv.write_csv(pyarrow.table(dict(summary)), summary_bytes)
-    files = {
+    made = {
         run.JOINT_PROFILE: parquet_bytes.getvalue().to_pybytes(),
         SUMMARY: summary_bytes.getvalue().to_pybytes(),
-        QUALITY: (json.dumps(quality, indent=1) + "\n").encode(),
+        QUALITY: files.as_json(quality),
     }
-    for name, content in files.items():
+    for name, content in made.items():
         path = folder / name
         if path.exists() and path.read_bytes() != content:
             raise TableError(f"{path} holds another result; nothing was overwritten, move it away first")
-    for name, content in files.items():
-        part = folder / (name + ".part")
+    for name, content in made.items():
         try:
-            with part.open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(part, folder / name)
+            files.replace(folder / name, content)
         except OSError as error:
             raise TableError(f"{folder / name}: {error.strerror}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import re
@@ -15,6 +16,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, PercentFormatter
 
+from dime.contract import files
 from dime.contract.errors import InputError
 from dime.host.common.units import clock, plain, quantity
 from dime.host.report.drawing import (
@@ -80,7 +82,9 @@ def write(data: Data, folder: str | os.PathLike[str], formats: Sequence[str] = F
             for name, draw in _pictures(data):
                 for kind in formats:
                     written.append(Path(folder) / f"{name}.{kind}")
-                    draw().savefig(written[-1], dpi=200, bbox_inches="tight", metadata=_metadata(kind))
+                    picture = io.BytesIO()
+                    draw().savefig(picture, format=kind, dpi=200, bbox_inches="tight", metadata=_metadata(kind))
+                    files.new(written[-1], picture.getvalue())
     except FileExistsError:
         raise InputError(f"{os.fspath(folder)} exists already; nothing was overwritten") from None
     except OSError as error:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shutil
 from itertools import count
 from pathlib import Path
 
+from dime.contract import files
 from dime.contract.errors import InputError
 from dime.contract.run import FRONTIER, PLAN, REPORT
 from dime.host.common import places
-from dime.host.common.files import sha256
 from dime.host.planning import problem_files
 from dime.host.report import page as report
 from dime.host.report import terminal
@@ -62,32 +61,30 @@ def write(study: Study, into: Path, figures: bool = False, write_lp: str | None 
     made_of = [{"device": one.device, "path": one.path, "sha256": _digest(one.path)} for one in study.profiles]
     aside = into.with_name(f".{into.name}.{os.getpid()}")  # so that a full disk leaves nothing half-written
     try:
-        for link in study.links:
-            place = aside / re.sub(r"[^A-Za-z0-9._-]+", "_", link.name)
-            place.mkdir(parents=True)
-            link.plan.write(place / PLAN)
-            problem_files.write(link.problem, place, made_of)
-            if link.frontier is not None:
-                link.frontier.write(place / FRONTIER)
-        report.write(study, aside / REPORT, command)
-        if figures:
-            report.figures(study, aside / report.FIGURES)
-        text = terminal.text(study)
-        aside.rename(into)
+        with files.making(into, aside):
+            for link in study.links:
+                place = aside / re.sub(r"[^A-Za-z0-9._-]+", "_", link.name)
+                place.mkdir(parents=True)
+                link.plan.write(place / PLAN)
+                problem_files.write(link.problem, place, made_of)
+                if link.frontier is not None:
+                    link.frontier.write(place / FRONTIER)
+            report.write(study, aside / REPORT, command)
+            if figures:
+                report.figures(study, aside / report.FIGURES)
+            text = terminal.text(study)
     except OSError as error:
         if error.errno == errno.ENOTEMPTY:
             raise InputError(f"{into} exists already; nothing was overwritten") from None
         raise InputError(f"{into}: {error.strerror}") from None
     except InputError as error:
         raise InputError(str(error).replace(str(aside), str(into))) from None
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return f"{text}\nfiles: {into}\n"
 
 
 def _digest(path: str) -> str:
     """SHA-256 of a profile's table; empty where it is not on this disk."""
     try:
-        return sha256(path)
+        return files.digest(path)
     except OSError:
         return ""

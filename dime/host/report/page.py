@@ -15,8 +15,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from dime.contract import files
 from dime.contract.errors import InputError, TableError
 from dime.contract.run import REPORT
+from dime.host.common import places
 from dime.host.report import report_data, terminal
 from dime.host.studies.study import Study
 
@@ -41,8 +43,9 @@ def write(study: Study, path: str | os.PathLike[str], command: str = "") -> None
     """
     text, data = terminal.text(study), report_data.collect(study, command)
     kept = {"format": FORMAT, "sha256": _digest(text, data), "text": text, "data": data}
-    _create(path, _render(data, text))
-    _create(Path(path).with_suffix(".json"), json.dumps(kept, separators=(",", ":"), allow_nan=False) + "\n")
+    places.write_new(path, _render(data, text).encode())
+    content = json.dumps(kept, separators=(",", ":"), allow_nan=False) + "\n"
+    places.write_new(Path(path).with_suffix(".json"), content.encode())
 
 
 def page(study: Study, command: str = "") -> str:
@@ -88,13 +91,11 @@ def remake(folder: str | os.PathLike[str], figures: bool = False) -> list[Path]:
             from dime.host.report.figures import write as draw
 
             drawn = [where / FIGURES / path.name for path in draw(data, aside)]
-        new = where / f".{REPORT}.{os.getpid()}"
-        _create(new, content)
-        new.replace(where / REPORT)
+        files.replace(where / REPORT, content.encode())
         if not figures:
             return [where / REPORT]
         shutil.rmtree(where / FIGURES, ignore_errors=True)
-        aside.rename(where / FIGURES)
+        files.move(aside, where / FIGURES)
         return [where / REPORT, *drawn]
     except OSError as error:
         raise InputError(f"{where}: {error.strerror}") from None
@@ -128,16 +129,6 @@ def _read(path: Path) -> tuple[report_data.Data, str]:
 
 def _digest(text: str, data: report_data.Data) -> str:
     return hashlib.sha256(json.dumps([text, data], separators=(",", ":"), allow_nan=False).encode()).hexdigest()
-
-
-def _create(path: str | os.PathLike[str], content: str) -> None:
-    try:
-        with open(path, "x", encoding="utf-8") as stream:
-            stream.write(content)
-    except FileExistsError:
-        raise InputError(f"{os.fspath(path)} exists already; nothing was overwritten") from None
-    except OSError as error:
-        raise InputError(f"{os.fspath(path)}: {error.strerror}") from None
 
 
 def _render(data: report_data.Data, text: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dime.contract.errors import InfeasibleError, InputError
+from dime.host.common import places
 from dime.host.common.statistics import Floats, Ints
 from dime.host.planning.certificate import Certificate
 from dime.host.planning.plan import Plan, describe, one_line
@@ -112,13 +113,9 @@ class Frontier:
         about = {"schema": SCHEMA, "version": str(VERSION), "complete": str(self.complete).lower()}
         about["batch"] = str(self.problem.batch)
         content = pyarrow.Table.from_arrays(list(columns.values()), list(columns)).replace_schema_metadata(about)
-        try:
-            with open(path, "xb") as stream:
-                parquet.write_table(content, stream)
-        except FileExistsError:
-            raise InputError(f"{os.fspath(path)} exists already; nothing was overwritten") from None
-        except OSError as error:
-            raise InputError(f"{os.fspath(path)}: {error.strerror}") from None
+        written = pyarrow.BufferOutputStream()
+        parquet.write_table(content, written)
+        places.write_new(path, written.getvalue().to_pybytes())
 
 
 def _column(kind: Any, values: Any, count: int | None = None) -> Any:
