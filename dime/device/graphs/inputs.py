@@ -11,6 +11,7 @@ import re
 import torch
 
 from dime.contract.errors import DimeError, InputError
+from dime.contract.files import digest
 from dime.device import tensor_files
 from dime.device.graphs.document import LARGEST_VALUE_BYTES
 from dime.device.graphs.program import from_bytes, told
@@ -37,7 +38,7 @@ def describe(folder):  # type: (str) -> str
     """Names a folder of tensors so that equal names mean equal tensors."""
     found = hashlib.sha256()
     for name in files(folder):
-        found.update("{} {}\n".format(name, files.digest(os.path.join(folder, name))).encode("utf-8", "replace"))
+        found.update("{} {}\n".format(name, digest(os.path.join(folder, name))).encode("utf-8", "replace"))
     return "tensors {}".format(found.hexdigest()[:12])
 
 
