@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from dime.host.bench import builds, lab
-from dime.host.bench.runs import Job
+from dime.host.bench.session.job import Job
 
 from . import machine
 from .__main__ import down, up

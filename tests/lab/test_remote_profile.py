@@ -13,7 +13,7 @@ from dime.contract.run import TIMINGS, RunSpec
 from dime.host.bench import cleaning, remote
 from dime.host.bench.connection import DetachedError, Wishes
 from dime.host.bench.holding import HOLD
-from dime.host.bench.runs import Run
+from dime.host.bench.session.session import Session
 
 from .place import REGISTRY, wait_for
 
@@ -121,7 +121,7 @@ def test_the_engine_is_restarted(nano, job):
 def test_the_run_is_killed_while_a_clock_is_fixed_and_nobody_watches(potato, job):
     work = job(potato, "--runs=1", "--max-layers=2", "--frequencies=250000000")
     wishes = Wishes()
-    run = Run(work, REGISTRY, wishes, print, lambda text: None)
+    run = Session(work, REGISTRY, wishes, print, lambda text: None)
 
     def follow():
         with pytest.raises(DetachedError):
@@ -175,7 +175,7 @@ def test_a_second_person_is_told_who_holds_the_board(nano, job, monkeypatch):
 def test_stopped_by_wish_it_goes_on_later_where_it_was(potato, job):
     work, wishes = job(potato, *LONG), Wishes()
     ended = []
-    run = Run(work, REGISTRY, wishes, print, lambda text: None)
+    run = Session(work, REGISTRY, wishes, print, lambda text: None)
 
     def follow():
         try:

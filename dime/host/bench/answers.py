@@ -10,7 +10,6 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from dime.contract import messages
 from dime.contract.errors import DeviceError, InputError
 from dime.contract.run import parse_name
 from dime.host.bench.lab import Device
+from dime.host.bench.session.state import State
 from dime.host.common.units import plain
 
 if TYPE_CHECKING:
@@ -34,16 +34,6 @@ LARGEST_NUMBER = 1e18
 NOTES = 500  # that are shown of one run
 KEY = re.compile(r"[0-9a-f]{12}\Z")
 STAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?Z\Z", re.ASCII)
-
-
-@dataclass(frozen=True)
-class State:
-    """How a container is: its status, exit code, whether it was killed for want of memory, and since when it runs."""
-
-    status: str
-    code: int
-    out_of_memory: bool
-    started: str
 
 
 def _labelled(container: Container, name: str) -> str:

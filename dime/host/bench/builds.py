@@ -15,8 +15,8 @@ from pathlib import Path
 from dime.contract import messages
 from dime.contract.errors import DeviceError, InputError, nearest, unknown
 from dime.host.bench import volumes
-from dime.host.bench.images import ILLEGAL_INSTRUCTION
 from dime.host.bench.lab import BOARDS, BUILT_IN, IMAGES, Lab, check_platform, check_registry
+from dime.host.bench.session.judge import ILLEGAL_INSTRUCTION
 
 BAKE_FILE = Path("docker/docker-bake.hcl")
 SOURCE_ROOT = Path(__file__).resolve().parents[3]

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dime.contract.errors import ConnectionLostError, DeviceError, DimeError
-from dime.host.bench import answers, engines, runs, volumes
+from dime.host.bench import answers, engines, volumes
 from dime.host.bench.lab import Device
+from dime.host.bench.session import results
 from dime.host.common import shown
 
 if TYPE_CHECKING:
@@ -47,9 +48,9 @@ def clean(device: Device, caches: bool = True, told: Callable[[str], None] = lam
             owned.add(volume)
             with _noted(device, failures, kept, volume):
                 if answers.label(container, volumes.LABEL) == "run":
-                    volumes.end(container, runs.STOP_S)
+                    volumes.end(container, results.STOP_S)
                     if (device.set_clock or answers.privileged(container)) and _exists(client, volume):
-                        runs.restore_clocks(client, _image(client, device, container), volume, device)
+                        results.restore_clocks(client, _image(client, device, container), volume, device)
                 container.remove(force=True)
                 done(f"container {container.name}")
         for found in client.volumes.list(filters={"label": volumes.LABEL}):
@@ -58,7 +59,7 @@ def clean(device: Device, caches: bool = True, told: Callable[[str], None] = lam
                 continue
             with _noted(device, failures, kept, name):
                 if device.set_clock and name.startswith(volumes.RESULTS) and name not in owned:
-                    runs.restore_clocks(client, _image(client, device), name, device)
+                    results.restore_clocks(client, _image(client, device), name, device)
                 found.remove(force=True)
                 done(f"volume {name}")
         if caches and not failures:  # an image is what puts clocks back

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from dime.contract.errors import DeviceError
 from dime.host.bench import answers
 from dime.host.bench.lab import Device
+from dime.host.bench.session.judge import ENDED
 
 if TYPE_CHECKING:
     import docker
     from docker.models.containers import Container
 
 HOLD = "dime-profile"  # the container's name while its run holds the device
-ENDED = ("exited", "dead")
 
 
 def make_way(client: docker.DockerClient, device: Device, ours: Container | None = None) -> None:

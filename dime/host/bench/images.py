@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 ABSENT = ("not found", "manifest unknown", "name unknown", "does not exist")  # a registry's words for what it lacks
 REVISION = "org.opencontainers.image.revision"
-ILLEGAL_INSTRUCTION = 132
 BLOCK = 1 << 20
 Say = Callable[[str], None]
 

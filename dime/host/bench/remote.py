@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dime.contract.errors import ConnectionLostError, DeviceError, DimeError
-from dime.host.bench import answers, engines, folders, runs, volumes
+from dime.host.bench import answers, engines, folders, volumes
 from dime.host.bench.connection import DetachedError, Wishes
 from dime.host.bench.lab import Device
-from dime.host.bench.runs import Job, Run, Stage
+from dime.host.bench.session import results as sessions
+from dime.host.bench.session.job import Job
+from dime.host.bench.session.session import Session
+from dime.host.bench.session.state import Stage
 from dime.host.common import interrupts, shown
 
 if TYPE_CHECKING:
@@ -41,7 +44,7 @@ def profile(jobs: Sequence[Job], registry: str = "") -> list[Path]:
         DeviceError: A run failed, after all others have ended; each failure was told in a line when it came.
         KeyboardInterrupt: The person let go of the runs or stopped them.
     """
-    wishes, folders, begun = Wishes(), dict[int, Path](), dict[int, Run]()
+    wishes, folders, begun = Wishes(), dict[int, Path](), dict[int, Session]()
     failures, crashes = list[DimeError](), list[BaseException]()
     devices = {job.device.name: job.device for job in jobs}
     over = {name: threading.Event() for name in devices}
@@ -53,7 +56,7 @@ def profile(jobs: Sequence[Job], registry: str = "") -> list[Path]:
                 continue
             try:
                 with Status(f"{name} {job.network}") as status:
-                    begun[number] = Run(job, registry, wishes, teller(name), status)
+                    begun[number] = Session(job, registry, wishes, teller(name), status)
                     folders[number] = begun[number]()
             except DetachedError:
                 return
@@ -181,9 +184,9 @@ def _collect(
     out = results / answers.folder(container, device)
     volume = f"{volumes.RESULTS}{answers.key(container)}"
     assert container.image is not None
-    runs.fetch(client, container, container.image, volume, out)
+    sessions.fetch(client, container, container.image, volume, out)
     if folders.is_complete(out):
-        runs.settle(client, container, container.image, volume, device, out)
+        sessions.settle(client, container, container.image, volume, device, out)
     else:
         say(f"{out} is incomplete; the same profile command goes on with it on the device")
     return out

@@ -13,7 +13,7 @@ from dime.contract import messages
 from dime.contract.errors import DeviceError, DimeError, nearest
 from dime.host.bench import answers, engines, holding, images, volumes
 from dime.host.bench.lab import LOCAL, Device, Lab
-from dime.host.bench.runs import ENTRY
+from dime.host.bench.session.results import ENTRY
 
 if TYPE_CHECKING:
     import docker

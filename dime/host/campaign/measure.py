@@ -201,7 +201,7 @@ def _remotely(
     if not runs:
         return None
     from dime.host.bench import remote
-    from dime.host.bench.runs import Job
+    from dime.host.bench.session.job import Job
 
     jobs = [
         Job(
@@ -241,7 +241,8 @@ def _logged(run: _Run) -> Iterator[tuple[list[str], str]]:
     The token is the run's own unless the environment has one. The device side reads it from a file that nobody else
     can read: here, or in the container's volume.
     """
-    from dime.host.bench import engines, runs
+    from dime.host.bench import engines
+    from dime.host.bench.session import session
     from dime.host.metering import power
 
     assert run.device.meter is not None
@@ -268,7 +269,7 @@ def _logged(run: _Run) -> Iterator[tuple[list[str], str]]:
         raise failures[0]
     try:
         with tempfile.TemporaryDirectory(prefix="dime-") as private:  # only its owner may look into it
-            file = runs.TOKEN if run.device.engine != lab_file.LOCAL else os.path.join(private, "token")
+            file = session.TOKEN if run.device.engine != lab_file.LOCAL else os.path.join(private, "token")
             Path(private, "token").write_text(token, encoding="utf-8", errors="surrogateescape")
             words = [f"--log-server-addr={address}", f"--log-server-port={port}", f"--log-server-token={file}"]
             yield words, token

@@ -4,7 +4,7 @@ import tempfile
 
 import pytest
 
-from dime.host.bench.runs import Job
+from dime.host.bench.session.job import Job
 from dime.testing.fake_engine import FakeEngine
 
 

@@ -4,7 +4,8 @@ import pytest
 
 from dime.contract import messages
 from dime.contract.errors import DeviceError
-from dime.host.bench import cleaning, connection, remote, runs, volumes
+from dime.host.bench import cleaning, connection, remote, volumes
+from dime.host.bench.session import follow, results
 from dime.testing import fake_engine
 
 LEDGER = {"clocks_to_restore.json": b"[]"}
@@ -12,8 +13,8 @@ LEDGER = {"clocks_to_restore.json": b"[]"}
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
-    monkeypatch.setattr(runs, "POLL_S", 0.02)
-    monkeypatch.setattr(runs, "STOP_S", 0.5)
+    monkeypatch.setattr(follow, "POLL_S", 0.02)
+    monkeypatch.setattr(results, "STOP_S", 0.5)
     monkeypatch.setattr(volumes, "END_POLL_S", 0.02)
     monkeypatch.setattr(connection, "RETRY_S", 0.02)
 
@@ -79,7 +80,7 @@ def test_a_run_that_does_not_hear_is_killed(engine, monkeypatch):
     run = engine.run()
     run.status = "running"
     engine.on_kill = lambda container, wish: container.end(137) if wish == "SIGKILL" else None
-    monkeypatch.setattr(runs, "STOP_S", 0.1)
+    monkeypatch.setattr(results, "STOP_S", 0.1)
     assert "container dime-profile" in cleaning.clean(engine.device())
 
 

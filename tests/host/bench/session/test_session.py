@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from dime.contract import messages
 from dime.contract.errors import ConnectionLostError, DeviceError, InputError, TableError
-from dime.host.bench import answers, connection, engines, remote, runs, volumes
+from dime.host.bench import answers, connection, engines, remote, volumes
+from dime.host.bench.session import follow, judge
 from dime.testing import fake_engine
 
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
-    monkeypatch.setattr(runs, "POLL_S", 0.02)
+    monkeypatch.setattr(follow, "POLL_S", 0.02)
     monkeypatch.setattr(connection, "RETRY_S", 0.02)
 
 
@@ -122,7 +123,7 @@ def rest(container):
 
 
 def test_a_run_that_was_collected_unfinished_goes_on_and_replaces_the_shorter_copy(engine, job, monkeypatch, tmp_path):
-    monkeypatch.setattr(runs, "RESTARTS", 0)
+    monkeypatch.setattr(judge, "RESTARTS", 0)
     engine.profile = half
     with pytest.raises(DeviceError, match="ended 1 times"):
         remote.profile([job()])
@@ -141,7 +142,7 @@ def test_a_run_that_was_collected_unfinished_goes_on_and_replaces_the_shorter_co
 
 
 def test_what_earlier_sessions_measured_is_kept_when_a_later_one_fails_at_once(engine, job, monkeypatch):
-    monkeypatch.setattr(runs, "RESTARTS", 0)
+    monkeypatch.setattr(judge, "RESTARTS", 0)
     engine.profile = half
     with pytest.raises(DeviceError, match="2 of 4 bundles are kept on the device"):
         remote.profile([job()])

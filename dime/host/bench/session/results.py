@@ -1,0 +1,115 @@
+"""A session's results in their volume on a device: brought home, compared, and only then removed; clocks put back."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dime.contract.errors import DeviceError, TableError
+from dime.contract.run import LEDGER, RUN, RunSpec
+from dime.host.bench import answers, folders, volumes
+from dime.host.bench.lab import Device
+from dime.host.common.units import plain
+
+if TYPE_CHECKING:
+    import docker
+    from docker.models.containers import Container
+    from docker.models.images import Image
+
+FOLDER = "run"  # of the results in their volume
+STOP_S = 60.0
+ENTRY = ["python3", "-m", "dime.device"]
+
+
+def fetch(
+    client: docker.DockerClient,
+    container: Container,
+    image: Image,
+    volume: str,
+    out: Path,
+    watch: Callable[[], None] = lambda: None,
+) -> None:
+    """Brings a run's folder home; a folder that is there already must be the same run's.
+
+    Args:
+        client: The engine.
+        container: The run's container.
+        image: Its image.
+        volume: The volume of its results.
+        out: The folder on this computer.
+        watch: Called now and then; what it raises ends it.
+
+    Raises:
+        DeviceError: Another run is in the folder, something did not arrive intact, or the disk is full.
+    """
+    expected = volumes.hashes(client, image, volume, FOLDER)
+    aside = out.with_name(f".{out.name}.{os.getpid()}-{threading.get_ident()}")
+    with volumes.on_this_computer(out, volumes.STILL_THERE):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        for path in out.parent.iterdir():  # what a command has left that was ended before it could tidy up
+            found = re.fullmatch(rf"\.+{re.escape(out.name)}\.([0-9]{{1,9}})-[0-9]+(\.part)?", path.name, re.ASCII)
+            if found and not volumes.lives(int(found[1])):
+                volumes.remove(path)
+    volumes.receive(container, f"/results/{FOLDER}", aside, watch)
+    try:
+        volumes.verify(aside, expected)
+        folders.merge(aside, out)
+    finally:
+        volumes.remove(aside)
+
+
+def settle(
+    client: docker.DockerClient, container: Container, image: Image, volume: str, device: Device, out: Path
+) -> None:
+    """Leaves nothing of a complete run that is home: clocks that it had still fixed are put back first."""
+    if (out / LEDGER).exists():
+        restore_clocks(client, image, volume, device)
+        (out / LEDGER).unlink()
+    discard(container, volume)
+
+
+def discard(container: Container, volume: str) -> None:
+    """Removes a run's container and the volume of its results; somebody may have been faster."""
+    import docker.errors
+
+    with suppress(docker.errors.NotFound):
+        container.remove(force=True)
+    assert container.client is not None
+    volumes.discard(container.client, volume)
+
+
+def described(container: Container) -> Any:
+    """A run's description as it is on the device; None before its first session."""
+    text = volumes.read(container, f"/results/{FOLDER}/{RUN}")
+    if text is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, RUN).write_bytes(text)
+        try:
+            return RunSpec.read(folder)
+        except TableError:
+            raise DeviceError(f"{RUN} of this run there is damaged; make clean-device discards the run") from None
+
+
+def restore_clocks(client: docker.DockerClient, image: Image, volume: str, device: Device) -> None:
+    """Runs the device side's ``restore`` on a run's folder.
+
+    Raises:
+        DeviceError: The clocks could not be put back; it says what to do.
+    """
+    options: dict[str, Any] = {"privileged": True, "cap_drop": None, "user": "0:0", "entrypoint": ENTRY}
+    command = ["restore", f"--out=/volume/{FOLDER}"]
+    with volumes.helper(client, image, volume, run=True, command=command, **options) as container:
+        code = volumes.wait(container, STOP_S)
+        if code:
+            words = plain(" ".join(line for _, line in answers.lines(container, 1))[: answers.WORDS])
+            raise DeviceError(
+                f"{device.name}: its clocks could not be put back ({words}); reboot it, then type: "
+                f"make clean-device DEVICE={device.name}"
+            )
