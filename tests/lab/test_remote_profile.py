@@ -10,10 +10,10 @@ import pytest
 from dime.contract import tables
 from dime.contract.errors import ConnectionLostError, DeviceError
 from dime.contract.run import TIMINGS, RunSpec
-from dime.host.bench import cleaning, remote
+from dime.host.bench import cleaning, fleet
 from dime.host.bench.connection import DetachedError, Wishes
+from dime.host.bench.engines.docker import Session
 from dime.host.bench.holding import HOLD
-from dime.host.bench.session.session import Session
 
 from .place import REGISTRY, wait_for
 
@@ -45,7 +45,7 @@ def in_background(jobs):
 
     def work():
         try:
-            ended["folders"] = remote.profile(jobs, REGISTRY)
+            ended["folders"] = fleet.profile(jobs, REGISTRY)
         except BaseException as error:
             ended["error"] = error
 
@@ -78,7 +78,7 @@ def test_both_boards_at_once_with_two_frequencies(nano, potato, job):
         potato.read(f"{CPU}/scaling_max_freq"),
         potato.read(f"{CPU}/scaling_governor"),
     )
-    folders = remote.profile(jobs, REGISTRY)
+    folders = fleet.profile(jobs, REGISTRY)
     assert folders == [jobs[0].out, jobs[1].out]
     assert {row["frequency_hz"] for row in rows(folders[0])} == {76800000, 921600000}
     assert len(rows(folders[0])) == 16
@@ -156,7 +156,7 @@ def test_a_second_person_is_told_who_holds_the_board(nano, job, monkeypatch):
     thread, ended = in_background([work])
     wait_for("a measured bundle", lambda: measured(nano), 120)
     with pytest.raises(DeviceError, match=r"nano: is held by .+@.+ since 20.*alexnet on nano"):
-        remote.profile([job(nano)], REGISTRY)
+        fleet.profile([job(nano)], REGISTRY)
     monkeypatch.setattr("socket.gethostname", lambda: "another-laptop")
     other, also = in_background([work])  # the same run, from another computer
     time.sleep(3)
@@ -201,11 +201,11 @@ def test_the_boards_disk_is_full(nano, job):
     cleaning.clean(job(nano).device, caches=True)
     nano.fill_disk(40)
     with pytest.raises(DeviceError, match=r"nano: .*(disk|room|space)") as caught:
-        remote.profile([job(nano)], REGISTRY)
+        fleet.profile([job(nano)], REGISTRY)
     assert "\n" not in str(caught.value)
     nano.free_disk()
     assert leftovers(nano) == []
-    assert len(rows(remote.profile([job(nano)], REGISTRY)[0])) == 8
+    assert len(rows(fleet.profile([job(nano)], REGISTRY)[0])) == 8
 
 
 def test_this_computers_disk_is_full(nano, job, tmp_path):
@@ -219,8 +219,8 @@ def test_this_computers_disk_is_full(nano, job, tmp_path):
             DeviceError,
             match=r"disk has room for; they are still|No space left on device; the results",
         ):
-            remote.profile([full], REGISTRY)
-        assert len(rows(remote.profile([work], REGISTRY)[0])) == 8
+            fleet.profile([full], REGISTRY)
+        assert len(rows(fleet.profile([work], REGISTRY)[0])) == 8
         assert leftovers(nano) == []
     finally:
         os.system(f"umount {small}")
@@ -231,20 +231,20 @@ def test_a_board_that_is_off_says_so_soon(nano, job):
     nano.cut()
     started = time.monotonic()
     with pytest.raises(ConnectionLostError, match=r"nano: 10\.78\.0\.2 does not answer .*switched on"):
-        remote.profile([work], REGISTRY)
+        fleet.profile([work], REGISTRY)
     assert time.monotonic() - started < 15
 
 
 def test_one_board_failing_does_not_stop_the_other(nano, potato, job):
     nano.cut()
     with pytest.raises(ConnectionLostError, match="nano"):
-        remote.profile([job(nano), good := job(potato)], REGISTRY)
+        fleet.profile([job(nano), good := job(potato)], REGISTRY)
     assert len(rows(good.out)) == 8
 
 
 def test_an_unknown_host_key(nano, job, stranger):
     with pytest.raises(DeviceError, match=r"the host key of nano is not known; type: ssh root@nano"):
-        remote.profile([job(nano)], REGISTRY)
+        fleet.profile([job(nano)], REGISTRY)
 
 
 def test_a_changed_host_key(potato, job):
@@ -256,7 +256,7 @@ def test_a_changed_host_key(potato, job):
     restart_sshd(potato)
     try:
         with pytest.raises(DeviceError, match=r"the host key of potato has changed.*ssh-keygen -R"):
-            remote.profile([work], REGISTRY)
+            fleet.profile([work], REGISTRY)
     finally:
         potato.off()
         potato.up()
@@ -269,7 +269,7 @@ def restart_sshd(board):
 
 def test_a_runtime_that_the_engine_lacks(potato, job):
     with pytest.raises(DeviceError, match=r"potato: its engine has no runtime 'nvidia' \(it has .*lab"):
-        remote.profile([job(potato, potato_runtime="nvidia")], REGISTRY)
+        fleet.profile([job(potato, potato_runtime="nvidia")], REGISTRY)
     assert leftovers(potato) == []
 
 
@@ -277,13 +277,13 @@ def test_an_image_of_the_wrong_architecture(potato, job):
     with pytest.raises(
         DeviceError, match=r"potato: the registry's .*dime-jetson.* is not for linux/amd64|is for linux/arm64"
     ):
-        remote.profile([job(potato, potato_platform="linux/amd64", potato_image="dime-jetson")], REGISTRY)
+        fleet.profile([job(potato, potato_platform="linux/amd64", potato_image="dime-jetson")], REGISTRY)
     assert leftovers(potato) == []
 
 
 def test_an_image_that_is_nowhere(potato, job):
     with pytest.raises(DeviceError, match=r"potato: image nothing:latest .* is nowhere to be had .*none of ours"):
-        remote.profile([job(potato, potato_image="nothing")], REGISTRY)
+        fleet.profile([job(potato, potato_image="nothing")], REGISTRY)
 
 
 def test_without_a_registry_the_image_is_streamed_over_the_connection(potato, job, built):
@@ -292,7 +292,7 @@ def test_without_a_registry_the_image_is_streamed_over_the_connection(potato, jo
     cleaning.clean(job(potato, potato_image="dime-jetson").device)
     builds.build("jetson", **built)
     work = job(potato, potato_image="dime-jetson")
-    assert len(rows(remote.profile([work])[0])) == 8
+    assert len(rows(fleet.profile([work])[0])) == 8
     assert "sent-" in potato.docker("images").stdout
 
 
@@ -303,20 +303,20 @@ def test_ctrl_c_where_nobody_can_be_asked_lets_the_run_go_on(nano, job):
     )
     watcher.start()
     with pytest.raises(KeyboardInterrupt):
-        remote.profile([work], REGISTRY)
+        fleet.profile([work], REGISTRY)
     watcher.join()
     assert running(nano)
     wait_for("the run's end", lambda: not running(nano), 300)
-    assert remote.collect(work.device, work.out.parents[1]) == [work.out]
+    assert fleet.collect(work.device, work.out.parents[1]) == [work.out]
     assert len(rows(work.out)) == LONG_ROWS
-    assert remote.collect(work.device, work.out.parents[1]) == []
+    assert fleet.collect(work.device, work.out.parents[1]) == []
     assert leftovers(nano) == []
 
 
 def test_clean_removes_all_that_is_ours_and_nothing_else(potato, job):
     potato.docker("volume", "create", "somebodys")
     device = job(potato, potato_image="dime-jetson").device
-    remote.profile([job(potato, potato_image="dime-jetson")], REGISTRY)
+    fleet.profile([job(potato, potato_image="dime-jetson")], REGISTRY)
     assert any("dime-jetson" in line for line in cleaning.clean(device))
     assert potato.docker("volume", "ls", "-q").stdout.split() == ["somebodys"]
     potato.docker("volume", "rm", "somebodys")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dime.contract.errors import ConnectionLostError, DeviceError, DimeError
-from dime.host.bench import answers, engines, volumes
+from dime.host.bench import answers, clients, volumes
 from dime.host.bench.lab import Device
 from dime.host.bench.session import results
 from dime.host.common import shown
@@ -41,7 +41,7 @@ def clean(device: Device, caches: bool = True, told: Callable[[str], None] = lam
         removed.append(what)
         told(what)
 
-    with _told_if_interrupted(device), engines.connect(device) as client, engines.translated(device):
+    with _told_if_interrupted(device), clients.connect(device) as client, clients.translated(device):
         owned = set[str]()
         for container in volumes.ours(client, "run", "helper"):
             volume = f"{volumes.RESULTS}{answers.label(container, 'dime.key')}"
@@ -84,7 +84,7 @@ def _told_if_interrupted(device: Device) -> Iterator[None]:
 def _noted(device: Device, failures: list[DimeError], kept: set[str], what: str) -> Iterator[None]:
     """Goes on after a failure, which is told at the end; a device that is gone ends it all."""
     try:
-        with engines.translated(device):
+        with clients.translated(device):
             yield
     except ConnectionLostError:
         raise

@@ -9,7 +9,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dime.contract.errors import ConnectionLostError, NotLetInError
-from dime.host.bench import engines
+from dime.host.bench import clients
 from dime.host.bench.lab import Device
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Link:
     def client(self) -> docker.DockerClient:
         """The engine's client; connects if there is no connection."""
         if self._client is None:
-            self._context = engines.connect(self._device)
+            self._context = clients.connect(self._device)
             self._client = self._context.__enter__()
         return self._client
 
@@ -65,7 +65,7 @@ class Link:
         """Does something on the engine; a failure closes the connection."""
         try:
             client = self.client()
-            with engines.translated(self._device):
+            with clients.translated(self._device):
                 return action(client)
         except ConnectionLostError:
             self.close()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from dime.contract.errors import DeviceError, DimeError
-from dime.host.bench import engines, volumes
+from dime.host.bench import clients, volumes
 from dime.host.bench.lab import IMAGE, IMAGES, Device
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def ensure(client: docker.DockerClient, device: Device, registry: str, say: Say,
     tried: list[str] = []
     image = None
     for source in (_from_registry, _from_here, _already_there):
-        with engines.translated(device):
+        with clients.translated(device):
             image = source(client, device, name, registry, say, progress or (lambda _: None), tried)
         if image is not None:
             break
@@ -161,17 +161,17 @@ def _from_here(
     import docker.errors
 
     try:
-        here = engines.this_computer()
+        here = clients.this_computer()
         if here.engine == device.engine:
             return None
-        with engines.connect(here) as local:
+        with clients.connect(here) as local:
             image = local.images.get(name)
             mark = f"{name.rpartition(':')[0]}:sent-{str(image.id).removeprefix('sha256:')[:12]}"
             if sent := _get(client, mark):
                 say(_told(sent, name, "as it was sent from this computer"))
                 return sent
             with tempfile.TemporaryFile() as archive:
-                with engines.translated(here):
+                with clients.translated(here):
                     _save(local, name, device.platform, archive)
                 ids = _ids(archive)
                 sent = _first(client, ids)  # an earlier time may have got so far, and its answer not home

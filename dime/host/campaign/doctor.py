@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dime.contract import messages
 from dime.contract.errors import DeviceError, DimeError, nearest
-from dime.host.bench import answers, engines, holding, images, volumes
+from dime.host.bench import answers, clients, holding, images, volumes
 from dime.host.bench.lab import LOCAL, Device, Lab
 from dime.host.bench.session.results import ENTRY
 
@@ -86,7 +86,7 @@ def check(lab: Lab, names: str = "all") -> Iterator[Finding]:
 def _engine(device: Device, registry: str) -> Iterator[Finding]:
     name = device.name
     try:
-        with engines.connect(device) as client, engines.translated(device):
+        with clients.connect(device) as client, clients.translated(device):
             version, info = client.version(), client.info()
             if device.host:
                 yield Finding(name, "ssh", True, f"{device.engine.removeprefix('ssh://')}: key and host key are right")
@@ -186,7 +186,7 @@ def _board(client: docker.DockerClient, device: Device, image: Image) -> Finding
 def _smoke(client: docker.DockerClient, device: Device, image: Image) -> Finding:
     """Whether a network really runs there, on the GPU too where there is one."""
     words = [*ENTRY, "smoke", f"--device={device.name}", f"--board={device.board}"]
-    lines = _output(client, device, image, words, runtime=device.runtime or None, **engines.gpus(device))
+    lines = _output(client, device, image, words, runtime=device.runtime or None, **clients.gpus(device))
     found = {message["kind"]: message for message in map(messages.decode, lines) if message}
     facts = answers.facts(found.get("description", {}).get("facts"), {}, ("torch", "gpu", "processor"))
     if facts is None:

@@ -21,7 +21,7 @@ from dime.contract.errors import DimeError, InputError
 from dime.contract.power_protocol import TOKEN_VARIABLE
 from dime.contract.run import RUN, RunSpec, check_options, parse_frequencies, parse_share
 from dime.host.bench import lab as lab_file
-from dime.host.bench import local
+from dime.host.bench.engines import process
 from dime.host.campaign.naming import Naming, is_made
 
 FIRST_PORT, PORTS = 20_000, 10_000
@@ -97,7 +97,7 @@ def make_samples(
     naming = naming or Naming()
     spec = naming.spec(net)
     words = ["samples", f"--network={net}", f"--source={source}", f"--samples={samples}", f"--weights={weights}"]
-    return local.run([*words, *naming.words()], f"samples {spec.name}", unit="picture")
+    return process.run([*words, *naming.words()], f"samples {spec.name}", unit="picture")
 
 
 def profile(
@@ -161,7 +161,7 @@ def profile(
         for run in missing:
             if run.device.engine == lab_file.LOCAL:
                 place = [f"--samples={samples}", f"--out={run.folder}"]
-                local.run(["profile", *place, *words[run.name]], f"{run.name} {net}", run.threads)
+                process.run(["profile", *place, *words[run.name]], f"{run.name} {net}", run.threads)
     if failure:
         raise failure
     for run in missing:
@@ -200,7 +200,7 @@ def _remotely(
     """Runs on all other engines at once; gives the failure, which must not keep local runs from being made."""
     if not runs:
         return None
-    from dime.host.bench import remote
+    from dime.host.bench import fleet
     from dime.host.bench.session.job import Job
 
     jobs = [
@@ -217,7 +217,7 @@ def _remotely(
         for run in runs
     ]
     try:
-        remote.profile(jobs, bench.registry)
+        fleet.profile(jobs, bench.registry)
     except DimeError as error:
         return error
     return None
@@ -241,12 +241,12 @@ def _logged(run: _Run) -> Iterator[tuple[list[str], str]]:
     The token is the run's own unless the environment has one. The device side reads it from a file that nobody else
     can read: here, or in the container's volume.
     """
-    from dime.host.bench import engines
-    from dime.host.bench.session import session
+    from dime.host.bench import clients
+    from dime.host.bench.engines import docker as docker_engine
     from dime.host.metering import power
 
     assert run.device.meter is not None
-    meter, address = run.device.meter, engines.address_towards(run.device)
+    meter, address = run.device.meter, clients.address_towards(run.device)
     port = FIRST_PORT + zlib.crc32(run.name.encode()) % PORTS  # the same each time, so that a run that goes on finds it
     options = {"serial" if key == "port" else key: value for key, value in meter.options.items()}
     token = os.environ.get(TOKEN_VARIABLE) or secrets.token_hex(16)
@@ -269,7 +269,7 @@ def _logged(run: _Run) -> Iterator[tuple[list[str], str]]:
         raise failures[0]
     try:
         with tempfile.TemporaryDirectory(prefix="dime-") as private:  # only its owner may look into it
-            file = session.TOKEN if run.device.engine != lab_file.LOCAL else os.path.join(private, "token")
+            file = docker_engine.TOKEN if run.device.engine != lab_file.LOCAL else os.path.join(private, "token")
             Path(private, "token").write_text(token, encoding="utf-8", errors="surrogateescape")
             words = [f"--log-server-addr={address}", f"--log-server-port={port}", f"--log-server-token={file}"]
             yield words, token

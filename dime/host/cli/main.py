@@ -87,7 +87,7 @@ def network(
         name: The short name that results carry; without it one is derived from the network.
         figure: A new file, FILE.svg, for a picture of the graph: places, cuts, bytes and branches.
     """
-    from dime.host.bench import local
+    from dime.host.bench.engines import process
     from dime.host.campaign import graph_picture
     from dime.host.campaign.naming import Naming, table
 
@@ -95,7 +95,7 @@ def network(
     spec = naming.spec(net)
     graph_picture.check(figure)
     words = ["network", f"--network={net if spec.kind != 'built-in' else f'torchvision:{net}'}", *naming.words()]
-    facts = local.describe(words, spec.name)
+    facts = process.describe(words, spec.name)
     print("\n".join(table(facts)))
     if figure:
         graph_picture.write(facts, figure)
@@ -633,9 +633,9 @@ def collect(device: str = "all", results: str = "results", lab: str | None = Non
         lab: The lab file; without it lab.toml, if there is one.
     """
     for entry in _remote_devices(device, lab):
-        from dime.host.bench import remote
+        from dime.host.bench import fleet
 
-        folders = remote.collect(entry, results)
+        folders = fleet.collect(entry, results)
         for folder in folders:
             print(folder)
         if not folders:

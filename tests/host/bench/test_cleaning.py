@@ -4,7 +4,7 @@ import pytest
 
 from dime.contract import messages
 from dime.contract.errors import DeviceError
-from dime.host.bench import cleaning, connection, remote, volumes
+from dime.host.bench import cleaning, connection, fleet, volumes
 from dime.host.bench.session import follow, results
 from dime.testing import fake_engine
 
@@ -32,7 +32,7 @@ def fail(container):
 def test_why_a_run_failed_is_told_before_why_its_clocks_stay_fixed(engine, job):
     engine.profile, engine.restore_code = fail, 1
     with pytest.raises(DeviceError, match=r"^nano: the disk is full; and then: nano: its clocks .*the kernel refused"):
-        remote.profile([job(set_clock=True)])
+        fleet.profile([job(set_clock=True)])
     assert len(left(engine)) == 2, "what puts the clocks back is gone"
 
 
@@ -47,7 +47,7 @@ def test_why_a_run_does_not_start_is_told_whatever_the_clean_up_does(engine, job
     tried = []
     engine.before = refuse
     with pytest.raises(DeviceError, match=r"cannot hand out GPUs"):
-        remote.profile([job()])
+        fleet.profile([job()])
 
 
 def test_a_full_disk_is_told_whatever_the_clean_up_does(engine, job):
@@ -59,7 +59,7 @@ def test_a_full_disk_is_told_whatever_the_clean_up_does(engine, job):
 
     engine.before = refuse
     with pytest.raises(DeviceError, match=r"nano: the disk is full"):
-        remote.profile([job()])
+        fleet.profile([job()])
 
 
 def test_clocks_are_put_back_before_anything_is_removed(engine):
@@ -131,11 +131,11 @@ def test_a_complete_run_that_left_clocks_fixed_is_not_removed_before_they_are_ba
     def fetch():
         if by == "profile":
             engine.profile = work
-            remote.profile([job(set_clock=True)])
+            fleet.profile([job(set_clock=True)])
         else:
             if not engine.containers:
                 work(engine.run())
-            remote.collect(engine.device(set_clock=True), job().out.parents[1])
+            fleet.collect(engine.device(set_clock=True), job().out.parents[1])
 
     engine.restore_code = 1
     with pytest.raises(DeviceError, match="its clocks could not be put back"):

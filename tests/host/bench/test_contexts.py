@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dime.contract.errors import DeviceError
-from dime.host.bench import contexts, engines
+from dime.host.bench import clients, contexts
 from dime.testing.fake_engine import FakeEngine
 
 
@@ -30,17 +30,17 @@ def add(folder, name, host, **more):
 
 
 def test_the_context_that_is_in_use_names_the_engine(folder, monkeypatch):
-    assert engines.this_computer().engine == "unix:///var/run/docker.sock"
+    assert clients.this_computer().engine == "unix:///var/run/docker.sock"
     add(folder, "rootless", "unix:///run/user/1000/docker.sock")
     add(folder, "far", "ssh://dime@far")
     (folder / "config.json").write_text('{"currentContext": "rootless"}')
-    assert engines.this_computer().engine == "unix:///run/user/1000/docker.sock"
+    assert clients.this_computer().engine == "unix:///run/user/1000/docker.sock"
     monkeypatch.setenv("DOCKER_CONTEXT", "far")
-    assert engines.this_computer().host == "far"
+    assert clients.this_computer().host == "far"
     monkeypatch.setenv("DOCKER_CONTEXT", "default")
-    assert engines.this_computer().engine == "unix:///var/run/docker.sock"
+    assert clients.this_computer().engine == "unix:///var/run/docker.sock"
     monkeypatch.setenv("DOCKER_HOST", "unix:///mine.sock")
-    assert engines.this_computer().engine == "unix:///mine.sock"
+    assert clients.this_computer().engine == "unix:///mine.sock"
 
 
 def test_the_sdk_finds_the_same(folder):
@@ -50,7 +50,7 @@ def test_the_sdk_finds_the_same(folder):
     with FakeEngine(folder) as engine:
         add(folder, "mine", engine.address)
         (folder / "config.json").write_text('{"currentContext": "mine"}')
-        with engines.connect(engines.this_computer()) as client:
+        with clients.connect(clients.this_computer()) as client:
             assert client.version()["Version"] == "0.fake"
         assert contexts.endpoint().address == engine.address == sdk.kwargs_from_context()["base_url"]
 
@@ -72,7 +72,7 @@ def test_a_context_that_cannot_be_used_is_one_line(folder, monkeypatch, meta, re
     with pytest.raises(
         DeviceError, match=f"this computer: docker's context 'x' cannot be used: .*{reason}.*docker context ls"
     ):
-        engines.this_computer()
+        clients.this_computer()
 
 
 def test_certificates_are_those_of_the_context_or_of_the_environment(folder, monkeypatch):
@@ -106,6 +106,6 @@ def test_no_file_is_worse_than_a_line(folder, monkeypatch, content, chosen):
     (folder / "contexts/meta" / key / "meta.json").write_bytes(content)
     (folder / "config.json").write_bytes(b'{"currentContext": "x"}' if chosen else content)
     try:
-        assert "://" in engines.this_computer().engine
+        assert "://" in clients.this_computer().engine
     except DeviceError as error:
         assert str(error).startswith("this computer: docker's context")

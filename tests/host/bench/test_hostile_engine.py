@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from dime.contract import messages
 from dime.contract.errors import DeviceError, DimeError
 from dime.contract.run import FROM_DEVICE
-from dime.host.bench import answers, remote
+from dime.host.bench import answers, fleet
 from dime.host.bench.lab import Device
 from dime.host.bench.session import follow, results
 from dime.host.bench.session.job import Job
@@ -100,7 +100,7 @@ def test_collect_writes_runs_and_nothing_else(labels, archive, hashed, state):
             answer = container.answer()
             container.answer = lambda: {**answer, "State": {**answer["State"], "StartedAt": state, "ExitCode": state}}
         try:
-            remote.collect(engine.device(), home / "results")
+            fleet.collect(engine.device(), home / "results")
         except DimeError as error:
             assert "\n" not in str(error) or "\\n" in repr(hashed)
         assert all(is_a_runs(f"results/{path}") for path in tree(home / "results")), tree(home)
@@ -127,7 +127,7 @@ def test_a_profile_ends_in_a_run_or_in_one_line(said, code, archive, labels):
             patch.setattr(follow, "POLL_S", 0.01)
             patch.setattr(results, "STOP_S", 0.3)
             patch.setenv("DOCKER_HOST", f"unix://{folder}/none.sock")
-            remote.profile([Job(engine.device(), "alexnet", ("profile",), maps.parent, out)])
+            fleet.profile([Job(engine.device(), "alexnet", ("profile",), maps.parent, out)])
         assert all(is_a_runs(path) for path in tree(Path(folder, "home"))), tree(Path(folder))
 
 
@@ -139,7 +139,7 @@ def test_a_profile_ends_in_a_run_or_in_one_line(said, code, archive, labels):
 def test_a_label_that_names_another_folder_is_refused(engine, tmp_path, folder):
     engine.run(dime_folder=folder).put(**GOOD)
     with pytest.raises(DeviceError, match=r"nano: .* is not nano/NETWORK; refused\. make clean-device DEVICE=nano"):
-        remote.collect(engine.device(), tmp_path / "results")
+        fleet.collect(engine.device(), tmp_path / "results")
     assert tree(tmp_path) == set()
 
 
@@ -154,7 +154,7 @@ def test_of_several_runs_the_others_come_home_all_the_same(engine, tmp_path, cap
     engine.run(dime_folder="../evil").put(**GOOD)
     engine.run("ba9876543210").put(**GOOD)
     with pytest.raises(DeviceError, match="refused"):
-        remote.collect(engine.device(), tmp_path)
+        fleet.collect(engine.device(), tmp_path)
     assert tree(tmp_path) == {"nano/alexnet/run.json", "nano/alexnet/timings.csv"}
 
 
@@ -168,7 +168,7 @@ def test_an_endless_archive_ends_within_its_bound(engine, tmp_path, monkeypatch)
     engine.run().put(**GOOD)
     engine.archive = lambda container, path: endless()
     with pytest.raises(DeviceError, match=r"/results/run there are over the 1 MB that a run may have; refused"):
-        remote.collect(engine.device(), tmp_path)
+        fleet.collect(engine.device(), tmp_path)
     assert tree(tmp_path) == set()
 
 
@@ -178,7 +178,7 @@ def test_no_archive_takes_all_of_the_disk(engine, tmp_path, monkeypatch):
     engine.run().put(**GOOD)
     engine.archive = lambda container, path: endless()
     with pytest.raises(DeviceError, match=r"over the 1.05 MB that this computer's disk has room for; they are still"):
-        remote.collect(engine.device(), tmp_path)
+        fleet.collect(engine.device(), tmp_path)
 
 
 def test_an_endless_log_ends_the_run_and_not_this_computer(engine, job, monkeypatch):
@@ -193,7 +193,7 @@ def test_an_endless_log_ends_the_run_and_not_this_computer(engine, job, monkeypa
     monkeypatch.setattr(follow, "POLL_S", 0.02)
     monkeypatch.setattr(results, "STOP_S", 0.1)
     with pytest.raises(DeviceError, match="its log is over 1 MiB; refused"):
-        remote.profile([job()])
+        fleet.profile([job()])
 
 
 def test_notes_without_end_are_shown_up_to_a_number(engine, job, monkeypatch, capsys):
@@ -205,7 +205,7 @@ def test_notes_without_end_are_shown_up_to_a_number(engine, job, monkeypatch, ca
         fake_engine.complete(container)
 
     engine.profile = talk
-    assert remote.profile([job()]) == [job().out]
+    assert fleet.profile([job()]) == [job().out]
     text = capsys.readouterr().err
     shown = [line for line in text.splitlines() if "nano alexnet: " in line]
     assert len(shown) == 5
@@ -223,7 +223,7 @@ def test_a_container_that_says_it_is_done_is_not_believed_before_it_has_ended(en
 
     engine.profile = lie
     with pytest.raises(DeviceError, match=r"nano: ended as if it were done, but run\.json there denies it"):
-        remote.profile([job()])
+        fleet.profile([job()])
     assert engine.leftovers()[0] == "dime-profile"
 
 
@@ -233,13 +233,13 @@ def test_a_huge_header_is_not_taken_into_memory(engine, tmp_path):
     engine.run().put(**GOOD)
     engine.archive = lambda container, path: [member.tobuf(tarfile.GNU_FORMAT) + bytes(4096)]
     with pytest.raises(DeviceError, match="did not arrive intact"):
-        remote.collect(engine.device(), tmp_path)
+        fleet.collect(engine.device(), tmp_path)
 
 
 def test_held_by_somebody_with_a_very_long_name_is_one_short_line(engine, job):
     holder = engine.run(dime_holder="h" * 10**6, dime_what="\x1b[2J")
     holder.status = "running"
     with pytest.raises(DeviceError) as caught:
-        remote.profile([replace(job(), network="alexnet")])
+        fleet.profile([replace(job(), network="alexnet")])
     assert len(str(caught.value)) < 500
     assert "\x1b" not in str(caught.value)

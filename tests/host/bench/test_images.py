@@ -6,7 +6,7 @@ import io
 import pytest
 
 from dime.contract.errors import ConnectionLostError, DeviceError
-from dime.host.bench import engines, images
+from dime.host.bench import clients, images
 from dime.host.bench.lab import Device
 from dime.testing.fake_engine import FakeEngine, RefusalError
 
@@ -36,7 +36,7 @@ def ensured(board, registry=REGISTRY, image="dime-host", **keys):
     """The image that a device gets, and what was said."""
     said = []
     device = Device("nano", engine=board.address, image=image, **keys)
-    with engines.connect(device) as client:
+    with clients.connect(device) as client:
         return images.ensure(client, device, registry, said.append), said
 
 
@@ -109,7 +109,7 @@ def test_what_the_client_refuses_is_no_dead_engine(board):
     from docker.utils import parse_bytes
 
     device = Device("nano", engine=board.address)
-    with pytest.raises(DeviceError, match=r"nano: Docker's client refused: .*8 gigs"), engines.translated(device):
+    with pytest.raises(DeviceError, match=r"nano: Docker's client refused: .*8 gigs"), clients.translated(device):
         parse_bytes("8 gigs")
 
 
@@ -118,9 +118,9 @@ def test_what_an_engine_refuses_is_told_in_its_words(board):
         raise RefusalError("out of cheese")
 
     device = Device("nano", engine=board.address)
-    with engines.connect(device) as client, pytest.raises(DeviceError, match="nano: the engine refused: out of cheese"):
+    with clients.connect(device) as client, pytest.raises(DeviceError, match="nano: the engine refused: out of cheese"):
         board.before = refuse
-        with engines.translated(device):
+        with clients.translated(device):
             client.images.list()
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from dime.contract import messages
 from dime.contract.errors import DeviceError
-from dime.host.bench import local
+from dime.host.bench.engines import process as local
 from dime.testing import fake_engine
 from dime.testing.fake_engine import FakeEngine
 from tests.lab.loads import Load

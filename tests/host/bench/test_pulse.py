@@ -9,7 +9,7 @@ import paramiko
 import pytest
 
 from dime.contract.errors import ConnectionLostError
-from dime.host.bench import engines, pulse
+from dime.host.bench import clients, pulse
 from dime.host.bench.lab import Device
 from dime.testing.fake_engine import FakeEngine
 from tests.host.bench.test_ssh import Server
@@ -92,8 +92,8 @@ def board(request, tmp_path, monkeypatch):
 def test_a_long_call_goes_on_while_the_engine_is_alive(board, quick, capsys, monkeypatch):
     """Thirty beats, four times what a dead engine is given."""
     engine, device = board
-    monkeypatch.setattr(engines, "GREETING_S", 1.0)
-    with engines.connect(device) as client, engines.translated(device):
+    monkeypatch.setattr(clients, "GREETING_S", 1.0)
+    with clients.connect(device) as client, clients.translated(device):
         engine.before = lambda method, path: time.sleep(3) if path == "/containers/create" else None
         client.containers.create("dime-host:latest", name="x")
     assert "nano: making a container takes its time, " in capsys.readouterr().err
@@ -107,7 +107,7 @@ def test_a_dead_engine_ends_the_call(board, quick, moment):
     started = time.monotonic()
 
     def wait():
-        with engines.connect(device) as client, engines.translated(device):
+        with clients.connect(device) as client, clients.translated(device):
             if moment == "before":
                 engine.before = lambda method, path: hung.wait(20)
                 client.images.list()
@@ -123,7 +123,7 @@ def test_a_dead_engine_ends_the_call(board, quick, moment):
 
 def test_nothing_is_asked_of_an_engine_while_nothing_is_wanted(board, quick):
     engine, device = board
-    with engines.connect(device) as client:
+    with clients.connect(device) as client:
         client.images.list()
         engine.calls.clear()
         time.sleep(0.6)

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dime.contract.errors import ConnectionLostError, DeviceError
-from dime.host.bench import engines, ssh
+from dime.host.bench import clients, ssh
 from dime.host.bench.lab import Device
 
 
@@ -147,7 +147,7 @@ def test_who_is_refused_is_told_for_which_user_and_which_key_is_missing(home):
         (home / ".ssh/known_hosts").write_text(f"[127.0.0.1]:{port} ssh-rsa {server.host_key.get_base64()}\n")
         with (
             pytest.raises(DeviceError, match=r"keys for deployer .*absent is not there.*ssh-copy-id nano$"),
-            engines.connect(to("nano")),
+            clients.connect(to("nano")),
         ):
             pass
 
@@ -157,15 +157,15 @@ def test_a_changed_or_revoked_host_key_is_refused_with_what_to_type(home):
         key, known = server.host_key.get_base64(), home / ".ssh/known_hosts"
         known.write_text(f"[127.0.0.1]:{port} ssh-rsa {paramiko.RSAKey.generate(2048).get_base64()}\n")
         with pytest.raises(DeviceError, match=rf"ssh-keygen -R '\[127.0.0.1\]:{port}' && ssh -p {port} me@127"):
-            engines.connect(to(f"me@127.0.0.1:{port}")).__enter__()
+            clients.connect(to(f"me@127.0.0.1:{port}")).__enter__()
         known.write_text(f"127.0.0.1 ssh-rsa {key}\n@revoked * ssh-rsa {key}\n")
         with pytest.raises(DeviceError, match="is not known"):
-            engines.connect(to(f"me@127.0.0.1:{port}")).__enter__()
+            clients.connect(to(f"me@127.0.0.1:{port}")).__enter__()
 
 
 def test_an_ipv6_address_reaches_its_socket_or_one_line(home):
     with pytest.raises((DeviceError, ConnectionLostError), match="nano: ::1 "):
-        engines.connect(to("me@[::1]:1")).__enter__()
+        clients.connect(to("me@[::1]:1")).__enter__()
 
 
 def test_damaged_configuration_is_one_line(home):

@@ -110,9 +110,9 @@ def test_the_doctors_own_containers_hold_the_board(board):
 
 
 def volumes_client(board):
-    from dime.host.bench import engines
+    from dime.host.bench import clients
 
-    return engines.connect(Device("nano", engine=board.address))
+    return clients.connect(Device("nano", engine=board.address))
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dime.contract import messages
 from dime.contract.errors import ConnectionLostError, DeviceError, InputError, TableError
-from dime.host.bench import answers, connection, engines, remote, volumes
+from dime.host.bench import answers, clients, connection, fleet, volumes
 from dime.host.bench.session import follow, judge
 from dime.testing import fake_engine
 
@@ -23,7 +23,7 @@ def soon(monkeypatch):
 
 
 def test_a_run_comes_home_and_leaves_nothing(engine, job):
-    assert remote.profile([job()]) == [job().out]
+    assert fleet.profile([job()]) == [job().out]
     assert {path.name: path.read_bytes() for path in job().out.iterdir()} == fake_engine.files()
     assert engine.leftovers() == []
 
@@ -42,7 +42,7 @@ def test_a_connection_that_is_lost_while_the_results_come_is_waited_for(engine, 
         raise ConnectionResetError
 
     engine.archive = lambda container, path: cut(container, path) if path == "/results/run" else None
-    assert remote.profile([job()]) == [job().out]
+    assert fleet.profile([job()]) == [job().out]
     assert lost == ["/results/run"]
     assert "stopped answering" in capsys.readouterr().err
 
@@ -55,9 +55,9 @@ def test_collect_tells_a_lost_connection_as_one(engine, tmp_path):
     engine.run().put(**fake_engine.files())
     engine.before = hang_up
     with pytest.raises(ConnectionLostError, match=r"nano: the engine .* stopped answering"):
-        remote.collect(engine.device(), tmp_path)
+        fleet.collect(engine.device(), tmp_path)
     engine.before = lambda method, path: None
-    assert remote.collect(engine.device(), tmp_path) == [tmp_path / "nano/alexnet"]
+    assert fleet.collect(engine.device(), tmp_path) == [tmp_path / "nano/alexnet"]
 
 
 def test_a_folder_that_cannot_be_made_is_this_computers_fault(engine, tmp_path):
@@ -66,27 +66,27 @@ def test_a_folder_that_cannot_be_made_is_this_computers_fault(engine, tmp_path):
     with pytest.raises(
         DeviceError, match=r"results\S*: (File exists|Not a directory); the results are still"
     ) as caught:
-        remote.collect(engine.device(), tmp_path / "results")
+        fleet.collect(engine.device(), tmp_path / "results")
     assert not isinstance(caught.value, ConnectionLostError)
 
 
 def test_a_folder_that_cannot_take_the_run_is_told_before_the_measuring(engine, job, tmp_path):
     (tmp_path / "results").write_text("a file, no folder")
     with pytest.raises(InputError, match="results is no folder"):
-        remote.profile([job()])
+        fleet.profile([job()])
     (tmp_path / "results").unlink()
     job().out.mkdir(parents=True)
     (job().out / "timings.csv").write_text("somebody's")
     with pytest.raises(TableError, match=r"alexnet holds timings\.csv without run\.json"):
-        remote.profile([job()])
+        fleet.profile([job()])
     for name, content in fake_engine.files(2, "running", seed=7).items():
         (job().out / name).write_bytes(content)
     with pytest.raises(TableError, match=r"holds an unfinished run that .* no longer on nano"):
-        remote.profile([job()])
+        fleet.profile([job()])
     for name, content in fake_engine.files(2, "complete", seed=7).items():
         (job().out / name).write_bytes(content)
     with pytest.raises(TableError, match="holds a complete run"):
-        remote.profile([job()])
+        fleet.profile([job()])
     assert not [event for event in engine.events if event.startswith("start")]
 
 
@@ -101,10 +101,10 @@ def test_what_a_board_s_torch_cannot_run_is_told_before_anything_is_sent(engine,
     (folder / "graph.json").write_text(json.dumps(graph))
     engine.images[0]["Config"]["Labels"] = {"dime.torch": "1.10"}
     with pytest.raises(DeviceError, match=r"torch 1\.10 of its image cannot run .*: tensor\.mT in head \(node 0\)"):
-        remote.profile([job()])
+        fleet.profile([job()])
     assert not engine.volumes and not engine.containers
     engine.images[0]["Config"]["Labels"] = {"dime.torch": "2.13.0"}
-    assert remote.profile([job()]) == [job().out]
+    assert fleet.profile([job()]) == [job().out]
 
 
 def half(container):
@@ -126,15 +126,15 @@ def test_a_run_that_was_collected_unfinished_goes_on_and_replaces_the_shorter_co
     monkeypatch.setattr(judge, "RESTARTS", 0)
     engine.profile = half
     with pytest.raises(DeviceError, match="ended 1 times"):
-        remote.profile([job()])
-    assert remote.collect(engine.device(), tmp_path / "results") == [job().out]
+        fleet.profile([job()])
+    assert fleet.collect(engine.device(), tmp_path / "results") == [job().out]
     (job().out / "joint_profile.parquet").write_text("of the shorter copy")
     (job().out / "power").mkdir()
     (job().out / "power/log.csv").write_text("ours")
-    assert remote.collect(engine.device(), tmp_path / "results") == [job().out]  # nothing new: nothing happens
+    assert fleet.collect(engine.device(), tmp_path / "results") == [job().out]  # nothing new: nothing happens
     assert (job().out / "joint_profile.parquet").exists()
     engine.profile = rest
-    assert remote.profile([job()]) == [job().out]
+    assert fleet.profile([job()]) == [job().out]
     assert {path.name for path in job().out.iterdir()} == {"run.json", "timings.csv", "power"}
     assert (job().out / "timings.csv").read_bytes() == fake_engine.files(4)["timings.csv"]
     assert (job().out / "power/log.csv").read_text() == "ours"
@@ -145,7 +145,7 @@ def test_what_earlier_sessions_measured_is_kept_when_a_later_one_fails_at_once(e
     monkeypatch.setattr(judge, "RESTARTS", 0)
     engine.profile = half
     with pytest.raises(DeviceError, match="2 of 4 bundles are kept on the device"):
-        remote.profile([job()])
+        fleet.profile([job()])
 
     def fail(container):
         container.say(messages.encode("error", text="no room"))
@@ -153,9 +153,9 @@ def test_what_earlier_sessions_measured_is_kept_when_a_later_one_fails_at_once(e
 
     engine.profile = fail
     with pytest.raises(DeviceError, match=r"no room\. What was measured is kept on the device"):
-        remote.profile([job()])
+        fleet.profile([job()])
     engine.profile = rest
-    assert remote.profile([job()]) == [job().out]
+    assert fleet.profile([job()]) == [job().out]
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), OSError("something else")])
@@ -165,7 +165,7 @@ def test_a_full_disk_while_packing_samples_is_this_computers_fault(engine, job, 
 
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
     with pytest.raises(DeviceError, match=r"cannot use .*: (No space left on device|something else)") as caught:
-        remote.profile([job()])
+        fleet.profile([job()])
     assert not isinstance(caught.value, ConnectionLostError)
     assert engine.leftovers() == []
 
@@ -182,7 +182,7 @@ def test_a_clock_that_is_set_back_in_mid_run_hides_no_line(engine, job):
 
     engine.profile = work
     with pytest.raises(DeviceError, match="nano: the disk is full"):
-        remote.profile([job()])
+        fleet.profile([job()])
 
 
 class Log:
@@ -233,7 +233,7 @@ def test_what_an_earlier_start_said_is_not_shown_again(monkeypatch):
 
 def test_a_line_that_comes_in_pieces_is_shown_once_and_nothing_twice(engine):
     run = engine.run()
-    with engines.connect(engine.device()) as client:
+    with clients.connect(engine.device()) as client:
         container, place = client.containers.get("dime-profile"), answers.Place()
         run.say("one", b"x" * fake_engine.PIECE_BYTES)
         assert place.new(container) == ["one"]
@@ -256,7 +256,7 @@ def test_of_a_long_log_only_the_end_is_asked_for(monkeypatch):
 
 def test_one_file_is_read_whole_or_not_at_all(engine, monkeypatch):
     engine.run().put(**{"run.json": b"x" * (3 << 20)})
-    with engines.connect(engine.device()) as client:
+    with clients.connect(engine.device()) as client:
         container = client.containers.get("dime-profile")
         assert volumes.read(container, "/results/run/run.json") == b"x" * (3 << 20)
         assert volumes.read(container, "/results/run/nothing") is None

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from dime.contract.errors import ConnectionLostError, DeviceError
-from dime.host.bench import engines
+from dime.host.bench import clients
 from dime.host.bench.lab import Device
 
 
@@ -18,7 +18,7 @@ def home(tmp_path, monkeypatch):
 
 
 def refuse(engine):
-    with engines.connect(Device("nano", engine)):
+    with clients.connect(Device("nano", engine)):
         pass
 
 
@@ -40,7 +40,7 @@ def test_an_unknown_name(home):
 
 
 def test_something_that_accepts_and_says_nothing_ends_in_bounded_time(home, monkeypatch):
-    monkeypatch.setattr(engines, "CONNECT_S", 0.5)
+    monkeypatch.setattr(clients, "CONNECT_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:
         started = time.monotonic()
         with pytest.raises(ConnectionLostError, match=r"nano: ssh to 127\.0\.0\.1 failed"):
@@ -82,7 +82,7 @@ def test_our_address_is_found_through_what_ssh_knows_of_a_name(home, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         text = f"Host nano\n  HostName 127.0.0.1\n  Port {server.getsockname()[1]}\nHost far\n  ProxyJump nano\n"
         (tmp_path / ".ssh/config").write_text(text)
-        assert engines.address_towards(Device("nano", "ssh://me@nano")) == "127.0.0.1"
-    assert engines.address_towards(Device("here", "unix:///var/run/docker.sock")) == "127.0.0.1"
+        assert clients.address_towards(Device("nano", "ssh://me@nano")) == "127.0.0.1"
+    assert clients.address_towards(Device("here", "unix:///var/run/docker.sock")) == "127.0.0.1"
     with pytest.raises(DeviceError, match="far: is behind another host"):
-        engines.address_towards(Device("far", "ssh://me@far"))
+        clients.address_towards(Device("far", "ssh://me@far"))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dime.contract.errors import ConnectionLostError, DeviceError, DimeError, NotLetInError
 from dime.contract.run import RUN
-from dime.host.bench import abilities, answers, engines, folders, holding, images, volumes
+from dime.host.bench import abilities, answers, clients, folders, holding, images, volumes
 from dime.host.bench.connection import DetachedError, Link, Wishes
 from dime.host.bench.holding import HOLD, make_way
 from dime.host.bench.lab import Device
@@ -142,7 +142,7 @@ class Session:
             "mem_limit": device.memory or None,
             "environment": threads,
         }
-        options |= engines.gpus(device)
+        options |= clients.gpus(device)
         if device.set_clock:
             self._say("runs privileged, since it sets the board's clock")
             options |= {"privileged": True, "user": "0:0"}

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dime.contract.errors import ConnectionLostError, DeviceError, DimeError
-from dime.host.bench import answers, engines, folders, volumes
+from dime.host.bench import answers, clients, folders, volumes
 from dime.host.bench.connection import DetachedError, Wishes
+from dime.host.bench.engines.docker import Session
 from dime.host.bench.lab import Device
 from dime.host.bench.session import results as sessions
 from dime.host.bench.session.job import Job
-from dime.host.bench.session.session import Session
 from dime.host.bench.session.state import Stage
 from dime.host.common import interrupts, shown
 
@@ -155,7 +155,7 @@ def collect(device: Device, results: str | Path = "results") -> list[Path]:
     say = teller(device.name)
     folders, failures = list[Path](), list[DimeError]()
     try:
-        with engines.connect(device) as client, engines.translated(device):
+        with clients.connect(device) as client, clients.translated(device):
             for container in volumes.ours(client, "run"):
                 if container.status == "running":
                     say(f"{answers.label(container, 'dime.what', 'a run')} is still running")

@@ -6,14 +6,14 @@ import threading
 import pytest
 
 from dime.contract.errors import NotLetInError
-from dime.host.bench import connection, remote
+from dime.host.bench import connection, fleet
 from dime.host.bench.connection import Wishes
 from dime.host.bench.lab import Device
 
 
 @pytest.mark.parametrize("stop", [True, False])
 def test_after_the_answer_to_ctrl_c_the_runs_are_still_waited_for(stop, monkeypatch):
-    monkeypatch.setattr(remote, "_stop_wished", lambda: stop)
+    monkeypatch.setattr(fleet, "_stop_wished", lambda: stop)
     wishes, over, ended = Wishes(), threading.Event(), []
 
     def run():
@@ -23,7 +23,7 @@ def test_after_the_answer_to_ctrl_c_the_runs_are_still_waited_for(stop, monkeypa
 
     threading.Thread(target=run, daemon=True).start()
     threading.Timer(0.3, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)).start()
-    assert remote._wait([over], wishes)
+    assert fleet._wait([over], wishes)
     assert ended == [False]
     assert (wishes.stop.is_set(), wishes.detach.is_set()) == (stop, not stop)
 
