@@ -12,8 +12,8 @@ from dime.contract.errors import ConnectionLostError, DeviceError
 from dime.contract.run import TIMINGS, RunSpec
 from dime.host.bench import cleaning, fleet
 from dime.host.bench.connection import DetachedError, Wishes
-from dime.host.bench.engines.docker import Session
 from dime.host.bench.holding import HOLD
+from dime.host.bench.session.session import Session
 
 from .place import REGISTRY, wait_for
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dime.contract.errors import ConnectionLostError, DeviceError, NotLetInError
 from dime.host.bench import contexts, ssh
-from dime.host.bench.lab import LOCAL, Device
+from dime.host.bench.lab import Device
 from dime.host.bench.pulse import Pulse
 
 if TYPE_CHECKING:
@@ -42,8 +42,6 @@ def connect(device: Device) -> Iterator[docker.DockerClient]:
     """
     import docker
 
-    if device.engine == LOCAL:
-        raise DeviceError(f'{device.name}: has no engine (engine = "local")')
     with translated(device):
         client = docker.DockerClient.__new__(docker.DockerClient)
         client.api = _over_ssh(device) if device.host else _directly(device)

@@ -1,4 +1,4 @@
-"""Profiles on devices with an engine: several at once, one failing does not stop the others; collect."""
+"""Profiles on the lab's devices: several at once, one failing does not stop the others; collect."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dime.contract.errors import ConnectionLostError, DeviceError, DimeError
-from dime.host.bench import answers, clients, folders, volumes
+from dime.host.bench import answers, clients, engines, folders, volumes
 from dime.host.bench.connection import DetachedError, Wishes
-from dime.host.bench.engines.docker import Session
 from dime.host.bench.lab import Device
 from dime.host.bench.session import results as sessions
 from dime.host.bench.session.job import Job
+from dime.host.bench.session.session import Session
 from dime.host.bench.session.state import Stage
 from dime.host.common import interrupts, shown
 
@@ -28,7 +28,9 @@ GRACE_S = 0.8  # for what is under way to be tidied up when nobody waits any lon
 
 
 def profile(jobs: Sequence[Job], registry: str = "") -> list[Path]:
-    """Profiles on several devices at once; the jobs of one device come one after the other.
+    """Profiles on several devices at once; the jobs of one device, and of this computer, come one after the other.
+
+    This computer's own processes come last, since they would take its time from what waits for the others.
 
     Ctrl-C asks whether to detach (the runs go on, the same command finds them again) or to stop them; it detaches where
     nobody can be asked. What is kept of each is told.
@@ -44,6 +46,22 @@ def profile(jobs: Sequence[Job], registry: str = "") -> list[Path]:
         DeviceError: A run failed, after all others have ended; each failure was told in a line when it came.
         KeyboardInterrupt: The person let go of the runs or stopped them.
     """
+    apart = [job for job in jobs if engines.of(job.device).is_apart]
+    done, failure = dict[int, Path](), None
+    try:
+        done |= {id(job): job.out for job in _at_once(apart, registry)} if apart else {}
+    except DimeError as error:
+        failure = error
+    for job in jobs:
+        if job not in apart:
+            done[id(job)] = Session(job, registry, Wishes(), teller(job.device.name), lambda text: None)()
+    if failure:
+        raise failure
+    return [done[id(job)] for job in jobs if id(job) in done]
+
+
+def _at_once(jobs: Sequence[Job], registry: str) -> list[Job]:
+    """Profiles on devices that are apart from this command; gives the jobs that are complete."""
     wishes, folders, begun = Wishes(), dict[int, Path](), dict[int, Session]()
     failures, crashes = list[DimeError](), list[BaseException]()
     devices = {job.device.name: job.device for job in jobs}
@@ -96,7 +114,7 @@ def profile(jobs: Sequence[Job], registry: str = "") -> list[Path]:
         raise failures[0]
     if failures:
         raise DeviceError(f"{len(failures)} of {len(jobs)} runs failed; each said why above")
-    return [folders[number] for number in sorted(folders)]
+    return [jobs[number] for number in sorted(folders)]
 
 
 def _wait(over: Sequence[threading.Event], wishes: Wishes, must_wait: Callable[[], bool] = lambda: False) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dime.contract import messages
 from dime.contract.errors import DeviceError, DimeError, nearest
-from dime.host.bench import answers, clients, holding, images, volumes
+from dime.host.bench import answers, clients, engines, holding, images, volumes
 from dime.host.bench.lab import LOCAL, Device, Lab
 from dime.host.bench.session.results import ENTRY
 
@@ -73,14 +73,15 @@ def check(lab: Lab, names: str = "all") -> Iterator[Finding]:
     """
     for device in [Device(LOCAL)] if names == "all" and not lab.devices else lab.choose(names):
         read = False
-        if device.engine == LOCAL:
+        is_apart = engines.of(device).is_apart
+        if not is_apart:
             yield Finding(device.name, "engine", True, "none is needed: runs in this computer's own Python")
         else:
             for finding in _engine(device, lab.registry):
                 read = read or finding.what == "meter"
                 yield finding
         if device.meter and not read:
-            yield _meter(device, _spin if device.engine == LOCAL else None)
+            yield _meter(device, None if is_apart else _spin)
 
 
 def _engine(device: Device, registry: str) -> Iterator[Finding]:

@@ -9,15 +9,14 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-import tempfile
 import threading
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dime.contract.errors import DimeError, InputError
+from dime.contract.errors import InputError
 from dime.contract.power_protocol import TOKEN_VARIABLE
 from dime.contract.run import RUN, RunSpec, check_options, parse_frequencies, parse_share
 from dime.host.bench import lab as lab_file
@@ -150,20 +149,29 @@ def profile(
     for run in complete:
         print(f"{run.folder} is complete already and was kept", file=sys.stderr)
     missing = [run for run in runs if run not in complete]
+    from dime.host.bench import fleet
+    from dime.host.bench.session.job import Job
+
     with ExitStack() as loggers:
         words, tokens = {}, {}
         for run in missing:
             log, tokens[run.name] = loggers.enter_context(_logged(run)) if run.device.meter else ([], "")
             words[run.name] = [f"--network={net}", f"--device={run.name}", f"--board={run.device.board}"]
             words[run.name] += [f"--threads={run.threads}", f"--weights={weights}", *options.words(), *log]
-        remote = [run for run in missing if run.device.engine != lab_file.LOCAL]
-        failure = _remotely(remote, words, tokens, net, maps, bench)
-        for run in missing:
-            if run.device.engine == lab_file.LOCAL:
-                place = [f"--samples={samples}", f"--out={run.folder}"]
-                process.run(["profile", *place, *words[run.name]], f"{run.name} {net}", run.threads)
-    if failure:
-        raise failure
+        jobs = [
+            Job(
+                run.device,
+                net,
+                ("profile", *words[run.name]),
+                maps,
+                run.folder,
+                run.threads,
+                online=run.device.meter is not None,
+                token=tokens[run.name],
+            )
+            for run in missing
+        ]
+        fleet.profile(jobs, bench.registry)
     for run in missing:
         if run.device.meter:
             _join(run.folder, parse_share(options.energy_error) if options.energy_error else 0.0)
@@ -189,40 +197,6 @@ def _runs(devices: Iterable[lab_file.Device], net: str, threads: int | None, res
             yield _Run(device, name, count, results / name / net)
 
 
-def _remotely(
-    runs: Sequence[_Run],
-    words: dict[str, list[str]],
-    tokens: dict[str, str],
-    net: str,
-    maps: Path,
-    bench: lab_file.Lab,
-) -> DimeError | None:
-    """Runs on all other engines at once; gives the failure, which must not keep local runs from being made."""
-    if not runs:
-        return None
-    from dime.host.bench import fleet
-    from dime.host.bench.session.job import Job
-
-    jobs = [
-        Job(
-            run.device,
-            net,
-            ("profile", *words[run.name]),
-            maps,
-            run.folder,
-            run.threads,
-            online=run.device.meter is not None,
-            token=tokens[run.name],
-        )
-        for run in runs
-    ]
-    try:
-        fleet.profile(jobs, bench.registry)
-    except DimeError as error:
-        return error
-    return None
-
-
 def _check_meter(device: lab_file.Device, bench: lab_file.Lab) -> None:
     """Makes sure that a meter's options in the lab file are known ones, before anything runs."""
     from dime.host.metering.meters._base import Options
@@ -238,11 +212,10 @@ def _check_meter(device: lab_file.Device, bench: lab_file.Lab) -> None:
 def _logged(run: _Run) -> Iterator[tuple[list[str], str]]:
     """A power logger for one run, in a thread; gives the device side's arguments that reach it, and its token.
 
-    The token is the run's own unless the environment has one. The device side reads it from a file that nobody else
-    can read: here, or in the container's volume.
+    The token is the run's own unless the environment has one. The run's engine hands it over as a file that nobody else
+    can read.
     """
     from dime.host.bench import clients
-    from dime.host.bench.engines import docker as docker_engine
     from dime.host.metering import power
 
     assert run.device.meter is not None
@@ -268,11 +241,7 @@ def _logged(run: _Run) -> Iterator[tuple[list[str], str]]:
     if failures:
         raise failures[0]
     try:
-        with tempfile.TemporaryDirectory(prefix="dime-") as private:  # only its owner may look into it
-            file = docker_engine.TOKEN if run.device.engine != lab_file.LOCAL else os.path.join(private, "token")
-            Path(private, "token").write_text(token, encoding="utf-8", errors="surrogateescape")
-            words = [f"--log-server-addr={address}", f"--log-server-port={port}", f"--log-server-token={file}"]
-            yield words, token
+        yield [f"--log-server-addr={address}", f"--log-server-port={port}"], token
     finally:
         over.set()
         thread.join()

@@ -662,14 +662,15 @@ def clean_device(device: str, lab: str | None = None) -> None:
 
 
 def _remote_devices(names: str, lab: str | None) -> list[Device]:
+    from dime.host.bench import engines
     from dime.host.bench import lab as lab_file
 
     chosen = lab_file.load(lab).choose(names)
-    remote = [device for device in chosen if device.engine != lab_file.LOCAL]
-    if not remote:
+    apart = [device for device in chosen if engines.of(device).is_apart]
+    if not apart:
         local = ", ".join(device.name for device in chosen)
         raise InputError(f"{local}: runs on this computer, where no run is left behind; name a device of the lab file")
-    return remote
+    return apart
 
 
 COMMANDS: arguments.Commands = {

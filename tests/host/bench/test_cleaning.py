@@ -5,7 +5,8 @@ import pytest
 from dime.contract import messages
 from dime.contract.errors import DeviceError
 from dime.host.bench import cleaning, connection, fleet, volumes
-from dime.host.bench.session import follow, results
+from dime.host.bench.engines import docker
+from dime.host.bench.session import results
 from dime.testing import fake_engine
 
 LEDGER = {"clocks_to_restore.json": b"[]"}
@@ -13,7 +14,7 @@ LEDGER = {"clocks_to_restore.json": b"[]"}
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
-    monkeypatch.setattr(follow, "POLL_S", 0.02)
+    monkeypatch.setattr(docker, "POLL_S", 0.02)
     monkeypatch.setattr(results, "STOP_S", 0.5)
     monkeypatch.setattr(volumes, "END_POLL_S", 0.02)
     monkeypatch.setattr(connection, "RETRY_S", 0.02)

@@ -72,11 +72,6 @@ def test_a_host_whose_key_is_not_known_is_refused(home):
             refuse(f"ssh://me@127.0.0.1:{server.getsockname()[1]}")
 
 
-def test_a_local_device_has_no_engine():
-    with pytest.raises(DeviceError, match="nano: has no engine"):
-        refuse("local")
-
-
 def test_our_address_is_found_through_what_ssh_knows_of_a_name(home, tmp_path):
     (tmp_path / ".ssh").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -17,8 +17,9 @@ from dime.contract import messages
 from dime.contract.errors import DeviceError, DimeError
 from dime.contract.run import FROM_DEVICE
 from dime.host.bench import answers, fleet
+from dime.host.bench.engines import docker
 from dime.host.bench.lab import Device
-from dime.host.bench.session import follow, results
+from dime.host.bench.session import results
 from dime.host.bench.session.job import Job
 from dime.testing import fake_engine
 from dime.testing.fake_engine import FakeEngine
@@ -124,7 +125,7 @@ def test_a_profile_ends_in_a_run_or_in_one_line(said, code, archive, labels):
         (maps / "a.pt").write_bytes(b"map")
         out = Path(folder, "home/results/nano/alexnet")
         with suppress(DimeError), pytest.MonkeyPatch.context() as patch:
-            patch.setattr(follow, "POLL_S", 0.01)
+            patch.setattr(docker, "POLL_S", 0.01)
             patch.setattr(results, "STOP_S", 0.3)
             patch.setenv("DOCKER_HOST", f"unix://{folder}/none.sock")
             fleet.profile([Job(engine.device(), "alexnet", ("profile",), maps.parent, out)])
@@ -190,14 +191,14 @@ def test_an_endless_log_ends_the_run_and_not_this_computer(engine, job, monkeypa
         container.killed.wait()
 
     engine.profile = shout
-    monkeypatch.setattr(follow, "POLL_S", 0.02)
+    monkeypatch.setattr(docker, "POLL_S", 0.02)
     monkeypatch.setattr(results, "STOP_S", 0.1)
     with pytest.raises(DeviceError, match="its log is over 1 MiB; refused"):
         fleet.profile([job()])
 
 
 def test_notes_without_end_are_shown_up_to_a_number(engine, job, monkeypatch, capsys):
-    monkeypatch.setattr(follow, "POLL_S", 0.02)
+    monkeypatch.setattr(docker, "POLL_S", 0.02)
     monkeypatch.setattr(answers, "NOTES", 5)
 
     def talk(container):
@@ -214,7 +215,7 @@ def test_notes_without_end_are_shown_up_to_a_number(engine, job, monkeypatch, ca
 
 
 def test_a_container_that_says_it_is_done_is_not_believed_before_it_has_ended(engine, job, monkeypatch):
-    monkeypatch.setattr(follow, "POLL_S", 0.02)
+    monkeypatch.setattr(docker, "POLL_S", 0.02)
 
     def lie(container):
         container.say(messages.encode("done", folder="/etc"))

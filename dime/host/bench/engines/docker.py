@@ -1,4 +1,4 @@
-"""One session on one device's engine: started once, found again by its label, followed, brought home, then removed.
+"""A Docker engine: a session is a container, started once, found again by its label, brought home, and then removed.
 
 A device profiles for one person at a time: the name of the run's container is the lock. Whoever gives the same command
 again, from whichever computer, finds the run by its key and follows on.
@@ -11,30 +11,29 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from dime.contract.errors import ConnectionLostError, DeviceError, DimeError, NotLetInError
+from dime.contract.errors import DeviceError
 from dime.contract.run import RUN
 from dime.host.bench import abilities, answers, clients, folders, holding, images, volumes
-from dime.host.bench.connection import DetachedError, Link, Wishes
+from dime.host.bench.connection import Link, Wishes
 from dime.host.bench.holding import HOLD, make_way
 from dime.host.bench.lab import Device
 from dime.host.bench.session import results
-from dime.host.bench.session.follow import Follower
 from dime.host.bench.session.job import Job
 from dime.host.bench.session.state import Stage, State
-from dime.host.common import progress
 
 if TYPE_CHECKING:
     import docker
     from docker.models.containers import Container
     from docker.models.images import Image
 
+POLL_S = 1.0
 TOKEN = "/results/.power_token"  # in the results' volume, whose owner on the board is root; never in the environment
 
 
-class Session:
-    """One job on its device; its ``stage`` says how far it is.
+class Docker:
+    """One job in a container on its device's engine.
 
     Args:
         job: The job.
@@ -42,8 +41,10 @@ class Session:
         wishes: What the person wants meanwhile.
         say: Told in one line what happens.
         status: Called with a short text while something is on its way.
-        link: The connection; a new one if None.
     """
+
+    is_apart: ClassVar[bool] = True
+    is_restarted: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -52,40 +53,36 @@ class Session:
         wishes: Wishes,
         say: Callable[[str], None],
         status: Callable[[str], None],
-        link: Link | None = None,
     ):
         self._job, self._registry, self._wishes, self._say, self._status = job, registry, wishes, say, status
         self.stage = Stage.BRINGING
-        self._link = link or Link(job.device, wishes)
+        self._link = Link(job.device, wishes)
         self._key = ""
         self._image: Image | None = None
         self._is_new = False
         self._place = answers.Place()
-        self._follower = Follower(self, job.device.name, wishes, say)
 
-    def __call__(self) -> Path:
-        """Does all of it.
+    def __enter__(self) -> Docker:
+        return self
 
-        Returns:
-            The run's folder.
+    def __exit__(self, *exception: object) -> None:
+        self._link.close()
 
-        Raises:
-            DeviceError: In one line: what failed, where, and what to do.
-            DetachedError: The person let go; the run goes on.
-        """
-        try:
-            self._link.once(self._start)
-            self._follow()
-            self.stage = Stage.FETCHING
-            self._link.keep(self._collect, self._say)
-            self.stage = Stage.HOME
-            return self._job.out
-        except DetachedError:
-            if self.stage is Stage.BRINGING and self._wishes.stop.is_set():
-                raise DeviceError(f"{self._job.device.name}: stopped as you wished; {self.stage.value}") from None
-            raise
-        finally:
-            self._link.close()
+    @property
+    def name(self) -> str:
+        return self._job.device.name
+
+    @property
+    def label(self) -> str:
+        return f"{self.name} {self._job.network}"
+
+    @property
+    def poll_s(self) -> float:
+        return POLL_S
+
+    def start(self) -> None:
+        """Finds the session's container or begins it; image and feature maps are brought first."""
+        self._link.once(self._start)
 
     def _start(self, client: docker.DockerClient) -> None:
         """Finds the run or begins it; everything that it needs is brought first."""
@@ -151,7 +148,7 @@ class Session:
         try:
             return client.containers.create(
                 self._image,
-                [*job.words, "--samples=/samples", f"--out=/results/{results.FOLDER}"],
+                [*_words(job), "--samples=/samples", f"--out=/results/{results.FOLDER}"],
                 entrypoint=results.ENTRY,
                 name=HOLD,
                 labels={
@@ -201,21 +198,6 @@ class Session:
         container.start()
         self.stage = Stage.RUNNING
 
-    def _follow(self) -> None:
-        """Shows the run's progress until it is done; raises if it failed for good."""
-        device = self._job.device
-        try:
-            progress.follow(self._follower.lines(str(self._job.out)), f"{device.name} {self._job.network}")
-        except (ConnectionLostError, NotLetInError):
-            raise
-        except DeviceError as error:
-            text = str(error) if str(error).startswith(f"{device.name}: ") else f"{device.name}: {error}"
-            try:
-                text += self._link.keep(self._give_up, self._say)
-            except (DimeError, DetachedError) as other:  # what failed first comes first
-                text += f"; and then: {str(other) or 'it was left as it is'}"
-            raise DeviceError(text) from None
-
     def look(self) -> tuple[State, list[str]]:
         """The container's state, and its lines since the last look; the state first, so that no line is missed."""
         return self._link.keep(self._look, self._say)
@@ -228,6 +210,18 @@ class Session:
     def stop(self) -> None:
         """Tells the container to end, and waits until it has."""
         self._link.keep(self._stop, self._say)
+
+    def copy_out(self) -> Path:
+        """Brings the run's folder home, checks it, and removes what is ours but the caches."""
+        self.stage = Stage.FETCHING
+        self._link.keep(self._collect, self._say)
+        self.stage = Stage.HOME
+        return self._job.out
+
+    def give_up(self, reason: str, finished: int, total: int) -> str:
+        """Leaves the device as it was after a failure; what was measured stays, under a name that holds nothing."""
+        text = reason if reason.startswith(f"{self.name}: ") else f"{self.name}: {reason}"
+        return text + self._link.keep(lambda client: self._give_up(client, finished, total), self._say)
 
     def _look(self, client: docker.DockerClient) -> tuple[State, list[str]]:
         container = self._find(client)
@@ -250,8 +244,7 @@ class Session:
         self.stage = Stage.STOPPING
         volumes.end(container, results.STOP_S)
 
-    def _give_up(self, client: docker.DockerClient) -> str:
-        """Leaves the device as it was after a failure; what was measured stays, under a name that holds nothing."""
+    def _give_up(self, client: docker.DockerClient, finished: int, total: int) -> str:
         container = self._find(client)
         if container is None:
             return ""
@@ -261,16 +254,12 @@ class Session:
         except DeviceError:
             return f". It goes on running there: the same command follows it, make clean-device DEVICE={name} ends it"
         self._restore(client)
-        if self._is_new and not self._follower.finished:
+        if self._is_new and not finished:
             results.discard(container, self._volume)
             return ""
         if container.name == HOLD:
             container.rename(f"dime-{self._key}")
-        done = (
-            f"{self._follower.finished} of {self._follower.total or '?'} bundles are"
-            if self._follower.finished
-            else "What was measured is"
-        )
+        done = f"{finished} of {total or '?'} bundles are" if finished else "What was measured is"
         return f". {done} kept on the device: the same command goes on, make clean-device DEVICE={name} discards it"
 
     def _restore(self, client: docker.DockerClient) -> None:
@@ -319,9 +308,13 @@ def _network(job: Job) -> str:
     return "bridge" if job.device.host else "host"
 
 
+def _words(job: Job) -> list[str]:
+    return [*job.words, *([f"--log-server-token={TOKEN}"] if job.token else [])]
+
+
 def _key(job: Job, samples: str, image: str) -> str:
     """Names a run by everything that must be equal for two runs to be the same."""
-    words = [word for word in job.words if not word.startswith("--log-server-addr=")]  # the computer may be another
+    words = [word for word in _words(job) if not word.startswith("--log-server-addr=")]  # the computer may be another
     parts: Sequence[object] = (job.device.name, job.network, words, job.threads, samples, image)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 

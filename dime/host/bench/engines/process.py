@@ -1,4 +1,4 @@
-"""The engine for this machine: runs the device side as a process of its own, without a container."""
+"""This computer as an engine: the device side is a process of its own, without a container."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, ClassVar
 
 import dime
 from dime.contract import messages
 from dime.contract.errors import DeviceError
+from dime.host.bench.connection import Wishes
+from dime.host.bench.session.job import Job
+from dime.host.bench.session.state import Stage, State
 from dime.host.common import shown
 from dime.host.common.progress import follow
 
@@ -22,13 +27,111 @@ ENTRY = (sys.executable, str(Path(dime.__file__).resolve().with_name("entry.py")
 GRACE_S, STUBBORN_S = 0.8, 20.0
 
 
-def run(arguments: Sequence[str], label: str, threads: int = 0, unit: str = "bundle") -> str:
+class Process:
+    """One job in a process of this computer, which ends with the command.
+
+    Args:
+        job: The job.
+        registry: Of no use here.
+        wishes: Of no use here: who wants it to end interrupts the command.
+        say: Of no use here.
+        status: Of no use here.
+    """
+
+    is_apart: ClassVar[bool] = False
+    is_restarted: ClassVar[bool] = False
+    poll_s = 0.0  # a look waits for the next line itself
+
+    def __init__(
+        self, job: Job, registry: str, wishes: Wishes, say: Callable[[str], None], status: Callable[[str], None]
+    ):
+        self._job = job
+        self.stage = Stage.BRINGING
+        self._stack = ExitStack()
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return self._stack.__exit__(kind, error, trace)
+
+    @property
+    def name(self) -> str:
+        return self.label
+
+    @property
+    def label(self) -> str:
+        return f"{self._job.out.parent.name} {self._job.network}"
+
+    def start(self) -> None:
+        """Starts the process."""
+        job = self._job
+        is_below = job.samples.name in (job.network, f"{job.network}_samples")
+        words = [*job.words, f"--samples={job.samples.parent if is_below else job.samples}", f"--out={job.out}"]
+        if job.token:
+            words.append(f"--log-server-token={self._private('token', job.token)}")
+        self.stage = Stage.STARTING
+        self._process = self._stack.enter_context(_process([*ENTRY, *words], _environment(job.threads), self.label))
+        self.stage = Stage.RUNNING
+
+    def look(self) -> tuple[State, list[str]]:
+        """Its next line, or how it ended."""
+        process = self._begun
+        assert process.stdout is not None
+        if line := process.stdout.readline():
+            return State("running"), [line]
+        return State("exited", process.wait()), []
+
+    def again(self) -> None:
+        """Starts it once more."""
+        self.start()
+
+    def stop(self) -> None:
+        """Tells it to end, and waits until it has."""
+        self._begun.terminate()
+        self._begun.wait()
+
+    def copy_out(self) -> Path:
+        """Its results are where they belong."""
+        self.stage = Stage.HOME
+        return self._job.out
+
+    def give_up(self, reason: str, finished: int, total: int) -> str:
+        """Waits for its end, which may say more."""
+        return reason + _killed(self._begun.wait())
+
+    @property
+    def _begun(self) -> subprocess.Popen[str]:
+        assert self._process is not None
+        return self._process
+
+    def _private(self, name: str, content: str) -> str:
+        """A file that only its owner may read, for as long as the process runs."""
+        path = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="dime-")), name)
+        path.write_text(content, encoding="utf-8", errors="surrogateescape")
+        return str(path)
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """The environment with so many CPU threads for the numeric libraries; 0 leaves it to them."""
+    counts = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)} if threads else {}
+    return {**os.environ, **counts}
+
+
+def _killed(code: int) -> str:
+    likely = ", likely for want of memory" if code == -signal.SIGKILL else ""
+    return f"; killed by {signal.Signals(-code).name}{likely}" if code < 0 else ""
+
+
+def run(arguments: Sequence[str], label: str, unit: str = "bundle") -> str:
     """Runs the device side with these arguments and shows its progress.
 
     Args:
         arguments: The device side's arguments.
         label: What the progress bar is called.
-        threads: CPU threads for the numeric libraries; 0 leaves it to them.
         unit: What its steps are.
 
     Returns:
@@ -37,18 +140,12 @@ def run(arguments: Sequence[str], label: str, threads: int = 0, unit: str = "bun
     Raises:
         DeviceError: The device side reported an error or died; the message has its last words.
     """
-    environment = dict(os.environ)
-    if threads:
-        environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    with _process([*ENTRY, *arguments], environment, label) as process:
+    with _process([*ENTRY, *arguments], _environment(0), label) as process:
         assert process.stdout is not None
         try:
             return follow(process.stdout, label, unit)
         except DeviceError as error:
-            code = process.wait()
-            if code < 0:
-                raise DeviceError(f"{error}; killed by {signal.Signals(-code).name}{_likely(code)}") from None
-            raise
+            raise DeviceError(f"{error}{_killed(process.wait())}") from None
 
 
 def describe(arguments: Sequence[str], label: str) -> dict[str, Any]:
@@ -66,10 +163,6 @@ def describe(arguments: Sequence[str], label: str) -> dict[str, Any]:
             return dict(message["facts"])
     last = " | ".join(done.stderr.strip().splitlines()[-2:])
     raise DeviceError(f"{label}: ended without a result{'; last lines: ' + last if last else ''}")
-
-
-def _likely(code: int) -> str:
-    return ", likely for want of memory" if code == -signal.SIGKILL else ""
 
 
 @contextmanager

@@ -13,11 +13,21 @@ from dime.host.bench.connection import DetachedError, Wishes
 from dime.host.bench.session.judge import ENDED, Evidence, Verdict, judge
 from dime.host.bench.session.state import State
 
-POLL_S = 1.0
-
 
 class Followed(Protocol):
     """What is followed; each call may wait until the device is back."""
+
+    @property
+    def name(self) -> str:
+        """What failures begin with."""
+
+    @property
+    def poll_s(self) -> float:
+        """Pause between looks."""
+
+    @property
+    def is_restarted(self) -> bool:
+        """Whether it is started again when it was killed."""
 
     def look(self) -> tuple[State, list[str]]:
         """What it is in, and its lines since the last look; the state first, so that no line is missed."""
@@ -34,7 +44,6 @@ class Follower:
 
     Args:
         followed: What is followed.
-        name: The device's name, for what is raised.
         wishes: What the person wants meanwhile.
         say: Told in one line what happens.
 
@@ -43,8 +52,8 @@ class Follower:
         total: Bundles in all; 0 until they are known.
     """
 
-    def __init__(self, followed: Followed, name: str, wishes: Wishes, say: Callable[[str], None]):
-        self._followed, self._name, self._wishes, self._say = followed, name, wishes, say
+    def __init__(self, followed: Followed, wishes: Wishes, say: Callable[[str], None]):
+        self._followed, self._wishes, self._say = followed, wishes, say
         self.finished = self.total = 0
         self._messages = answers.Messages()
         self._last_words: deque[str] = deque(maxlen=3)
@@ -69,16 +78,19 @@ class Follower:
             if state.status in (*ENDED, "created"):
                 fruitless = 0 if self.finished > finished else fruitless + 1
                 finished = self.finished
-            verdict, why = judge(Evidence(state, fruitless, self._wishes.stop.is_set(), tuple(self._last_words)))
+            seen = Evidence(
+                state, fruitless, self._wishes.stop.is_set(), self._followed.is_restarted, tuple(self._last_words)
+            )
+            verdict, why = judge(seen)
             if verdict is Verdict.FAILED:
-                raise DeviceError(f"{self._name}: {why}")
+                raise DeviceError(f"{self._followed.name}: {why}")
             if verdict is Verdict.DONE:
                 yield messages.encode("done", folder=folder)
                 return
             if verdict is Verdict.AGAIN:
                 self._say(why)
                 self._followed.again()
-            elif self._wishes.detach.wait(POLL_S):
+            elif self._wishes.detach.wait(self._followed.poll_s):
                 raise DetachedError
 
     def _heard(self, line: str) -> Iterator[str]:

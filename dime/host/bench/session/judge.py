@@ -31,12 +31,14 @@ class Evidence:
         state: What it is in.
         fruitless: Ends in a row without a finished bundle between them, this one counted.
         is_stopped: Whether the person wanted it stopped.
+        is_restarted: Whether one that was killed is started again, as a container is and a process of ours is not.
         last_words: Its last lines that are no messages.
     """
 
     state: State
     fruitless: int = 0
     is_stopped: bool = False
+    is_restarted: bool = True
     last_words: tuple[str, ...] = ()
 
 
@@ -49,6 +51,7 @@ TABLE: tuple[tuple[Callable[[Evidence], bool], Verdict, str], ...] = (
     (lambda seen: seen.state.status == "created", Verdict.FAILED, "its container does not start"),
     (lambda seen: seen.state.status not in ENDED, Verdict.GOES_ON, ""),
     (lambda seen: seen.state.code == 0, Verdict.DONE, ""),
+    (lambda seen: not seen.is_restarted, Verdict.FAILED, "ended without a result{words}"),
     (lambda seen: seen.is_stopped, Verdict.FAILED, "stopped as you wished"),
     (
         lambda seen: seen.state.out_of_memory,

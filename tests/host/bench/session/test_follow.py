@@ -5,7 +5,6 @@ import pytest
 from dime.contract import messages
 from dime.contract.errors import DeviceError
 from dime.host.bench.connection import DetachedError, Wishes
-from dime.host.bench.session import follow
 from dime.host.bench.session.follow import Follower
 from dime.host.bench.session.judge import RESTARTS
 from dime.host.bench.session.state import State
@@ -21,6 +20,8 @@ def reached(number):
 class Script:
     """Looks that are known beforehand; what was done to it is noted."""
 
+    name, poll_s, is_restarted = "nano", 0.001, True
+
     def __init__(self, *looks):
         self.looks, self.done = list(looks), []
 
@@ -35,14 +36,9 @@ class Script:
         self.done.append("stop")
 
 
-@pytest.fixture(autouse=True)
-def soon(monkeypatch):
-    monkeypatch.setattr(follow, "POLL_S", 0.001)
-
-
 def followed(script, wishes=None):
     said = []
-    follower = Follower(script, "nano", wishes or Wishes(), said.append)
+    follower = Follower(script, wishes or Wishes(), said.append)
     return follower, said
 
 

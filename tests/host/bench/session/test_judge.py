@@ -19,9 +19,15 @@ from dime.host.bench.session.state import State
 STATUSES = ("created", "running", "paused", "restarting", "removing", "exited", "dead", "", "what is this")
 CODES = (-1, 0, 1, 2, 3, 125, 126, 127, ILLEGAL_INSTRUCTION, 137, 143, 255, 10**9)
 EVERY = [
-    Evidence(State(status, code, out_of_memory), fruitless, is_stopped, words)
-    for status, code, out_of_memory, fruitless, is_stopped, words in itertools.product(
-        STATUSES, CODES, (False, True), range(RESTARTS + 3), (False, True), ((), ("Killed {code}", "{0}"))
+    Evidence(State(status, code, out_of_memory), fruitless, is_stopped, is_restarted, words)
+    for status, code, out_of_memory, fruitless, is_stopped, is_restarted, words in itertools.product(
+        STATUSES,
+        CODES,
+        (False, True),
+        range(RESTARTS + 3),
+        (False, True),
+        (False, True),
+        ((), ("Killed {code}", "{0}")),
     )
 ]
 
@@ -34,6 +40,8 @@ def expected(seen):
         return Verdict.GOES_ON
     if seen.state.code == 0:
         return Verdict.DONE
+    if not seen.is_restarted:
+        return Verdict.FAILED
     for_good = seen.state.code in (*FOR_GOOD, ILLEGAL_INSTRUCTION) or seen.state.out_of_memory
     return Verdict.FAILED if for_good or seen.is_stopped or seen.fruitless > RESTARTS else Verdict.AGAIN
 
@@ -55,6 +63,7 @@ def test_every_row_of_the_table_decides_something():
     ("seen", "text"),
     [
         (Evidence(State("exited", 137, True)), "killed for want of memory; take smaller bundles"),
+        (Evidence(State("exited", -9), is_restarted=False, last_words=("a",)), "ended without a result; last lines: a"),
         (Evidence(State("exited", 137), is_stopped=True), "stopped as you wished"),
         (Evidence(State("exited", ILLEGAL_INSTRUCTION)), "illegal instruction: the image's wheels"),
         (Evidence(State("exited", 2), last_words=("a", "{b}")), "ended with exit code 2; last lines: a | {b}"),

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from dime.contract import messages
 from dime.contract.errors import ConnectionLostError, DeviceError, InputError, TableError
 from dime.host.bench import answers, clients, connection, fleet, volumes
-from dime.host.bench.session import follow, judge
+from dime.host.bench.engines import docker
+from dime.host.bench.session import judge
 from dime.testing import fake_engine
 
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
-    monkeypatch.setattr(follow, "POLL_S", 0.02)
+    monkeypatch.setattr(docker, "POLL_S", 0.02)
     monkeypatch.setattr(connection, "RETRY_S", 0.02)
 
 
