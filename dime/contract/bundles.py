@@ -1,7 +1,7 @@
 """Bundles: contiguous runs of a network's layers, and how they are spelled in tables and plans."""
 
 import re
-from typing import NamedTuple
+from typing import Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from dime.contract.errors import InputError
 
@@ -9,7 +9,7 @@ Bundle = NamedTuple("Bundle", [("first", int), ("last", int)])
 Bundle.__doc__ = "A contiguous run of layers, by zero-based index; ``last`` is included."
 
 
-def enumerate_bundles(layer_count, max_layers=None):
+def enumerate_bundles(layer_count: int, max_layers: Optional[int] = None) -> List[Bundle]:
     """Lists every bundle of a chain.
 
     Args:
@@ -25,7 +25,7 @@ def enumerate_bundles(layer_count, max_layers=None):
     ]
 
 
-def covers(bundles, layer_count):
+def covers(bundles: Iterable[Tuple[int, int]], layer_count: int) -> bool:
     """Tells whether bundles, in this order, tile the chain: each layer in exactly one of them.
 
     Args:
@@ -43,7 +43,7 @@ def covers(bundles, layer_count):
     return reached == layer_count
 
 
-def spell(bundle, layers):
+def spell(bundle: Bundle, layers: Sequence[str]) -> str:
     """Names a bundle.
 
     Names without an underscore are joined in full (``conv1_conv2_conv3``). Where any layer of the network has one in
@@ -64,12 +64,12 @@ def spell(bundle, layers):
     return "_".join(members)
 
 
-def canonical(name):
+def canonical(name: object) -> str:
     """Renders a published spelling of layer names in ours: ``enc_layer_N`` is ``encoder_layer_N``."""
     return re.sub(r"(?<![a-z])enc_layer_(?=\d)", "encoder_layer_", str(name).strip())
 
 
-def parse(name, layers):
+def parse(name: object, layers: Sequence[str]) -> Bundle:
     """Finds the bundle that a name spells, in our spelling or in the published one.
 
     Accepted: ``conv1_conv2_conv3`` or ``conv1__conv2__conv3`` (all members), ``conv1__conv3`` (first and last), and

@@ -1,9 +1,30 @@
 """The one clock that a device's measurements, its power log and the exchange with the host's clock are written in."""
 
 import time
+from typing import TYPE_CHECKING, Dict, List, Optional
+
+if TYPE_CHECKING:
+    from typing import TypedDict  # novm
+
+    Code = TypedDict("Code", {"where": str, "busy_ns": List[List[int]]})
+    _Log = TypedDict("_Log", {"frequency_hz": int, "file": str, "idle_ns": List[List[int]], "codes": List[Code]})
+
+    class Log(_Log, total=False):
+        """One power log of a session in clock.json: when the device rested, and when it was busy in a code."""
+
+        target: float
+
+    _Session = TypedDict(
+        "_Session", {"start_ns": int, "boot_id": Optional[str], "bursts": List[List[List[int]]], "logs": List[Log]}
+    )
+
+    class ClockSession(_Session, total=False):
+        """One session of clock.json; ``bursts`` are exchanges of four timestamps."""
+
+        meter: Dict[str, str]
 
 
-def monotonic_ns():
+def monotonic_ns() -> int:
     """Reads the clock.
 
     It never runs backwards, is not set by anybody, and counts from an arbitrary point (on Linux the boot, so that all
@@ -16,7 +37,7 @@ def monotonic_ns():
     return _read()
 
 
-def boot_id():
+def boot_id() -> Optional[str]:
     """Names the boot of this machine: clocks of the same boot are the same clock.
 
     Returns:
@@ -29,7 +50,7 @@ def boot_id():
         return None
 
 
-def _seconds_ns():
+def _seconds_ns() -> int:
     return int(time.perf_counter() * 1e9)
 
 

@@ -1,6 +1,7 @@
 """The errors a person can mend. Everything else is a defect and keeps its traceback."""
 
 import difflib
+from typing import Dict, Iterable
 
 
 class DimeError(Exception):
@@ -46,7 +47,7 @@ class OutOfTimeError(InputError):
     """A search that found nothing in the time it was given; with more time it may."""
 
 
-def unknown(kind, name, known, where=""):
+def unknown(kind: str, name: object, known: Iterable[object], where: str = "") -> InputError:
     """Builds the error for a name that is not among the known ones.
 
     Args:
@@ -63,9 +64,9 @@ def unknown(kind, name, known, where=""):
     return InputError(text + nearest(str(name), names))
 
 
-def nearest(word, known, alike=0.6):
+def nearest(word: str, known: Iterable[str], alike: float = 0.6) -> str:
     """The question whether a known word was meant, or nothing; upper and lower case are alike."""
-    small = {}
+    small: Dict[str, str] = {}
     for one in known:
         small.setdefault(one.lower(), one)
     found = difflib.get_close_matches(word.lower()[:100], list(small), 1, alike)

@@ -1,11 +1,12 @@
 """95 % confidence intervals of a mean from few values, without a statistics library."""
 
 import math
+from typing import Dict, Sequence, Tuple
 
-_known = {}
+_known: Dict[int, float] = {}
 
 
-def t95(dof):
+def t95(dof: float) -> float:
     """Two-sided 95 % quantile of Student's t distribution.
 
     The distribution function is the finite series of Abramowitz and Stegun, 26.7.3 and 26.7.4, solved by bisection.
@@ -34,19 +35,20 @@ def t95(dof):
     return _known[whole]
 
 
-def _inside(t, dof):
+def _inside(t: float, dof: int) -> float:
     """Probability that a variable with this t distribution lies between -t and t."""
     angle = math.atan2(t, math.sqrt(dof))
     cosine, sine = math.cos(angle), math.sin(angle)
     odd = dof % 2
-    term = total = (cosine if odd else 1.0) if dof > 1 else 0.0
+    total = (cosine if odd else 1.0) if dof > 1 else 0.0
+    term = total
     for step in range(2 + odd, dof - 1, 2):
         term *= cosine * cosine * (step - 1) / step
         total += term
     return 2 / math.pi * (angle + sine * total) if odd else sine * total
 
 
-def mean_and_error(values):
+def mean_and_error(values: Sequence[float]) -> Tuple[float, float]:
     """Mean of some values and its standard error.
 
     Args:

@@ -14,8 +14,32 @@
 
 import json
 import sys
+from typing import TYPE_CHECKING, Callable, Dict, Optional, Tuple, Union, cast
 
-KINDS = {
+if TYPE_CHECKING:
+    from typing import Literal, TypedDict  # novm
+
+    Hello = TypedDict(
+        "Hello",
+        {
+            "kind": Literal["hello"],
+            "version": Optional[str],
+            "device": Optional[str],
+            "network": Optional[str],
+            "total": Optional[int],
+        },
+    )
+    Stage = TypedDict("Stage", {"kind": Literal["stage"], "total": Optional[int], "unit": str, "what": str})
+    Text = TypedDict("Text", {"kind": Literal["note", "warning", "error"], "text": str})
+    Progress = TypedDict("Progress", {"kind": Literal["progress"], "done": int, "what": str})
+    Description = TypedDict("Description", {"kind": Literal["description"], "facts": Dict[str, object]})
+    Done = TypedDict("Done", {"kind": Literal["done"], "folder": str})
+    Message = Union[Hello, Stage, Text, Progress, Description, Done]
+
+Emit = Callable[..., None]
+"""What is called with a message's kind and fields, as `encode` takes them."""
+
+KINDS: Dict[str, Tuple[str, ...]] = {
     "hello": ("version", "device", "network", "total"),
     "stage": ("total", "unit", "what"),
     "note": ("text",),
@@ -31,7 +55,7 @@ NAMES = ("version", "device", "network")
 COUNTS = ("done",)
 
 
-def encode(kind, **fields):
+def encode(kind: str, **fields: object) -> str:
     """Encodes one message.
 
     Args:
@@ -46,7 +70,7 @@ def encode(kind, **fields):
     return json.dumps(dict(fields, kind=kind), sort_keys=True)
 
 
-def decode(line):
+def decode(line: str) -> "Optional[Message]":
     """Decodes one line of a device's output.
 
     Args:
@@ -65,10 +89,10 @@ def decode(line):
     kind = message.get("kind")
     if not isinstance(kind, str) or set(message) - {"kind"} != set(KINDS.get(kind, ("",))):
         return None
-    return message if all(_fits(name, message[name]) for name in KINDS[kind]) else None
+    return cast("Message", message) if all(_fits(name, message[name]) for name in KINDS[kind]) else None
 
 
-def _fits(name, value):
+def _fits(name: str, value: object) -> bool:
     """Whether a field's value is of its kind: nobody has to look again."""
     if name in TEXTS:
         return isinstance(value, str)
@@ -81,7 +105,7 @@ def _fits(name, value):
     return True
 
 
-def send(kind, **fields):
+def send(kind: str, **fields: object) -> None:
     """Writes one message to standard output at once."""
     sys.stdout.write(encode(kind, **fields) + "\n")
     sys.stdout.flush()

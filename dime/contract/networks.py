@@ -33,8 +33,13 @@ Spec.__doc__ = """A network as it was asked for.
 """
 
 
-def parse(net, inputs=None, batch=None, dtype=None, name=None):
-    # type: (str, Optional[str], Optional[int], Optional[str], Optional[str]) -> Spec
+def parse(
+    net: str,
+    inputs: Optional[str] = None,
+    batch: Optional[int] = None,
+    dtype: Optional[str] = None,
+    name: Optional[str] = None,
+) -> Spec:
     """Reads a network's name as it is typed.
 
     Args:
@@ -69,7 +74,7 @@ def parse(net, inputs=None, batch=None, dtype=None, name=None):
     return Spec(net, kind, target, shapes, dtypes, batch, precision, short)
 
 
-def _kind(net):  # type: (str) -> Tuple[str, str]
+def _kind(net: str) -> Tuple[str, str]:
     if net in BUILT_IN:
         return "built-in", net
     library, colon, rest = net.partition(":")
@@ -85,13 +90,14 @@ def _kind(net):  # type: (str) -> Tuple[str, str]
     raise unknown("network", net, forms)
 
 
-def parse_inputs(text):  # type: (str) -> Tuple[List[Tuple[int, ...]], List[Optional[str]]]
+def parse_inputs(text: str) -> Tuple[List[Tuple[int, ...]], List[Optional[str]]]:
     """Reads shapes as they are typed: ``1x3x640x640`` or ``1x128:int64,1x128:int64``.
 
     Raises:
         InputError: A part is no shape, or its dtype is unknown.
     """
-    shapes, dtypes = [], []  # type: List[Tuple[int, ...]], List[Optional[str]]
+    shapes: List[Tuple[int, ...]] = []
+    dtypes: List[Optional[str]] = []
     for part in text.split(","):
         sizes, colon, dtype = part.strip().partition(":")
         if not re.match(r"\d{1,7}(x\d{1,7})*$", sizes) or "0" in sizes.split("x"):
@@ -105,7 +111,7 @@ def parse_inputs(text):  # type: (str) -> Tuple[List[Tuple[int, ...]], List[Opti
     return shapes, dtypes
 
 
-def _short(kind, target, inputs, batch, precision):  # type: (str, str, Optional[str], Optional[int], str) -> str
+def _short(kind: str, target: str, inputs: Optional[str], batch: Optional[int], precision: str) -> str:
     """A plain name that says what is not the default."""
     if kind == "built-in":
         return target
@@ -117,7 +123,7 @@ def _short(kind, target, inputs, batch, precision):  # type: (str, str, Optional
         base = os.path.splitext(os.path.basename(target))[0]
     else:
         base = target
-    parts = [base]  # type: List[str]
+    parts: List[str] = [base]
     if inputs:
         parts.append(inputs.replace(":", "").replace(",", "-"))
     if batch not in (None, 1):
@@ -128,7 +134,7 @@ def _short(kind, target, inputs, batch, precision):  # type: (str, str, Optional
     return plain[:80] or "network"
 
 
-def is_known_form(net):  # type: (str) -> bool
+def is_known_form(net: str) -> bool:
     """Whether a text has one of the forms of a network's name."""
     try:
         _kind(net)

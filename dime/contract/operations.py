@@ -9,18 +9,34 @@ import json
 import os
 import re
 from collections import OrderedDict
+from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Optional, Tuple
+
+if TYPE_CHECKING:
+    from typing import TypedDict  # novm
+
+    GraphNode = TypedDict(
+        "GraphNode",
+        {
+            "operation": str,
+            "module": str,
+            "arguments": List[object],
+            "keywords": Dict[str, object],
+            "outputs": List[Optional[int]],
+        },
+    )
+    Graph = TypedDict("Graph", {"nodes": List[GraphNode], "values": List[Tuple[List[int], str, int]]})
 
 PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "operations.json")
 HALVES = ("float16", "bfloat16")
 
 
-def known():  # type: () -> Dict[str, Dict[str, List[str]]]
+def known() -> Dict[str, Dict[str, List[str]]]:
     """What is known: version -> what it cannot do."""
     with io.open(PATH, encoding="utf-8") as stream:
         return dict(json.load(stream))
 
 
-def nearest(version, versions):  # type: (str, Iterable[str]) -> Optional[str]
+def nearest(version: str, versions: Iterable[str]) -> Optional[str]:
     """The newest of some versions that is not newer than ``version``; None if there is none, or it is no version.
 
     A version that names fewer numbers, such as 1.11, is the first of all that begin so.
@@ -33,11 +49,11 @@ def nearest(version, versions):  # type: (str, Iterable[str]) -> Optional[str]
     return max(older, key=_numbers) if older else None
 
 
-def _numbers(version):  # type: (str) -> Tuple[int, ...]
+def _numbers(version: str) -> Tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
-def refusals(graph, version, on_cpu):  # type: (Dict[str, Any], str, bool) -> List[str]
+def refusals(graph: "Graph", version: str, on_cpu: bool) -> List[str]:
     """What a torch cannot run of a network, one text each, with where it stands first.
 
     Args:
@@ -53,7 +69,7 @@ def refusals(graph, version, on_cpu):  # type: (Dict[str, Any], str, bool) -> Li
     if found is None:
         return []
     lacks = set(facts[found]["lacks"])
-    told = OrderedDict()  # type: Dict[str, str]
+    told: Dict[str, str] = OrderedDict()
     for number, node in enumerate(graph["nodes"]):
         name, where = node["operation"], "in {} (node {})".format(node["module"] or "the network", number)
         if name in lacks:
@@ -66,7 +82,7 @@ def refusals(graph, version, on_cpu):  # type: (Dict[str, Any], str, bool) -> Li
     return ["{} {}".format(name, where) for name, where in told.items()]
 
 
-def _values(node):  # type: (Dict[str, Any]) -> Iterator[int]
+def _values(node: "GraphNode") -> Iterator[int]:
     """Every value that a node takes or makes."""
     rest = [node["arguments"], node["keywords"], [{"value": one} for one in node["outputs"] if one is not None]]
     while rest:

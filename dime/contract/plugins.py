@@ -7,11 +7,16 @@ first.
 
 import importlib
 import pkgutil
+from types import ModuleType
+from typing import TYPE_CHECKING, Dict, List, cast
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint  # novm
 
 from dime.contract.errors import InputError, unknown
 
 
-def names(package):
+def names(package: ModuleType) -> List[str]:
     """Lists the plug-ins of a package.
 
     Args:
@@ -23,7 +28,7 @@ def names(package):
     return sorted(set(_own(package)) | set(added(_kind(package))))
 
 
-def check(package, name):
+def check(package: ModuleType, name: str) -> None:
     """Makes sure that there is a plug-in of this name, without importing it.
 
     Args:
@@ -37,7 +42,7 @@ def check(package, name):
         raise unknown(_kind(package).rstrip("s"), name, names(package))
 
 
-def load(package, name):
+def load(package: ModuleType, name: str) -> ModuleType:
     """Imports one plug-in.
 
     Args:
@@ -55,22 +60,22 @@ def load(package, name):
     if entry is None:
         return importlib.import_module(package.__name__ + "." + name)
     try:
-        return entry.load()
+        return cast(ModuleType, entry.load())
     except Exception as error:  # another package's code may raise anything
         raise InputError(
             "the {} '{}' ({}) cannot be imported: {}".format(_kind(package).rstrip("s"), name, entry.value, error)
         )
 
 
-def _kind(package):
+def _kind(package: ModuleType) -> str:
     return package.__name__.rsplit(".", 1)[-1]
 
 
-def _own(package):
+def _own(package: ModuleType) -> List[str]:
     return [module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")]
 
 
-def added(kind):
+def added(kind: str) -> "Dict[str, EntryPoint]":
     """Finds what other packages add.
 
     Args:

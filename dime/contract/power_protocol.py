@@ -27,7 +27,9 @@ A window's answer is ``<joules>/<systematic joules>/<samples>``, or ``none/<reas
 import hashlib
 import hmac
 import re
+from typing import Sequence, Tuple
 
+from dime.contract import files
 from dime.contract.errors import InputError
 
 VERSION = 1
@@ -48,7 +50,7 @@ MAX_MESSAGE_BYTES = 4096
 MAX_WINDOWS = 64
 
 
-def proof(token, nonce):
+def proof(token: str, nonce: str) -> str:
     """Proves that one knows a token, without telling it.
 
     Args:
@@ -62,7 +64,7 @@ def proof(token, nonce):
     return hmac.new(token.encode(ENCODING, "surrogateescape"), message, hashlib.sha256).hexdigest()
 
 
-def read_token(path):
+def read_token(path: files.Name) -> str:
     """Reads a token from a file of its own.
 
     Raises:
@@ -78,13 +80,13 @@ def read_token(path):
     return token
 
 
-def log_name(device, network, frequency_hz):
+def log_name(device: str, network: str, frequency_hz: object) -> str:
     """Names the power log of one frequency of a run, such as ``nano_alexnet_691200000.csv``."""
     parts = [re.sub(r"[^A-Za-z0-9.-]+", "-", str(part)) for part in (device, network, frequency_hz)]
     return "_".join(parts) + ".csv"
 
 
-def offset_ns(exchange):
+def offset_ns(exchange: Sequence[int]) -> Tuple[int, int]:
     """Offset of the logger's clock from the device's, by one exchange of four timestamps.
 
     Args:

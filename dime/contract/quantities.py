@@ -2,6 +2,7 @@
 
 import re
 from decimal import Decimal
+from typing import Dict, Iterable, Tuple
 
 from dime.contract.errors import InputError
 
@@ -10,7 +11,7 @@ _DECIMAL = (("n", "1e-9"), ("u", "1e-6"), ("\u00b5", "1e-6"), ("\u03bc", "1e-6")
 _LARGE = (("k", "1e3"), ("M", "1e6"), ("G", "1e9"))
 
 
-def _family(unit, prefixes):
+def _family(unit: str, prefixes: Iterable[Tuple[str, str]]) -> Dict[str, Decimal]:
     return {prefix + unit: Decimal(scale) for prefix, scale in prefixes}
 
 
@@ -28,7 +29,7 @@ UNITS = {
 NAMES = {"s": "seconds", "J": "joules", "W": "watts", "mW": "milliwatts", "B": "bytes", "Hz": "hertz", "%": "a share"}
 
 
-def plain(text, unit):
+def plain(text: str, unit: str) -> str:
     """A number as text in the unit that bare numbers have, exactly.
 
     Args:
@@ -55,7 +56,7 @@ def plain(text, unit):
     return str(int(number)) if number == number.to_integral_value() and abs(number) < 2**63 else str(number)
 
 
-def whole(text, unit):
+def whole(text: str, unit: str) -> int:
     """A whole number, such as of bytes.
 
     Raises:

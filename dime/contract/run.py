@@ -4,10 +4,32 @@ import json
 import os
 import re
 from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Union
 
 from dime.contract import files
 from dime.contract.errors import InputError, TableError
 from dime.contract.quantities import whole
+
+if TYPE_CHECKING:
+    from typing import TypedDict  # novm
+
+    from dime.contract.surroundings import Noted
+
+    Noting = TypedDict("Noting", {"start": Noted, "end": Noted}, total=False)
+
+    class Session(TypedDict, total=False):
+        """One entry of ``sessions`` in run.json."""
+
+        rows: int
+        start_ns: int
+        started_utc: str
+        boot_id: Optional[str]
+        clocks: List[Dict[str, object]]
+        surroundings: Noting
+        meter: Optional[Dict[str, str]]
+
+
+Options = Mapping[str, Any]  # Any: options as a command line or a lab file gives them; `check_options` looks at them.
 
 RUN = "run.json"
 TIMINGS = "timings.csv"
@@ -86,7 +108,7 @@ BOUNDS = OrderedDict(
 THREADS_A_CORE = 4
 
 
-def check_options(options, cores=None):
+def check_options(options: Options, cores: Optional[int] = None) -> None:
     """Makes sure that a profile's options have a use.
 
     Args:
@@ -114,7 +136,7 @@ def check_options(options, cores=None):
         )
 
 
-def parse_name(text):
+def parse_name(text: str) -> str:
     """Reads a device's name, which may stand in a path, a table and a power log.
 
     Raises:
@@ -129,12 +151,12 @@ def parse_name(text):
     return text
 
 
-def _brief(value):
+def _brief(value: object) -> str:
     text = str(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def parse_frequencies(text):
+def parse_frequencies(text: str) -> Union[str, List[int]]:
     """Reads frequencies: ``all``, or whole numbers of hertz, or with a unit such as 460.8MHz, joined by commas.
 
     Raises:
@@ -148,7 +170,7 @@ def parse_frequencies(text):
         raise InputError("'{}' is neither all nor whole numbers of hertz joined by commas".format(text))
 
 
-def parse_share(text):
+def parse_share(text: str) -> float:
     """Reads a share such as ``3%`` or ``0.03``.
 
     Raises:
@@ -166,11 +188,11 @@ def parse_share(text):
 COUNTS = ("threads", "threads_used", "max_layers", "iterations", "runs", "warmups")
 
 
-def _is_whole(value, least=-LARGEST_SEED):
+def _is_whole(value: object, least: int = -LARGEST_SEED) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= 2**62
 
 
-def _damages(fields):
+def _damages(fields: Mapping[str, object]) -> Iterator[str]:
     """What is wrong with the values of a run.json, of which each may be missing."""
     given = {name: value for name, value in fields.items() if value is not None}
     for name in ("network", "device"):
@@ -190,10 +212,10 @@ def _damages(fields):
     if not isinstance(frequencies, list) or not all(map(_is_whole, frequencies)):
         yield "frequencies_hz is not a list of whole numbers"
     sessions = given.get("sessions", [])
-    whole = isinstance(sessions, list) and all(isinstance(one, dict) for one in sessions)
-    if not whole:
+    if not isinstance(sessions, list) or not all(isinstance(one, dict) for one in sessions):
         yield "sessions is not a list of objects"
-    for one in sessions if whole else []:
+        return
+    for one in sessions:
         if not all(_is_whole(one.get(name, 0), 0) for name in ("rows", "start_ns")):
             yield "a session's rows or start_ns is not a whole number"
         if not isinstance(one.get("boot_id"), (str, type(None))):
@@ -207,7 +229,37 @@ class RunSpec(object):
         **fields: Values by name. Every field of SPEC_FIELDS is required; unknown names are refused.
     """
 
-    def __init__(self, **fields):
+    network: str
+    layers: List[str]
+    device: str
+    board: str
+    processor: str
+    threads: int
+    frequencies_hz: List[int]
+    max_layers: int
+    iterations: int
+    runs: int
+    warmups: int
+    min_window_s: float
+    seed: int
+    weights: str
+    samples: str
+    origin: Optional[str]
+    graph: Optional[str]
+    batch: Optional[int]
+    left_out: Optional[List[str]]
+    layer_bytes: Optional[List[int]]
+    threads_used: Optional[int]
+    description: Optional[Dict[str, object]]
+    governor: Optional[str]
+    versions: Optional[Dict[str, Optional[str]]]
+    temperatures_c: Optional[Dict[str, float]]
+    command_line: Optional[str]
+    started_utc: Optional[str]
+    sessions: "Optional[List[Session]]"
+    state: Optional[str]
+
+    def __init__(self, **fields: object) -> None:
         missing = [name for name in SPEC_FIELDS if name not in fields]
         unknown = [name for name in fields if name not in SPEC_FIELDS and name not in OBSERVED_FIELDS]
         if missing or unknown:
@@ -219,18 +271,18 @@ class RunSpec(object):
         for name in list(SPEC_FIELDS) + list(OBSERVED_FIELDS):
             setattr(self, name, fields.get(name))
 
-    def differences(self, other):
+    def differences(self, other: "RunSpec") -> List[str]:
         """Lists the asked-for fields in which another run differs: those that forbid mixing rows of the two."""
         return [name for name in SPEC_FIELDS if getattr(self, name) != getattr(other, name)]
 
-    def write(self, folder):
+    def write(self, folder: files.Name) -> None:
         """Writes run.json in one step, so that a reader never sees half of it."""
         path = os.path.join(folder, RUN)
         fields = OrderedDict((name, getattr(self, name)) for name in list(SPEC_FIELDS) + list(OBSERVED_FIELDS))
         files.replace(path, files.as_json(fields))
 
     @classmethod
-    def read(cls, folder):
+    def read(cls, folder: files.Name) -> "RunSpec":
         """Reads run.json.
 
         Args:

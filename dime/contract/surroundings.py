@@ -1,6 +1,29 @@
 """What a run had to share the machine with: what is noted at its start and at its end, and what is to be said of it."""
 
 from collections import OrderedDict
+from typing import TYPE_CHECKING, Dict, List, Mapping, Optional
+
+if TYPE_CHECKING:
+    from typing import TypedDict  # novm
+
+    Noted = TypedDict(
+        "Noted",
+        {
+            "time_s": float,
+            "cpus": Optional[int],
+            "affinity": Optional[str],
+            "affinity_cpus": Optional[int],
+            "nice": Optional[int],
+            "quota_cpus": Optional[float],
+            "throttled_s": Optional[float],
+            "load": Optional[float],
+            "busy_s": Optional[float],
+            "own_s": Optional[float],
+            "stolen_s": Optional[float],
+            "others_cpus": Optional[float],
+        },
+        total=False,
+    )
 
 OTHERS_CPUS = 0.25  # Below that it may be what every system does now and then.
 STOLEN_SHARE = 0.02
@@ -22,7 +45,7 @@ FIELDS = OrderedDict(
 )
 
 
-def judge(start, end, threads):
+def judge(start: Mapping[str, object], end: Mapping[str, object], threads: object) -> Dict[str, str]:
     """Says what may have made a run slower than the device is.
 
     Args:
@@ -33,7 +56,7 @@ def judge(start, end, threads):
     Returns:
         OrderedDict: Kind -> a line of text; empty where nothing is known that did.
     """
-    said = OrderedDict()
+    said: Dict[str, str] = OrderedDict()
     quota, cpus = _number(start, "quota_cpus"), _number(start, "cpus")
     if quota is not None and not (cpus and quota >= cpus):
         held_s = _passed(start, end, "throttled_s")
@@ -43,7 +66,8 @@ def judge(start, end, threads):
             ", which held it back for {:.3g} s".format(held_s) * (held_s > 0),
         )
     allowed = _number(start, "affinity_cpus")
-    if allowed is not None and _number({"": threads}, "") is not None and threads > allowed:
+    asked = _number({"threads": threads}, "threads")
+    if allowed is not None and asked is not None and asked > allowed:
         said["affinity"] = "measured with {} threads on {:.0f} CPUs (affinity)".format(threads, allowed)
     nice = _number(start, "nice")
     if nice is not None and nice > 0:
@@ -64,9 +88,9 @@ def judge(start, end, threads):
     return said
 
 
-def of_sessions(sessions, threads):
+def of_sessions(sessions: object, threads: object) -> List[str]:
     """The lines of `judge` for what a run.json says of its sessions, which may be anything; each line once."""
-    found = OrderedDict()
+    found: Dict[str, None] = OrderedDict()
     for session in sessions if isinstance(sessions, list) else []:
         noted = session.get("surroundings") if isinstance(session, dict) else None
         start, end = (noted.get(when) for when in ("start", "end")) if isinstance(noted, dict) else (None, None)
@@ -76,14 +100,14 @@ def of_sessions(sessions, threads):
     return list(found)
 
 
-def _number(noted, name):
+def _number(noted: Mapping[str, object], name: str) -> Optional[float]:
     value = noted.get(name)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e15:
         return None
     return float(value)
 
 
-def _passed(start, end, name):
+def _passed(start: Mapping[str, object], end: Mapping[str, object], name: str) -> float:
     """How much a count has grown; 0 where that is not known."""
     before, after = _number(start, name), _number(end, name)
     return max(after - before, 0.0) if before is not None and after is not None else 0.0

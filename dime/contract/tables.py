@@ -9,25 +9,78 @@ import os
 import re
 from collections import OrderedDict
 from functools import lru_cache, partial
-from typing import Callable, NamedTuple, Optional
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Type,
+    TypeVar,
+    Union,
+)
 
+from dime.contract import files
 from dime.contract.errors import TableError
 
+Cell = Union[str, int, float]
+Row = Dict[str, Any]  # Any: a cell's type is its column's kind; `Timing` says it for timings.csv.
+Kind = TypeVar("Kind", str, int, float)
+
 Column = NamedTuple(
-    "Column", [("name", str), ("kind", type), ("meaning", str), ("valid", Optional[Callable]), ("rule", str)]
+    "Column",
+    [
+        ("name", str),
+        ("kind", Union[Type[str], Type[int], Type[float]]),
+        ("meaning", str),
+        ("valid", Optional[Callable[[Any], object]]),  # Any: it takes what its kind makes
+        ("rule", str),
+    ],
 )
 Column.__doc__ = "A column: name (with its unit), type, meaning, and the rule its values keep."
 
+if TYPE_CHECKING:
+    from typing import TypedDict  # novm
 
-def _any(value):
+    Timing = TypedDict(
+        "Timing",
+        {
+            "bundle": str,
+            "first_layer": str,
+            "last_layer": str,
+            "frequency_hz": int,
+            "iteration": int,
+            "run": int,
+            "image": str,
+            "repeats": int,
+            "duration_s": float,
+            "start_ns": int,
+            "end_ns": int,
+            "input_bytes": int,
+            "output_bytes": int,
+            "input_shape": str,
+            "output_shape": str,
+        },
+    )
+
+
+def _any(value: object) -> bool:
     return True
 
 
-def _column(name, kind, meaning, valid=_any, rule=""):
+def _column(
+    name: str, kind: Type[Kind], meaning: str, valid: Callable[[Kind], object] = _any, rule: str = ""
+) -> Column:
     return Column(name, kind, meaning, valid, rule)
 
 
-def _shape(text):
+def _shape(text: str) -> bool:
     one = "0*[1-9][0-9]{0,99}(x0*[1-9][0-9]{0,99})*"
     return re.match("{0}(\\+{0})*$".format(one), text) is not None
 
@@ -52,12 +105,12 @@ TIMINGS = (
 )
 
 
-def header(columns):
+def header(columns: Sequence[Column]) -> List[str]:
     """Names of a table's columns, in order."""
     return [column.name for column in columns]
 
 
-def format_row(columns, row):
+def format_row(columns: Sequence[Column], row: Mapping[str, object]) -> List[str]:
     """Checks one row and renders it as the texts that are written.
 
     Args:
@@ -73,22 +126,22 @@ def format_row(columns, row):
     return [_render(column, _check(column, row.get(column.name))) for column in columns]
 
 
-def _render(column, value):
+def _render(column: Column, value: Cell) -> str:
     return repr(float(value)) if column.kind is float else str(value)
 
 
-def _check(column, value):
+def _check(column: Column, value: Any) -> Cell:  # Any: until it is checked
     try:
         if value is None or (column.kind is int and isinstance(value, float) and value != int(value)):
             raise ValueError
-        value = column.kind(value)
+        cell = column.kind(value)
     except (TypeError, ValueError, OverflowError):
         raise TableError("{}: {!r} is not {}".format(column.name, value, column.kind.__name__))
-    if column.kind is float and not math.isfinite(value):
-        raise TableError("{}: {} is not a finite number".format(column.name, value))
-    if column.valid is not None and not column.valid(value):
-        raise TableError("{}: {} breaks the rule {}".format(column.name, value, column.rule))
-    return value
+    if isinstance(cell, float) and not math.isfinite(cell):
+        raise TableError("{}: {} is not a finite number".format(column.name, cell))
+    if column.valid is not None and not column.valid(cell):
+        raise TableError("{}: {} breaks the rule {}".format(column.name, cell, column.rule))
+    return cell
 
 
 class Writer(object):
@@ -100,7 +153,7 @@ class Writer(object):
         append: Continue a file that `recover` has mended; without it an existing file is an error.
     """
 
-    def __init__(self, path, columns, append=False):
+    def __init__(self, path: files.Name, columns: Sequence[Column], append: bool = False) -> None:
         if os.path.exists(path) and not append:
             raise TableError("{} exists already; nothing was overwritten".format(path))
         self._columns = columns
@@ -111,7 +164,7 @@ class Writer(object):
         if fresh:
             self._csv.writerow(header(columns))
 
-    def write(self, rows):
+    def write(self, rows: Iterable[Mapping[str, object]]) -> None:
         """Writes rows and waits until they are on the disk.
 
         Args:
@@ -125,17 +178,17 @@ class Writer(object):
         self._stream.flush()
         os.fsync(self._stream.fileno())
 
-    def close(self):
+    def close(self) -> None:
         self._stream.close()
 
-    def __enter__(self):
+    def __enter__(self) -> "Writer":
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
 
-def read(path, columns):
+def read(path: files.Name, columns: Sequence[Column]) -> List[Row]:
     """Reads a whole table.
 
     Args:
@@ -156,7 +209,7 @@ def read(path, columns):
     return rows
 
 
-def recover(path, columns):
+def recover(path: files.Name, columns: Sequence[Column]) -> List[Row]:
     """Drops the half-written row that an interrupted run may have left at the end of a table.
 
     Args:
@@ -185,9 +238,9 @@ def recover(path, columns):
     return rows
 
 
-def _scan(path, columns):
+def _scan(path: files.Name, columns: Sequence[Column]) -> Tuple[List[Row], Optional[str]]:
     """Reads rows up to the first problem; returns them with its description, or with None."""
-    rows = []
+    rows: List[Row] = []
     try:
         with open(path, newline="", encoding="utf-8") as stream:
             content = stream.read()
@@ -218,7 +271,7 @@ def _scan(path, columns):
     return rows, None
 
 
-def _header_problem(names, columns):
+def _header_problem(names: Sequence[str], columns: Sequence[Column]) -> Optional[str]:
     """What is wrong with a header, or None."""
     missing = [name for name in header(columns) if name not in names]
     if missing:

@@ -108,8 +108,10 @@ def hand_made(source, renames_containers=False):
         elif isinstance(node, ast.ImportFrom) and node.module in ("os", "shutil"):
             if any(alias.name in ("rename", "replace", "move") for alias in node.names):
                 yield node.lineno
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith((".part", ".tmp")):
-            yield node.lineno
+        else:
+            text = getattr(node, "value", getattr(node, "s", None))  # of a text, which is a Constant since Python 3.8
+            if isinstance(text, str) and text.endswith((".part", ".tmp")):
+                yield node.lineno
 
 
 def test_no_other_module_puts_files_into_their_place():

@@ -240,7 +240,7 @@ class Messages:
     def __init__(self) -> None:
         self._notes = 0
 
-    def take(self, line: str) -> tuple[dict[str, Any] | None, str]:
+    def take(self, line: str) -> tuple[messages.Message | None, str]:
         """Reads a line of the log.
 
         Returns:
@@ -249,9 +249,8 @@ class Messages:
         message = messages.decode(line)
         if message is None:
             return None, line[:WORDS]
-        kind = message["kind"]
-        most = ERROR_WORDS if kind == "error" else WORDS
-        if kind in ("note", "warning"):
+        most = ERROR_WORDS if message["kind"] == "error" else WORDS
+        if message["kind"] == "note" or message["kind"] == "warning":
             self._notes += 1
             if self._notes > NOTES:
                 return message, ""
@@ -262,9 +261,9 @@ class Messages:
             for name, value in message.items()
             if name not in ("kind", "facts")
         }
-        if kind == "description":
+        if message["kind"] == "description":
             fields["facts"] = {}
-        return message, messages.encode(kind, **fields)
+        return message, messages.encode(message["kind"], **fields)
 
 
 class Place:

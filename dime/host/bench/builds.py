@@ -232,12 +232,12 @@ def smoke(target: str, name: str, platform: str) -> str:
             done = subprocess.run([*run, *command], capture_output=True, text=True, timeout=SMOKE_S, check=False)
     except subprocess.TimeoutExpired:
         raise DeviceError(f"{name} for {platform}: its smoke test hangs") from None
-    said = {message["kind"]: message for message in map(messages.decode, done.stdout.splitlines()) if message}
-    if done.returncode == 0 and "description" in said:
-        facts = said["description"]["facts"]
+    said = [message for message in map(messages.decode, reversed(done.stdout.splitlines())) if message]
+    facts = next((message["facts"] for message in said if message["kind"] == "description"), None)
+    if done.returncode == 0 and facts is not None:
         return f"works: torch {facts['torch']} on {facts['gpu'] or facts['processor']}"
     words = " | ".join(done.stderr.strip().splitlines()[-2:])
-    text = str(said.get("error", {}).get("text") or words)
+    text = next((message["text"] for message in said if message["kind"] == "error"), "") or words
     if "No module named 'torch'" in text:
         return "has no torch: it plans and logs, and profiles nothing"
     if "cannot open shared object file" in text:

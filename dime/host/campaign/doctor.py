@@ -188,10 +188,11 @@ def _smoke(client: docker.DockerClient, device: Device, image: Image) -> Finding
     """Whether a network really runs there, on the GPU too where there is one."""
     words = [*ENTRY, "smoke", f"--device={device.name}", f"--board={device.board}"]
     lines = _output(client, device, image, words, runtime=device.runtime or None, **clients.gpus(device))
-    found = {message["kind"]: message for message in map(messages.decode, lines) if message}
-    facts = answers.facts(found.get("description", {}).get("facts"), {}, ("torch", "gpu", "processor"))
+    said = [message for message in map(messages.decode, reversed(lines)) if message]
+    described = next((message["facts"] for message in said if message["kind"] == "description"), None)
+    facts = answers.facts(described, {}, ("torch", "gpu", "processor"))
     if facts is None:
-        told = str(found.get("error", {}).get("text", ""))[: answers.ERROR_WORDS]
+        told = next((message["text"] for message in said if message["kind"] == "error"), "")[: answers.ERROR_WORDS]
         text = told or answers.words(lines) or "illegal instruction, or nothing said"
         return Finding(device.name, "network", False, text)
     on = f"{facts['gpu']} and the CPU agree" if facts["gpu"] else f"on the {facts['processor'].upper()}"
