@@ -4,17 +4,20 @@ SHELL := /bin/bash
 DIME := .venv/bin/dime
 RUN = $(if $(RUNTIME),DIME_RUNTIME="$$RUNTIME" )$(DIME)  # RUNTIME=docker: in the host image, with the same results
 
+include scripts/options.mk  # options.TARGET: what its command takes
+
 # NAME=value becomes --name="$NAME", where it was given on make's command line: make exports it, so no shell reads the value
 given := $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(name)))
-opt = $(foreach name,$(filter $(given),$(1)),--$(shell echo $(name) | tr 'A-Z_' 'a-z-')="$$$(name)")
+options = $(foreach name,$(filter $(given),$(options.$@)),--$(shell echo $(name) | tr 'A-Z_' 'a-z-')="$$$(name)")
+
+words.join := DEVICE NET RESULTS  # which name the run
 
 # A name that no target asked for takes is refused: it would be dropped without a word
 everywhere := ARGS DIME PYTHON RUNTIME SETUP_TORCH
 ifneq ($(filter-out $(everywhere) DIME_%,$(given)),)
 goals := $(shell sed -nE 's/^([a-z-]+):.*/\1/p' Makefile)
 goals := $(filter $(goals),$(MAKECMDGOALS))
-takes := $(sort $(shell awk -v goals=' $(goals) ' -F : '/^[a-z-]+:/ {ours = index(goals, " " $$1 " ")} /^\t/ && ours' Makefile | grep -oE '[A-Z][A-Z_]+'))
-takes := $(filter-out RUN $(everywhere),$(takes))
+takes := $(sort $(foreach goal,$(goals),$(options.$(goal)) $(words.$(goal))))
 strange := $(firstword $(filter-out $(everywhere) DIME_% $(takes),$(given)))
 ifneq ($(strange),)
 quoted := '$(subst ','\'',$(strange))'
@@ -34,7 +37,7 @@ setup:  ## makes .venv with everything below needs (every target does this by it
 	@scripts/setup.sh
 
 demo: setup  ## profiles AlexNet on this machine, plans it for three links
-	@$(DIME) demo $(call opt,NET RUNS ITERATIONS EDGE_POWER RESULTS)
+	@$(DIME) demo $(options)
 
 test: setup  ## the whole test suite                        make test ARGS="-k links"
 	@PYTEST_ADDOPTS="$$ARGS" .venv/bin/python -m pytest
@@ -49,40 +52,40 @@ check: setup  ## style and types
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
 
 network: setup  ## where a network can be cut                make network NET=torchvision:resnet50
-	@$(RUN) network $(call opt,NET INPUT BATCH DTYPE CUTS NAME FIGURE)
+	@$(RUN) network $(options)
 
 samples: setup  ## inputs of every layer from pictures          make samples NET=vgg11 SOURCE=imagenette
-	@$(RUN) samples $(call opt,NET SOURCE SAMPLES WEIGHTS INPUT BATCH DTYPE CUTS NAME)
+	@$(RUN) samples $(options)
 
 profile: setup  ## times every bundle on a device               make profile DEVICE=nano NET=alexnet
-	@$(DIME) profile $(call opt,DEVICE NET FREQS RUNS ITERATIONS WARMUPS MAX_LAYERS ENERGY_ERROR THREADS SEED SAMPLES WEIGHTS INPUT BATCH DTYPE CUTS NAME RESULTS LAB)
+	@$(DIME) profile $(options)
 
 join: setup  ## timings + power = joules a bundle            make join DEVICE=nano NET=alexnet
-	@$(DIME) join --run="$${RESULTS:-results}/$${DEVICE:?is missing: make join DEVICE=nano NET=alexnet}/$${NET:?is missing: make join DEVICE=nano NET=alexnet}" $(call opt,POWER CLOCK CHANNEL ENERGY_ERROR CALIBRATION FORCE)
+	@$(DIME) join --run="$${RESULTS:-results}/$${DEVICE:?is missing: make join DEVICE=nano NET=alexnet}/$${NET:?is missing: make join DEVICE=nano NET=alexnet}" $(options)
 
 solve: setup  ## the best plan for each link                  make solve NET=vgg11 LINK=4G GOAL=latency
-	@$(RUN) solve $(call opt,NET EDGE SERVER LINK GOAL MAX_LATENCY MAX_ENERGY PRIVATE MEMORY FREQS MAX_BUNDLE RULE EDGE_POWER ARITHMETIC RESULT_BYTES SIZES CSV_UNIT LAYERS CONFIDENCE REPLICATES SOLVER TIME_LIMIT GAP RESULTS OUT WRITE_LP FIGURES)
+	@$(RUN) solve $(options)
 
 report: setup  ## a study's report and figures, anew        make report PLANS=results/plans/vgg11/001 FIGURES=1
-	@$(RUN) report $(call opt,PLANS FIGURES)
+	@$(RUN) report $(options)
 
 sweep: setup  ## the published tables                         make sweep NET=alexnet EDGE=nano SERVER=wiscad
-	@$(RUN) sweep $(call opt,NET EDGE SERVER LINK EDGE_POWER PRIVATE MEMORY FREQS MAX_BUNDLE RULE ARITHMETIC RESULT_BYTES SIZES CSV_UNIT LAYERS RESULTS OUT)
+	@$(RUN) sweep $(options)
 
 power-server: setup  ## logs power for devices that ask for it      make power-server SERIAL=/dev/ttyUSB0 BAUD=500000
-	@$(DIME) power serve $(call opt,ADDRESS PORT METER SERIAL BAUD CHANNEL RECORDING COMMAND FOLDER KEEP OPEN)
+	@$(DIME) power serve $(options)
 
 build: setup  ## both images                                  make build DEVICE=nano TORCH=1.10
-	@$(DIME) build $(call opt,IMAGE DEVICE PLATFORM REGISTRY TORCH LAB)
+	@$(DIME) build $(options)
 
 push: setup  ## both images to a registry                    make push REGISTRY=bench:5000
-	@$(DIME) push $(call opt,REGISTRY IMAGE TORCH LAB)
+	@$(DIME) push $(options)
 
 collect: setup  ## results of runs that nobody waited for       make collect DEVICE=nano
-	@$(DIME) collect $(call opt,DEVICE RESULTS LAB)
+	@$(DIME) collect $(options)
 
 clean-device: setup  ## removes all that is ours from a device      make clean-device DEVICE=nano
-	@$(DIME) clean-device $(call opt,DEVICE LAB)
+	@$(DIME) clean-device $(options)
 
 doctor: setup  ## tries every part of the lab file             make doctor DEVICE=nano
-	@$(DIME) doctor $(call opt,DEVICE LAB)
+	@$(DIME) doctor $(options)

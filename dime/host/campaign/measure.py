@@ -13,51 +13,18 @@ import threading
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from dime.contract.errors import InputError
 from dime.contract.power_protocol import TOKEN_VARIABLE
-from dime.contract.run import RUN, RunSpec, check_options, parse_frequencies, parse_share
+from dime.contract.run import RUN, RunSpec, parse_share
 from dime.host.bench import lab as lab_file
 from dime.host.bench.engines import process
 from dime.host.campaign.naming import Naming, is_made
+from dime.host.campaign.profile_options import ProfileOptions
 
 FIRST_PORT, PORTS = 20_000, 10_000
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a profile is taken; the fields are those of `dime profile`."""
-
-    runs: int = 20
-    iterations: int = 5
-    warmups: int = 2
-    max_layers: int | None = None
-    seed: int = 0
-    freqs: str | None = None
-    energy_error: str | None = None
-
-    def check(self, threads: int | None) -> None:
-        """Makes sure that they have a use, before anything runs.
-
-        Raises:
-            InputError: One has none.
-        """
-        check_options({**asdict(self), "threads": threads or 0})
-        if self.freqs is not None:
-            parse_frequencies(self.freqs)
-        if self.energy_error is not None:
-            parse_share(self.energy_error)
-
-    def words(self) -> list[str]:
-        """The device side's arguments."""
-        words = [f"--runs={self.runs}", f"--iterations={self.iterations}", f"--warmups={self.warmups}"]
-        words += [f"--seed={self.seed}"]
-        words += [f"--max-layers={self.max_layers}"] if self.max_layers is not None else []
-        words += [f"--frequencies={self.freqs}"] if self.freqs is not None else []
-        words += [f"--energy-error={self.energy_error}"] if self.energy_error is not None else []
-        return words
 
 
 @dataclass(frozen=True)
@@ -102,7 +69,7 @@ def make_samples(
 def profile(
     net: str,
     device: str,
-    options: Options,
+    options: ProfileOptions,
     threads: int | None = None,
     samples: str = "samples",
     weights: str = "auto",

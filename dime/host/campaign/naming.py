@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dime.contract import networks
+from dime.host.common.options import option
 from dime.host.common.units import quantity
 
 GRAPH = "graph"  # the folder of a network's document, in its feature maps
@@ -15,21 +16,17 @@ GRAPH = "graph"  # the folder of a network's document, in its feature maps
 
 @dataclass(frozen=True)
 class Naming:
-    """The options of a network that is not built in; each is None where the network's own choice holds.
+    """The options of a network that is not built in; each is None where the network's own choice holds."""
 
-    Attributes:
-        input: Shapes of its inputs, such as ``1x3x640x640``.
-        batch: The first length of every input.
-        dtype: Precision of parameters and inputs.
-        cuts: Where it is cut: ``auto``, ``all``, a number of layers, or names of places.
-        name: Its short name.
-    """
-
-    input: str | None = None
-    batch: int | None = None
-    dtype: str | None = None
-    cuts: str = "auto"
-    name: str | None = None
+    input: str | None = option(
+        "Shapes of the network's inputs, such as 1x3x640x640, or 1x128:int64 for tokens, joined by commas.", None
+    )
+    batch: int | None = option("How many inputs at once.", None)
+    dtype: str | None = option("Precision of parameters and inputs: float32, float16, bfloat16 or float64.", None)
+    cuts: str = option(
+        "Where the network is cut: auto, all, a number of layers, or names of places joined by commas.", "auto"
+    )
+    name: str | None = option("The short name that results carry; without it one is derived from the network.", None)
 
     def spec(self, net: str) -> networks.Spec:
         """The network as it was asked for; see ``networks.parse``."""

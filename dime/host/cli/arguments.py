@@ -7,26 +7,68 @@ until the command's annotations say what they are, and the command runs after Fi
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import sys
+import textwrap
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, redirect_stderr
 from dataclasses import dataclass
-from functools import partial, wraps
-from typing import Annotated, Any, TypeAlias
+from functools import partial
+from typing import Any
 
 from dime.contract.errors import InputError, unknown
 from dime.contract.quantities import plain
 
-# Numbers that may be typed with their unit; a bare one is in this.
-Seconds: TypeAlias = Annotated[float, "s"]
-Joules: TypeAlias = Annotated[float, "J"]
-Watts: TypeAlias = Annotated[float, "W"]
-Bytes: TypeAlias = Annotated[int, "B"]
-Share: TypeAlias = Annotated[float, "%"]
 Commands = Mapping[str, Any]
 HELP = ("-h", "--help", "help")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a command.
+
+    Attributes:
+        name: Its name in Python.
+        kind: The type of its value.
+        unit: The unit of a bare number; empty where it has none.
+        default: ``inspect.Parameter.empty`` where it must be given.
+        help: What it does.
+        group: The parameter of the command, an options' class, whose field it is; empty for a parameter of its own.
+    """
+
+    name: str
+    kind: type
+    unit: str
+    default: Any
+    help: str
+    group: str
+
+    @property
+    def needed(self) -> bool:
+        return self.default is inspect.Parameter.empty
+
+    def convert(self, text: str) -> Any:
+        """Turns what was typed into the option's type."""
+        return _convert(self.name, text, self.kind, self.unit)
+
+
+def options(command: Callable[..., Any]) -> dict[str, Option]:
+    """The options of a command by name, in the order in which they may be given without their names."""
+    found: dict[str, Option] = {}
+    hints = typing.get_type_hints(command, include_extras=True)
+    for name, parameter in inspect.signature(command).parameters.items():
+        if dataclasses.is_dataclass(hints[name]):
+            of_fields = typing.get_type_hints(hints[name], include_extras=True)
+            for field in dataclasses.fields(hints[name]):
+                default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+                kind, unit = _kind(of_fields[field.name])
+                found[field.name] = Option(field.name, kind, unit, default, field.metadata.get("help", ""), name)
+        else:
+            kind, unit = _kind(hints[name])
+            found[name] = Option(name, kind, unit, parameter.default, "", "")
+    return dict(sorted(found.items(), key=lambda item: not item[1].needed))
 
 
 @dataclass(frozen=True)
@@ -91,33 +133,31 @@ def _find(commands: Commands, path: Sequence[str]) -> tuple[Any, list[str]]:
 
 def _check(function: Callable[..., Any], words: Sequence[str]) -> dict[str, str]:
     """Assigns every word to a parameter; refuses what the function cannot take, and what it lacks."""
-    parameters = inspect.signature(function).parameters
-    kinds = _kinds(function)
+    known = options(function)
     given: dict[str, str] = {}
     rest = list(words)
     while rest:
         word = rest.pop(0)
         if word.startswith("-") and not word[1:2].isdigit():
             option, has_value, value = word.partition("=")
-            name = _parameter(option, parameters)
+            name = _named(option, known)
             if not has_value:
-                flag = kinds[name] is bool and (not rest or rest[0].startswith("-"))
+                flag = known[name].kind is bool and (not rest or rest[0].startswith("-"))
                 if not flag and not rest:
                     raise InputError(f"{option} needs a value")
                 value = "true" if flag else rest.pop(0)
         else:
-            name, value = next((name for name in parameters if name not in given), ""), word
+            name, value = next((name for name in known if name not in given), ""), word
             if not name:
                 raise InputError(f"'{word}' is one argument too many; options are written --name=value")
         if name in given:
             raise InputError(f"{_option(name)} is given twice")
         given[name] = value
-    for name, parameter in parameters.items():
-        if name not in given and parameter.default is parameter.empty:
+    for name, one in known.items():
+        if one.needed and name not in given:
             raise InputError(f"{_option(name)} is missing")
-    units = _units(function)
     for name, value in given.items():
-        _convert(name, value, kinds[name], units.get(name))
+        known[name].convert(value)
     return given
 
 
@@ -125,37 +165,24 @@ def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _parameter(option: str, parameters: Iterable[str]) -> str:
-    """Finds the parameter that an option names in full, or by its first letter where that is enough."""
+def _named(option: str, known: Iterable[str]) -> str:
+    """Finds the option that was named in full, or by its first letter where that is enough."""
     name = option[2:].replace("-", "_") if option.startswith("--") else ""
-    by_letter = [name for name in parameters if option == f"-{name[0]}"]
-    if name not in parameters and len(by_letter) != 1:
-        raise unknown("option", option, map(_option, parameters))
+    by_letter = [name for name in known if option == f"-{name[0]}"]
+    if name not in known and len(by_letter) != 1:
+        raise unknown("option", option, map(_option, known))
     return name or by_letter[0]
 
 
-def _kinds(function: Callable[..., Any]) -> dict[str, type]:
-    """The type of each parameter; ``X | None`` counts as X."""
-    hints = typing.get_type_hints(function)
-    kinds = {}
-    for name in inspect.signature(function).parameters:
-        members = [member for member in typing.get_args(hints[name]) if member is not type(None)]
-        kinds[name] = members[0] if members else hints[name]
-    return kinds
+def _kind(hint: Any) -> tuple[type, str]:
+    """An annotation's type and unit; ``X | None`` counts as X."""
+    members = [member for member in typing.get_args(hint) if member is not type(None)]
+    if hasattr(hint, "__metadata__"):
+        return hint.__origin__, hint.__metadata__[0]
+    return _kind(members[0]) if members else (hint, "")
 
 
-def _units(function: Callable[..., Any]) -> dict[str, str]:
-    """The unit of each parameter that has one."""
-    hints = typing.get_type_hints(function, include_extras=True)
-    found: dict[str, str] = {}
-    for name, hint in hints.items():
-        for member in (hint, *typing.get_args(hint)):
-            if hasattr(member, "__metadata__"):
-                found[name] = member.__metadata__[0]
-    return found
-
-
-def _convert(name: str, text: str, kind: type, unit: str | None = None) -> Any:
+def _convert(name: str, text: str, kind: type, unit: str = "") -> Any:
     """Turns the text of an option into its parameter's type."""
     if kind is str:
         return text
@@ -183,17 +210,27 @@ def _deferred(commands: Commands) -> dict[str, Any]:
 
 
 def _defer(function: Callable[..., Any]) -> Callable[..., Call]:
-    kinds, units = _kinds(function), _units(function)
+    """The command as Fire is to see it: a parameter for each option, and the help that goes with it."""
+    known = options(function)
+    hints = typing.get_type_hints(function)
+    groups: dict[str, Callable[..., object]] = {
+        name: hints[name] for name in hints if dataclasses.is_dataclass(hints[name])
+    }
 
-    def convert(name: str, text: str) -> Any:
-        return _convert(name, text, kinds[name], units.get(name))
-
-    @wraps(function)
     def bind(*values: Any) -> Call:  # Fire fills in the defaults, which have their types already
-        named = zip(kinds, values, strict=True)
-        return Call(partial(function, *(convert(name, v) if isinstance(v, str) else v for name, v in named)))
+        given = {
+            name: option.convert(value) if isinstance(value, str) else value
+            for (name, option), value in zip(known.items(), values, strict=True)
+        }
+        named: dict[str, Any] = {name: given[name] for name, option in known.items() if not option.group}
+        for group, made_of in groups.items():
+            named[group] = made_of(**{name: given[name] for name, option in known.items() if option.group == group})
+        return Call(partial(function, **named))
 
-    signature = inspect.signature(function)
-    shown = [parameter.replace(annotation=kinds[name]) for name, parameter in signature.parameters.items()]
-    bind.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
+    plain = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    shown = [inspect.Parameter(o.name, plain, default=o.default, annotation=o.kind) for o in known.values()]
+    bind.__name__, bind.__signature__ = function.__name__, inspect.Signature(shown)  # type: ignore[attr-defined]
+    told = (textwrap.fill(f"{o.name}: {o.help}", 116, initial_indent=" " * 4, subsequent_indent=" " * 8)
+            for o in known.values() if o.help)  # fmt: skip
+    bind.__doc__ = "\n".join([inspect.getdoc(function) or "", "", "Args:", *told])
     return bind

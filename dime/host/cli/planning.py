@@ -1,0 +1,136 @@
+"""Commands of the planner: solve, sweep, report, demo."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dime.host.cli.options import (
+    Arithmetic,
+    Demo,
+    FinishedStudy,
+    Placement,
+    PlannedNetwork,
+    Search,
+    Written,
+    WrittenStudy,
+)
+from dime.host.common import places
+
+if TYPE_CHECKING:
+    from dime.host.profiles.profiles import Profile
+
+
+def solve(
+    planned: PlannedNetwork, search: Search, placement: Placement, arithmetic: Arithmetic, written: WrittenStudy
+) -> None:
+    """Finds the best plan for each link, proves it, and writes plan.json, frontier.parquet and report.html.
+
+    Examples:
+        dime solve --net=alexnet
+        dime solve --net=vgg11 --edge=nano --server=wiscad --link=4G --goal=energy --max-latency=0.2
+        dime solve --net=alexnet --link=up=20,down=50,rtt=0.01
+        dime solve --net=alexnet --edge=nano --server=hub,pc --link='nano-hub:WiFi; nano-pc:4G; hub-pc:none'
+        dime solve --net=alexnet --goal=energy --max-latency=0.1 --confidence=95%
+    """
+    from dime.host.analysis import confidence as probability
+    from dime.host.campaign.naming import short
+    from dime.host.report import output
+    from dime.host.studies import study
+
+    limits = placement.limits(search.max_latency, search.max_energy)
+    net = short(planned.net)
+    profiles = _profiles(net, planned)
+    output.folder(planned.results, net, written.out)  # what it would refuse is not solved first
+    if written.write_lp:
+        places.check(Path(written.write_lp))
+    found = study.make_study(
+        profiles,
+        planned.link,
+        search.goal,
+        limits,
+        confidence=probability.parse(search.confidence) if search.confidence else None,
+        replicates=search.replicates,
+        solver=search.solver,
+        time_limit_s=search.time_limit,
+        gap=search.gap,
+        arithmetic=arithmetic.arithmetic,
+        result_bytes=arithmetic.result_bytes or None,
+        sizes_bytes=study.find_sizes(net, arithmetic.sizes, planned.results) if arithmetic.sizes else None,
+    )
+    folder = output.folder(planned.results, net, written.out)
+    print(output.write(found, folder, written.figures, written.write_lp, shlex.join(["dime", *sys.argv[1:]])))
+
+
+def _profiles(net: str, planned: PlannedNetwork) -> tuple[Profile, ...]:
+    from dime.host.studies import study
+
+    named = (planned.edge, planned.server, planned.results)
+    return study.find_profiles(net, *named, planned.edge_power, planned.csv_unit, planned.layers)
+
+
+def sweep(planned: PlannedNetwork, placement: Placement, arithmetic: Arithmetic, written: Written) -> None:
+    """Writes the published tables: sweeps over limits, over private layers, and over the choice of clocks.
+
+    Examples:
+        dime sweep --net=alexnet --edge=nano --server=wiscad
+        dime sweep --net=alexnet --edge=nano=alexnet.parquet --server=wiscad=server.csv --freqs=nano=537600000+921600000
+    """
+    from functools import partial
+
+    from dime.host.campaign.naming import short
+    from dime.host.common.units import plain
+    from dime.host.compat import sweeps
+    from dime.host.planning.problem import build_problem
+    from dime.host.report import output
+    from dime.host.studies import study
+
+    net = short(planned.net)
+    profiles = _profiles(net, planned)
+    output.folder(planned.results, net, written.out)
+    build = partial(
+        build_problem,
+        arithmetic=arithmetic.arithmetic,
+        result_bytes=arithmetic.result_bytes or None,
+        sizes_bytes=study.find_sizes(net, arithmetic.sizes, planned.results) if arithmetic.sizes else None,
+    )
+    limits = placement.limits()
+    problems = {name: build(profiles, name, "latency", limits) for name in study.link_names(planned.link)}
+    for warning in dict.fromkeys(warning for problem in problems.values() for warning in problem.warnings):
+        print(f"warning: {plain(warning)}", file=sys.stderr)
+    made = sweeps.tables(problems)
+    for name, reason in made.without_plan.items():
+        print(f"{plain(name)}: no plan, because {plain(reason)}", file=sys.stderr)
+    for path in sweeps.write(made, output.folder(planned.results, net, written.out)):
+        print(path)
+
+
+def report(finished: FinishedStudy) -> None:
+    """Makes a finished study's report.html anew, and its figures, from what it has saved; nothing is solved again.
+
+    Examples:
+        dime report --plans=results/plans/alexnet/001 --figures
+    """
+    from dime.host.report import page
+
+    for path in page.remake(finished.plans, finished.figures):
+        print(path)
+
+
+def demo(demo: Demo) -> None:
+    """Profiles a network on this machine as weak device and as server, and plans it for 3G, 4G and WiFi.
+
+    Examples:
+        dime demo
+        dime demo --net=resnet18 --runs=5
+    """
+    from dime.host.campaign import measure
+    from dime.host.campaign.naming import short
+    from dime.host.campaign.profile_options import ProfileOptions
+
+    options = ProfileOptions(runs=demo.runs, iterations=demo.iterations)
+    list(measure.profile(demo.net, "local", options, results=demo.results, keep=True))
+    planned = PlannedNetwork(short(demo.net), edge_power=demo.edge_power, results=demo.results)
+    solve(planned, Search(), Placement(), Arithmetic(), WrittenStudy())
