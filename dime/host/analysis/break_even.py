@@ -24,11 +24,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dime.contract.errors import InfeasibleError, InputError, unknown
+from dime.host.planning.cost import add_up, walk
 from dime.host.planning.goals import Goal
 from dime.host.planning.links import Link, connect
 from dime.host.planning.plan import one_line
 from dime.host.planning.problem import LARGEST_SUM, PER_J, PER_S, Choice, Problem
-from dime.host.search.criteria import Quantity, amount, as_problem, of_goal, undominated
+from dime.host.planning.quantity import Quantity
+from dime.host.search.criteria import as_problem, of_goal, undominated
 from dime.host.search.solvers import TIME_LIMIT_S, exact
 
 if TYPE_CHECKING:
@@ -257,11 +259,8 @@ def _lines(
                         array[place] = cost
     still = [np.zeros_like(device.latency_ps) for device in problem.devices]
     return (
-        (
-            Quantity([device.latency_ps for device in problem.devices], fixed[0]),
-            Quantity([device.energy_pj for device in problem.devices], fixed[1]),
-        ),
-        (Quantity(still, growing[0]), Quantity(still, growing[1])),
+        (replace(problem.latency, crossing=fixed[0], most=None), replace(problem.energy, crossing=fixed[1], most=None)),
+        (Quantity("latency a knob", "ps", still, growing[0]), Quantity("energy a knob", "pJ", still, growing[1])),
     )
 
 
@@ -276,7 +275,8 @@ def _corners(problem: Problem, cost: Quantity, slope: Quantity, deadline: float)
         choices = exact.solve(as_problem(problem, cost, slope, goal), left, 0.0).choices
         if choices is None:
             return None
-        return _Line(amount(problem, cost, choices), amount(problem, slope, choices), None, choices)
+        parts = walk(problem, choices)
+        return _Line(add_up(parts, cost).total, add_up(parts, slope).total, None, choices)
 
     first, last = best(LARGEST_SUM, 1), best(1, LARGEST_SUM)
     if first is None or last is None:

@@ -35,12 +35,14 @@ from dime.host.analysis.resampling import Choices, check_profiles
 from dime.host.common import statistics
 from dime.host.common.statistics import Floats, Ints
 from dime.host.planning.certificate import Certificate
+from dime.host.planning.cost import add_up, walk
 from dime.host.planning.evaluation import evaluate, value
 from dime.host.planning.plan import Plan, describe
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem, bundle_bounds, integer
+from dime.host.planning.quantity import Quantity
 from dime.host.profiles.profiles import Profile
 from dime.host.profiles.published import averaged
-from dime.host.search.criteria import Quantity, as_problem, of_goal, own, undominated
+from dime.host.search.criteria import as_problem, of_goal, undominated
 from dime.host.search.solvers import TIME_LIMIT_S, exact
 
 DRAWS = 20_000
@@ -202,15 +204,17 @@ def draw(
     """Totals of a plan whose steps each take one of their raw runs at random: latency (s) and energy (J)."""
     generator = np.random.default_rng(seed)
     profiles = averaged(profiles, problem.arithmetic)
-    totals = evaluate(problem, choices)
-    latency, energy = np.full(draws, totals.communication_ps / PER_S), np.full(draws, totals.radio_pj / PER_J)
-    for bundle, device, frequency_hz in choices:
-        duration_s, energy_j = profiles[device].runs(bundle, frequency_hz)
+    latency: dict[Choice, Floats] = {}
+    energy: dict[Choice, Floats] = {}
+    for choice in choices:
+        duration_s, energy_j = profiles[choice.device].runs(choice.bundle, choice.frequency_hz)
         at = generator.integers(0, len(duration_s), draws)
-        latency += duration_s[at]
-        if energy_j is not None and problem.has_energy:
-            energy += energy_j[at]
-    return latency, energy
+        latency[choice] = duration_s[at]
+        energy[choice] = energy_j[at] if energy_j is not None and problem.has_energy else np.zeros(draws)
+    parts = walk(problem, choices)
+    seconds = replace(problem.latency, unit="s", crossing=problem.crossing_ps / PER_S)
+    joules = replace(problem.energy, unit="J", crossing=problem.crossing_pj / PER_J)
+    return add_up(parts, seconds, latency).total, add_up(parts, joules, energy).total
 
 
 def _limits(problem: Problem) -> dict[str, float]:
@@ -238,13 +242,8 @@ class _Model:
 
     def total(self, name: str, choices: Sequence[Choice]) -> tuple[float, float]:
         """Mean and variance of a plan's latency (s) or energy (J)."""
-        totals = evaluate(self.problem, choices)
-        mean, variance = totals.communication_ps if name == "latency" else totals.radio_pj, 0.0
-        for bundle, device, frequency_hz in choices:
-            place = self.problem.index(bundle), self.problem.devices[device].frequencies_hz.index(frequency_hz)
-            mean += int(self.means[name][device][place])
-            variance += float(self.variances[name][device][place])
-        return mean / PER_S, variance
+        parts = walk(self.problem, choices)
+        return add_up(parts, self._mean(name)).total / PER_S, float(add_up(parts, self._spread(name)).total)
 
     def bound(self, name: str, choices: Sequence[Choice]) -> float:
         """What the total stays below with the probability asked for."""
@@ -286,8 +285,8 @@ class _Model:
             costs + np.floor(slope * spread * PER_S).astype(np.int64)
             for costs, spread in zip(mean.of_devices, self.variances[name], strict=True)
         ]
-        (goal,), _ = of_goal(self.problem, own(self.problem))
-        relaxed = as_problem(self.problem, Quantity(chords, mean.crossing), goal, "energy", most)
+        (goal,), _ = of_goal(self.problem, (self.problem.latency, self.problem.energy))
+        relaxed = as_problem(self.problem, replace(mean, of_devices=chords), goal, "energy", most)
         choices = exact.solve(relaxed, self._time_left(), 0.0).choices
         return None if choices is None else (evaluate(relaxed, choices).energy_pj, choices)
 
@@ -297,7 +296,7 @@ class _Model:
             alone = self.within_one(name, limit)
             if alone is None or self._keeps(alone, limits):
                 return alone
-        quantities, _ = of_goal(self.problem, own(self.problem))
+        quantities, _ = of_goal(self.problem, (self.problem.latency, self.problem.energy))
         for name, limit in limits.items():
             quantities += [replace(self._mean(name), most=integer(limit, PER_S)), self._variance(name)]
         kept = [
@@ -315,7 +314,14 @@ class _Model:
         return min((self.bound(name, both.choices(at)) for at in range(len(both.time_ps))), default=None)
 
     def _mean(self, name: str) -> Quantity:
-        return Quantity(self.means[name], own(self.problem)[name == "energy"].crossing)
+        own = self.problem.latency if name == "latency" else self.problem.energy
+        return replace(own, name=f"mean {name}", of_devices=self.means[name], most=None)
+
+    def _spread(self, name: str) -> Quantity:
+        """Variances, s^2 or J^2."""
+        unit = "s^2" if name == "latency" else "J^2"
+        still = np.zeros(self.problem.crossing_ps.shape)
+        return Quantity(f"variance of {name}", unit, self.variances[name], still)
 
     def _variance(self, name: str) -> Quantity:
         """Variances as integers, rounded up, in a unit so small that no plan's sum overflows."""
@@ -324,7 +330,7 @@ class _Model:
             np.maximum.at(greatest, self.problem.bounds[1], spread.max(axis=1))
         unit = greatest.sum() / LARGEST or 1.0
         scaled = [np.ceil(spread / unit).astype(np.int64) for spread in self.variances[name]]
-        return Quantity(scaled, np.zeros_like(self.problem.crossing_ps))
+        return replace(self._spread(name), of_devices=scaled, crossing=np.zeros_like(self.problem.crossing_ps))
 
     def _time_left(self) -> float:
         left = self.deadline - monotonic()

@@ -14,11 +14,12 @@ from dime.host.analysis.resampling import Samples
 from dime.host.analysis.uncertainty import difference
 from dime.host.common import statistics
 from dime.host.common.statistics import Bools
+from dime.host.planning.cost import add_up, walk
 from dime.host.planning.evaluation import evaluate, value
 from dime.host.planning.plan import one_line
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
 from dime.host.planning.solution import Solution
-from dime.host.search.criteria import UNLIMITED, of_goal, own, paths, shortest_through
+from dime.host.search.criteria import UNLIMITED, of_goal, paths, shortest_through
 from dime.host.search.solvers import TIME_LIMIT_S, exact
 
 if TYPE_CHECKING:
@@ -238,8 +239,7 @@ def slacks(problem: Problem, choices: Choices, deadline: float = float("inf")) -
         add("energy", problem.energy_limit_pj / PER_J, totals.energy_pj / PER_J, "J", energy_j=None)
     for at, most in problem.memory_limits.items():
         name = problem.devices[at].name
-        held = [c.bundle for c in choices if c.device == at]
-        used = sum(sum((problem.layer_bytes or ())[bundle.first : bundle.last + 1]) for bundle in held)
+        used = add_up(walk(problem, choices), problem.memory[at]).total
         others = {device: limit for device, limit in limits.memory_bytes.items() if device != name}
         add(f"memory of {name}", most, used, "bytes", memory_bytes=others)
     if problem.private.any():
@@ -274,7 +274,7 @@ def _is_shortest_path(problem: Problem) -> bool:
 def _best_with_any(problem: Problem, new: list[Bools]) -> Choices | None:
     """The best plan that has at least one of some options: a shortest path through an arc."""
     every = paths(problem)
-    (cost,), _ = of_goal(problem, own(problem))
+    (cost,), _ = of_goal(problem, (problem.latency, problem.energy))
     through = shortest_through(every, every.flat(cost.of_devices, cost.crossing)[every.cell])
     wanted = every.flat([mask.astype(np.int64) for mask in new], np.zeros_like(problem.crossing_ps))[every.cell] > 0
     through = np.where(wanted, through, UNLIMITED)

@@ -8,16 +8,16 @@ what they are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from time import monotonic
-from typing import Any
 
 import numpy as np
 
 from dime.contract.errors import InputError
 from dime.host.common import statistics
-from dime.host.common.statistics import Bools, Floats, Ints
+from dime.host.common.statistics import Floats, Ints
+from dime.host.planning.cost import Costs, costs_of
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem, bundle_bounds
 from dime.host.profiles.profiles import Profile
 from dime.host.profiles.published import averaged
@@ -26,40 +26,6 @@ from dime.host.search.solvers.exact import TradeOffs
 
 Choices = tuple[Choice, ...]
 LARGEST_SAMPLE = 50_000_000
-
-
-@dataclass(frozen=True, eq=False)
-class Costs:
-    """What one plan costs: numbers, or arrays with one entry a replicate.
-
-    Attributes:
-        latency_ps: Latency.
-        energy_pj: Energy.
-        period_ps: Slowest stage of a pipeline.
-    """
-
-    latency_ps: Ints
-    energy_pj: Ints
-    period_ps: Ints
-
-    def value(self, problem: Problem) -> Floats:
-        """The goal's value, in its unit."""
-        goal = problem.goal
-        if goal.kind == "weighted":
-            weighted: Floats = goal.per_s * (self.latency_ps / PER_S) + goal.per_j * (self.energy_pj / PER_J)
-            return weighted
-        amount = {"latency": self.latency_ps, "energy": self.energy_pj, "throughput": self.period_ps}[goal.kind]
-        value: Floats = amount / (PER_J if goal.kind == "energy" else PER_S)
-        return value
-
-    def kept(self, problem: Problem) -> Bools:
-        """Whether the limits on latency and energy are kept."""
-        kept = np.ones(np.shape(self.latency_ps), np.bool_)
-        if problem.latency_limit_ps is not None:
-            kept &= self.latency_ps <= problem.latency_limit_ps
-        if problem.energy_limit_pj is not None:
-            kept &= self.energy_pj <= problem.energy_limit_pj
-        return kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +63,8 @@ class Samples:
 
     def costs(self, choices: Choices) -> Costs:
         """What a plan costs in each replicate."""
-        return plan_costs(self.problem, choices, dict(zip(choices, map(self.cell, choices), strict=True)))
+        latency = replace(self.problem.latency, of_devices=self.latency_ps)
+        return costs_of(self.problem, choices, latency, replace(self.problem.energy, of_devices=self.energy_pj))
 
 
 def resample(
@@ -177,24 +144,7 @@ def plan_costs(problem: Problem, choices: Choices, cells: dict[Choice, tuple[Int
         choices: The plan.
         cells: Step -> (latency, energy): numbers, or arrays of one length.
     """
-    latency: Any = np.int64(0)
-    energy: Any = np.int64(0)
-    busy: dict[tuple[int, int], Any] = {}
-    here = 0
-    for choice in (*choices, None):
-        boundary, device = (len(problem.layers), 0) if choice is None else (choice.bundle.first, choice.device)
-        parts = [((here, device), problem.crossing(boundary, here, device) or (0, 0))]
-        if choice is not None:
-            bundle, _, column = place(problem, choice)
-            costs = problem.devices[device]
-            known = costs.latency_ps[bundle, column], costs.energy_pj[bundle, column]
-            parts.append(((device, device), cells.get(choice, known)))
-        for stage, (more_ps, more_pj) in parts:
-            latency, energy = latency + more_ps, energy + more_pj
-            busy[stage] = busy.get(stage, 0) + more_ps
-        here = device
-    period = np.maximum.reduce([np.broadcast_to(stage, np.shape(latency)) for stage in busy.values()])
-    return Costs(np.asarray(latency), np.asarray(energy), np.asarray(period))
+    return costs_of(problem, choices, instead=cells)
 
 
 def place(problem: Problem, choice: Choice) -> tuple[int, int, int]:

@@ -13,9 +13,10 @@ import numpy as np
 
 from dime.contract.bundles import spell
 from dime.contract.errors import InputError
-from dime.host.analysis.resampling import Choices, Costs, Samples, plan_costs
+from dime.host.analysis.resampling import Choices, Samples, plan_costs
 from dime.host.common import statistics
 from dime.host.common.statistics import Bools, Floats
+from dime.host.planning.cost import Costs
 from dime.host.planning.plan import one_line
 from dime.host.planning.problem import PER_J, PER_S
 

@@ -13,6 +13,7 @@ from dime.contract.errors import InputError, TableError
 from dime.host.common import places
 from dime.host.common.units import plain
 from dime.host.planning.certificate import Certificate, from_sentence
+from dime.host.planning.cost import walk
 from dime.host.planning.evaluation import evaluate, value
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
 
@@ -191,26 +192,11 @@ def describe(problem: Problem, choices: Sequence[Choice], certificate: Certifica
     """Works out what given choices cost, whoever made them."""
     totals = evaluate(problem, choices)
     steps, transfers = [], []
-    here = 0
-    for bundle, at, frequency_hz in choices:
-        device = problem.devices[at]
-        transfers += _transfer(problem, bundle.first, here, at)
-        here = at
-        counted = device.has_energy and problem.has_energy
-        place = problem.index(bundle), device.frequencies_hz.index(frequency_hz)
-        steps.append(
-            Step(
-                spell(bundle, list(problem.layers)),
-                *bundle,
-                device.name,
-                frequency_hz,
-                int(device.latency_ps[place]) / PER_S,
-                int(device.energy_pj[place]) / PER_J if counted else None,
-                device.origin,
-                device.energy_origin if counted else None,
-            )
-        )
-    transfers += _transfer(problem, len(problem.layers), here, 0)
+    for source, target, row, column, choice in walk(problem, choices):
+        if choice is not None:
+            steps.append(_step(problem, choice, (row, column)))
+        elif source != target:
+            transfers.append(_transfer(problem, row, source, target))
     return Plan(
         network=problem.network,
         goal=problem.goal.kind,
@@ -240,13 +226,26 @@ def one_line(problem: Problem, choices: Sequence[Choice]) -> str:
     )
 
 
-def _transfer(problem: Problem, boundary: int, source: int, target: int) -> list[Transfer]:
-    cost = problem.crossing(boundary, source, target)
-    if source == target or cost is None:
-        return []
+def _step(problem: Problem, choice: Choice, place: tuple[int, int]) -> Step:
+    device = problem.devices[choice.device]
+    counted = device.has_energy and problem.has_energy
+    return Step(
+        spell(choice.bundle, list(problem.layers)),
+        *choice.bundle,
+        device.name,
+        choice.frequency_hz,
+        int(device.latency_ps[place]) / PER_S,
+        int(device.energy_pj[place]) / PER_J if counted else None,
+        device.origin,
+        device.energy_origin if counted else None,
+    )
+
+
+def _transfer(problem: Problem, boundary: int, source: int, target: int) -> Transfer:
     names = problem.devices[source].name, problem.devices[target].name
-    energy_j = cost[1] / PER_J if problem.has_energy else None
-    return [Transfer(boundary, *names, problem.sizes_bytes[boundary], cost[0] / PER_S, energy_j)]
+    place = boundary, source, target
+    energy_j = int(problem.crossing_pj[place]) / PER_J if problem.has_energy else None
+    return Transfer(boundary, *names, problem.sizes_bytes[boundary], int(problem.crossing_ps[place]) / PER_S, energy_j)
 
 
 def check(problem: Problem, plan: Plan) -> None:

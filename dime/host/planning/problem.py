@@ -23,6 +23,7 @@ from dime.contract.errors import InputError, unknown
 from dime.host.common.statistics import Bools, Floats, Ints
 from dime.host.planning.goals import Goal, Limits
 from dime.host.planning.links import Link, connect
+from dime.host.planning.quantity import Quantity
 from dime.host.profiles import oddities
 from dime.host.profiles.profiles import Profile
 from dime.host.profiles.published import averaged
@@ -129,6 +130,44 @@ class Problem:
     def bounds(self) -> tuple[Ints, Ints]:
         """First and last layer of each bundle, as arrays."""
         return bundle_bounds(len(self.layers), self.max_layers)
+
+    @cached_property
+    def latency(self) -> Quantity:
+        """Latencies, ps, with their limit."""
+        costs = tuple(device.latency_ps for device in self.devices)
+        return Quantity("latency", "ps", costs, self.crossing_ps, self.latency_limit_ps)
+
+    @cached_property
+    def energy(self) -> Quantity:
+        """Energies, pJ, with their limit."""
+        costs = tuple(device.energy_pj for device in self.devices)
+        return Quantity("energy", "pJ", costs, self.crossing_pj, self.energy_limit_pj)
+
+    @cached_property
+    def bundle_bytes(self) -> Ints:
+        """Memory that each bundle takes where it runs; 0 where that is not known."""
+        before = np.concatenate(([0], np.cumsum(self.layer_bytes or np.zeros(len(self.layers), np.int64))))
+        first, last = self.bounds
+        taken: Ints = before[last + 1] - before[first]
+        return taken
+
+    @cached_property
+    def memory(self) -> dict[int, Quantity]:
+        """Device's position -> what it holds, bytes, where that is limited."""
+        crossing = np.zeros_like(self.crossing_ps)
+        return {
+            limited: Quantity(
+                f"memory of {self.devices[limited].name}",
+                "bytes",
+                tuple(
+                    np.broadcast_to((self.bundle_bytes * (at == limited))[:, None], device.latency_ps.shape)
+                    for at, device in enumerate(self.devices)
+                ),
+                crossing,
+                most,
+            )
+            for limited, most in self.memory_limits.items()
+        }
 
     @cached_property
     def latency_limit_ps(self) -> int | None:

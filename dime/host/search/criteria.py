@@ -17,6 +17,7 @@ from dime.contract.errors import InputError
 from dime.host.common.statistics import Ints
 from dime.host.planning.goals import Goal
 from dime.host.planning.problem import LARGEST_SUM, PER_S, Choice, Problem
+from dime.host.planning.quantity import Quantity
 from dime.host.search.solvers import TIME_LIMIT_S, _graph, _vector
 from dime.host.search.solvers._graph import Graph
 from dime.host.search.solvers._vector import UNLIMITED
@@ -24,11 +25,8 @@ from dime.host.search.solvers._vector import UNLIMITED
 __all__ = [
     "UNLIMITED",
     "Paths",
-    "Quantity",
-    "amount",
     "as_problem",
     "of_goal",
-    "own",
     "paths",
     "shortest_through",
     "undominated",
@@ -101,21 +99,6 @@ def shortest_through(all_paths: Paths, costs: Ints) -> Ints:
     return through
 
 
-@dataclass(frozen=True, eq=False)
-class Quantity:
-    """Something that adds up along a plan: non-negative integers.
-
-    Attributes:
-        of_devices: For each device (bundles, frequencies).
-        crossing: (N + 1, devices, devices).
-        most: Largest sum allowed, or None.
-    """
-
-    of_devices: Sequence[Ints]
-    crossing: Ints
-    most: int | None = None
-
-
 def undominated(
     problem: Problem, quantities: Sequence[Quantity], time_limit_s: float = TIME_LIMIT_S
 ) -> list[tuple[tuple[int, ...], tuple[Choice, ...]]]:
@@ -135,7 +118,7 @@ def undominated(
     """
     bare = problem.with_goal("latency").with_limits(replace(problem.limits, latency_s=None, energy_j=None))
     all_paths = paths(bare)
-    memory = _memory(bare)
+    memory = tuple(bare.memory.values())
     columns = [all_paths.flat(q.of_devices, q.crossing)[all_paths.cell] for q in (*quantities, *memory)]
     steps = np.stack(columns, axis=1)
     most = np.array([UNLIMITED if q.most is None else q.most for q in (*quantities, *memory)])
@@ -153,29 +136,6 @@ def undominated(
     kept = _vector.undominated(np.array(list(found), np.int64).reshape(len(found), len(quantities))) if found else ()
     every = list(found.items())
     return [every[at] for at in kept]
-
-
-def _memory(problem: Problem) -> list[Quantity]:
-    """What each device with a limit on memory holds."""
-    first, last = problem.bounds
-    before = np.concatenate(([0], np.cumsum(problem.layer_bytes or np.zeros(len(problem.layers), np.int64))))
-    held = (before[last + 1] - before[first])[:, None]
-    return [
-        Quantity(
-            [held * (at == limited) * np.ones_like(device.latency_ps) for at, device in enumerate(problem.devices)],
-            np.zeros_like(problem.crossing_ps),
-            most,
-        )
-        for limited, most in problem.memory_limits.items()
-    ]
-
-
-def own(problem: Problem) -> tuple[Quantity, Quantity]:
-    """The problem's latency (ps) and energy (pJ)."""
-    return (
-        Quantity([device.latency_ps for device in problem.devices], problem.crossing_ps),
-        Quantity([device.energy_pj for device in problem.devices], problem.crossing_pj),
-    )
 
 
 def of_goal(problem: Problem, *pairs: tuple[Quantity, Quantity]) -> tuple[list[Quantity], Fraction]:
@@ -209,6 +169,8 @@ def of_goal(problem: Problem, *pairs: tuple[Quantity, Quantity]) -> tuple[list[Q
 
     joined = [
         Quantity(
+            "goal",
+            problem.goal.unit,
             [join(*costs) for costs in zip(latency.of_devices, energy.of_devices, strict=True)],
             join(latency.crossing, energy.crossing),
         )
@@ -249,14 +211,3 @@ def _largest(problem: Problem, quantity: Quantity) -> int:
     for costs in quantity.of_devices:
         np.maximum.at(greatest, problem.bounds[1], costs.max(axis=1))
     return int(greatest.sum()) + int(quantity.crossing.reshape(len(quantity.crossing), -1).max(axis=1).sum())
-
-
-def amount(problem: Problem, quantity: Quantity, choices: Sequence[Choice]) -> int:
-    """A quantity's sum over a plan."""
-    total, here = 0, 0
-    for bundle, device, frequency_hz in choices:
-        column = problem.devices[device].frequencies_hz.index(frequency_hz)
-        total += int(quantity.of_devices[device][problem.index(bundle), column])
-        total += int(quantity.crossing[bundle.first, here, device])
-        here = device
-    return total + int(quantity.crossing[len(problem.layers), here, 0])

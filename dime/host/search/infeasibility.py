@@ -145,11 +145,8 @@ def _memory(problem: Problem, device: int, most: int) -> _Limit:
         limits = relaxed.limits
         if limits.latency_s is not None or limits.energy_j is not None or relaxed.goal.kind == "throughput":
             return f"{name} without a limit on memory"
-        first, last = relaxed.bounds
-        before = np.concatenate(([0], np.cumsum(relaxed.layer_bytes or ())))
-        held = before[last + 1] - before[first]
         costs = [
-            np.where(d.latency_ps >= 0, held[:, None] if at == device else 0, -1)
+            np.where(d.latency_ps >= 0, relaxed.bundle_bytes[:, None] if at == device else 0, -1)
             for at, d in enumerate(relaxed.devices)
         ]
         in_bytes = replace(

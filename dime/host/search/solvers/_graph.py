@@ -284,8 +284,7 @@ def _crossings(problem: Problem, states: _States, nodes: _Nodes) -> list[_Arcs]:
 
 def _fits(problem: Problem, device: int) -> Bools:
     """For each bundle whether it alone fits into the device's memory."""
-    first, last = problem.bounds
     if device not in problem.memory_limits:
-        return np.ones(len(first), dtype=np.bool_)
-    before = np.concatenate(([0], np.cumsum(problem.layer_bytes or ())))
-    return before[last + 1] - before[first] <= problem.memory_limits[device]
+        return np.ones(len(problem.bundle_bytes), dtype=np.bool_)
+    fits: Bools = problem.bundle_bytes <= problem.memory_limits[device]
+    return fits

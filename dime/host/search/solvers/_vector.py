@@ -101,11 +101,8 @@ def quantities(problem: Problem, graph: Graph, whole: bool) -> Quantities:
     if pipeline:
         period = add(np.zeros_like(graph.latency_ps), None)
         add(np.where(computes, graph.latency_ps, 0), None)
-    first, last = problem.bounds
-    before = np.concatenate(([0], np.cumsum(problem.layer_bytes or np.zeros(len(problem.layers), np.int64))))
-    held = before[last + 1] - before[first]
     for device, limit in problem.memory_limits.items():
-        add(np.where(graph.device == device, held[graph.bundle], 0), limit)
+        add(np.where(graph.device == device, problem.bundle_bytes[graph.bundle], 0), limit)
     steps = np.stack(columns, axis=1)
     to_go = least_to_go(graph, steps)
     if pipeline:

@@ -1,0 +1,177 @@
+"""What a plan costs: the one walk along a plan, and the one place where amounts are added up along it.
+
+Amounts are numbers, or arrays with one entry a replicate; both are added up by the same lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dime.contract.bundles import covers, spell
+from dime.contract.errors import InputError
+from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
+from dime.host.planning.quantity import Quantity
+
+Amount = Any  # an int, a float, or an array with one entry a replicate
+NOTHING: Mapping[Choice, Amount] = {}
+
+
+class Part(NamedTuple):
+    """One addend of what a plan costs.
+
+    Attributes:
+        source: The device that computes a bundle, or sends a tensor.
+        target: The same device, or the one that receives; a tensor may stay where it is.
+        row: The bundle's row in the devices' arrays, or the boundary.
+        column: The frequency's column; -1 for a crossing.
+        choice: The step of the plan; None for a crossing.
+    """
+
+    source: int
+    target: int
+    row: int
+    column: int
+    choice: Choice | None
+
+
+def walk(problem: Problem, choices: Sequence[Choice]) -> list[Part]:
+    """Walks along a plan: before each step the crossing that leads to it, at the end the result's way home.
+
+    Raises:
+        InputError: The plan does not tile the chain, or uses an option or a link that does not exist.
+    """
+    if not covers([choice.bundle for choice in choices], len(problem.layers)):
+        raise InputError("the plan does not hold each layer exactly once, in order")
+    parts, here = [], 0
+    for choice in choices:
+        bundle, device, frequency_hz = choice
+        costs = problem.devices[device]
+        parts.append(_crossing(problem, bundle.first, here, device))
+        row = column = -1
+        if bundle.last - bundle.first < problem.max_layers and frequency_hz in costs.frequencies_hz:
+            row, column = problem.index(bundle), costs.frequencies_hz.index(frequency_hz)
+        if column < 0 or costs.latency_ps[row, column] < 0:
+            raise InputError(f"{costs.name} has no bundle '{spell(bundle, list(problem.layers))}' at {frequency_hz} Hz")
+        parts.append(Part(device, device, row, column, choice))
+        here = device
+    return [*parts, _crossing(problem, len(problem.layers), here, 0)]
+
+
+def _crossing(problem: Problem, boundary: int, source: int, target: int) -> Part:
+    if problem.crossing_ps[boundary, source, target] < 0:
+        names = problem.devices[source].name, problem.devices[target].name
+        raise InputError(f"there is no link from {names[0]} to {names[1]}")
+    return Part(source, target, boundary, -1, None)
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """A quantity added up along a plan.
+
+    Attributes:
+        computing: Over the steps.
+        crossing: Over the crossings.
+        slowest: The largest sum that one device has altogether, or one link one way: a pipeline's slowest stage.
+    """
+
+    computing: Amount
+    crossing: Amount
+    slowest: Amount
+
+    @property
+    def total(self) -> Amount:
+        """Over steps and crossings."""
+        return self.computing + self.crossing
+
+
+def add_up(parts: Sequence[Part], quantity: Quantity, instead: Mapping[Choice, Amount] = NOTHING) -> Sums:
+    """Adds up a quantity along a plan.
+
+    Args:
+        parts: The plan, as ``walk`` gives it.
+        quantity: The quantity.
+        instead: Amounts that stand in for the quantity's own, by step.
+
+    Returns:
+        The sums: numbers, or arrays where any amount is one.
+    """
+    computing: Amount = 0
+    crossing: Amount = 0
+    stages: dict[tuple[int, int], Amount] = {}
+    for source, target, row, column, choice in parts:
+        if choice is None:
+            amount: Amount = quantity.crossing[row, source, target].item()
+            crossing = crossing + amount
+        else:
+            amount = instead.get(choice)
+            if amount is None:
+                amounts = quantity.of_devices[source]
+                amount = amounts[row, column].item() if amounts.ndim == 2 else amounts[..., row, column]
+            computing = computing + amount
+        stages[source, target] = stages.get((source, target), 0) + amount
+    if isinstance(computing, np.ndarray):
+        return Sums(computing, crossing, reduce(np.maximum, stages.values(), np.zeros_like(computing)))
+    return Sums(computing, crossing, max(stages.values()))
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a plan costs: numbers, or arrays with one entry a replicate.
+
+    Attributes:
+        latency_ps: Latency.
+        energy_pj: Energy.
+        period_ps: Slowest stage of a pipeline: all that one device computes, or all that crosses one link one way.
+    """
+
+    latency_ps: Amount
+    energy_pj: Amount
+    period_ps: Amount
+
+    def value(self, problem: Problem) -> Amount:
+        """The goal's value, in its unit: s, J, s of the slowest stage, or the weighted sum."""
+        goal = problem.goal
+        if goal.kind == "weighted":
+            return goal.per_s * (self.latency_ps / PER_S) + goal.per_j * (self.energy_pj / PER_J)
+        amounts = {"latency": self.latency_ps, "energy": self.energy_pj, "throughput": self.period_ps}
+        return amounts[goal.kind] / (PER_J if goal.kind == "energy" else PER_S)
+
+    def kept(self, problem: Problem) -> Amount:
+        """Whether the limits on latency and energy are kept."""
+        kept = np.ones(np.shape(self.latency_ps), np.bool_)
+        if problem.latency_limit_ps is not None:
+            kept &= self.latency_ps <= problem.latency_limit_ps
+        if problem.energy_limit_pj is not None:
+            kept &= self.energy_pj <= problem.energy_limit_pj
+        return kept
+
+
+def costs_of(
+    problem: Problem,
+    choices: Sequence[Choice],
+    latency: Quantity | None = None,
+    energy: Quantity | None = None,
+    instead: Mapping[Choice, tuple[Amount, Amount]] | None = None,
+) -> Costs:
+    """What a plan costs where all or some costs are others than the problem's.
+
+    Args:
+        problem: The problem.
+        choices: The plan.
+        latency: Latencies (ps) in place of the problem's.
+        energy: Energies (pJ) in place of the problem's.
+        instead: Step -> (latency, energy) that stand in for those.
+
+    Raises:
+        InputError: The plan does not tile the chain, or uses an option or a link that does not exist.
+    """
+    parts = walk(problem, choices)
+    times, energies = ({choice: both[at] for choice, both in (instead or {}).items()} for at in (0, 1))
+    of_time = add_up(parts, latency or problem.latency, times)
+    of_energy = add_up(parts, energy or problem.energy, energies)
+    return Costs(of_time.total, of_energy.total, of_time.slowest)

@@ -1,0 +1,30 @@
+"""A quantity: something of which every option of a bundle and every crossing has an amount."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+Table = npt.NDArray[Any]  # integers for a search; floats where nothing but a sum is asked for
+
+
+@dataclass(frozen=True, eq=False)
+class Quantity:
+    """Amounts of the options and of the crossings; a plan's is their sum.
+
+    Attributes:
+        name: Its name, such as ``latency``.
+        unit: Unit of the amounts, such as ``ps``.
+        of_devices: For each device (bundles, frequencies), or (replicates, bundles, frequencies).
+        crossing: (N + 1, devices, devices).
+        most: Largest amount that a plan may have, or None.
+    """
+
+    name: str
+    unit: str
+    of_devices: Sequence[Table]
+    crossing: Table
+    most: int | None = None
