@@ -32,7 +32,7 @@ _HOMES = {
     "best_plans": "dime.host.analysis.break_even",
     "bootstrap": "dime.host.analysis.uncertainty",
     "build_problem": "dime.host.planning.problem",
-    "explain": "dime.host.analysis.explain",
+    "explain": "dime.host.analysis.alternatives",
     "frontier": "dime.host.search.frontier",
     "load_link": "dime.host.planning.links",
     "load_profile": "dime.host.profiles.profiles",

@@ -16,8 +16,8 @@ from dime.host.studies.study import LinkStudy
 if TYPE_CHECKING:
     from fractions import Fraction
 
+    from dime.host.analysis.alternatives import Explanation, Slack
     from dime.host.analysis.break_even import BestPlans, Region
-    from dime.host.analysis.explain import Explanation, Slack
     from dime.host.analysis.uncertainty import Uncertainty
     from dime.host.planning.links import Link
 

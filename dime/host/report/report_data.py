@@ -26,8 +26,8 @@ from dime.host.search.frontier import Frontier
 from dime.host.studies.study import MOST_INTERVALS, LinkStudy, Study
 
 if TYPE_CHECKING:
+    from dime.host.analysis.alternatives import Explanation
     from dime.host.analysis.break_even import BestPlans
-    from dime.host.analysis.explain import Explanation
 
 # A frontier or a scatter with more points than this is drawn thinned, and says so: of a frontier, every second point
 # drawn is then one that has an interval.

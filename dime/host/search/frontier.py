@@ -151,7 +151,7 @@ def frontier(problem: Problem, time_limit_s: float = TIME_LIMIT_S) -> Frontier:
     if not len(found.time_ps):
         if not found.complete:
             raise InputError(f"no point of the frontier was found in {time_limit_s:g} s; give it more time")
-        from dime.host.search.infeasibility import explain
+        from dime.host.search.conflict import explain
 
         raise InfeasibleError(explain(problem, time_limit_s))
     return Frontier(problem, found.time_ps, found.energy_pj, found.complete, found.choices)

@@ -35,9 +35,9 @@ from dime.host.search.cross_check import confirm
 from dime.host.search.frontier import Frontier, frontier
 
 if TYPE_CHECKING:
+    from dime.host.analysis.alternatives import Explanation
     from dime.host.analysis.break_even import BestPlans
     from dime.host.analysis.confidence import Held
-    from dime.host.analysis.explain import Explanation
     from dime.host.analysis.resampling import Samples
     from dime.host.analysis.uncertainty import Uncertainty
 
@@ -301,7 +301,7 @@ def _draw(problem: Problem, profiles: Sequence[Profile], replicates: int) -> Sam
 def _plan(
     name: str, problem: Problem, samples: Samples | None, solver: str, time_limit_s: float, gap: float
 ) -> LinkStudy:
-    from dime.host.analysis.explain import explain
+    from dime.host.analysis.alternatives import explain
 
     solution = solvers.solve(problem, solver, time_limit_s, gap)
     certificate = confirm(problem, solution, "gurobi" if solution.solver != "gurobi" else "exact")

@@ -123,7 +123,7 @@ def solve(problem: Problem, solver: str = "auto", time_limit_s: float = TIME_LIM
             continue
         solution = load(name).solve(problem, time_limit_s, gap)
         if solution.status == "infeasible":
-            from dime.host.search.infeasibility import explain
+            from dime.host.search.conflict import explain
 
             raise InfeasibleError(explain(problem, time_limit_s))
         if solution.choices is None:

@@ -8,8 +8,8 @@ import pytest
 
 from dime.contract.errors import InfeasibleError
 from dime.host.planning.goals import Limits
+from dime.host.search.conflict import explain
 from dime.host.search.frontier import frontier
-from dime.host.search.infeasibility import explain
 from dime.host.search.solvers import solve
 from tests.host import synthetic
 from tests.host.instances import enumerated, random_problem

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from dime.host.analysis import explain, resampling
+from dime.host.analysis import alternatives, resampling
 from dime.host.planning.evaluation import evaluate, value
 from dime.host.planning.goals import Limits
 from dime.host.planning.problem import build_problem
@@ -25,7 +25,7 @@ def test_margins_are_those_of_all_plans(problem):
     chosen = solve(problem).choices
     best = value(problem, evaluate(problem, chosen))
     assert best == pytest.approx(plans[0][0], rel=1e-15)
-    found = {rival.what: rival for rival in explain.explain(problem, chosen).rivals}
+    found = {rival.what: rival for rival in alternatives.explain(problem, chosen).rivals}
     others = [plan[0] for plan in plans if plan[2] != chosen]
     moved = [plan[0] for plan in plans if placement(plan[2]) != placement(chosen)]
     for what, rest in (("any step", others), ("placement", moved)):
@@ -55,12 +55,12 @@ def test_margins_within_limits_that_cut_across_the_goal(problem):
     plans = small.all_plans(problem)
     chosen = solve(problem).choices
     others = [plan[0] for plan in plans if plan[2] != chosen]
-    second = explain.second_best(problem, chosen)
+    second = alternatives.second_best(problem, chosen)
     if others:
         assert value(problem, evaluate(problem, second)) == others[0]
     else:
         assert second is None
-    slack = next(s for s in explain.slacks(problem, chosen) if s.unit in ("s", "J"))
+    slack = next(s for s in alternatives.slacks(problem, chosen) if s.unit in ("s", "J"))
     assert slack.slack >= 0
     assert slack.used + slack.slack == pytest.approx(slack.most)
     assert slack.price == pytest.approx(plans[0][0] - everything[0][0], abs=1e-15)
@@ -81,7 +81,7 @@ def test_every_limit_has_its_slack_and_price(rule):
     )
     problem = problem.with_limits(limits)
     chosen = solve(problem)
-    found = {slack.limit: slack for slack in explain.slacks(problem, chosen.choices)}
+    found = {slack.limit: slack for slack in alternatives.slacks(problem, chosen.choices)}
     expected = ["latency", "energy", "memory of d0", "layers away from d0", "largest bundle", "clocks of d0"]
     assert list(found)[:6] == expected
     assert list(found)[6:] == (["bundles on d0", "bundles on d1"] if rule == "published" else [])
@@ -91,7 +91,7 @@ def test_every_limit_has_its_slack_and_price(rule):
     without = solve(problem.with_limits(replace(limits, private_layers=0))).objective
     assert found["layers away from d0"].price == pytest.approx(chosen.objective - without, abs=1e-15)
     assert all(slack.price <= chosen.objective - free.objective + 1e-15 for slack in found.values())
-    table = explain.explain(problem, chosen.choices).table()
+    table = alternatives.explain(problem, chosen.choices).table()
     assert list(table["limit"]) == list(found)
 
 
@@ -100,7 +100,7 @@ def test_whether_a_margin_exceeds_the_measurement():
     profiles = [synthetic.profile(chain), synthetic.server(chain)]
     problem = build_problem(profiles, "4G", "energy", Limits(latency_s=0.1, rule="merged"))
     samples = resampling.resample(problem, profiles, 300)
-    found = explain.explain(problem, solve(problem).choices, samples)
+    found = alternatives.explain(problem, solve(problem).choices, samples)
     for rival in found.rivals:
         low, high = rival.interval
         assert low < rival.margin < high
@@ -117,16 +117,16 @@ def test_whether_a_margin_exceeds_the_measurement():
         [np.repeat(d.energy_pj[:, :1], d.energy_pj.shape[1], axis=1) for d in problem.devices],
     )
     twins = twins.with_limits(Limits(rule="merged"))
-    rival = explain.explain(twins, solve(twins).choices).rivals[0]
+    rival = alternatives.explain(twins, solve(twins).choices).rivals[0]
     assert rival.margin == 0
 
 
 def test_one_plan_has_no_rival_and_a_late_search_gives_none():
     only = small.problem(1, 2, 1, limits=Limits(private_layers=1, frequencies_hz={"d0": (1000,)}))
     chosen = solve(only).choices
-    assert explain.explain(only, chosen).rivals == ()
+    assert alternatives.explain(only, chosen).rivals == ()
     several = small.problem(3, 2, 1, limits=Limits(energy_j=9.0))
-    late = explain.explain(several, solve(several).choices, time_limit_s=0)
+    late = alternatives.explain(several, solve(several).choices, time_limit_s=0)
     assert late.rivals == ()
     assert [slack.price for slack in late.slacks] == [None]
     assert str(late).startswith("energy: ")
@@ -135,6 +135,6 @@ def test_one_plan_has_no_rival_and_a_late_search_gives_none():
 def test_a_plan_that_is_not_the_best_has_a_negative_margin():
     problem = small.problem(3, 2, 1)
     plans = small.all_plans(problem)
-    found = explain.explain(problem, plans[-1][2])
+    found = alternatives.explain(problem, plans[-1][2])
     assert found.rivals[0].value == plans[0][0]
     assert found.rivals[0].margin < 0
