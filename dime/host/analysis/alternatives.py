@@ -19,7 +19,7 @@ from dime.host.planning.evaluation import evaluate, value
 from dime.host.planning.plan import one_line
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
 from dime.host.planning.solution import Solution
-from dime.host.search.criteria import UNLIMITED, of_goal, paths, shortest_through
+from dime.host.search.quantities import UNLIMITED, of_goal, paths, shortest_through
 from dime.host.search.solvers import TIME_LIMIT_S, exact
 
 if TYPE_CHECKING:

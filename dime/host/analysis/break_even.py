@@ -30,7 +30,7 @@ from dime.host.planning.links import Link, connect
 from dime.host.planning.plan import one_line
 from dime.host.planning.problem import LARGEST_SUM, PER_J, PER_S, Choice, Problem
 from dime.host.planning.quantity import Quantity
-from dime.host.search.criteria import as_problem, of_goal, undominated
+from dime.host.search.quantities import as_problem, of_goal, undominated
 from dime.host.search.solvers import TIME_LIMIT_S, exact
 
 if TYPE_CHECKING:

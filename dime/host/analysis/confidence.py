@@ -42,7 +42,7 @@ from dime.host.planning.problem import PER_J, PER_S, Choice, Problem, bundle_bou
 from dime.host.planning.quantity import Quantity
 from dime.host.profiles.profiles import Profile
 from dime.host.profiles.published import averaged
-from dime.host.search.criteria import as_problem, of_goal, undominated
+from dime.host.search.quantities import as_problem, of_goal, undominated
 from dime.host.search.solvers import TIME_LIMIT_S, exact
 
 DRAWS = 20_000

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from dime.host.planning.evaluation import evaluate
 from dime.host.planning.goals import RULES, Goal, Limits
+from dime.host.search import graph as graphs
+from dime.host.search.backends import compiled, plain, vector
 from dime.host.search.frontier import frontier
-from dime.host.search.solvers import _graph, _kernel, _packed, _vector, exact, gurobi, highs
+from dime.host.search.solvers import exact, gurobi, highs
 from tests.host import synthetic
 from tests.host.instances import FULL, enumerated, random_problem
 
@@ -73,26 +75,26 @@ def test_integer_programs_find_no_point_that_the_frontier_lacks(solver):
 def test_all_forms_of_label_setting_agree(seed, rule):
     problem = random_problem(seed, Goal("latency"))
     problem = problem.with_limits(replace(problem.limits, rule=rule, memory_bytes={}))
-    graph = _graph.build(problem)
-    plain = kept(problem, _packed.label(graph, np.inf), graph.sink)
-    assert kept(problem, _kernel.label(graph, np.inf), graph.sink) == plain
+    graph = graphs.build(problem)
+    expected = kept(problem, plain.label(graph, np.inf), graph.sink)
+    assert kept(problem, compiled.label(graph, np.inf), graph.sink) == expected
     limits = (np.inf if at is None else at for at in (problem.latency_limit_ps, problem.energy_limit_pj))
-    bounds = _kernel.find_bounds(graph, *limits)
-    small = graph.keep(_kernel.worthwhile(graph, bounds))
-    assert kept(problem, _kernel.label(small, np.inf, bounds), graph.sink) == plain
-    labels, front, what, complete = _vector.solve(problem, graph, np.inf, whole=True)
-    assert complete and [tuple(at) for at in what.objectives(labels.costs[graph.sink][front]).tolist()] == plain
+    bounds = compiled.find_bounds(graph, *limits)
+    small = graph.keep(compiled.worthwhile(graph, bounds))
+    assert kept(problem, compiled.label(small, np.inf, bounds), graph.sink) == expected
+    labels, front, what, complete = vector.solve(problem, graph, np.inf, whole=True)
+    assert complete and [tuple(at) for at in what.objectives(labels.costs[graph.sink][front]).tolist()] == expected
 
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("chain", [synthetic.ALEXNET, synthetic.VIT], ids=lambda chain: chain.network)
 def test_forms_agree_on_whole_networks(chain, rule):
-    graph = _graph.build(synthetic.problem(chain, limits=Limits(rule=rule)))
-    plain = _packed.label(graph, np.inf).at(graph.sink)
-    bounds = _kernel.find_bounds(graph)
-    small = graph.keep(_kernel.worthwhile(graph, bounds))
-    assert np.array_equal(_kernel.label(graph, np.inf).at(graph.sink), plain)
-    assert np.array_equal(_kernel.label(small, np.inf, bounds).at(graph.sink), plain)
+    graph = graphs.build(synthetic.problem(chain, limits=Limits(rule=rule)))
+    expected = plain.label(graph, np.inf).at(graph.sink)
+    bounds = compiled.find_bounds(graph)
+    small = graph.keep(compiled.worthwhile(graph, bounds))
+    assert np.array_equal(compiled.label(graph, np.inf).at(graph.sink), expected)
+    assert np.array_equal(compiled.label(small, np.inf, bounds).at(graph.sink), expected)
 
 
 @pytest.mark.parametrize("goal", ["latency", "throughput"])
@@ -134,8 +136,8 @@ def test_memory_and_pipelines_keep_the_frontier_of_a_network_complete():
 class TestTimeAndSize:
     def test_a_frontier_that_takes_too_long_says_that_it_is_not_complete(self):
         problem = synthetic.large_problem(60, 3)
-        graph = _graph.build(problem)
-        assert _packed.label(graph, monotonic() - 1) is None
+        graph = graphs.build(problem)
+        assert plain.label(graph, monotonic() - 1) is None
         found = exact.trade_offs(problem, 1e-9)
         assert not found.complete and len(found.time_ps) > 1
         whole = exact.trade_offs(problem, 60)

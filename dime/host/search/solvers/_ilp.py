@@ -31,7 +31,7 @@ from dime.contract.bundles import Bundle
 from dime.host.common.statistics import Floats
 from dime.host.planning.evaluation import evaluate
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
-from dime.host.search.solvers._graph import undominated
+from dime.host.search.graph import undominated
 
 EXACT = 10**6
 SCALED = 1e5

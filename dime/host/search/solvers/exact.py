@@ -2,8 +2,8 @@
 
 Without a limit on what the goal leaves out, the best plan is a shortest path. With one, and for the whole frontier,
 every node keeps all its undominated labels (label setting): one pass gives the complete set of best trade-offs, in
-integers and therefore exactly. Three forms of it agree: ``_packed`` (plain Python, small graphs), ``_kernel``
-(compiled, with bounds) and ``_vector`` (more than two quantities: memory limits and pipelines).
+integers and therefore exactly. Three forms of it agree, those of ``backends``: ``plain`` (plain Python, small graphs),
+``compiled`` (with bounds) and ``vector`` (more than two quantities: memory limits and pipelines).
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from dime.host.common.statistics import Ints
 from dime.host.planning.evaluation import evaluate, value
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
 from dime.host.planning.solution import Solution
-from dime.host.search.solvers import Capabilities, _graph, _packed, _ties, conclude
+from dime.host.search import backends
+from dime.host.search import graph as graphs
+from dime.host.search.backends import plain
+from dime.host.search.solvers import Capabilities, _ties, conclude
 
 CAPABILITIES = Capabilities()
 # Up to so many arcs plain Python is done before numba is imported; up to so many the bounds cost more than they save.
@@ -47,8 +50,8 @@ def version() -> str:
 
 def refuses(problem: Problem) -> str | None:
     """A graph that would not fit into memory: long bundles under the published rule on many devices, mostly."""
-    arcs = _graph.estimate(problem)
-    most = _graph.LARGEST_ARCS
+    arcs = graphs.estimate(problem)
+    most = graphs.LARGEST_ARCS
     return None if arcs <= most else f"exact would need {arcs:.1e} arcs, more than {most:.0e}"
 
 
@@ -100,7 +103,7 @@ def solve(problem: Problem, time_limit_s: float, gap: float) -> Solution:
     def answer(status: str, choices: tuple[Choice, ...] | None, bound: float | None = None) -> Solution:
         return conclude(problem, status, choices, bound, "exact", version(), monotonic() - began)
 
-    graph = _graph.build(problem)
+    graph = graphs.build(problem)
     limited = problem.latency_limit_ps is not None or problem.energy_limit_pj is not None
     if _has_more_quantities(problem):
         found = _trade_offs_of_many(problem, graph, began + time_limit_s, whole=problem.has_energy)
@@ -121,7 +124,7 @@ def solve(problem: Problem, time_limit_s: float, gap: float) -> Solution:
 
 def trade_offs(problem: Problem, time_limit_s: float) -> TradeOffs:
     """Finds all undominated plans; if time runs out, those that were known before the exact pass."""
-    graph = _graph.build(problem)
+    graph = graphs.build(problem)
     if _has_more_quantities(problem):
         return _trade_offs_of_many(problem, graph, monotonic() + time_limit_s, whole=True)
     return _trade_offs_of_two(problem, graph, monotonic() + time_limit_s)
@@ -147,7 +150,7 @@ def replicated(
             drawn_ps, drawn_pj = [device[at] for device in latency_ps], [device[at] for device in energy_pj]
             yield trade_offs(problem.with_costs(drawn_ps, drawn_pj), time_limit_s)
         return
-    graph = _graph.build(problem, prune=False)
+    graph = graphs.build(problem, prune=False)
     places = [
         (arcs, graph.bundle[arcs], graph.column[arcs])
         for arcs in (np.flatnonzero(graph.device == device) for device in range(len(problem.devices)))
@@ -155,7 +158,7 @@ def replicated(
     began, patience_s = monotonic(), LOADING_S if _is_compiled() else COMPILING_S
     for at in range(count):
         if at >= TRIED and (monotonic() - began) * (count - at) > patience_s * at:
-            from dime.host.search.solvers import _kernel  # noqa: F401 - loading it makes `label` use it
+            from dime.host.search.backends import compiled  # noqa: F401 - loading it makes `label` use it
         latency, energy = graph.latency_ps.copy(), graph.energy_pj.copy()
         kept = graph.device < 0
         for device, (arcs, bundle, column) in enumerate(places):
@@ -163,7 +166,7 @@ def replicated(
             energy[arcs] = energy_pj[device][at, bundle, column]
             costs = replace(problem.devices[device], latency_ps=latency_ps[device][at], energy_pj=energy_pj[device][at])
             best = np.zeros(costs.latency_ps.shape, np.bool_)
-            best[_graph.undominated(costs, problem.usable[device])] = True
+            best[graphs.undominated(costs, problem.usable[device])] = True
             kept[arcs] = best[bundle, column]
         drawn = replace(graph, latency_ps=latency, energy_pj=energy).keep(kept)
         yield _trade_offs_of_two(problem, drawn, monotonic() + time_limit_s)
@@ -171,8 +174,8 @@ def replicated(
 
 def _is_compiled() -> bool:
     """Whether numba's cache, which is beside the code unless one moves it, has the compiled search."""
-    folder = os.environ.get("NUMBA_CACHE_DIR")
-    return any(Path(folder).rglob("_kernel.*.nbi") if folder else Path(__file__).parent.glob("*/_kernel.*.nbi"))
+    folder, cached = os.environ.get("NUMBA_CACHE_DIR"), "compiled.*.nbi"
+    return any(Path(folder).rglob(cached) if folder else Path(backends.__path__[0]).glob(f"*/{cached}"))
 
 
 def _has_more_quantities(problem: Problem) -> bool:
@@ -184,7 +187,7 @@ def _has_more_quantities(problem: Problem) -> bool:
     return problem.goal.kind == "throughput" or (bool(problem.memory_limits) and not single)
 
 
-def _trade_offs_of_two(problem: Problem, graph: _graph.Graph, deadline: float) -> TradeOffs:
+def _trade_offs_of_two(problem: Problem, graph: graphs.Graph, deadline: float) -> TradeOffs:
     graph, labels = label(graph, deadline, problem.latency_limit_ps, problem.energy_limit_pj)
     if labels is None:
         return _known(problem, graph)
@@ -201,29 +204,29 @@ def _trade_offs_of_two(problem: Problem, graph: _graph.Graph, deadline: float) -
 
 
 def label(
-    graph: _graph.Graph, deadline: float, latency_limit_ps: int | None = None, energy_limit_pj: int | None = None
-) -> tuple[_graph.Graph, Labels | None]:
+    graph: graphs.Graph, deadline: float, latency_limit_ps: int | None = None, energy_limit_pj: int | None = None
+) -> tuple[graphs.Graph, Labels | None]:
     """Labels a graph in the form that suits its size.
 
     Returns:
         The graph, possibly with fewer arcs, and its labels; None if the deadline passed.
     """
-    if len(graph.tail) <= SMALL_ARCS and "dime.host.search.solvers._kernel" not in sys.modules:
-        return graph, _packed.label(graph, deadline)
-    from dime.host.search.solvers import _kernel
+    if len(graph.tail) <= SMALL_ARCS and "dime.host.search.backends.compiled" not in sys.modules:
+        return graph, plain.label(graph, deadline)
+    from dime.host.search.backends import compiled
 
     if len(graph.tail) <= BOUNDED_ARCS:
-        return graph, _kernel.label(graph, deadline)
-    bounds = _kernel.find_bounds(
+        return graph, compiled.label(graph, deadline)
+    bounds = compiled.find_bounds(
         graph,
         np.inf if latency_limit_ps is None else latency_limit_ps,
         np.inf if energy_limit_pj is None else energy_limit_pj,
     )
-    graph = graph.keep(_kernel.worthwhile(graph, bounds))
-    return graph, _kernel.label(graph, deadline, bounds)
+    graph = graph.keep(compiled.worthwhile(graph, bounds))
+    return graph, compiled.label(graph, deadline, bounds)
 
 
-def path(graph: _graph.Graph, labels: Labels, latency_ps: int, energy_pj: int) -> list[int]:
+def path(graph: graphs.Graph, labels: Labels, latency_ps: int, energy_pj: int) -> list[int]:
     """Finds the arcs of a path that costs what a label of the sink says, by subtracting backwards."""
     arcs = []
     node = graph.sink
@@ -239,10 +242,10 @@ def path(graph: _graph.Graph, labels: Labels, latency_ps: int, energy_pj: int) -
     return arcs[::-1]
 
 
-def _trade_offs_of_many(problem: Problem, graph: _graph.Graph, deadline: float, whole: bool) -> TradeOffs:
-    from dime.host.search.solvers import _vector
+def _trade_offs_of_many(problem: Problem, graph: graphs.Graph, deadline: float, whole: bool) -> TradeOffs:
+    from dime.host.search.backends import vector
 
-    labels, front, what, complete = _vector.solve(problem, graph, deadline, whole)
+    labels, front, what, complete = vector.solve(problem, graph, deadline, whole)
     points = what.objectives(labels.costs[graph.sink][front])
     time = points[:, 0] if what.latency >= 0 or what.period >= 0 else np.zeros(len(front), np.int64)
     energy = points[:, -1] if what.energy >= 0 else np.zeros(len(front), np.int64)
@@ -253,15 +256,15 @@ def _trade_offs_of_many(problem: Problem, graph: _graph.Graph, deadline: float, 
     return TradeOffs(time, energy, complete, choices, _weights(problem))
 
 
-def _shortest(problem: Problem, graph: _graph.Graph, weights: tuple[int, int]) -> tuple[Choice, ...] | None:
-    labels = _packed.label(graph, np.inf, weights)
+def _shortest(problem: Problem, graph: graphs.Graph, weights: tuple[int, int]) -> tuple[Choice, ...] | None:
+    labels = plain.label(graph, np.inf, weights)
     if labels is None or not labels.of[graph.sink]:
         return None
     latency, energy = labels.at(graph.sink)[0].tolist()
     return graph.choices(problem, path(graph, labels, latency, energy))
 
 
-def _known(problem: Problem, graph: _graph.Graph) -> TradeOffs:
+def _known(problem: Problem, graph: graphs.Graph) -> TradeOffs:
     """Plans found by shortest paths in a few directions that keep the limits."""
     ends = [_shortest(problem, graph, weights) for weights in ((1, 0), (0, 1))]
     found = {choices: evaluate(problem, choices) for choices in ends if choices is not None}
@@ -285,7 +288,7 @@ def _weights(problem: Problem) -> tuple[int, int]:
     return (1, 0) if problem.goal.kind == "throughput" else problem.goal.weights
 
 
-def _relaxed_bound(problem: Problem, graph: _graph.Graph) -> float | None:
+def _relaxed_bound(problem: Problem, graph: graphs.Graph) -> float | None:
     """The goal's value of the best plan when limits on totals and memory are ignored.
 
     A pipeline has at most one stage a device and one more crossing than that; the slowest takes at least its share of
@@ -323,19 +326,19 @@ def least(problem: Problem, quantity: str, time_limit_s: float) -> int | None:
             return None
         totals = evaluate(problem, solution.choices)
         return totals.latency_ps if quantity == "latency" else totals.energy_pj
-    from dime.host.search.solvers import _vector
+    from dime.host.search.backends import vector
 
     # A limit that limits nothing makes the pipeline's labels carry the quantity.
-    anything = _vector.UNLIMITED // 2
+    anything = vector.UNLIMITED // 2
     if quantity == "latency":
         carried = problem.with_limits(replace(problem.limits, latency_s=anything / PER_S))
     else:
         carried = problem.with_limits(replace(problem.limits, energy_j=anything / PER_J))
-    graph = _graph.build(carried)
-    what = _vector.quantities(carried, graph, False)
+    graph = graphs.build(carried)
+    what = vector.quantities(carried, graph, False)
     try:
-        costs = _vector.label(graph, what, monotonic() + time_limit_s).costs[graph.sink]
-    except _vector.OutOfTimeError:
+        costs = vector.label(graph, what, monotonic() + time_limit_s).costs[graph.sink]
+    except vector.OutOfTimeError:
         return None
     column = what.latency if quantity == "latency" else what.energy
     return int(costs[:, column].min()) if len(costs) else None

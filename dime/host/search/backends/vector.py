@@ -13,7 +13,7 @@ import numpy as np
 
 from dime.host.common.statistics import Bools, Ints
 from dime.host.planning.problem import Problem
-from dime.host.search.solvers._graph import Graph
+from dime.host.search.graph import Graph
 
 FEW = 40
 UNLIMITED = np.iinfo(np.int64).max // 2

@@ -2,7 +2,7 @@
 
 A label is the cost of one way to reach a node, latency and energy packed into one integer, latency << 62 | energy.
 Adding two labels is then one addition, and dropping what is dominated is a sort and a scan. This is the readable
-reference; ``_kernel`` does the same, compiled, for large graphs.
+reference; ``backends.compiled`` does the same, compiled, for large graphs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from time import monotonic
 import numpy as np
 
 from dime.host.common.statistics import Ints
-from dime.host.search.solvers._graph import Graph
+from dime.host.search.graph import Graph
 
 BITS = 62
 ENERGY = (1 << BITS) - 1

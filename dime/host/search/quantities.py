@@ -18,9 +18,11 @@ from dime.host.common.statistics import Ints
 from dime.host.planning.goals import Goal
 from dime.host.planning.problem import LARGEST_SUM, PER_S, Choice, Problem
 from dime.host.planning.quantity import Quantity
-from dime.host.search.solvers import TIME_LIMIT_S, _graph, _vector
-from dime.host.search.solvers._graph import Graph
-from dime.host.search.solvers._vector import UNLIMITED
+from dime.host.search import graph as graphs
+from dime.host.search.backends import vector
+from dime.host.search.backends.vector import UNLIMITED
+from dime.host.search.graph import Graph
+from dime.host.search.solvers import TIME_LIMIT_S
 
 __all__ = [
     "UNLIMITED",
@@ -68,7 +70,7 @@ class Paths:
 def paths(problem: Problem) -> Paths:
     """Builds the graph with every usable option of a problem; numbers in place of costs tell the crossings apart."""
     numbers = np.arange(problem.crossing_ps.size).reshape(problem.crossing_ps.shape)
-    graph = _graph.build(replace(problem, crossing_ps=np.where(problem.crossing_ps >= 0, numbers, -1)), prune=False)
+    graph = graphs.build(replace(problem, crossing_ps=np.where(problem.crossing_ps >= 0, numbers, -1)), prune=False)
     widths = np.array([len(device.frequencies_hz) for device in problem.devices])
     sizes = np.cumsum([0, *(device.latency_ps.size for device in problem.devices)])
     computing = sizes[graph.device] + graph.bundle * widths[graph.device] + graph.column
@@ -89,7 +91,7 @@ def shortest_through(all_paths: Paths, costs: Ints) -> Ints:
         arcs = slice(graph.starts[node], graph.starts[node + 1])
         if arcs.start < arcs.stop:
             reached[node] = min(UNLIMITED, int((reached[graph.tail[arcs]] + costs[arcs]).min()))
-    to_go = _vector.least_to_go(graph, costs[:, None])[:, 0]
+    to_go = vector.least_to_go(graph, costs[:, None])[:, 0]
     head = np.repeat(np.arange(graph.sink + 1), np.diff(graph.starts))
     through: Ints = np.where(
         (reached[graph.tail] < UNLIMITED) & (to_go[head] < UNLIMITED),
@@ -123,17 +125,17 @@ def undominated(
     steps = np.stack(columns, axis=1)
     most = np.array([UNLIMITED if q.most is None else q.most for q in (*quantities, *memory)])
     graph = all_paths.graph
-    what = _vector.Quantities(-1, -1, -1, steps, most, _vector.least_to_go(graph, steps))
+    what = vector.Quantities(-1, -1, -1, steps, most, vector.least_to_go(graph, steps))
     try:
-        labels = _vector.label(graph, what, monotonic() + time_limit_s)
-    except _vector.OutOfTimeError:
+        labels = vector.label(graph, what, monotonic() + time_limit_s)
+    except vector.OutOfTimeError:
         raise InputError(
             f"{len(problem.layers)} layers have too many trade-offs to list in {time_limit_s:g} s"
         ) from None
     found: dict[tuple[int, ...], tuple[Choice, ...]] = {}
     for at, costs in enumerate(labels.costs[graph.sink].tolist()):
         found.setdefault(tuple(costs[: len(quantities)]), graph.choices(problem, labels.path(graph, at)))
-    kept = _vector.undominated(np.array(list(found), np.int64).reshape(len(found), len(quantities))) if found else ()
+    kept = vector.undominated(np.array(list(found), np.int64).reshape(len(found), len(quantities))) if found else ()
     every = list(found.items())
     return [every[at] for at in kept]
 

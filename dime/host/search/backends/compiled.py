@@ -1,6 +1,6 @@
 """Label setting, compiled (numba), with bounds that keep large graphs small.
 
-The same labels as ``_packed``, for graphs of any size. Before the exact pass, shortest paths in a few weighted
+The same labels as ``backends.plain``, for graphs of any size. Before the exact pass, shortest paths in a few weighted
 directions are found from the source to every node and from every node to the sink. Their sums are costs of real plans;
 the undominated ones bound the frontier from above. Read the other way, each direction says how much the rest of a path
 costs at least. An arc or label whose every continuation is dominated by a plan already known is dropped; ties are kept,
@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 
 from dime.host.common.statistics import Bools, Floats, Ints
-from dime.host.search.solvers._graph import Graph
+from dime.host.search.graph import Graph
 
 MARGIN = 1e-9
 DIRECTIONS = 24
