@@ -176,6 +176,35 @@ def smoke(options, emit):
     emit("description", facts=module.check(board, options.processor, emit))
 
 
+def probe(options, emit):
+    """Says how much disk is free here and what the clock shows."""
+    from dime.device import trials
+
+    emit("description", facts=trials.probe())
+
+
+def board(options, emit):
+    """Says what this board is and, if that is to be tried, whether its clocks can be set."""
+    from dime.device import boards, trials
+
+    module = boards.choose(options.device, options.board)[1]
+    emit("description", facts=trials.board(module, options.root, options.set_clocks))
+
+
+def busy(options, emit):
+    """Keeps all processors busy for a while."""
+    from dime.device import trials
+
+    trials.busy(options.seconds, os.cpu_count() or 1)
+
+
+def hashes(options, emit):
+    """Says the SHA-256 of a run's files."""
+    from dime.device import trials
+
+    emit("description", facts=trials.hashes(options.out))
+
+
 def _weights(asked, found):
     """Takes the weights that the feature maps were made with, unless others are asked for."""
     if asked != "auto" or found.manifest is None:
@@ -252,6 +281,12 @@ def _parser():
     verb.add_argument("--energy-error", type=parse_share, default=0.0, help="repeat until energies are so sure: 3%%")
     verb.add_argument("--most-iterations", type=int, help="give that up after so many passes; 10 x iterations")
 
+    _trial_parsers(verbs)
+    return parser
+
+
+def _trial_parsers(verbs):
+    """The verbs that measure nothing."""
     verb = verbs.add_parser("describe", help=describe.__doc__)
     verb.set_defaults(verb=describe)
     _device_options(verb)
@@ -264,7 +299,22 @@ def _parser():
     verb = verbs.add_parser("restore", help=restore.__doc__)
     verb.set_defaults(verb=restore)
     verb.add_argument("--out", required=True, help="the run's folder")
-    return parser
+
+    verb = verbs.add_parser("probe", help=probe.__doc__)
+    verb.set_defaults(verb=probe)
+
+    verb = verbs.add_parser("board", help=board.__doc__)
+    verb.set_defaults(verb=board)
+    _device_options(verb)
+    verb.add_argument("--set-clocks", action="store_true", help="set the lowest and the highest, and put them back")
+
+    verb = verbs.add_parser("busy", help=busy.__doc__)
+    verb.set_defaults(verb=busy)
+    verb.add_argument("--seconds", type=float, default=3.0, help="how long")
+
+    verb = verbs.add_parser("hashes", help=hashes.__doc__)
+    verb.set_defaults(verb=hashes)
+    verb.add_argument("--out", required=True, help="the run's folder")
 
 
 def _network_options(verb):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dime.host.campaign.doctor import BUSY
+BUSY = b"device\0busy"  # in the command line of the doctor's load
 
 
 class Load:
@@ -62,7 +62,7 @@ def doctors_load(load: Load) -> Iterator[None]:
     def is_busy() -> bool:
         for place in Path("/proc").glob("[0-9]*/cmdline"):
             with suppress(OSError):
-                if BUSY.encode() in place.read_bytes():
+                if BUSY in place.read_bytes():
                     return True
         return False
 

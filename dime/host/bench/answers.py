@@ -189,6 +189,32 @@ def facts(said: object, numbers: Mapping[str, float | None], texts: Sequence[str
     return found
 
 
+class EarlierImageError(DeviceError):
+    """The image's device side is of an earlier version and lacks a verb."""
+
+
+def described(lines: Sequence[str], verb: str) -> object:
+    """The facts of the description that a verb of the device side printed; None if it printed none.
+
+    Args:
+        lines: What it printed.
+        verb: The verb.
+
+    Raises:
+        EarlierImageError: There is no such verb in the image.
+    """
+    found: dict[str, Any] = {message["kind"]: message for message in map(messages.decode, lines) if message}
+    if "description" in found:
+        facts: object = found["description"]["facts"]
+        return facts
+    if re.search(rf"invalid choice: '{verb}'", str(found.get("error", {}).get("text", ""))[:ERROR_WORDS]):
+        raise EarlierImageError(
+            f"its image is of an earlier version, which has no '{verb}'; type: make build; where it comes "
+            "from a registry, make push"
+        )
+    return None
+
+
 def words(lines: Sequence[str]) -> str:
     """The last of what a container printed, as part of a line."""
     return " | ".join(line[:WORDS] for line in lines[-2:])

@@ -224,6 +224,16 @@ def _ids(archive: IO[bytes]) -> list[str]:
     return found
 
 
+def ours(client: docker.DockerClient) -> list[Image]:
+    """The images on an engine that are named as ours are."""
+    names = (*IMAGES.values(),)
+    return [
+        image
+        for image in client.images.list()
+        if any(tag.rpartition(":")[0].rpartition("/")[2] in names for tag in image.tags)
+    ]
+
+
 def _first(client: docker.DockerClient, ids: Iterable[str]) -> Image | None:
     """The first image that an engine has of some ids."""
     return next(filter(None, (_get(client, one) for one in ids)), None)

@@ -38,14 +38,8 @@ STILL_THERE = "the results are still on the device, the same command gets them"
 END_POLL_S, KILLED_S = 0.25, 15.0
 LATE_S = 1.0  # for a container to appear whose making was interrupted
 NOT_INTACT = (tarfile.TarError, ValueError, ArithmeticError, LookupError)  # what the tar library makes of damage
+ENTRY = ["python3", "-m", "dime.device"]
 MARK = "complete"  # written last into a volume, so that a transfer that broke off is told from a whole one
-HASHER = (
-    "import hashlib, os, sys\n"
-    "for folder, _, names in sorted(os.walk(sys.argv[1])):\n"
-    "    for name in sorted(names):\n"
-    "        path = os.path.join(folder, name)\n"
-    "        print(hashlib.sha256(open(path, 'rb').read()).hexdigest(), os.path.relpath(path, sys.argv[1]))\n"
-)
 
 
 def digest(folder: Path) -> tuple[str, dict[str, Path]]:
@@ -379,11 +373,11 @@ def hashes(client: docker.DockerClient, image: Image, volume: str, folder: str, 
     Raises:
         DeviceError: The device could not compute them.
     """
-    options: dict[str, Any] = {"entrypoint": ["python3", "-c", HASHER, f"/volume/{folder}"], "user": "0:0"}
-    with helper(client, image, volume, run=True, **options) as container:
+    words = [*ENTRY, "hashes", f"--out=/volume/{folder}"]
+    with helper(client, image, volume, run=True, entrypoint=words, user="0:0") as container:
         wait(container, seconds)
-        pairs = (line.partition(" ") for line in answers.output(container))
-        return {name: value for value, _, name in pairs if name in FROM_DEVICE}
+        facts = answers.described(answers.output(container), "hashes")
+    return {name: str(value) for name, value in facts.items() if name in FROM_DEVICE} if isinstance(facts, dict) else {}
 
 
 def verify(folder: Path, expected: dict[str, str]) -> None:

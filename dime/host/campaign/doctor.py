@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from dime.contract import messages
 from dime.contract.errors import DeviceError, DimeError, nearest
 from dime.host.bench import answers, clients, engines, holding, images, volumes
+from dime.host.bench.engines import process
 from dime.host.bench.lab import LOCAL, Device, Lab
-from dime.host.bench.session.results import ENTRY
+from dime.host.bench.volumes import ENTRY
 
 if TYPE_CHECKING:
     import docker
@@ -23,23 +23,6 @@ LEAST_DISK_BYTES = 1e9  # for feature maps and results; the image is there by th
 LARGEST_OFFSET_S = 2.0
 CONTAINER_S = 120.0
 METER_S = 3.0
-BUSY = (  # all processors, for as long as a meter needs to show it
-    "import os, time\nend = time.time() + 3\nfor _ in range(os.cpu_count() - 1):\n    if not os.fork(): break\n"
-    "while time.time() < end: pass\n"
-)
-PROBE = (  # what the device's disk and clock say, as a container sees them
-    "import json, os, time\ns = os.statvfs('/')\n"
-    "print(json.dumps({'free_bytes': s.f_bavail * s.f_frsize, 'time_s': time.time()}))"
-)
-
-
-BOARD = (  # what the board is and, if its clocks are to be tried, whether they can be set: argv is device, board, "try"
-    "import json, sys\nfrom dime.device import boards\nfrom dime.contract.errors import DimeError\n"
-    "board = boards.choose(sys.argv[1], sys.argv[2])[1]\nfacts = {'model': board.describe()['model']}\ntry:\n"
-    "    steps = board.frequencies_hz() if sys.argv[3:] else []\n    for step in steps[:1] + steps[-1:]:\n"
-    "        with board.fixed(step): pass\n    facts['steps'] = len(steps)\n"
-    "except DimeError as error: facts['error'] = str(error)\nprint(json.dumps(facts))\n"
-)
 
 
 class _HeldError(DimeError):
@@ -108,8 +91,9 @@ def _engine(device: Device, registry: str) -> Iterator[Finding]:
             yield _board(client, device, image)
             yield _smoke(client, device, image)
             if device.meter:
-                words = ["python3", "-c", BUSY]
-                yield _meter(device, lambda: _output(client, device, image, words))
+                yield _meter(device, lambda: _output(client, device, image, [*ENTRY, "busy"]))
+    except answers.EarlierImageError as error:
+        yield Finding(name, "image", False, str(error))
     except _HeldError as error:
         yield Finding(name, "held", True, f"{str(error).removeprefix(f'{name}: is held ')}; what follows is not tried")
     except DimeError as error:
@@ -151,9 +135,9 @@ def _output(client: docker.DockerClient, device: Device, image: Image, words: li
 
 def _disk_and_clock(client: docker.DockerClient, device: Device, image: Image) -> Iterator[Finding]:
     before_s = time.time()
-    lines = _output(client, device, image, ["python3", "-c", PROBE])
+    lines = _output(client, device, image, [*ENTRY, "probe"])
     after_s = time.time()
-    facts = answers.facts("".join(lines[-1:]), {"free_bytes": None, "time_s": None}, ())
+    facts = answers.facts(answers.described(lines, "probe"), {"free_bytes": None, "time_s": None}, ())
     if facts is None:
         yield Finding(device.name, "container", False, f"does not run Python: {answers.words(lines) or 'no output'}")
         return
@@ -171,9 +155,9 @@ def _board(client: docker.DockerClient, device: Device, image: Image) -> Finding
     """What the board is, and whether its clocks can be fixed: the lowest and the highest are, and put back."""
     name = device.name
     options: dict[str, Any] = {"privileged": True, "user": "0:0", "cap_drop": None} if device.set_clock else {}
-    words = ["python3", "-c", BOARD, name, device.board, *(["try"] if device.set_clock else [])]
-    lines = _output(client, device, image, words, **options)
-    facts = answers.facts("".join(lines[-1:]), {"steps": 0}, ("model", "error"))
+    words = [*ENTRY, "board", f"--device={name}", f"--board={device.board}"]
+    lines = _output(client, device, image, [*words, *(["--set-clocks"] if device.set_clock else [])], **options)
+    facts = answers.facts(answers.described(lines, "board"), {"steps": 0}, ("model", "error"))
     if facts is None:
         return Finding(name, "board", False, answers.words(lines) or "says nothing")
     model = facts["model"] or device.board
@@ -210,4 +194,4 @@ def _meter(device: Device, busy: Callable[[], object] | None = None) -> Finding:
 
 def _spin() -> None:
     """Keeps this computer's processors busy."""
-    subprocess.run([sys.executable, "-c", BUSY], check=False, timeout=CONTAINER_S)
+    subprocess.run([*process.ENTRY, "busy"], check=False, timeout=CONTAINER_S)

@@ -33,13 +33,12 @@ def saying(answers):
 
 def answers(words):
     """What a board's containers say."""
-    text = " ".join(words)
-    if "statvfs" in text:
-        return 0, json.dumps({"free_bytes": 5e9, "time_s": time.time()}) + "\n"
-    if "smoke" in text:
-        facts = {"torch": "1.11", "gpu": "", "processor": "cpu"}
-        return 0, messages.encode("description", facts=facts) + "\n"
-    return 0, json.dumps({"model": "Nano", "steps": 12}) + "\n"
+    facts = {
+        "probe": {"free_bytes": 5e9, "time_s": time.time()},
+        "smoke": {"torch": "1.11", "gpu": "", "processor": "cpu"},
+        "board": {"model": "Nano", "steps": 12},
+    }
+    return 0, messages.encode("description", facts=facts[words[3]])
 
 
 @pytest.fixture
@@ -62,6 +61,13 @@ def test_every_part_is_tried_and_nothing_stays(board):
     ]
     assert "12 frequencies" in found["board"].text
     assert board.leftovers() == []
+
+
+def test_an_image_of_an_earlier_version_is_told_with_what_to_type(board):
+    board.earlier.add(board.images[0]["Id"])
+    board.work = FakeEngine.work.__get__(board)
+    finding = checked(board)["image"]
+    assert not finding.works and "of an earlier version, which has no 'probe'; type: make build" in finding.text
 
 
 def test_nothing_is_started_on_a_board_that_somebody_holds(board):

@@ -149,7 +149,7 @@ class Docker:
             return client.containers.create(
                 self._image,
                 [*_words(job), "--samples=/samples", f"--out=/results/{results.FOLDER}"],
-                entrypoint=results.ENTRY,
+                entrypoint=volumes.ENTRY,
                 name=HOLD,
                 labels={
                     volumes.LABEL: "run",

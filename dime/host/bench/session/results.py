@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dime.contract.errors import DeviceError, TableError
 from dime.contract.run import LEDGER, RUN, RunSpec
-from dime.host.bench import answers, folders, volumes
+from dime.host.bench import answers, folders, images, volumes
 from dime.host.bench.lab import Device
 from dime.host.common.units import plain
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 FOLDER = "run"  # of the results in their volume
 STOP_S = 60.0
-ENTRY = ["python3", "-m", "dime.device"]
 
 
 def fetch(
@@ -48,7 +47,7 @@ def fetch(
     Raises:
         DeviceError: Another run is in the folder, something did not arrive intact, or the disk is full.
     """
-    expected = volumes.hashes(client, image, volume, FOLDER)
+    expected = _expected(client, image, volume)
     aside = out.with_name(f".{out.name}.{os.getpid()}-{threading.get_ident()}")
     with volumes.on_this_computer(out, volumes.STILL_THERE):
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -62,6 +61,17 @@ def fetch(
         folders.merge(aside, out)
     finally:
         volumes.remove(aside)
+
+
+def _expected(client: docker.DockerClient, image: Image, volume: str) -> dict[str, str]:
+    """Hashes of a run's files by its own image; by another of ours, if that is of an earlier version."""
+    try:
+        return volumes.hashes(client, image, volume, FOLDER)
+    except answers.EarlierImageError:
+        for other in images.ours(client):
+            with suppress(answers.EarlierImageError):
+                return volumes.hashes(client, other, volume, FOLDER)
+        raise
 
 
 def settle(
@@ -103,7 +113,7 @@ def restore_clocks(client: docker.DockerClient, image: Image, volume: str, devic
     Raises:
         DeviceError: The clocks could not be put back; it says what to do.
     """
-    options: dict[str, Any] = {"privileged": True, "cap_drop": None, "user": "0:0", "entrypoint": ENTRY}
+    options: dict[str, Any] = {"privileged": True, "cap_drop": None, "user": "0:0", "entrypoint": volumes.ENTRY}
     command = ["restore", f"--out=/volume/{FOLDER}"]
     with volumes.helper(client, image, volume, run=True, command=command, **options) as container:
         code = volumes.wait(container, STOP_S)

@@ -61,6 +61,15 @@ def test_collect_tells_a_lost_connection_as_one(engine, tmp_path):
     assert fleet.collect(engine.device(), tmp_path) == [tmp_path / "nano/alexnet"]
 
 
+def test_a_run_of_an_earlier_version_comes_home_by_a_later_image(engine, tmp_path):
+    engine.run().put(**fake_engine.files())
+    engine.earlier.add(engine.images[0]["Id"])
+    with pytest.raises(DeviceError, match=r"nano: its image is of an earlier .* has no 'hashes'; type: make build"):
+        fleet.collect(engine.device(), tmp_path)
+    engine.add_image("bench:5000/dime-host:v2")
+    assert fleet.collect(engine.device(), tmp_path) == [tmp_path / "nano/alexnet"]
+
+
 def test_a_folder_that_cannot_be_made_is_this_computers_fault(engine, tmp_path):
     (tmp_path / "results").write_text("a file, no folder")
     engine.run().put(**fake_engine.files())
