@@ -6,7 +6,7 @@ import re
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Union
 
-from dime.contract import files
+from dime.contract import files, schemas
 from dime.contract.errors import InputError, TableError
 from dime.contract.quantities import whole
 
@@ -279,7 +279,7 @@ class RunSpec(object):
         """Writes run.json in one step, so that a reader never sees half of it."""
         path = os.path.join(folder, RUN)
         fields = OrderedDict((name, getattr(self, name)) for name in list(SPEC_FIELDS) + list(OBSERVED_FIELDS))
-        files.replace(path, files.as_json(fields))
+        files.replace(path, files.as_json(schemas.stamped(schemas.RUN, fields, **{TIMINGS: schemas.TIMINGS})))
 
     @classmethod
     def read(cls, folder: files.Name) -> "RunSpec":
@@ -304,6 +304,9 @@ class RunSpec(object):
             raise TableError("{} is damaged: {}".format(path, error))
         if not isinstance(fields, dict):
             raise TableError("{} is damaged: not an object".format(path))
+        schemas.version(schemas.RUN, fields, path)
+        schemas.check_tables({TIMINGS: schemas.TIMINGS}, fields, path)
+        fields = schemas.without(fields)
         for damage in _damages(fields):
             raise TableError("{} is damaged: {}".format(path, damage))
         try:

@@ -12,7 +12,7 @@ import socket
 import time
 from contextlib import contextmanager, suppress
 
-from dime.contract import files
+from dime.contract import files, schemas
 from dime.contract import power_protocol as protocol
 from dime.contract.clock import boot_id, monotonic_ns
 from dime.contract.errors import ConnectionLostError, DeviceError, InputError, TableError
@@ -100,18 +100,23 @@ class PowerLog(object):
         return before_s if 0.8 < before_s / window_s < 1.25 else window_s
 
     def _read_earlier(self):
+        path = os.path.join(self._folder, CLOCK)
         try:
-            with open(os.path.join(self._folder, CLOCK)) as stream:
-                return json.load(stream)["sessions"]
+            with open(path) as stream:
+                said = json.load(stream)
+            schemas.version(schemas.CLOCK, said, path)
+            return said["sessions"]
         except FileNotFoundError:
             return []
         except (EnvironmentError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise DeviceError("{} is damaged: {}".format(os.path.join(self._folder, CLOCK), error))
+            raise DeviceError("{} is damaged: {}".format(path, error))
 
     def _write(self):
         path = os.path.join(self._folder, CLOCK)
         os.makedirs(self._folder, exist_ok=True)
-        files.replace(path, json.dumps({"sessions": self._earlier + [self._session]}).encode())
+        files.replace(
+            path, json.dumps(schemas.stamped(schemas.CLOCK, {"sessions": self._earlier + [self._session]})).encode()
+        )
 
     def _connect(self):
         try:

@@ -10,7 +10,7 @@ import os
 from collections import OrderedDict
 
 from dime import __version__
-from dime.contract import files, plugins
+from dime.contract import files, plugins, schemas
 from dime.contract.errors import TableError
 from dime.device import images, networks, storage, tensor_files
 from dime.device.graphs import maps
@@ -228,7 +228,7 @@ def _fill(folder, network, source, weights, emit):
         odd_pictures=pictures.odd,
         files=OrderedDict(sorted(digests.items())),
     )
-    files.new(os.path.join(folder, MANIFEST), files.as_json(manifest))
+    files.new(os.path.join(folder, MANIFEST), files.as_json(schemas.stamped(schemas.FEATURE_MAPS, manifest)))
 
 
 def _read_manifest(folder):
@@ -238,6 +238,8 @@ def _read_manifest(folder):
         with open(path, "rb") as stream:
             content = stream.read()
         manifest = json.loads(content.decode("utf-8"), object_pairs_hook=OrderedDict)
+        if isinstance(manifest, dict):
+            schemas.version(schemas.FEATURE_MAPS, manifest, path)
         if not all(isinstance(manifest[key], str) for key in ("network", "weights", "source")):
             raise ValueError("not a manifest")
         if not isinstance(manifest["files"], dict) or not isinstance(manifest["layers"], list):

@@ -16,6 +16,7 @@ from dime.contract.run import (
     parse_name,
     parse_share,
 )
+from dime.contract.schemas import KEYS
 
 
 def spec(**changes):
@@ -77,7 +78,7 @@ def test_a_missing_one_is_one_line(tmp_path):
 def test_every_field_reaches_the_file(tmp_path):
     spec().write(str(tmp_path))
     with open(str(tmp_path / RUN)) as stream:
-        assert list(json.load(stream)) == list(SPEC_FIELDS) + list(OBSERVED_FIELDS)
+        assert list(json.load(stream)) == list(KEYS) + list(SPEC_FIELDS) + list(OBSERVED_FIELDS)
 
 
 @pytest.mark.parametrize("text, expected", [("all", "all"), ("100", [100]), ("100,-1", [100, -1])])

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dime.contract import schemas
 from dime.contract.errors import DimeError
 from dime.contract.run import OBSERVED_FIELDS, SPEC_FIELDS, RunSpec
 from dime.host.bench import lab
@@ -106,7 +107,7 @@ def test_every_field_of_a_run(profiled, tmp_path):
         build_problem([profile, server], "WiFi", "latency")
 
     content = json.loads((tmp_path / "edge/run.json").read_text())
-    assert set(content) == {*SPEC_FIELDS, *OBSERVED_FIELDS}
+    assert set(content) == {*schemas.KEYS, *SPEC_FIELDS, *OBSERVED_FIELDS}
     for _ in every_change(tmp_path / "edge/run.json"):
         one_line_or_a_result(use)
     use()

@@ -6,7 +6,7 @@ import os
 import time
 from contextlib import contextmanager
 
-from dime.contract import files
+from dime.contract import files, schemas
 from dime.contract.errors import DeviceError
 from dime.device import storage
 
@@ -220,7 +220,7 @@ def restoring(entries, ledger=None):
     entries = [entry for entry in entries if entry is not None]
     with storage.locked(next(entry[1] for entry in entries if entry[0] == "clock")):
         if ledger is not None:
-            files.replace(ledger, json.dumps(entries).encode())
+            files.replace(ledger, json.dumps(schemas.stamped(schemas.CLOCKS_TO_RESTORE, {"entries": entries})).encode())
         try:
             yield
         finally:
@@ -246,6 +246,9 @@ def settle(ledger):
     try:
         with open(ledger) as stream:
             entries = json.load(stream)
+        if isinstance(entries, dict):  # before it had a schema it was the list alone
+            schemas.version(schemas.CLOCKS_TO_RESTORE, entries, ledger)
+            entries = entries.get("entries")
         if not isinstance(entries, list) or not all(map(_is_entry, entries)):
             raise ValueError("it has other entries than ours")
     except (EnvironmentError, ValueError, RecursionError) as error:

@@ -9,7 +9,7 @@ import os
 from collections import OrderedDict
 
 from dime import __version__
-from dime.contract import files
+from dime.contract import files, schemas
 from dime.contract.errors import InputError, TableError
 from dime.contract.networks import NAME
 from dime.device import images, networks, storage, tensor_files
@@ -47,7 +47,7 @@ def make(spec, source, folder, weights, cuts, emit):  # type: (Spec, str, str, s
             os.makedirs(os.path.join(aside, FOLDER))
             manifest = _fill(spec, source, aside, weights, cuts, emit)
             manifest["asked"] = asked
-            files.new(os.path.join(aside, MANIFEST), files.as_json(manifest))
+            files.new(os.path.join(aside, MANIFEST), files.as_json(schemas.stamped(schemas.FEATURE_MAPS, manifest)))
     return target
 
 
@@ -89,6 +89,7 @@ def _existing(target, asked, emit):  # type: (str, Dict[str, Any], Any) -> str
     try:
         with open(os.path.join(target, MANIFEST), encoding="utf-8") as stream:
             manifest = json.load(stream)
+        schemas.version(schemas.FEATURE_MAPS, manifest, stream.name)
         before = manifest["asked"]
         digests = dict(manifest["files"])
     except (EnvironmentError, ValueError, KeyError, TypeError, RecursionError):

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dime.contract import files, schemas
 from dime.contract.bundles import spell
 from dime.contract.errors import InfeasibleError, InputError
 from dime.host.common import places
@@ -116,10 +117,11 @@ def grids(problem: Problem, front: Frontier, points: int = POINTS) -> tuple[Ints
 
 @dataclass(frozen=True, eq=False)
 class Sweeps:
-    """The four tables by file name, and the links that are in none of them, each with its reason."""
+    """The four tables by file name, the links that are in none each with its reason, and the file about the tables."""
 
     tables: dict[str, pd.DataFrame]
     without_plan: dict[str, str]
+    about: str = ""
 
 
 def tables(problems: Mapping[str, Problem], points: int = POINTS) -> Sweeps:
@@ -164,11 +166,11 @@ def tables(problems: Mapping[str, Problem], points: int = POINTS) -> Sweeps:
     one = next(iter(problems.values()))
     stem = f"{one.network}_{one.devices[0].name}"
     joined = {f"{stem}_{name}_df.csv": pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
-    return Sweeps(joined, without)
+    return Sweeps(joined, without, f"{stem}_sweeps.json")
 
 
 def write(made: Sweeps, folder: str | Path) -> list[Path]:
-    """Writes all four tables as CSV into a folder, which is made if it is not there.
+    """Writes all four tables as CSV into a folder, which is made if it is not there, and beside them what they are.
 
     Returns:
         The files.
@@ -177,13 +179,17 @@ def write(made: Sweeps, folder: str | Path) -> list[Path]:
         InputError: A file exists already, or the disk would not take it.
     """
     paths = [Path(folder) / name for name in made.tables]
-    for path in paths:
+    about = [path.with_name(made.about) for path in paths[:1]]
+    for path in paths + about:
         if path.exists():
             raise InputError(f"{path} exists already; nothing was overwritten")
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         for path, table in zip(paths, made.tables.values(), strict=True):
             places.write_new(path, table.to_csv(index=False).encode())
+        for path in about:
+            said = schemas.stamped(schemas.SWEEPS, {}, **dict.fromkeys(made.tables, schemas.SWEEP))
+            places.write_new(path, files.as_json(said))
     except OSError as error:
         raise InputError(f"{folder}: {error.strerror}") from None
     return paths

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from dime.contract import schemas
 from dime.contract.errors import TableError
 from dime.contract.power_protocol import offset_ns
 from dime.contract.run import CLOCK
@@ -305,7 +306,9 @@ def read(folder: Path) -> list[Mapping[str, Any]]:
     """
     path = folder / CLOCK
     try:
-        sessions = json.loads(path.read_text(encoding="utf-8"))["sessions"]
+        said = json.loads(path.read_text(encoding="utf-8"))
+        schemas.version(schemas.CLOCK, said, path)
+        sessions = said["sessions"]
         for one in sessions:
             _check_session(one)
     except FileNotFoundError:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dime.contract import files
+from dime.contract import files, schemas
 from dime.contract.errors import InputError, TableError
 
 # A gain farther from 1 is no gain error: another channel, or another load than was said.
@@ -139,7 +139,7 @@ class Calibration:
         points = [asdict(point) for point in self.points]
         content = {"meter": self.meter, "channel": self.channel, "gain": self.gain().data(), "points": points}
         try:
-            files.replace(path, files.as_json(content))
+            files.replace(path, files.as_json(schemas.stamped(schemas.CALIBRATION, content)))
         except OSError as error:
             raise InputError(f"{path}: {error.strerror}") from None
 
@@ -158,6 +158,7 @@ def read(path: Path) -> Calibration:
     except (ValueError, RecursionError) as error:
         raise TableError(f"{path} is damaged: {error}") from None
     try:
+        schemas.version(schemas.CALIBRATION, content, path)
         given = content["points"]
         if not isinstance(given, list) or not 0 < len(given) <= MOST_POINTS:
             raise ValueError("no points")

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dime.contract import files
+from dime.contract import files, schemas
 from dime.contract.clock import boot_id, monotonic_ns
 from dime.contract.errors import InputError, TableError
 from dime.host.metering.gain import Gain
@@ -197,7 +197,8 @@ class PowerFile:
         self._faults = faults
         self._stream.flush()
         os.fsync(self._stream.fileno())
-        files.replace(self._quality_path, files.as_json(self.quality()))
+        stamped = schemas.stamped(schemas.POWER_QUALITY, self.quality(), **{self.path.name: schemas.POWER})
+        files.replace(self._quality_path, files.as_json(stamped))
         self._synced_ns = monotonic_ns()
 
     def abandon(self) -> None:

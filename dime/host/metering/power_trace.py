@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dime.contract import plugins
+from dime.contract import plugins, schemas
 from dime.contract.errors import DimeError, TableError
 from dime.contract.run import ORIGINS
 from dime.host.metering import gain as gains
@@ -331,6 +331,8 @@ def read_quality(path: Path) -> dict[str, Any]:
         raise TableError(f"{quality_path(path)} is damaged: {error}") from None
     if not isinstance(content, dict):
         return {}
+    schemas.version(schemas.POWER_QUALITY, content, quality_path(path))
+    schemas.check_tables({path.name: schemas.POWER}, content, str(quality_path(path)))
     wire_s = content.get("wire_s", 0.0)
     if isinstance(wire_s, bool) or not isinstance(wire_s, int | float) or not 0 <= wire_s < LONGEST_WIRE_S:
         raise TableError(f"{quality_path(path)} is damaged: wire_s is not a time")

@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dime.contract import files, run, tables
+from dime.contract import files, run, schemas, tables
 from dime.contract.errors import TableError, unknown
 from dime.contract.run import RunSpec
 from dime.host.metering import alignment, energy, power_trace, suspends
@@ -26,6 +26,10 @@ from dime.host.metering.meter_clock import INTEGERS
 from dime.host.metering.meters._base import TIMESTAMP
 from dime.host.metering.power_trace import Trace
 from dime.host.profiles.joint_summary import Groups, short_of, summarise
+from dime.host.profiles.published_table import library_errors
+
+if TYPE_CHECKING:
+    import pyarrow
 
 SUMMARY = "joint_summary.csv"
 QUALITY = "joint_quality.json"
@@ -444,20 +448,48 @@ def _write(
 
     parquet_bytes, summary_bytes = pyarrow.BufferOutputStream(), pyarrow.BufferOutputStream()
     measured = {"meter": trace.meter, "channel": trace.channel, **trace.gain.data()}
-    arrow = pyarrow.table(dict(table)).replace_schema_metadata({ENERGY_GAIN: json.dumps(measured)})
+    about = {
+        "schema": schemas.JOINT_PROFILE.name,
+        "version": str(schemas.JOINT_PROFILE.version),
+        ENERGY_GAIN: json.dumps(measured),
+    }
+    arrow = pyarrow.table(dict(table)).replace_schema_metadata(about)
     parquet.write_table(arrow, parquet_bytes)
     csv.write_csv(pyarrow.table(dict(summary)), summary_bytes)
     made = {
         run.JOINT_PROFILE: parquet_bytes.getvalue().to_pybytes(),
         SUMMARY: summary_bytes.getvalue().to_pybytes(),
-        QUALITY: files.as_json(quality),
+        QUALITY: files.as_json(schemas.stamped(schemas.JOINT_QUALITY, quality, **{SUMMARY: schemas.JOINT_SUMMARY})),
     }
     for name, content in made.items():
         path = folder / name
-        if path.exists() and path.read_bytes() != content:
+        if path.exists() and not _is_same(path, content):
             raise TableError(f"{path} holds another result; nothing was overwritten, move it away first")
     for name, content in made.items():
         try:
             files.replace(folder / name, content)
         except OSError as error:
             raise TableError(f"{folder / name}: {error.strerror}") from None
+
+
+def _is_same(path: Path, content: bytes) -> bool:
+    """Whether a file holds a result already, perhaps without the schema that an earlier version did not write."""
+    before = path.read_bytes()
+    if before == content:
+        return True
+    try:
+        if path.suffix == ".json":
+            return schemas.without(json.loads(before)) == schemas.without(json.loads(content))
+        return path.suffix == ".parquet" and _rows(before).equals(_rows(content), check_metadata=True)
+    except (TableError, ValueError, RecursionError, AttributeError):
+        return False
+
+
+def _rows(content: bytes) -> pyarrow.Table:
+    import pyarrow
+    from pyarrow import parquet
+
+    with library_errors("no parquet"), parquet.ParquetFile(pyarrow.BufferReader(content)) as file:
+        table = file.read()
+    about = table.schema.metadata or {}
+    return table.replace_schema_metadata({name: about[name] for name in about if name.decode() not in schemas.KEYS})

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from dime.contract import run, surroundings, tables
+from dime.contract import run, schemas, surroundings, tables
 from dime.contract.bundles import canonical, parse
 from dime.contract.errors import InputError, TableError, unknown
 from dime.host.common.statistics import Floats, Ints
@@ -65,7 +65,9 @@ def load(
 
 def _gain(table: Any, path: str) -> dict[str, Any]:
     """The meter of a joined table and its gain; nothing where the table does not say."""
-    content = (table.schema.metadata or {}).get(ENERGY_GAIN.encode())
+    metadata = table.schema.metadata or {}
+    schemas.version(schemas.JOINT_PROFILE, schemas.of_metadata(metadata), path)
+    content = metadata.get(ENERGY_GAIN.encode())
     if content is None:
         return {}
     try:

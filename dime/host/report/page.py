@@ -15,7 +15,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from dime.contract import files
+from dime.contract import files, schemas
 from dime.contract.errors import InputError, TableError
 from dime.contract.run import REPORT
 from dime.host.common import places
@@ -26,8 +26,6 @@ STYLE = "report.css"
 SCRIPTS = ("blocks.js", "plots.js", "report.js")
 PAGE = "report.html"
 KEPT, FIGURES = "report.json", "figures"
-# Goes up when the data's meaning changes.
-FORMAT = 2
 
 
 def write(study: Study, path: str | os.PathLike[str], command: str = "") -> None:
@@ -42,7 +40,7 @@ def write(study: Study, path: str | os.PathLike[str], command: str = "") -> None
         InputError: A file exists already, or the disk would not take it.
     """
     text, data = terminal.text(study), report_data.collect(study, command)
-    kept = {"format": FORMAT, "sha256": _digest(text, data), "text": text, "data": data}
+    kept = schemas.stamped(schemas.REPORT, {"sha256": _digest(text, data), "text": text, "data": data})
     places.write_new(path, _render(data, text).encode())
     content = json.dumps(kept, separators=(",", ":"), allow_nan=False) + "\n"
     places.write_new(Path(path).with_suffix(".json"), content.encode())
@@ -108,12 +106,11 @@ def remake(folder: str | os.PathLike[str], figures: bool = False) -> list[Path]:
 def _read(path: Path) -> tuple[report_data.Data, str]:
     try:
         kept: Any = json.loads(path.read_text(encoding="utf-8"))
-        if not 1 <= kept["format"] <= FORMAT:
-            raise TableError(f"{path} was written by another version of DIME")
+        version = schemas.version(schemas.REPORT, kept if "version" in kept else {"version": kept["format"]}, path)
         data, text = kept["data"], kept["text"]
         if kept["sha256"] != _digest(text, data):
             raise TableError(f"{path} is damaged: it is not what was written (sha256)")
-        if kept["format"] == 1:  # which held sentences only
+        if version == 1:  # which held sentences only
             for link in data["links"]:
                 proven = re.match("optimal|within|best mean", link["proof"]) is not None
                 _, _, by = link["confirmation"].partition("confirmed by ")

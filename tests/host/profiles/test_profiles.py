@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from dime.contract import run, tables
+from dime.contract import run, schemas, tables
 from dime.contract.bundles import Bundle, spell
 from dime.contract.errors import InputError, TableError
 from dime.host.common import statistics
@@ -445,5 +445,5 @@ def test_bundles_beyond_the_largest_are_left_out():
 
 
 def test_run_json_lists_fields_that_exist(folder):
-    assert set(json.loads((folder / run.RUN).read_text())) == {*run.SPEC_FIELDS, *run.OBSERVED_FIELDS}
+    assert set(json.loads((folder / run.RUN).read_text())) == {*schemas.KEYS, *run.SPEC_FIELDS, *run.OBSERVED_FIELDS}
     assert replace(ALEXNET, device="x").device == "x"
