@@ -1,7 +1,22 @@
-"""Tests see the same environment whether make started them or not."""
+"""Tests see the same environment whether make started them or not; the old Python is made when one asks for it."""
 
 import os
+import subprocess
+
+import pytest
 
 # `make test` passes its own level, flags and NAME=value on to every make below it, also to those that tests start
 for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"):
     os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def python36():
+    """An interpreter of Python 3.6 with the oldest torch; where there is no such Python the test is skipped."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    words = [os.path.join(root, "scripts", "setup-py36.sh")]
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if done.returncode == 3 and os.environ.get("CI") != "true":
+        pytest.skip(done.stdout.decode().strip())
+    assert done.returncode == 0, done.stdout.decode()
+    return os.path.join(root, ".venv-py36", "bin", "python")

@@ -12,14 +12,10 @@ SUITES = ("tests/contract", "tests/device", "tests/plugins/test_every_network.py
 
 
 @pytest.mark.timeout(1800)
-def test_the_device_side_passes_its_tests_on_python_3_6(tmp_path):
-    setup = subprocess.run([ROOT / "scripts/setup-py36.sh"], capture_output=True, text=True, check=False)
-    if setup.returncode == 3 and os.environ.get("CI") != "true":
-        pytest.skip(setup.stderr.strip())
-    assert setup.returncode == 0, setup.stderr
+def test_the_device_side_passes_its_tests_on_python_3_6(python36, tmp_path):
     result = subprocess.run(
         [
-            ".venv-py36/bin/python",
+            python36,
             "-m",
             "pytest",
             "-p",

@@ -8,6 +8,7 @@ input at all is computed once and stored. Needs today's torch; the documents run
 import math
 import traceback
 from collections import OrderedDict
+from collections.abc import Mapping
 from contextlib import contextmanager
 
 import torch
@@ -410,7 +411,7 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
             return {"value": self._numbers[id(output)]}
         if isinstance(output, (list, tuple)):
             return {"tuple": [self._structure(part) for part in output if part is not None]}
-        if hasattr(output, "items"):
+        if isinstance(output, Mapping):
             return {"dict": [[str(key), self._structure(part)] for key, part in output.items() if part is not None]}
         raise InputError(
             "the network gives a {}; its output must be a tensor, or a list, tuple or dict of tensors".format(
@@ -479,7 +480,7 @@ def _dtype(dtype):  # type: (Any) -> str
 def _tensors(thing):  # type: (Any) -> Iterator[Any]
     if isinstance(thing, torch.Tensor):
         yield thing
-    elif hasattr(thing, "values") and not isinstance(thing, type):
+    elif isinstance(thing, Mapping):  # not what has `values`: torch's own pair of values and indices has them, too
         for part in thing.values():
             for found in _tensors(part):
                 yield found

@@ -105,6 +105,19 @@ class Residual(nn.Module):
         return self.act(y).flatten(1).sum(1)
 
 
+class Pairs(nn.Module):
+    """What torch gives as a pair of values and indices."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(8, 6), nn.Linear(6, 4)
+
+    def forward(self, x):
+        x = self.first(x) + 0.5 * x[:, :6].max(0)[0]
+        values, indices = x.topk(6, 1)
+        return self.second(values).topk(2, 1).values + indices[:, :2].float()
+
+
 SMALL = {
     "unet": (UNet, lambda: (torch.randn(1, 3, 32, 32),)),
     "text": (Text, lambda: (torch.randint(0, 100, (2, 8)),)),
@@ -112,6 +125,7 @@ SMALL = {
     "views": (Views, lambda: (torch.randn(2, 8),)),
     "filled": (Filled, lambda: (torch.randn(2, 8),)),
     "recurrent": (Recurrent, lambda: (torch.randn(1, 5, 6),)),
+    "pairs": (Pairs, lambda: (torch.randn(2, 8),)),
     "residual": (Residual, lambda: (torch.randn(1, 3, 8, 8),)),
 }
 

@@ -113,10 +113,9 @@ def load(folders, python=sys.executable):
     return [(int(line.split(" ", 1)[0]), line.split(" ", 1)[1]) for line in done.stdout.splitlines()]
 
 
-@pytest.mark.parametrize("python", [sys.executable, ROOT / ".venv-py36/bin/python"], ids=["today", "3.6"])
-def test_no_argument_makes_a_device_take_memory(tmp_path, python):
-    if not Path(python).exists():
-        pytest.skip("there is no Python 3.6: scripts/setup-py36.sh")
+@pytest.mark.parametrize("version", ["today", "3.6"])
+def test_no_argument_makes_a_device_take_memory(tmp_path, version, request):
+    python = sys.executable if version == "today" else request.getfixturevalue("python36")
     folders = [written(copy.deepcopy(graph), tmp_path / name) for name, graph in HOSTILE.items()]
     for name, (peak_mib, said) in zip(HOSTILE, load([*folders], python), strict=True):
         assert said != "loaded" and "LINE" not in said, name

@@ -69,32 +69,34 @@ def test_a_model_of_ones_own_is_profiled_planned_and_reported(folder):
     assert "complete already" in again.stderr
 
 
-def test_a_network_nobody_wrote_in_is_planned_over_two_devices_one_of_python_3_6(folder):
-    old = ROOT / ".venv-py36/bin/python"
-    if not old.exists():
-        pytest.skip("there is no Python 3.6 environment: scripts/setup-py36.sh")
-    dime("samples", "--net=mine.py:build", folder=folder)
-    words = [
-        "profile",
-        "--network=mine",
-        "--device=old",
-        "--out=results/old/mine",
-        "--runs=2",
-        "--iterations=2",
-        "--threads=1",
-    ]
+@pytest.mark.parametrize(
+    ("net", "name"),
+    [
+        ("mine.py:build", "mine"),
+        ("torchvision:mobilenet_v3_small", "mobilenet_v3_small"),
+        ("torchvision:squeezenet1_1", "squeezenet1_1"),
+    ],
+)
+def test_a_network_nobody_wrote_in_is_planned_over_two_devices_one_of_python_3_6(folder, python36, net, name):
+    dime("samples", f"--net={net}", "--weights=seeded", folder=folder)
+    words = ["--runs=1", "--iterations=2", "--warmups=1", "--max-layers=4"]
+    place = [f"--network={name}", "--device=old", f"--out=results/old/{name}", "--threads=1"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [old, "-m", "dime.device", *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+        [python36, "-m", "dime.device", "profile", *place, *words],
+        cwd=folder, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    dime("profile", "--net=mine", "--device=server", "--runs=2", "--iterations=2", folder=folder)
-    runs = [json.loads((folder / f"results/{name}/mine/run.json").read_text()) for name in ("old", "server")]
+    dime("profile", f"--net={name}", "--device=server", *words, folder=folder)
+    runs = [json.loads((folder / f"results/{device}/{name}/run.json").read_text()) for device in ("old", "server")]
     assert runs[0]["versions"]["python"].startswith("3.6.") and runs[0]["versions"] != runs[1]["versions"]
     assert runs[0]["graph"] == runs[1]["graph"] and runs[0]["layers"] == runs[1]["layers"]
-    words = ["--net=mine", "--edge=old", "--link=WiFi", "--edge-power=5", "--replicates=0", "--figures"]
-    assert "optimal, proven by exact" in dime("solve", *words, folder=folder).stdout
-    plans = folder / "results/plans/mine/001"
+    solved = dime(
+        "solve", f"--net={name}", "--edge=old", "--link=WiFi", "--edge-power=5", "--replicates=0", "--figures",
+        folder=folder,
+    )  # fmt: skip
+    assert "optimal, proven by exact" in solved.stdout
+    plans = folder / f"results/plans/{name}/001"
     assert (plans / "report.html").exists() and len(list((plans / "figures").glob("*.svg"))) > 3
 
 
