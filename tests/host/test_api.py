@@ -29,9 +29,18 @@ def results(tmp_path, monkeypatch):
         spec.update(network="alexnet", layers=list(profile.layers), device=name, max_layers=8, origin="modelled")
         run.RunSpec(**spec).write(str(folder))
         with tables.Writer(str(folder / run.TIMINGS), tables.TIMINGS) as writer:
-            writer.write(rows(profile))
+            writer.write([{**row, "iteration": row["run"], "run": 0} for row in rows(profile)])
     sizes = {name: [row[name] for row in rows(edge)] for name in ("input_bytes", "output_bytes")}
-    columns = joined(edge, durs=None, run_energy=None, duration_s=edge.run_duration_s, energy_j=edge.run_energy_j)
+    passes = [row["run"] for row in rows(edge)]
+    columns = joined(
+        edge,
+        iter=passes,
+        run=[0] * len(passes),
+        durs=None,
+        run_energy=None,
+        duration_s=edge.run_duration_s,
+        energy_j=edge.run_energy_j,
+    )
     parquet.write_table(pa.table({**columns, **sizes}), tmp_path / "results" / "nano" / "alexnet" / run.JOINT_PROFILE)
     monkeypatch.chdir(tmp_path)
 

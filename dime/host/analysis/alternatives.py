@@ -39,7 +39,7 @@ class Rival:
         value: The goal's value for it.
         margin: By how much it is worse than the chosen plan, in the goal's unit.
         share: The same as a share of the chosen plan's value; None where that is 0.
-        interval: Ends of the margin's bootstrap interval; None without raw runs.
+        interval: Ends of the margin's interval; None without raw runs, or where none would hold.
     """
 
     what: str
@@ -137,7 +137,7 @@ def explain(
     Args:
         problem: The problem; or a solution, which knows its problem and its plan.
         choices: The plan; None: the solution's.
-        samples: Bootstrap replicates, for the intervals of the margins.
+        samples: Replicates, for the intervals of the margins.
         confidence: Share of the replicates inside of the intervals.
         time_limit_s: Longest time for all searches together; what was not found by then is left out.
 

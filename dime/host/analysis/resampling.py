@@ -1,13 +1,14 @@
-"""Bootstrap replicates of a problem: raw runs drawn anew, with what each plan and the frontier then cost.
+"""Replicates of a problem: what each plan and the frontier would cost if the means were as they may truly be.
 
-Every replicate draws the runs of each bundle, device and clock with replacement and takes the trimmed means; and one
-gain for each meter, by which all that it has measured is off together. Transfers are modelled, not measured, and stay
-what they are.
+Every replicate draws the means of each device and clock anew, off by as much as its passes differ (``scatter``); and
+one gain for each meter, by which all that it has measured is off together. Transfers are modelled, not measured, and
+stay what they are. Intervals of sums of means need no draws: they are Student's t of the passes' sums.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 from time import monotonic
@@ -15,34 +16,40 @@ from time import monotonic
 import numpy as np
 
 from dime.contract.errors import InputError
-from dime.host.common import statistics
+from dime.host.common import statistics, student
 from dime.host.common.statistics import Floats, Ints
 from dime.host.planning.cost import Costs, costs_of
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem, bundle_bounds
 from dime.host.profiles.profiles import Profile
 from dime.host.profiles.published import averaged
+from dime.host.profiles.scatter import Scatter
 from dime.host.search.solvers import exact
 from dime.host.search.solvers.exact import TradeOffs
 
 Choices = tuple[Choice, ...]
 LARGEST_SAMPLE = 50_000_000
+# A mean whose error is more skewed has no interval: where few of many runs take far longer, one such run more or less
+# moves it, and Student's t covers it too seldom (tests/benchmarks/test_certainty.py has how seldom).
+MOST_SKEWED = 0.3
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Bootstrap replicates of a problem's costs.
+    """Replicates of a problem's costs, and how far its means may be off.
 
     Attributes:
         problem: The problem, with the costs as measured.
         latency_ps: For each device (replicates, bundles, frequencies), negative where there is no option.
         energy_pj: The same of the energy, 0 where the profile has none.
         gains: For each device its meter's gain in each replicate, which is in the energies.
+        scatters: For each device what is known of its means' errors.
     """
 
     problem: Problem
     latency_ps: tuple[Ints, ...]
     energy_pj: tuple[Ints, ...]
     gains: tuple[Floats, ...]
+    scatters: tuple[Scatter, ...]
 
     def __len__(self) -> int:
         return len(self.latency_ps[0])
@@ -66,6 +73,107 @@ class Samples:
         latency = replace(self.problem.latency, of_devices=self.latency_ps)
         return costs_of(self.problem, choices, latency, replace(self.problem.energy, of_devices=self.energy_pj))
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the errors rest on where that is less than passes."""
+        return tuple(scatter.note for scatter in self.scatters if scatter.note)
+
+    def interval(
+        self,
+        plan: Choices,
+        other: Choices = (),
+        quantity: str = "goal",
+        confidence: float = statistics.CONFIDENCE,
+    ) -> tuple[float, float] | None:
+        """The interval of what a plan costs, or of what it costs more than another; what the two share cancels.
+
+        Args:
+            plan: The plan.
+            other: The plan whose costs are taken off; empty: none.
+            quantity: ``latency`` (s), ``energy`` (J) or ``goal``, the goal's value.
+            confidence: How often the interval holds the true mean.
+
+        Returns:
+            Its ends; None where no interval would hold so often.
+        """
+        problem, goal = self.problem, self.problem.goal
+        plans = [chosen for chosen in (plan, other) if chosen]
+        costs = [costs_of(problem, chosen) for chosen in plans]
+        kind = goal.kind if quantity == "goal" else quantity
+        if kind == "throughput":  # the slowest stage is no sum
+            drawn = [self.costs(chosen).value(problem) for chosen in plans]
+            tails = (1 - confidence) / 2, (1 + confidence) / 2
+            low, high = np.quantile(drawn[0] - drawn[1] if other else drawn[0], tails).tolist()
+            return low, high
+        per_s, per_j = {"latency": (1.0, 0.0), "energy": (0.0, 1.0)}.get(kind, (goal.per_s, goal.per_j))
+        values = [per_s * (cost.latency_ps / PER_S) + per_j * (cost.energy_pj / PER_J) for cost in costs]
+        weights: dict[Choice, float] = {}
+        for sign, chosen in zip((1.0, -1.0), plans, strict=False):
+            for choice in chosen:
+                weights[choice] = weights.get(choice, 0.0) + sign
+        found = self._error({choice: weight for choice, weight in weights.items() if weight}, per_s, per_j)
+        if found is None:
+            return None
+        error, dof = found
+        half = student.quantile((1 + confidence) / 2, dof) * error
+        center = float(values[0] - values[1]) if other else float(values[0])
+        return (center - half if other else max(center - half, 0.0)), center + half
+
+    def _error(self, weights: Mapping[Choice, float], per_s: float, per_j: float) -> tuple[float, float] | None:
+        """Standard error of a sum of means, and its degrees of freedom (Welch and Satterthwaite); None: no interval."""
+        parts: list[tuple[float, float]] = []
+        third = second = 0.0
+        off_together: dict[str, float] = {}
+        for device, scatter in enumerate(self.scatters):
+            profile, per = scatter.profile, len(scatter.profile.frequencies_hz)
+            energies = profile.means.energy_j if self.problem.has_energy and per_j else None
+            for frequency, hertz in enumerate(profile.frequencies_hz):
+                chosen = [(c, w) for c, w in weights.items() if (c.device, c.frequency_hz) == (device, hertz)]
+                if not chosen:
+                    continue
+                cells = np.array([profile.bundles.index(choice.bundle) * per + frequency for choice, _ in chosen])
+                weight = np.array([w for _, w in chosen])
+                parts += _parts(scatter, cells, weight, per_s, per_j if energies is not None else 0.0)
+                if energies is None:
+                    continue
+                joules = weight * per_j * energies.ravel()[cells]
+                runs = np.diff(profile.starts)[cells]
+                second += float((joules**2 / runs).sum()) * scatter.moments[0]
+                third += float((joules**3 / runs**2).sum()) * scatter.moments[1]
+                error = (profile.gain.error if profile.gain and not profile.energy_model else None) or 0.0
+                off_together[profile.meter] = off_together.get(profile.meter, 0.0) + error * float(joules.sum())
+        variance = sum(part for part, _ in parts)
+        if not math.isfinite(variance) or abs(third) > MOST_SKEWED * max(variance, second) ** 1.5:
+            return None
+        squares = sum(part**2 / dof for part, dof in parts)
+        variance += sum(joules**2 for joules in off_together.values())
+        return math.sqrt(variance), variance**2 / squares if squares else math.inf
+
+
+def _parts(scatter: Scatter, cells: Ints, weight: Floats, per_s: float, per_j: float) -> Iterator[tuple[float, float]]:
+    """Variances, each with its degrees of freedom, of a weighted sum of means that one frequency's passes have."""
+    if scatter.passes is not None:
+        time, energy = scatter.passes
+        sums = per_s * time[:, cells]
+        if per_j and energy is not None:
+            sums = sums + per_j * energy[:, cells]
+        totals = sums @ weight
+        totals = totals[~np.isnan(totals)]
+        count = len(totals)
+        yield (float(totals.var(ddof=1)) / count, count - 1) if count > 1 else (math.inf, 1)
+        return
+    of_time, of_energy = scatter.error[0][cells] * per_s, np.zeros(len(cells))
+    if per_j and scatter.error[1] is not None:
+        of_energy = scatter.error[1][cells] * per_j
+    variances = of_time**2 + of_energy**2 + 2 * scatter.correlation[cells] * of_time * of_energy
+    for variance, dof in zip((weight**2 * variances).tolist(), scatter.dof[cells].tolist(), strict=True):
+        yield (variance, dof) if dof else (math.inf, 1)
+
+
+def unknown(profiles: Sequence[Profile]) -> str:
+    """Why nothing can be said of how far these profiles' means may be off; empty where it can."""
+    return next((reason for profile in profiles if (reason := Scatter.of(profile).unknown)), "")
+
 
 def resample(
     problem: Problem,
@@ -73,7 +181,7 @@ def resample(
     replicates: int = statistics.REPLICATES,
     seed: int = statistics.SEED,
 ) -> Samples:
-    """Draws bootstrap replicates of all costs of a problem.
+    """Draws replicates of all costs of a problem.
 
     Args:
         problem: The problem.
@@ -85,18 +193,23 @@ def resample(
         The replicates.
 
     Raises:
-        InputError: The profiles are not those of the problem, or there are fewer than two replicates.
+        InputError: The profiles are not those of the problem, one of them is of a single pass (or run), or there are
+            fewer than two replicates.
     """
     check_profiles(problem, profiles)
     profiles = averaged(profiles, problem.arithmetic)
     if replicates < 2:
         raise InputError(f"a bootstrap needs at least 2 replicates, not {replicates}")
+    scatters = tuple(map(Scatter.of, profiles))
+    reason = next((scatter.unknown for scatter in scatters if scatter.unknown), "")
+    if reason:
+        raise InputError(reason)
     cells = sum(device.latency_ps.size for device in problem.devices)
     count = max(2, min(replicates, LARGEST_SAMPLE // cells))
     first, last = bundle_bounds(len(problem.layers), problem.max_layers)
     latencies, energies, gains = [], [], list(draw_gains(profiles, count, seed))
     for at, (profile, device) in enumerate(zip(profiles, problem.devices, strict=True)):
-        drawn = profile.bootstrap(count, seed + at)
+        drawn = scatters[at].draw(count, seed + at)
         profiled = last - first < profile.max_layers
         latency = np.full((count, *device.latency_ps.shape), -1, np.int64)
         latency[:, profiled] = np.rint(drawn.duration_s * PER_S)
@@ -106,7 +219,7 @@ def resample(
         latency[:, device.latency_ps < 0] = -1
         latencies.append(latency)
         energies.append(energy)
-    return Samples(problem, tuple(latencies), tuple(energies), tuple(gains))
+    return Samples(problem, tuple(latencies), tuple(energies), tuple(gains), scatters)
 
 
 def draw_gains(profiles: Sequence[Profile], count: int, seed: int) -> Iterator[Floats]:

@@ -1,6 +1,6 @@
 """How sure the answer is: intervals, how often a plan stays the best, its regret, and what to measure again.
 
-Everything comes from bootstrap replicates of the raw runs; ``resampling`` draws them.
+Intervals are Student's t of the passes; the rest comes from replicates, which ``resampling`` draws.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from dime.host.common import statistics
 from dime.host.common.statistics import Bools, Floats
 from dime.host.planning.cost import Costs
 from dime.host.planning.plan import one_line
-from dime.host.planning.problem import PER_J, PER_S
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,8 +35,8 @@ class PlanUncertainty:
     Attributes:
         choices: The plan.
         latency_s: Ends of the interval of its latency.
-        energy_j: Ends of the interval of its energy; None without energy.
-        value: Ends of the interval of the goal's value.
+        energy_j: Ends of the interval of its energy; None without energy, or where none would hold.
+        value: Ends of the interval of the goal's value; None where none would hold.
         best_share: Share of the replicates in which no plan is better.
         frontier_share: Share in which no plan is better in both time and energy.
         kept_share: Share in which it keeps the limits on latency and energy.
@@ -49,7 +48,7 @@ class PlanUncertainty:
     choices: Choices
     latency_s: tuple[float, float]
     energy_j: tuple[float, float] | None
-    value: tuple[float, float]
+    value: tuple[float, float] | None
     best_share: float
     frontier_share: float
     kept_share: float
@@ -82,21 +81,25 @@ class Uncertainty:
 
     Attributes:
         samples: The replicates.
-        solved: How many of them were solved: all, unless time ran out.
+        solved: How many of them were solved, and count: all, unless time ran out.
+        cut_short: How many do not count, because the search in them was cut short.
         confidence: Share of the replicates inside of the intervals.
         plans: One entry a plan asked about, in that order.
         winners: Each plan that was the best in some replicate, with the share of those, most frequent first.
         infeasible_share: Share of the replicates in which no plan keeps the limits.
         measure_next: What is worth measuring again, most promising first.
+        notes: What the intervals rest on where that is less than passes, and which are missing.
     """
 
     samples: Samples
     solved: int
+    cut_short: int
     confidence: float
     plans: tuple[PlanUncertainty, ...]
     winners: tuple[tuple[Choices, float], ...]
     infeasible_share: float
     measure_next: tuple[Measurement, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def chosen(self) -> PlanUncertainty:
@@ -158,7 +161,13 @@ def bootstrap(
     is_best, on_front = np.zeros_like(kept), np.zeros_like(kept)
     least: list[float] = []
     winners: dict[Choices, int] = {}
+    used: list[int] = []
+    cut_short = 0
     for at, found in enumerate(samples.trade_offs(time_limit_s)):
+        if not found.complete:
+            cut_short += 1
+            continue
+        used.append(at)
         if not found.values:
             least.append(np.nan)
             continue
@@ -172,41 +181,60 @@ def bootstrap(
         known = np.flatnonzero(is_best[:, at])
         choices = tuple(plans[known[0]]) if len(known) else found.choices(winner)
         winners[choices] = winners.get(choices, 0) + 1
-    solved = len(least)
     ranked = sorted(winners.items(), key=lambda item: -item[1])
+    found_plans = tuple(
+        _conclude(samples, tuple(plan), confidence, cost, (used, np.array(least)), is_best[at], on_front[at])
+        for at, (plan, cost) in enumerate(zip(plans, costs, strict=True))
+    )
     return Uncertainty(
         samples,
-        solved,
+        len(used),
+        cut_short,
         confidence,
-        tuple(
-            _conclude(samples, tuple(plan), confidence, cost, np.array(least), is_best[at], on_front[at])
-            for at, (plan, cost) in enumerate(zip(plans, costs, strict=True))
-        ),
-        tuple((choices, count / solved) for choices, count in ranked),
-        float(np.isnan(least).mean()),
+        found_plans,
+        tuple((choices, count / len(used)) for choices, count in ranked),
+        float(np.isnan(least).mean()) if used else 0.0,
         measure_next(samples, tuple(plans[0]), [choices for choices, _ in ranked]),
+        _notes(samples, found_plans[0], len(used), cut_short),
     )
 
 
+def _notes(samples: Samples, chosen: PlanUncertainty, solved: int, cut_short: int) -> tuple[str, ...]:
+    told = list(samples.notes)
+    if samples.problem.has_energy and chosen.energy_j is None:
+        told.append("no interval of the energy would hold: few runs take far more than the others; profile more")
+    if cut_short:
+        told.append(f"{cut_short} draws do not count: the search in them was cut short")
+    if not solved:
+        told.append("how often the plan is the best is not known: no draw was solved in time")
+    return tuple(told)
+
+
 def _conclude(
-    samples: Samples, plan: Choices, confidence: float, costs: Costs, least: Floats, is_best: Bools, on_front: Bools
+    samples: Samples,
+    plan: Choices,
+    confidence: float,
+    costs: Costs,
+    solved: tuple[list[int], Floats],
+    is_best: Bools,
+    on_front: Bools,
 ) -> PlanUncertainty:
-    """What the replicates, of which the first ``len(least)`` were solved, say about a plan."""
-    solved = len(least)
-    tails = (1 - confidence) / 2, (1 + confidence) / 2
+    """What the replicates that count, with the least value in each, say about a plan."""
+    used, least = solved
     value, kept = costs.value(samples.problem), costs.kept(samples.problem)
-    regret = (value[:solved] - least)[kept[:solved] & ~np.isnan(least)]
-    ends = [np.quantile(a, tails).tolist() for a in (costs.latency_ps / PER_S, costs.energy_pj / PER_J, value)]
+    regret = (value[used] - least)[kept[used] & ~np.isnan(least)]
+    ends = [samples.interval(plan, (), quantity, confidence) for quantity in ("latency", "energy", "goal")]
+    assert ends[0] is not None
     return PlanUncertainty(
         plan,
-        tuple(ends[0]),
-        tuple(ends[1]) if samples.problem.has_energy else None,
-        tuple(ends[2]),
-        float(is_best[:solved].mean()),
-        float(on_front[:solved].mean()),
+        ends[0],
+        ends[1] if samples.problem.has_energy else None,
+        ends[2],
+        float(is_best[used].mean()) if used else 0.0,
+        float(on_front[used].mean()) if used else 0.0,
         float(kept.mean()),
         float(regret.mean()) if len(regret) else None,
-        float(np.quantile(regret, tails[1])) if len(regret) else None,
+        float(np.quantile(regret, (1 + confidence) / 2)) if len(regret) else None,
     )
 
 
@@ -252,8 +280,6 @@ def measure_next(
 
 def difference(
     samples: Samples, plan: Choices, other: Choices, confidence: float = statistics.CONFIDENCE
-) -> tuple[float, float]:
-    """Interval of V(other) - V(plan), in the goal's unit; what the plans share cancels."""
-    values = samples.costs(other).value(samples.problem) - samples.costs(plan).value(samples.problem)
-    low, high = np.quantile(values, ((1 - confidence) / 2, (1 + confidence) / 2))
-    return float(low), float(high)
+) -> tuple[float, float] | None:
+    """Interval of V(other) - V(plan), in the goal's unit; what the plans share cancels. None where none would hold."""
+    return samples.interval(other, plan, "goal", confidence)

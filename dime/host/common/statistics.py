@@ -1,4 +1,4 @@
-"""Trimmed means by value, spreads and bootstrap intervals of many cells of raw runs at once.
+"""Means, of passes and by value trimmed, and spreads of many cells of raw runs at once.
 
 A *cell* is one bundle at one frequency. Its runs lie side by side in a flat array, and ``starts`` (cells + 1 offsets)
 says where each cell begins.
@@ -6,15 +6,16 @@ says where each cell begins.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
+from dime.host.common import student
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-Counts = npt.NDArray[np.int32]
 
 TRIM = 0.2
 CONFIDENCE = 0.95
@@ -58,94 +59,71 @@ def interquartile_range(values: Floats, starts: Ints) -> Floats:
     return spreads
 
 
-def _trimmed_means(drawn: Counts, ascending: Floats, trim: float = TRIM) -> Floats:
-    """Trimmed means of resamples.
-
-    The mean of the kept places is summed by parts: runs in ascending order, each times how many places its resamples
-    fill between the cuts, which is the step of a clipped running count.
+def pass_means(values: Floats, starts: Ints, passes: Ints, trim: float = TRIM) -> Floats:
+    """Trimmed means of the runs of each pass.
 
     Args:
-        drawn: How often each run was drawn, (runs in ascending order, replicates).
-        ascending: The runs' values, (n,) or (n, cells).
-        trim: Share of the runs that is left out at each end.
+        values: Raw runs, those of one pass of a cell side by side.
+        starts: Offsets of the cells.
+        passes: The pass of each run.
+        trim: Share of the runs of a pass of a cell that is left out at each end.
 
     Returns:
-        (replicates,) or (cells, replicates).
+        (passes, cells), the passes in ascending order; NaN where a cell has no runs of a pass.
     """
-    count = len(drawn)
-    cut = int(trim * count)
-    reached = np.clip(np.cumsum(drawn, axis=0, dtype=np.int32), cut, count - cut).astype(np.float64)
-    inner: Floats = np.diff(ascending, axis=0).T @ reached[:-1]
-    ends = (count - cut) * ascending[-1] - cut * ascending[0]
-    means: Floats = (np.asarray(ends)[..., None] - inner) / (count - 2 * cut)
+    cell = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    labels, place = np.unique(passes, return_inverse=True)
+    begins = np.flatnonzero(np.concatenate(([True], (np.diff(cell) != 0) | (np.diff(place) != 0))))
+    means = np.full((len(labels), len(starts) - 1), np.nan)
+    means[place[begins], cell[begins]] = trimmed_mean(values, np.concatenate((begins, [len(values)])), trim)
     return means
 
 
-def _resamples(count: int, replicates: int, generator: np.random.Generator) -> Counts:
-    """How often each of ``count`` runs is drawn in each replicate: (count, replicates)."""
-    drawn = generator.multinomial(count, np.full(count, 1.0 / count), size=replicates)
-    return np.ascontiguousarray(drawn.T, dtype=np.int32)
+def mean_of_passes(values: Floats, starts: Ints, passes: Ints | None, trim: float = TRIM) -> Floats:
+    """Mean of each cell over its passes, each of which counts as much, of the trimmed means of their runs.
+
+    Without passes it is the trimmed mean of all runs.
+    """
+    if passes is None:
+        return trimmed_mean(values, starts, trim)
+    means = pass_means(values, starts, passes, trim)
+    there = ~np.isnan(means)
+    found: Floats = np.where(there, means, 0.0).sum(axis=0) / there.sum(axis=0)
+    return found
 
 
-def interval(
-    values: Floats,
-    starts: Ints,
-    confidence: float = CONFIDENCE,
-    replicates: int = REPLICATES,
-    seed: int = SEED,
-    trim: float = TRIM,
-) -> tuple[Floats, Floats]:
-    """Percentile bootstrap interval of the trimmed mean of each cell.
-
-    Cells with equally many runs share one pool of resamples, which leaves each cell's own interval what it is.
-
-    Args:
-        values: Raw runs.
-        starts: Offsets of the cells.
-        confidence: Share of the replicates that lie inside.
-        replicates: Number of resamples.
-        seed: Seed of the resampling.
-        trim: Share of a cell's runs that its mean leaves out at each end.
+def trimmed_error(values: Floats, starts: Ints, trim: float = TRIM) -> tuple[Floats, Ints]:
+    """Standard error of the trimmed mean of independent runs, and its degrees of freedom (Yuen, Biometrika 61, 1974).
 
     Returns:
-        Lower and upper ends, one a cell.
+        One of each a cell; NaN and 0 for a single run.
     """
-    generator = np.random.default_rng(seed)
-    low, high = np.empty(len(starts) - 1), np.empty(len(starts) - 1)
-    tails = ((1 - confidence) / 2, (1 + confidence) / 2)
+    errors, dof = np.full(len(starts) - 1, np.nan), np.zeros(len(starts) - 1, np.int64)
     for cells, positions in _blocks(starts):
-        drawn = _resamples(positions.shape[1], replicates, generator)
-        means = _trimmed_means(drawn, np.sort(values[positions], axis=1).T, trim)
-        low[cells], high[cells] = np.quantile(means, tails, axis=1)
-    return low, high
+        count = positions.shape[1]
+        cut = int(trim * count)
+        kept = count - 2 * cut
+        if kept < 2:
+            continue
+        ascending = np.sort(values[positions], axis=1)
+        winsorized = np.clip(ascending, ascending[:, [cut]], ascending[:, [count - cut - 1]])
+        errors[cells] = np.sqrt(winsorized.var(axis=1, ddof=1) * (count - 1) / (kept * (kept - 1)))
+        dof[cells] = kept - 1
+    return errors, dof
 
 
-def bootstrap(
-    quantities: list[Floats],
-    starts: Ints,
-    replicates: int = REPLICATES,
-    seed: int = SEED,
-    trims: Sequence[float] = (TRIM, TRIM),
-) -> list[Floats]:
-    """Resamples the runs of every cell, independently from cell to cell, jointly over the quantities of a run.
-
-    Args:
-        quantities: Raw runs of each quantity (such as duration and energy), in the same order.
-        starts: Offsets of the cells.
-        replicates: Number of resamples.
-        seed: Seed of the resampling.
-        trims: For each quantity the share of a cell's runs that its mean leaves out at each end.
-
-    Returns:
-        For each quantity the trimmed means, (replicates, cells).
-    """
-    generator = np.random.default_rng(seed)
-    means = [np.empty((replicates, len(starts) - 1)) for _ in quantities]
-    for cells, positions in _blocks(starts):
-        pool = _resamples(positions.shape[1], replicates, generator)
-        for cell, run in zip(cells, positions, strict=True):
-            drawn = generator.permutation(replicates)
-            for values, result, trim in zip(quantities, means, trims, strict=False):
-                order = np.argsort(values[run])
-                result[drawn, cell] = _trimmed_means(pool[order], values[run][order], trim)
-    return means
+def half_width(
+    values: Floats, starts: Ints, passes: Ints | None, trim: float = TRIM, confidence: float = CONFIDENCE
+) -> Floats:
+    """Half of the interval of each cell's mean: its standard error times Student's t; NaN where it is not known."""
+    if passes is None:
+        error, dof = trimmed_error(values, starts, trim)
+    else:
+        means = pass_means(values, starts, passes, trim)
+        count = (~np.isnan(means)).sum(axis=0)
+        squares = np.nansum((means - np.nansum(means, axis=0) / count) ** 2, axis=0)
+        dof = count - 1
+        error = np.sqrt(np.divide(squares, dof * count, out=np.full(len(count), np.nan), where=dof > 0))
+    factors = {one: student.quantile((1 + confidence) / 2, one) for one in np.unique(dof).tolist() if one > 0}
+    half: Floats = error * np.array([factors.get(one, np.nan) for one in dof.tolist()])
+    return half

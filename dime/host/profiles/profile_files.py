@@ -117,6 +117,7 @@ def _load_run(folder: str, device: str | None, layers: Sequence[str] | None, tab
         raise InputError(f"layers are given for published tables; {folder} has its own: {listed(chain)}")
     if table_name == run.TIMINGS:
         runs, facts = _timed_runs(path, chain), {}
+        runs = replace(runs, session=_sessions(spec, len(runs.first)))
     else:
         table = read_parquet(path)
         runs, facts = _joined_runs(table, _texts(table, "layers", path), chain, path, SECONDS["s"]), _gain(table, path)
@@ -232,7 +233,19 @@ def _joined_runs(table: Any, names: Sequence[str], layers: tuple[str, ...], path
         _integers(table, "output_bytes", path) if sized else None,
         _counter(table, "iter", path),
         _counter(table, "run", path),
+        _counter(table, "session", path) if "session" in present else None,
     )
+
+
+def _sessions(spec: Any, rows: int) -> Ints | None:
+    """The session of each row of timings.csv: run.json says how many rows there were when each began."""
+    try:
+        begins = [int(session["rows"]) for session in spec.sessions]
+    except (TypeError, KeyError, ValueError):
+        return None
+    if not begins or begins != sorted(begins):
+        return None
+    return np.maximum(np.searchsorted(begins, np.arange(rows), side="right") - 1, 0).astype(np.int64)
 
 
 def _counter(table: Any, name: str, path: str) -> Ints | None:

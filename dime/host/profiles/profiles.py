@@ -30,7 +30,7 @@ LONGEST_MESSAGE = 1000
 
 @dataclass(frozen=True)
 class Means:
-    """Trimmed means of every cell: ``duration_s`` and ``energy_j`` are (bundles, frequencies); energy may be None."""
+    """Means of every cell: ``duration_s`` (typical runs) and ``energy_j`` (or None) are (bundles, frequencies)."""
 
     duration_s: Floats
     energy_j: Floats | None
@@ -38,7 +38,7 @@ class Means:
 
 @dataclass(frozen=True)
 class Replicates:
-    """Bootstrap replicates of the means: (replicates, bundles, frequencies); energy may be None."""
+    """Draws of the means: (replicates, bundles, frequencies); energy may be None."""
 
     duration_s: Floats
     energy_j: Floats | None
@@ -64,7 +64,10 @@ class Profile:
         layer_bytes: Memory that each layer takes where it runs, or None where the table does not say.
         energy_model: The formula that the energies come from, or empty where they were measured as the durations were.
         run_iteration: The pass that each run belongs to, or None where the table does not say.
-        trims: Share of the runs that the means of durations, and of energies, leave out at each end.
+        run_session: The session, between which the device did something else, that each run belongs to, or None.
+        trims: Share of the runs (of a pass, where passes are known) that the means of durations, and of energies, leave
+            out at each end.
+        pooled: Whether the means are of all runs at once; else each pass counts as much as any other.
         warnings: What is odd in the table, a line each.
         graph: SHA-256 of the network's document, where it was not a built-in one.
         batch: Inputs that a run computes at once.
@@ -89,7 +92,9 @@ class Profile:
     layer_bytes: tuple[int, ...] | None = None
     energy_model: str = ""
     run_iteration: Ints | None = None
-    trims: tuple[float, float] = (statistics.TRIM, statistics.TRIM)
+    run_session: Ints | None = None
+    trims: tuple[float, float] = (statistics.TRIM, 0.0)
+    pooled: bool = False
     warnings: tuple[str, ...] = ()
     graph: str | None = None
     batch: int = 1
@@ -128,13 +133,13 @@ class Profile:
 
     @cached_property
     def means(self) -> Means:
-        """Trimmed means, by value, of each quantity of each cell."""
-        return Means(
-            self._by_bundle(statistics.trimmed_mean(self.run_duration_s, self.starts, self.trims[0])),
-            None
-            if self.run_energy_j is None
-            else self._by_bundle(statistics.trimmed_mean(self.run_energy_j, self.starts, self.trims[1])),
-        )
+        """Means over the passes: of durations without each pass's extremes, so of typical runs; of energies plain."""
+        passes = None if self.pooled else self.run_iteration
+        duration_s = statistics.mean_of_passes(self.run_duration_s, self.starts, passes, self.trims[0])
+        if self.run_energy_j is None:
+            return Means(self._by_bundle(duration_s), None)
+        energy_j = statistics.mean_of_passes(self.run_energy_j, self.starts, passes, self.trims[1])
+        return Means(self._by_bundle(duration_s), self._by_bundle(energy_j))
 
     def runs(self, bundle: Bundle, frequency_hz: int) -> tuple[Floats, Floats | None]:
         """Raw durations (s) and energies (J, or None) of one cell.
@@ -150,19 +155,17 @@ class Profile:
         return self.run_duration_s[part], None if self.run_energy_j is None else self.run_energy_j[part]
 
     def bootstrap(self, replicates: int = statistics.REPLICATES, seed: int = statistics.SEED) -> Replicates:
-        """Resamples the raw runs of each cell; duration and energy of a run stay together."""
-        quantities = [self.run_duration_s] + ([] if self.run_energy_j is None else [self.run_energy_j])
-        means = [
-            mean.reshape(replicates, -1, len(self.frequencies_hz))
-            for mean in statistics.bootstrap(quantities, self.starts, replicates, seed, self.trims)
-        ]
-        return Replicates(means[0], means[1] if len(means) > 1 else None)
+        """Draws the means as they may truly be, by how passes differ; see ``scatter``."""
+        from dime.host.profiles.scatter import Scatter
+
+        return Scatter.of(self).draw(replicates, seed)
 
     def summary(self, intervals: bool = True) -> pd.DataFrame:
         """One row a cell: means with number of runs, interquartile range and, if asked for, 95 % interval.
 
-        Columns: bundle, first, last, frequency_hz, n, then for duration_s and energy_j (where measured) the trimmed
-        mean under its own name and, with the suffixes ``_iqr``, ``_low`` and ``_high``, spread and interval.
+        Columns: bundle, first, last, frequency_hz, n, then for duration_s (that of a typical run) and energy_j (where
+        measured; the plain mean) the mean under its own name and, with the suffixes ``_iqr``, ``_low`` and ``_high``,
+        spread and interval; NaN where there is one pass only.
         """
         import pandas as pd
 
@@ -183,7 +186,8 @@ class Profile:
             columns[name] = mean.ravel()
             columns[name + "_iqr"] = statistics.interquartile_range(values, self.starts)
             if intervals:
-                columns[name + "_low"], columns[name + "_high"] = statistics.interval(values, self.starts, trim=trim)
+                half = statistics.half_width(values, self.starts, self.run_iteration, trim)
+                columns[name + "_low"], columns[name + "_high"] = mean.ravel() - half, mean.ravel() + half
         table: pd.DataFrame = pd.DataFrame(columns)
         return table
 
@@ -205,6 +209,7 @@ class RawRuns:
         output_bytes: Size of the tensor that leaves, or None.
         iteration: The pass, or None where the table does not say.
         run: The run in that pass, or None.
+        session: The session, from 0, or None.
     """
 
     first: Ints
@@ -216,6 +221,7 @@ class RawRuns:
     output_bytes: Ints | None = None
     iteration: Ints | None = None
     run: Ints | None = None
+    session: Ints | None = None
 
 
 def from_runs(
@@ -268,7 +274,7 @@ def from_runs(
             what += f" at {frequencies[column]} Hz"
         more = f" (and {len(missing) - 1} more of {len(counts)} combinations)" if len(missing) > 1 else ""
         raise TableError(f"{path} has no runs of {what}{more}; profile again, or resume the run that was cut off")
-    order = np.argsort(cell, kind="stable")
+    order = np.argsort(cell, kind="stable") if runs.iteration is None else np.lexsort((runs.iteration[kept], cell))
     return Profile(
         device=device,
         network=network,
@@ -284,6 +290,7 @@ def from_runs(
         sizes_bytes=_sizes(runs, layers, path),
         layer_bytes=layer_bytes,
         run_iteration=None if runs.iteration is None else runs.iteration[kept][order],
+        run_session=None if runs.session is None else runs.session[kept][order],
     )
 
 

@@ -33,7 +33,7 @@ def averaged(profiles: Sequence[Profile], arithmetic: str) -> tuple[Profile, ...
     if arithmetic != "published":
         return tuple(profiles)
     return tuple(
-        profile if profile.trims == TRIMS else replace(_used(profile) if at == 0 else profile, trims=TRIMS)
+        profile if profile.trims == TRIMS else replace(_used(profile) if at == 0 else profile, trims=TRIMS, pooled=True)
         for at, profile in enumerate(profiles)
     )
 
@@ -63,4 +63,5 @@ def _used(profile: Profile) -> Profile:
         run_duration_s=profile.run_duration_s[used],
         run_energy_j=None if profile.run_energy_j is None else profile.run_energy_j[used],
         run_iteration=None if passes is None else passes[used],
+        run_session=None if profile.run_session is None else profile.run_session[used],
     )

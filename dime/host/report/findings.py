@@ -90,11 +90,11 @@ def _certainty(link: LinkStudy, found: Uncertainty) -> Iterator[str]:
     costs = [f"latency {_between(chosen.latency_s, 's')}"]
     if chosen.energy_j is not None:
         costs.append(f"energy {_between(chosen.energy_j, 'J')}")
-    if problem.goal.kind not in ("latency", "energy"):
+    if problem.goal.kind not in ("latency", "energy") and chosen.value is not None:
         costs.append(f"{goal_name(problem.goal)} {_between(chosen.value, unit)}")
     told = [f"{percent(found.confidence)} interval: {', '.join(costs)}"]
     # A plan whose limits hold with a probability is not meant to be the best by its means.
-    if not link.held:
+    if not link.held and found.solved:
         told.append(f"the best in {percent(chosen.best_share)} of {found.solved} draws")
         if chosen.regret:
             told[-1] += f", {quantity(chosen.regret, unit)} from the best on average"
@@ -110,6 +110,7 @@ def _certainty(link: LinkStudy, found: Uncertainty) -> Iterator[str]:
     ]
     if cells:
         yield f"measure again, by the chance to change the plan: {', '.join(cells)}"
+    yield from found.notes
 
 
 def _margins(problem: Problem, found: Explanation) -> Iterator[str]:

@@ -205,14 +205,15 @@ function certaintySection(link) {
     fact(percent(found.best_share), "of the draws: no plan is better"),
     found.regret === null ? null : fact(quantity(found.regret, found.unit), "behind the best one, on average"),
     found.regret_high === null ? null : fact(quantity(found.regret_high, found.unit), `behind it at most, in ${percent((1 + found.confidence) / 2)}`)];
-  return section("How sure this is", `From ${found.replicates} profiles drawn anew from the raw runs. Transfers are modelled and do not vary.`,
+  return section("How sure this is", `Intervals are Student's t of the passes; shares come from ${found.replicates} draws of the means as they may truly be. Transfers are modelled and do not vary.`,
     h("div", { class: "facts" },
       // A plan whose limits hold with a probability is not meant to be the best by its means.
-      link.held.length ? null : best,
+      link.held.length || !found.replicates ? null : best,
       found.kept_share < 1 ? fact(percent(found.kept_share), "of the draws: it keeps the limits") : null,
       found.infeasible_share > 0 ? fact(percent(found.infeasible_share), "of the draws: no plan keeps the limits") : null),
     h("p", null, `${percent(found.confidence)} interval of the latency ${between(found.latency_s, "s")}`, found.energy_j ? `, of the energy ${between(found.energy_j, "J")}` : "",
-      ["latency", "energy"].includes(data.goal) ? "." : `, of the ${data.goal_name} ${between(found.value, found.unit)}.`),
+      ["latency", "energy"].includes(data.goal) ? "." : found.value ? `, of the ${data.goal_name} ${between(found.value, found.unit)}.` : "."),
+    found.notes.map((note) => h("p", { class: "note" }, note)),
     found.winners.length > 1 && !link.held.length ? [h("h3", null, "Plans that are the best at times"), winners(found.winners.slice(0, 3)),
       found.winners.length > 3 ? h("details", null, h("summary", null, others), winners(found.winners.slice(3)),
         found.other_winners ? h("p", { class: "note" }, `and ${count(found.other_winners, "rarer one")}`) : null) : null] : null,

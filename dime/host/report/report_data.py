@@ -163,7 +163,12 @@ def _intervals(link: LinkStudy) -> Intervals:
     if link.uncertainty is None:
         return {}
     time = "value" if link.problem.goal.kind == "throughput" else "latency_s"
-    return {plan.choices: [list(getattr(plan, time)), list(plan.energy_j or ())] for plan in link.uncertainty.plans}
+    needs_energy = link.problem.has_energy
+    return {
+        plan.choices: [list(getattr(plan, time)), list(plan.energy_j or ())]
+        for plan in link.uncertainty.plans
+        if getattr(plan, time) is not None and (plan.energy_j is not None or not needs_energy)
+    }
 
 
 def _certainty(link: LinkStudy) -> Data | None:
@@ -174,6 +179,7 @@ def _certainty(link: LinkStudy) -> Data | None:
     return {
         "confidence": found.confidence,
         "replicates": found.solved,
+        "notes": list(found.notes),
         "unit": link.problem.goal.unit,
         **{name: getattr(chosen, name) for name in ("latency_s", "energy_j", "value", "best_share", "frontier_share")},
         **{name: getattr(chosen, name) for name in ("kept_share", "regret", "regret_high")},

@@ -269,7 +269,7 @@ def make_study(
     profiles = averaged(profiles, arithmetic)
     build = partial(build_problem, result_bytes=result_bytes, arithmetic=arithmetic, sizes_bytes=sizes_bytes)
     problems = [build(profiles, name, goal, limits) for name in names]
-    drawn = _draw(problems[0], profiles, replicates)
+    drawn, unsure = _draw(problems[0], profiles, replicates)
     studies, without = [], []
     for name, problem in zip(names, problems, strict=True):
         samples = None if drawn is None else replace(drawn, problem=problem)
@@ -281,21 +281,25 @@ def make_study(
         except (InfeasibleError, OutOfTimeError) as error:
             without.append(NoPlan(name, str(error)))
             continue
-        studies.append(_with_uncertainty(_with_maps(found, time_limit_s), samples))
+        found = _with_uncertainty(_with_maps(found, time_limit_s), samples)
+        studies.append(replace(found, notes=(*found.notes, *unsure)))
     if not studies:
         raise InfeasibleError("; ".join(f"{link.name}: {link.reason}" for link in without))
     return Study(tuple(profiles), problems[0].goal, limits, tuple(studies), tuple(without))
 
 
-def _draw(problem: Problem, profiles: Sequence[Profile], replicates: int) -> Samples | None:
-    """Replicates that serve all links: transfers are modelled and do not vary."""
+def _draw(problem: Problem, profiles: Sequence[Profile], replicates: int) -> tuple[Samples | None, tuple[str, ...]]:
+    """Replicates that serve all links, as transfers are modelled and do not vary; or why there are none."""
     if replicates < 0 or replicates == 1:
         raise InputError(f"a bootstrap needs at least 2 replicates, or 0 for none, not {replicates}")
     if not replicates:
-        return None
-    from dime.host.analysis.resampling import resample
+        return None, ()
+    from dime.host.analysis.resampling import resample, unknown
 
-    return resample(problem, profiles, replicates)
+    reason = unknown(profiles)
+    if reason:
+        return None, (f"no interval, and nothing is called sure: {reason}",)
+    return resample(problem, profiles, replicates), ()
 
 
 def _plan(

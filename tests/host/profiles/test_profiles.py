@@ -384,35 +384,27 @@ class TestStatistics:
         values = np.arange(10.0)
         assert statistics.trimmed_mean(values, np.array([0, 1, 4, 10])).tolist() == [0.0, 2.0, 6.5]
 
-    def test_replicates_are_trimmed_means_of_resamples(self):
-        """Against the same draws, taken one by one."""
-        values = np.random.default_rng(0).normal(10, 1, 23)
-        drawn = statistics._resamples(23, 50, np.random.default_rng(1))
-        means = statistics._trimmed_means(drawn, np.sort(values))
-        for at in range(50):
-            resample = np.repeat(np.sort(values), drawn[:, at])
-            assert means[at] == pytest.approx(statistics.trimmed_mean(resample, np.array([0, 23]))[0])
+    @pytest.mark.parametrize("count", [10, 200])
+    def test_the_interval_of_independent_runs_covers_the_mean(self, count):
+        values = np.random.default_rng(2).normal(5, 1, 1000 * count)
+        starts = np.arange(0, 1001) * count
+        half = statistics.half_width(values, starts, None)
+        covered = (abs(statistics.trimmed_mean(values, starts) - 5) <= half).mean()
+        assert 0.93 < covered < 0.97
+        assert half.mean() == pytest.approx(2 / count**0.5, rel=0.35)
 
-    def test_interval_covers_the_mean_and_narrows_with_more_runs(self):
-        generator = np.random.default_rng(2)
-        covered, widths = 0, []
-        for count in (10, 1000):
-            values = generator.normal(5, 1, 200 * count)
-            starts = np.arange(0, 201) * count
-            low, high = statistics.interval(values, starts)
-            covered += int(((low <= 5) & (high >= 5)).sum())
-            widths.append((high - low).mean())
-        assert covered > 0.85 * 400
-        assert widths[1] < widths[0] / 5
+    def test_a_pass_counts_once_however_many_runs_it_has(self):
+        values, passes = np.array([1.0, 1.0, 1.0, 1.0, 3.0, 5.0]), np.array([0, 0, 0, 0, 1, 2])
+        starts = np.array([0, 6])
+        assert statistics.mean_of_passes(values, starts, passes) == [3.0]
+        assert statistics.half_width(values, starts, passes) == pytest.approx([4.302653 * 2 / 3**0.5])
+        assert np.isnan(statistics.half_width(values, starts, np.zeros(6, np.int64)))
 
-    def test_bootstrap_keeps_duration_and_energy_together_and_cells_apart(self):
-        generator = np.random.default_rng(3)
-        time = generator.normal(5, 1, 400)
-        first, second = statistics.bootstrap([time, time * 2], np.array([0, 200, 400]), 500)
-        assert np.allclose(second, first * 2)
-        assert abs(np.corrcoef(first.T)[0, 1]) < 0.2
-        low, high = statistics.interval(time, np.array([0, 200, 400]))
-        assert np.allclose(np.quantile(first, (0.025, 0.975), axis=0), [low, high], atol=0.03)
+    def test_passes_that_a_cell_lacks(self):
+        values, passes = np.array([1.0, 2.0, 3.0, 10.0, 20.0]), np.array([0, 1, 2, 1, 2])
+        means = statistics.pass_means(values, np.array([0, 3, 5]), passes)
+        assert np.array_equal(means, [[1, np.nan], [2, 10], [3, 20]], equal_nan=True)
+        assert statistics.mean_of_passes(values, np.array([0, 3, 5]), passes).tolist() == [2.0, 15.0]
 
     def test_the_same_seed_gives_the_same_replicates(self):
         one, two, other = (ALEXNET.bootstrap(20, seed) for seed in (1, 1, 2))

@@ -1,0 +1,212 @@
+"""How far a profile's means may be off, learned from how its passes differ; from its runs where a table has no passes.
+
+The runs of one pass are alike: a machine that is slow in one moment is slow in all of it. So a pass counts once.
+A mean of n passes is off by their standard error times Student's t with n - 1 degrees of freedom; so is any sum of
+means that were measured in the same passes, where what the passes share adds up and the rest evens out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dime.contract.bundles import spell
+from dime.host.common import statistics, student
+from dime.host.common.statistics import Floats, Ints
+from dime.host.profiles.profiles import Profile, Replicates
+
+# A cell's own variance counts as its degrees of freedom say, that of the cells beside it as so many more.
+OTHERS_DOF = 2
+# Sessions differ if one in so many pairs of alike ones would differ as much; fewer passes than tell so count as if.
+ALIKE = 0.2
+FEW_SESSIONS = 2
+# No draw is so many times its mean: t with one degree of freedom has no bounds.
+MOST_TIMES = 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class Scatter:
+    """What is known of the errors of one profile's means.
+
+    Attributes:
+        profile: The profile.
+        passes: Means of each pass of durations and of energies, (passes, cells), NaN where there is none; None where
+            the table has no passes.
+        error: Standard errors of durations and of energies where runs count by themselves.
+        dof: Their degrees of freedom.
+        correlation: Of a cell's durations and energies.
+        moments: Variance and third moment of an energy's run as a part of its mean.
+        apart: By how much two sessions differ, as a part of the mean, where they differ by more than passes do.
+    """
+
+    profile: Profile
+    passes: tuple[Floats, Floats | None] | None
+    error: tuple[Floats, Floats | None]
+    dof: Ints
+    correlation: Floats
+    moments: tuple[float, float]
+    apart: float | None = None
+
+    @classmethod
+    def of(cls, profile: Profile) -> Scatter:
+        """Looks at a profile's runs."""
+        starts, of_pass, trims = profile.starts, profile.run_iteration, profile.trims
+        duration_s, energy_j = profile.run_duration_s, profile.run_energy_j
+        error, dof = statistics.trimmed_error(duration_s, starts, trims[0])
+        error_j = None if energy_j is None else statistics.trimmed_error(energy_j, starts, trims[1])[0]
+        passes, apart = None, None
+        if of_pass is not None and profile.run_session is not None:
+            apart, count = _sessions_apart(profile, of_pass, profile.run_session)
+            if apart is not None and count > FEW_SESSIONS:  # then a session is what counts once
+                of_pass, apart = profile.run_session, None
+        if of_pass is not None:
+            passes = (
+                statistics.pass_means(duration_s, starts, of_pass, trims[0]),
+                None if energy_j is None else statistics.pass_means(energy_j, starts, of_pass, trims[1]),
+            )
+        together, moments = np.zeros(len(starts) - 1), (0.0, 0.0)
+        if energy_j is not None:
+            time, joules = (_parts_off(values, starts) for values in (duration_s, energy_j))
+            sums = [np.add.reduceat(product, starts[:-1]) for product in (time * joules, time * time, joules * joules)]
+            scale = np.sqrt(sums[1] * sums[2])
+            together = np.clip(np.divide(sums[0], scale, out=together, where=scale > 0), -1.0, 1.0)
+            moments = float((joules**2).mean()), float((joules**3).mean())
+        return cls(profile, passes, (error, error_j), dof, together, moments, apart)
+
+    @property
+    def unknown(self) -> str:
+        """Why nothing can be said about the errors; empty where it can."""
+        profile, per = self.profile, len(self.profile.frequencies_hz)
+        count = np.diff(profile.starts) if self.passes is None else (~np.isnan(self.passes[0])).sum(axis=0)
+        few = np.flatnonzero(count < 2)
+        if self.apart is not None:
+            return (
+                f"{profile.path} is of two sessions that differ by {self.apart:.1%}, and how far others would is not"
+                " known: profile in one go, or in three sessions and more"
+            )
+        if not len(few):
+            return ""
+        if self.passes is not None and len(self.passes[0]) == 1:
+            return f"{profile.path} is of one pass, and how passes differ is not known: profile more (ITERATIONS=)"
+        name = spell(profile.bundles[int(few[0]) // per], list(profile.layers))
+        what = "run" if self.passes is None else "pass"
+        return f"{profile.path} has one {what} of bundle '{name}', and how {what}s differ is not known: profile more"
+
+    @property
+    def note(self) -> str:
+        """What the errors rest on where that is less than passes."""
+        if self.passes is not None:
+            return ""
+        return f"{self.profile.path} does not say in which pass a run was: its runs are taken as independent"
+
+    def column(self, frequency: int) -> Ints:
+        """The cells of one frequency: what was measured in the same passes."""
+        return np.arange(frequency, len(self.profile.starts) - 1, len(self.profile.frequencies_hz))
+
+    def draw(self, count: int, seed: int) -> Replicates:
+        """Draws means as they may truly be: each sum of them within one frequency has (about) its t distribution.
+
+        What all cells of a pass share is drawn once for all, the rest of each cell by itself.
+        """
+        generator = np.random.default_rng(seed)
+        shape = (count, len(self.profile.bundles), len(self.profile.frequencies_hz))
+        means = self.profile.means
+        drawn = [np.empty((count, len(self.profile.starts) - 1)) for quantity in self.error if quantity is not None]
+        for frequency in range(shape[2]):
+            cells = self.column(frequency)
+            own = generator.standard_normal((2, count, len(cells)))
+            together = self.correlation[cells]
+            own[1] = together * own[0] + np.sqrt(1 - together**2) * own[1]
+            if self.passes is None:
+                own /= np.sqrt(_chi_square(generator, self.dof[cells], (count, len(cells))))
+                shared = None
+            else:
+                dof = np.maximum((~np.isnan(self.passes[0][:, cells])).sum(axis=0) - 1, 1) + OTHERS_DOF
+                own /= np.sqrt(_chi_square(generator, dof, (count, len(cells))))
+                there = int((~np.isnan(self.passes[0][:, cells])).any(axis=1).sum())
+                shared = generator.standard_normal((count, there))
+                shared /= np.sqrt(_chi_square(generator, np.array([max(there - 1, 1)]), (count, 1)))
+            for at, result in enumerate(drawn):
+                mean = (means.duration_s, means.energy_j)[at]
+                assert mean is not None
+                result[:, cells] = mean[:, frequency] * self._factors(at, cells, own[at], shared)
+        found = [part.reshape(shape) for part in drawn]
+        return Replicates(found[0], found[1] if len(found) > 1 else None)
+
+    def _factors(self, quantity: int, cells: Ints, own: Floats, shared: Floats | None) -> Floats:
+        if shared is None or self.passes is None:
+            error, mean = self.error[quantity], (self.profile.means.duration_s, self.profile.means.energy_j)[quantity]
+            assert error is not None and mean is not None
+            center = mean.ravel()[cells]
+            parts = np.divide(error[cells], center, out=np.zeros(len(cells)), where=center > 0)
+            return np.clip(1 + own * parts, 0.0, MOST_TIMES)
+        of_passes = self.passes[quantity]
+        assert of_passes is not None
+        common, rest, count = _split(of_passes[:, cells])
+        variance = (rest**2).sum(axis=0) / np.maximum(count - 1, 1) * len(cells) / max(len(cells) - 1, 1)
+        dof = np.maximum(count - 1, 1)
+        variance = (OTHERS_DOF * variance.mean() + dof * variance) / (OTHERS_DOF + dof)
+        together = (shared @ common) / np.sqrt(len(common) * max(len(common) - 1, 1))
+        scale = np.sqrt(len(common) / count)
+        off = together[:, None] * scale + own * np.sqrt(variance / count)
+        factors: Floats = np.clip(1 + off, 0.0, MOST_TIMES)
+        return factors
+
+
+def _parts_off(values: Floats, starts: Ints) -> Floats:
+    """How far each run is from its cell's mean, as a part of it."""
+    count = np.diff(starts)
+    mean = np.repeat(np.add.reduceat(values, starts[:-1]) / count, count)
+    return np.divide(values, mean, out=np.ones_like(values), where=mean > 0) - 1
+
+
+def _split(means: Floats) -> tuple[Floats, Floats, Ints]:
+    """What the cells of each pass have in common, each cell's rest, and the number of each cell's passes."""
+    there = ~np.isnan(means)
+    kept = there.any(axis=1)
+    means, there = np.where(there, means, 0.0)[kept], there[kept]
+    count = np.maximum(there.sum(axis=0), 1)
+    center = means.sum(axis=0) / count
+    parts = np.where(there, np.divide(means, center, out=np.ones_like(means), where=center > 0) - 1, 0.0)
+    common = parts.sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+    common -= common.mean()
+    return common, np.where(there, parts - common[:, None], 0.0), count
+
+
+def _sessions_apart(profile: Profile, of_pass: Ints, of_session: Ints) -> tuple[float | None, int]:
+    """The largest difference of two sessions if passes do not explain it, and the number of sessions."""
+    labels, place = np.unique(of_pass, return_inverse=True)
+    first_runs = np.array([np.flatnonzero(place == at)[0] for at in range(len(labels))])
+    # A pass that was resumed belongs to the session that has most of it.
+    of_label = np.array([np.bincount(of_session[place == at]).argmax() for at in range(len(first_runs))])
+    sessions = np.unique(of_label)
+    if len(sessions) < 2:
+        return None, len(sessions)
+    means = statistics.pass_means(profile.run_duration_s, profile.starts, of_pass, profile.trims[0])
+    worst = None
+    for frequency in range(len(profile.frequencies_hz)):
+        column = means[:, frequency :: len(profile.frequencies_hz)]
+        kept = ~np.isnan(column).all(axis=1)
+        common, session = _split(column)[0], of_label[kept]
+        groups = [common[session == one] for one in sessions if (session == one).any()]
+        dof = len(common) - len(groups)
+        if len(groups) < 2:
+            continue
+        centers, sizes = np.array([group.mean() for group in groups]), np.array([len(group) for group in groups])
+        low, high = int(centers.argmin()), int(centers.argmax())
+        apart = float(centers[high] - centers[low])
+        if dof >= 2:
+            variance = sum(float(((group - group.mean()) ** 2).sum()) for group in groups) / dof
+            chance = student.quantile(1 - ALIKE / 2, dof) * np.sqrt(variance * (1 / sizes[low] + 1 / sizes[high]))
+            if apart <= chance:
+                continue
+        worst = max(worst or 0.0, apart)
+    return worst, len(sessions)
+
+
+def _chi_square(generator: np.random.Generator, dof: Ints, shape: tuple[int, int]) -> Floats:
+    """Draws of chi-square by its degrees of freedom."""
+    known = np.maximum(dof, 1)
+    drawn: Floats = generator.chisquare(np.broadcast_to(known, shape)) / known
+    return drawn

@@ -1,0 +1,180 @@
+"""Devices whose true means are known, measured with noise of several kinds: what intervals are judged by.
+
+Everything goes the way of a person's measurements: profiles, problem, plan, replicates, intervals.
+"""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+
+from dime.contract.bundles import enumerate_bundles
+from dime.host.analysis import resampling, uncertainty
+from dime.host.planning.goals import Limits
+from dime.host.planning.links import Link
+from dime.host.planning.problem import build_problem
+from dime.host.profiles.profiles import RawRuns, from_runs
+from dime.host.profiles.published import averaged
+from dime.host.search.solvers import solve
+from tests.host import small
+
+LAYERS = 3
+SIZES = (3000, 2000, 1000, 1000)
+LINK = Link("fast", 800e6, 2400e6, 0.0, 1e-9, 5e-10, 0.005)
+WITHIN = 0.015
+DRIFTS = {"drift 1 %": 0.01, "drift 3 %": 0.03}
+KINDS = ("normal", "lognormal 25 %", "outliers", "heavy tails", *DRIFTS, "two sessions")
+
+
+def factors(kind, generator, shape):
+    """What runs are multiplied by, (passes, cells, runs); what a pass shares is shared by all cells."""
+    noise = 1 + generator.normal(0, WITHIN, shape)
+    if kind == "lognormal 25 %":
+        return generator.lognormal(-(0.25**2) / 2, 0.25, shape)
+    if kind == "outliers":
+        return noise + (generator.random(shape) < 0.05) * generator.exponential(1.0, shape)
+    if kind == "heavy tails":
+        return np.abs(1 + 2 * WITHIN * generator.standard_t(3, shape))
+    if kind in DRIFTS:
+        own = generator.normal(0, DRIFTS[kind] / 3, shape[:2])
+        return (1 + generator.normal(0, DRIFTS[kind], (shape[0], 1)) + own)[:, :, None] * noise
+    if kind == "two sessions":
+        at = np.arange(shape[0]) >= (shape[0] + 1) // 2
+        return (1 + generator.normal(0, 0.02, 2)[at.astype(int)] + generator.normal(0, 0.005, shape[0]))[
+            :, None, None
+        ] * noise
+    return noise
+
+
+@lru_cache
+def true_factors(kind, runs):
+    """What the noise multiplies a typical duration (without each pass's extremes) and a mean energy by."""
+    generator = np.random.default_rng(1)
+    if kind not in ("lognormal 25 %", "outliers"):
+        return 1.0, 1.0
+    drawn = np.sort(factors(kind, generator, (1, 100_000, runs))[0], axis=1)
+    cut = int(0.2 * runs)
+    return drawn[:, cut : runs - cut].mean(), 1.05 if kind == "outliers" else 1.0
+
+
+@dataclass
+class Truth:
+    """A problem as measured, with the same problem as it truly is."""
+
+    profiles: list
+    problem: object
+    true: object
+
+
+def measured(kind, passes, runs, seed, goal="latency", limits=None):
+    """Two devices, the edge one with two clocks and energy, whose bundles' true means differ at random."""
+    generator = np.random.default_rng([seed, passes, runs, KINDS.index(kind)])
+    profiles, true = [], []
+    scale_s, scale_j = true_factors(kind, runs)
+    for device, clocks in (("edge", (1000, 2000)), ("server", (-1,))):
+        bundles = enumerate_bundles(LAYERS)
+        first, last = np.repeat(np.array(bundles), len(clocks), axis=0).T
+        cells = len(first)
+        mean_s = 0.01 * (last - first + 1) * generator.uniform(0.9, 1.1, cells)
+        mean_j = mean_s * generator.uniform(4.0, 5.0, cells)
+        shape = (passes, cells, runs)
+        noise = factors(kind, generator, shape)
+        noise_j = noise * (1 + generator.normal(0, WITHIN / 2, shape))
+        rows = np.broadcast_to(np.arange(cells)[:, None], shape).ravel()
+        hertz = np.tile(clocks, len(bundles))
+        of_pass = np.broadcast_to(np.arange(passes)[:, None, None], shape).ravel()
+        run = np.broadcast_to(np.arange(runs), shape).ravel()
+        sessions = (of_pass >= (passes + 1) // 2).astype(np.int64) if kind == "two sessions" else None
+        named = {"device": device, "network": "net", "layers": ("a", "b", "c"), "path": device}
+        columns = (first[rows], last[rows], hertz[rows])
+        profiles.append(
+            from_runs(
+                RawRuns(
+                    *columns,
+                    (mean_s[:, None] * noise).ravel(),
+                    (mean_j[:, None] * noise_j).ravel() if device == "edge" else None,
+                    iteration=of_pass,
+                    run=run,
+                    session=sessions,
+                ),
+                **named,
+            )
+        )
+        true.append(
+            from_runs(
+                RawRuns(first, last, hertz, mean_s * scale_s, mean_j * scale_j if device == "edge" else None), **named
+            )
+        )
+    problems = [
+        build_problem(one, LINK, goal, limits or Limits(rule="free"), sizes_bytes=SIZES) for one in (profiles, true)
+    ]
+    return Truth(profiles, *problems)
+
+
+@dataclass
+class Score:
+    """How often what was said is true."""
+
+    given: dict = field(default_factory=dict)
+    true: dict = field(default_factory=dict)
+    refused: int = 0
+
+    def add(self, what, holds):
+        self.given[what] = self.given.get(what, 0) + 1
+        self.true[what] = self.true.get(what, 0) + bool(holds)
+
+    def refuse(self):
+        self.refused += 1
+
+    def share(self, what):
+        return self.true.get(what, 0) / self.given[what] if self.given.get(what) else None
+
+    def __iadd__(self, other):
+        for what, count in other.given.items():
+            self.given[what] = self.given.get(what, 0) + count
+            self.true[what] = self.true.get(what, 0) + other.true[what]
+        self.refused += other.refused
+        return self
+
+
+def judge(kind, passes, runs, seeds, goal="latency", replicates=100):
+    """Measures many such devices and counts how often each statement about them is true.
+
+    Intervals are of two plans that were chosen by the truth, and of their difference; ``chosen`` is the interval of the
+    plan that was chosen by the measurements: the winner among plans that differ by less than the noise looks a little
+    better than it is.
+    """
+    score = Score()
+    for seed in seeds:
+        made = measured(kind, passes, runs, seed, goal)
+        if resampling.unknown(averaged(made.profiles, "correct")):
+            score.refuse()
+            continue
+        samples = resampling.resample(made.problem, made.profiles, replicates, seed)
+        plans = small.all_plans(made.true)
+        best, other = plans[0], plans[1 + seed % 10]
+        for what, chosen, true in (
+            ("latency", (best[2],), best[1].latency_ps / 1e12),
+            ("energy", (best[2],), best[1].energy_pj / 1e12),
+            ("difference", (other[2], best[2]), other[0] - best[0]),
+        ):
+            ends = samples.interval(*chosen, quantity="goal" if what == "difference" else what)
+            if ends is not None:
+                score.add(what, ends[0] <= true <= ends[1])
+            else:
+                score.add(f"no {what}", True)
+        chosen = solve(made.problem).choices
+        found = uncertainty.bootstrap(samples, [chosen])
+        truly = {plan[2]: plan[0] for plan in plans}
+        if found.chosen.value is not None:
+            score.add("chosen", found.chosen.value[0] <= truly[chosen] <= found.chosen.value[1])
+        share = found.chosen.best_share
+        if share >= 0.95:
+            score.add("best in 95 % and more", truly[chosen] <= best[0])
+        elif share >= 0.9:
+            score.add("best in 90 to 95 %", truly[chosen] <= best[0])
+        rival = next(plan[2] for plan in small.all_plans(made.problem) if plan[2] != chosen)
+        ends = uncertainty.difference(samples, chosen, rival)
+        if ends is not None and ends[0] > 0:
+            score.add("sure", truly[chosen] < truly[rival])
+    return score
