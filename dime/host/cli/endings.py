@@ -14,11 +14,14 @@ ASKED = (signal.SIGTERM, signal.SIGHUP)  # a system that shuts down, and a termi
 
 
 @contextmanager
-def in_order() -> Iterator[None]:
+def in_order(kept: str = "") -> Iterator[None]:
     """Turns a signal that would end the process at once into a SystemExit, so that every clean-up runs.
 
     A signal that is ignored, as nohup leaves it, or that the caller handles stays as it is. After Ctrl-C the clean-up
     has a limit.
+
+    Args:
+        kept: What an end at any moment leaves, where that is known.
     """
     caught = [number for number in ASKED if signal.getsignal(number) is signal.SIG_DFL]
     if threading.current_thread() is not threading.main_thread():
@@ -32,7 +35,7 @@ def in_order() -> Iterator[None]:
     for number in caught:
         signal.signal(number, leave)
     try:
-        with interrupts.bounded():
+        with interrupts.bounded(kept):
             yield
     finally:
         for number in caught:

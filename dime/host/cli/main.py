@@ -53,6 +53,10 @@ KEPT = {
 }
 
 
+def _kept(words: Sequence[str]) -> str:
+    return KEPT.get(words[0], "") if words else ""
+
+
 def _version() -> None:
     print(f"dime {__version__}")
 
@@ -91,7 +95,7 @@ def main(words: Sequence[str] | None = None) -> int:
             with endings.in_order():
                 return run_in_host_image(words)
         if call:
-            with shown.plainly(), endings.in_order():
+            with shown.plainly(), endings.in_order(_kept(words)):
                 call.run()
                 sys.stdout.flush()
     except DimeError as error:
@@ -106,7 +110,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"dime: {shown.line(_refusal(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
-        kept = str(stop) or KEPT.get(words[0] if words else "", "")
+        kept = str(stop) or _kept(words)
         print(f"dime: interrupted{kept and '; '}{shown.line(kept)}", file=sys.stderr)
         return 130
     return 0

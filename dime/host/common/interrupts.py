@@ -16,6 +16,7 @@ STATUS = 130
 class _State:
     active = False
     timer: threading.Timer | None = None
+    kept = ""
 
 
 def expect(leave: Callable[[], None]) -> None:
@@ -39,15 +40,20 @@ def relent() -> None:
 
 
 def leave() -> None:
-    """Ends the process as it is; what it was doing elsewhere may be half done."""
+    """Ends the process as it is, and says what that leaves."""
+    kept = _State.kept or "what it waited for elsewhere may be half done, the same command finds out"
     with suppress(OSError):
-        os.write(2, b"\ndime: interrupted; what it waited for elsewhere may be half done, the same command finds out\n")
+        os.write(2, f"\ndime: interrupted; {kept}\n".encode())
     os._exit(STATUS)
 
 
 @contextmanager
-def bounded() -> Iterator[None]:
-    """Turns Ctrl-C into a KeyboardInterrupt that is given LIMIT_S for its clean-up; one that is handled stays so."""
+def bounded(kept: str = "") -> Iterator[None]:
+    """Turns Ctrl-C into a KeyboardInterrupt that is given LIMIT_S for its clean-up; one that is handled stays so.
+
+    Args:
+        kept: What an end at any moment leaves; empty: what was asked of other computers may be half done.
+    """
     here = threading.current_thread() is threading.main_thread()
     if not here or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
@@ -58,7 +64,7 @@ def bounded() -> Iterator[None]:
             expect(leave)
         raise KeyboardInterrupt
 
-    _State.active = True
+    _State.active, _State.kept = True, kept
     signal.signal(signal.SIGINT, interrupt)
     try:
         yield
