@@ -8,8 +8,8 @@ from dime.contract.errors import DeviceError, InputError, TableError
 from dime.contract.run import RunSpec
 from dime.device import boards, storage
 from dime.device.boards import _cpufreq, _sysfs, generic, nano, potato
-from tests.device import board_trees
-from tests.device.board_trees import CPUS, GPU, GPU_HZ, RAIL_GATE, Kernel, get, put, state
+from dime.testing import board_trees
+from dime.testing.board_trees import CPUS, GPU, GPU_HZ, RAIL_GATE, Kernel, get, put, state
 
 
 @pytest.fixture

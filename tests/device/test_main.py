@@ -12,8 +12,8 @@ from dime.contract import messages, tables
 from dime.contract.errors import TableError
 from dime.contract.run import TIMINGS, RunSpec
 from dime.device import __main__, boards
-from tests.device import board_trees
-from tests.device.board_trees import GPU, RAIL_GATE, get, state
+from dime.testing import board_trees
+from dime.testing.board_trees import GPU, RAIL_GATE, get, state
 from tests.device.conftest import device, finish, start
 
 QUICK = ["--network=resnet18", "--max-layers=1", "--iterations=1", "--runs=2", "--warmups=0", "--threads=1"]

@@ -9,7 +9,7 @@ import pytest
 from dime.contract import messages
 from dime.contract.run import RunSpec
 from dime.device import surroundings
-from tests.device.board_trees import put
+from dime.testing.board_trees import put
 from tests.device.conftest import ROOT
 
 V2 = "30 1 0:28 {} /sys/fs/cgroup rw,relatime shared:9 - cgroup2 cgroup rw\n"

@@ -9,7 +9,7 @@ import pytest
 from dime.contract.run import RUN, TIMINGS
 from dime.device import boards, trials
 from dime.device.boards import _sysfs
-from tests.device import board_trees
+from dime.testing import board_trees
 from tests.device.conftest import device
 
 
