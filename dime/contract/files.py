@@ -21,7 +21,7 @@ def as_json(content: object, default: Optional[Callable[[Any], object]] = None) 
 
     Args:
         content: The document.
-        default: Turns what JSON does not know into what it does.
+        default: Turns what JSON does not know into what it does; Any, since a caller knows what that may be.
     """
     return (json.dumps(content, indent=1, default=default) + "\n").encode()
 

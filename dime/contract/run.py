@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from dime.contract.surroundings import Noted
 
-    Noting = TypedDict("Noting", {"start": Noted, "end": Noted}, total=False)
+    Around = TypedDict("Around", {"start": Noted, "end": Noted}, total=False)
 
     class Session(TypedDict, total=False):
         """One entry of ``sessions`` in run.json."""
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
         start_ns: int
         started_utc: str
         boot_id: Optional[str]
-        clocks: List[Dict[str, object]]
-        surroundings: Noting
+        clocks: List[Mapping[str, object]]
+        surroundings: Around
         meter: Optional[Dict[str, str]]
 
 
@@ -250,7 +250,7 @@ class RunSpec(object):
     left_out: Optional[List[str]]
     layer_bytes: Optional[List[int]]
     threads_used: Optional[int]
-    description: Optional[Dict[str, object]]
+    description: Optional[Mapping[str, object]]
     governor: Optional[str]
     versions: Optional[Dict[str, Optional[str]]]
     temperatures_c: Optional[Dict[str, float]]

@@ -5,6 +5,7 @@ import os
 import platform
 import signal
 import sys
+from typing import TYPE_CHECKING, Dict, NoReturn, Optional, Sequence
 
 from dime import __version__
 from dime.contract import messages, plugins, power_protocol
@@ -13,10 +14,16 @@ from dime.contract.networks import parse
 from dime.contract.run import check_options, parse_frequencies, parse_name, parse_share
 from dime.device import stop
 
+if TYPE_CHECKING:
+    from dime.contract.messages import Emit
+    from dime.device.power_log import PowerLog
+    from dime.device.samples import Samples
+    from dime.device.timings import Network
+
 STOPPED = 128 + signal.SIGTERM
 
 
-def main(arguments=None):
+def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs one verb.
 
     Args:
@@ -30,7 +37,7 @@ def main(arguments=None):
     return run(arguments, emit)
 
 
-def run(arguments, emit):
+def run(arguments: Optional[Sequence[str]], emit: "Emit") -> int:
     """Runs one verb and says with ``emit`` what happens; see `main`."""
     try:
         options = _parser().parse_args(arguments)
@@ -49,7 +56,7 @@ def run(arguments, emit):
         return STOPPED
 
 
-def samples(options, emit):
+def samples(options: argparse.Namespace, emit: "Emit") -> None:
     """Makes feature maps."""
     spec = parse(options.network, options.input, options.batch, options.dtype, options.rename)
     if spec.kind != "built-in":
@@ -64,7 +71,7 @@ def samples(options, emit):
     emit("done", folder=made.folder)
 
 
-def network(options, emit):
+def network(options: argparse.Namespace, emit: "Emit") -> None:
     """Says where a network can be cut."""
     spec = parse(options.network, options.input, options.batch, options.dtype, options.rename)
     from dime.device import networks
@@ -75,7 +82,7 @@ def network(options, emit):
     emit("description", facts=summary.describe(spec, options.cuts))
 
 
-def profile(options, emit):
+def profile(options: argparse.Namespace, emit: "Emit") -> None:
     """Measures all bundles."""
     from dime.device import boards, networks
 
@@ -97,7 +104,7 @@ def profile(options, emit):
     if found.manifest is not None and "graph" in found.manifest:
         from dime.device.graphs import network as graphs
 
-        network = graphs.load(os.path.join(found.folder, FOLDER), found.manifest["weights"], emit)
+        network: Network = graphs.load(os.path.join(found.folder, FOLDER), found.manifest["weights"], emit)
     else:
         network = networks.load(options.network, _weights(options.weights, found), emit)
     log = _power_log(options, emit)
@@ -113,7 +120,7 @@ def profile(options, emit):
     emit("done", folder=options.out)
 
 
-def _power_log(options, emit):
+def _power_log(options: argparse.Namespace, emit: "Emit") -> "Optional[PowerLog]":
     """Greets the power logger, if there is one."""
     if options.log_server_addr is None:
         if options.energy_error:
@@ -135,7 +142,7 @@ def _power_log(options, emit):
     )
 
 
-def restore(options, emit):
+def restore(options: argparse.Namespace, emit: "Emit") -> None:
     """Puts back the clocks that a killed run had fixed."""
     from dime.device import boards, storage
 
@@ -145,12 +152,12 @@ def restore(options, emit):
     emit("done", folder=options.out)
 
 
-def describe(options, emit):
+def describe(options: argparse.Namespace, emit: "Emit") -> None:
     """Says what this device is."""
     from dime.device import boards, networks
 
     name, board = boards.choose(options.device, options.board)
-    facts = board.describe(options.root)
+    facts: Dict[str, object] = dict(board.describe(options.root))
     facts.update(device=options.device, board=name, machine=platform.machine())
     facts.update(frequencies_hz=board.frequencies_hz(options.root))
     facts.update(versions={"python": platform.python_version(), "dime": __version__}, processor=None)
@@ -165,7 +172,7 @@ def describe(options, emit):
     emit("description", facts=facts)
 
 
-def smoke(options, emit):
+def smoke(options: argparse.Namespace, emit: "Emit") -> None:
     """Runs a real network once, on the GPU too where there is one, and says what it ran on."""
     from dime.device import boards, networks
 
@@ -176,14 +183,14 @@ def smoke(options, emit):
     emit("description", facts=module.check(board, options.processor, emit))
 
 
-def probe(options, emit):
+def probe(options: argparse.Namespace, emit: "Emit") -> None:
     """Says how much disk is free here and what the clock shows."""
     from dime.device import trials
 
     emit("description", facts=trials.probe())
 
 
-def board(options, emit):
+def board(options: argparse.Namespace, emit: "Emit") -> None:
     """Says what this board is and, if that is to be tried, whether its clocks can be set."""
     from dime.device import boards, trials
 
@@ -191,21 +198,21 @@ def board(options, emit):
     emit("description", facts=trials.board(module, options.root, options.set_clocks))
 
 
-def busy(options, emit):
+def busy(options: argparse.Namespace, emit: "Emit") -> None:
     """Keeps all processors busy for a while."""
     from dime.device import trials
 
     trials.busy(options.seconds, os.cpu_count() or 1)
 
 
-def hashes(options, emit):
+def hashes(options: argparse.Namespace, emit: "Emit") -> None:
     """Says the SHA-256 of a run's files."""
     from dime.device import trials
 
     emit("description", facts=trials.hashes(options.out))
 
 
-def _weights(asked, found):
+def _weights(asked: str, found: "Samples") -> str:
     """Takes the weights that the feature maps were made with, unless others are asked for."""
     if asked != "auto" or found.manifest is None:
         return asked
@@ -217,13 +224,13 @@ def _weights(asked, found):
     return label
 
 
-def _only_messages():
+def _only_messages() -> "Emit":
     """Keeps standard output for messages: whatever else is printed goes to standard error."""
     sys.stdout.flush()
     stream = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
-    def emit(kind, **fields):
+    def emit(kind: str, **fields: object) -> None:
         try:
             stream.write(messages.encode(kind, **fields) + "\n")
             stream.flush()
@@ -237,11 +244,11 @@ def _only_messages():
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         raise InputError("{}; {} --help".format(message, self.prog))
 
 
-def _parser():
+def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m dime.device", description=__doc__)
     verbs = parser.add_subparsers(dest="name")
     verbs.required = True
@@ -285,7 +292,7 @@ def _parser():
     return parser
 
 
-def _trial_parsers(verbs):
+def _trial_parsers(verbs: "argparse._SubParsersAction[_Parser]") -> None:
     """The verbs that measure nothing."""
     verb = verbs.add_parser("describe", help=describe.__doc__)
     verb.set_defaults(verb=describe)
@@ -317,13 +324,13 @@ def _trial_parsers(verbs):
     verb.add_argument("--out", required=True, help="the run's folder")
 
 
-def _network_options(verb):
+def _network_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--network", required=True, help="alexnet, vgg11, resnet18 or vit_b_16")
     verb.add_argument("--samples", default="samples", help="folder of feature maps")
     verb.add_argument("--weights", default="auto", help="auto, pretrained, 'seeded <n>', or a state_dict's file")
 
 
-def _named_options(verb):
+def _named_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--input", help="shapes of the inputs: 1x3x640x640, or 1x128:int64 for tokens, joined by commas")
     verb.add_argument("--batch", type=int, help="the first length of every input")
     verb.add_argument("--dtype", help="precision of parameters and inputs: float32, float16, bfloat16 or float64")
@@ -331,7 +338,7 @@ def _named_options(verb):
     verb.add_argument("--name", dest="rename", help="the network's short name")
 
 
-def _device_options(verb):
+def _device_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--device", type=parse_name, default="local", help="the device's name; nano and potato have boards of their own"
     )

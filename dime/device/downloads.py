@@ -1,15 +1,19 @@
 """Files from the network: what arrives stands under its name only when it is complete, and its progress is told."""
 
 import os
+from typing import TYPE_CHECKING, Callable
 from urllib.request import urlopen
 
 from dime.contract import files
+
+if TYPE_CHECKING:
+    from dime.contract.messages import Emit
 
 PATIENCE_S = 10  # For an answer, and for each piece.
 PIECE_BYTES = 1 << 20
 
 
-def fetch(address, path, is_intact, emit):
+def fetch(address: str, path: str, is_intact: Callable[[str], bool], emit: "Emit") -> None:
     """Downloads a file.
 
     Args:

@@ -6,11 +6,19 @@ import random
 import re
 import shutil
 import warnings
-from collections import Counter, OrderedDict, namedtuple
+from collections import Counter, OrderedDict
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, cast
 
 from dime.contract import files
 from dime.contract.errors import InputError, nearest
 from dime.device import downloads
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+    from dime.contract.messages import Emit
+    from dime.device.graphs.sources import Preprocessing
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 # What only some builds of Pillow read; where this one does not, a person is told what would.
@@ -24,10 +32,10 @@ LONGEST_NAME, LONGEST_TOLD = 100, 10
 WIDEST = 32  # a picture's longer side over its shorter one; resizing beyond it would fill the memory
 
 # tensors: name -> tensor of the input; source: as `describe` says; odd: file -> what was done to it, or why not.
-Pictures = namedtuple("Pictures", "tensors source odd")
+Pictures = NamedTuple("Pictures", [("tensors", "Dict[str, torch.Tensor]"), ("source", str), ("odd", Dict[str, str])])
 
 
-def describe(source):
+def describe(source: str) -> str:
     """Names a source so that equal names mean equal pictures.
 
     Args:
@@ -51,7 +59,7 @@ def describe(source):
     return "{} {}".format("builtin" if source == "builtin" else "folder", found.hexdigest()[:12])
 
 
-def load(source, shape, emit, how=None):
+def load(source: str, shape: Sequence[int], emit: "Emit", how: "Optional[Preprocessing]" = None) -> Pictures:
     """Loads pictures as a network takes them: shorter side scaled to 8/7 of the input, centre cut out, normalised.
 
     Args:
@@ -91,23 +99,23 @@ def load(source, shape, emit, how=None):
     return Pictures(tensors, describe(source), odd)
 
 
-def _told(files):
+def _told(files: Mapping[str, str]) -> str:
     """Files and what is to be said of each, in one line; of many the first."""
     told = ["{}: {}".format(file, text) for file, text in list(files.items())[:LONGEST_TOLD]]
     more = ["and {} more".format(len(files) - LONGEST_TOLD)] if len(files) > LONGEST_TOLD else []
     return "; ".join(told + more)
 
 
-def _reason(path, error):
+def _reason(path: str, error: Exception) -> str:
     """Why a picture was left out."""
-    from PIL import Image, __version__
+    from PIL import Image, UnidentifiedImageError, __version__
 
     extension = os.path.splitext(path)[1].lower()
     if isinstance(error, Image.DecompressionBombError):
-        return "more than {} million pixels; make it smaller".format(2 * Image.MAX_IMAGE_PIXELS // 10**6)
+        return "more than {} million pixels; make it smaller".format(2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6)
     if isinstance(error, EnvironmentError) and error.strerror:
         return error.strerror
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         if extension in RARE_EXTENSIONS:
             converter = "heif-convert" if extension in (".heic", ".heif", ".avif") else "magick"
             return "Pillow {} does not read {}; type: {} {} NAME.jpg".format(
@@ -117,7 +125,7 @@ def _reason(path, error):
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _read(path):
+def _read(path: str) -> "Tuple[Image.Image, str]":
     """Reads a picture in three colours of 8 bits; returns it, and what had to be done to it (or nothing)."""
     from PIL import Image
 
@@ -136,15 +144,15 @@ def _read(path):
             return _rgb(picture, done), ", ".join(done)
 
 
-def _rgb(picture, done):
+def _rgb(picture: "Image.Image", done: List[str]) -> "Image.Image":
     """A picture in three colours of 8 bits; what had to be decided for that is appended to ``done``."""
     from PIL import Image
 
     if picture.mode == "F" or picture.mode.startswith("I"):
         whole = picture.mode != "F"
-        least, most = (picture.convert("I") if whole else picture).getextrema()
+        least, most = cast("Tuple[float, float]", (picture.convert("I") if whole else picture).getextrema())
         if picture.mode.startswith("I;16") or picture.format in ("PNG", "PPM"):
-            top = 65535
+            top: Optional[int] = 65535
         else:
             top = next((top for top in ((255, 65535) if whole else (1, 255, 65535)) if most <= top), None)
         if least < 0 or top is None:
@@ -154,7 +162,7 @@ def _rgb(picture, done):
         done.append("levels from 0 to {} scaled to 255".format(top))
     if picture.mode in ("LA", "PA", "La", "RGBA", "RGBa") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
-        if picture.getchannel("A").getextrema()[0] < 255:
+        if cast("Tuple[int, int]", picture.getchannel("A").getextrema())[0] < 255:
             done.append("transparent, laid on white")
         white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
         picture = Image.alpha_composite(white, picture)
@@ -163,7 +171,7 @@ def _rgb(picture, done):
     return picture.convert("RGB")
 
 
-def _prepare(picture, shape, how=None):
+def _prepare(picture: "Image.Image", shape: Sequence[int], how: "Optional[Preprocessing]" = None) -> "torch.Tensor":
     """Does what torchvision's weights expect (Resize, CenterCrop, ToTensor, Normalize), without importing it."""
     import torch
     from PIL import Image
@@ -174,13 +182,14 @@ def _prepare(picture, shape, how=None):
     shorter = max(shorter, height, width)
     scaled = [shorter * size // min(picture.size) for size in picture.size]
     left, top = [int(round((size - side) / 2.0)) for size, side in zip(scaled, (width, height))]
-    picture = picture.resize(scaled, Image.BILINEAR).crop((left, top, left + width, top + height))
+    bilinear = Image.BILINEAR  # type: ignore[attr-defined]  # Pillow makes it at run time
+    picture = picture.resize(scaled, bilinear).crop((left, top, left + width, top + height))
     pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8).reshape(1, height, width, 3)
     levels = pixels.permute(0, 3, 1, 2).contiguous().float().div(255)
     return levels.sub(torch.tensor(mean).reshape(3, 1, 1)).div(torch.tensor(deviation).reshape(3, 1, 1))
 
 
-def _files(source):
+def _files(source: str) -> Tuple[Dict[str, str], Optional[str]]:
     """Maps the names of a folder's pictures, in the folders below it as well, to their paths; and what to say of it."""
     folder = os.path.join(os.path.dirname(__file__), "pictures") if source == "builtin" else source
     if not os.path.isdir(folder):
@@ -190,7 +199,9 @@ def _files(source):
                 source, ", ".join(known), nearest(source, known)
             )
         )
-    chosen, others, seen = [], Counter(), 0
+    chosen: List[str] = []
+    others: Dict[str, int] = Counter()
+    seen = 0
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         seen += len(names)
@@ -212,9 +223,9 @@ def _files(source):
     return _named(folder, drawn), note
 
 
-def _drawn(paths):
+def _drawn(paths: Sequence[str]) -> List[str]:
     """Of many paths some, evenly over their folders, always the same."""
-    by_folder = OrderedDict()
+    by_folder: Dict[str, List[str]] = OrderedDict()
     for path in paths:
         by_folder.setdefault(os.path.dirname(path), []).append(path)
     draw = random.Random(DRAW_SEED)
@@ -224,7 +235,7 @@ def _drawn(paths):
     return sorted(in_turns[:MOST_PICTURES])
 
 
-def _named(folder, paths):
+def _named(folder: str, paths: Iterable[str]) -> Dict[str, str]:
     """Gives each path a short name that can stand in a file name and in a table."""
     named = {}
     for path in paths:
@@ -240,14 +251,14 @@ def _named(folder, paths):
     return named
 
 
-def _plain(text):
+def _plain(text: str) -> str:
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", text)
     if len(name) > LONGEST_NAME:
         name = name[: LONGEST_NAME - 9] + "-" + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8]
     return name
 
 
-def _imagenette(emit):
+def _imagenette(emit: "Emit") -> Dict[str, str]:
     """Draws two pictures of each class of ImageNette's validation set, which torchvision fetches if need be."""
     try:
         from torchvision import datasets
@@ -262,7 +273,7 @@ def _imagenette(emit):
         dataset = imagenette(cache, split="val", size=SIZE)
     except Exception as error:  # Whatever the network or a damaged archive makes torchvision raise.
         raise InputError("ImageNette cannot be had ({}); use builtin or a folder of pictures".format(error))
-    by_class = OrderedDict()
+    by_class: Dict[int, List[str]] = OrderedDict()
     for path, label in sorted(dataset._samples):
         by_class.setdefault(label, []).append(path)
     if len(by_class) != CLASSES or min(map(len, by_class.values())) < PER_CLASS:
@@ -272,13 +283,18 @@ def _imagenette(emit):
     return _named(cache, drawn)
 
 
-def _fetch(imagenette, cache, emit):
+def _fetch(
+    imagenette: Any,  # torchvision has no types
+    cache: str,
+    emit: "Emit",
+) -> None:
     """Fetches ImageNette; its folder appears in the cache when it is complete."""
     emit("note", text="fetching ImageNette (326 MB) to {}".format(cache))
-    address, expected = imagenette._ARCHIVES[SIZE]
+    archive: Tuple[str, str] = imagenette._ARCHIVES[SIZE]
+    address, expected = archive
     aside = os.path.join(cache, IMAGENETTE + files.PART)
 
-    def is_intact(path):
+    def is_intact(path: str) -> bool:
         return files.digest(path, "md5") == expected
 
     downloads.fetch(address, os.path.join(aside, os.path.basename(address)), is_intact, emit)

@@ -11,6 +11,20 @@ import random
 import socket
 import time
 from contextlib import contextmanager, suppress
+from typing import (
+    TYPE_CHECKING,
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+    cast,
+)
 
 from dime.contract import files, schemas
 from dime.contract import power_protocol as protocol
@@ -18,6 +32,13 @@ from dime.contract.clock import boot_id, monotonic_ns
 from dime.contract.errors import ConnectionLostError, DeviceError, InputError, TableError
 from dime.contract.intervals import mean_and_error, t95
 from dime.contract.run import CLOCK, RunSpec
+
+if TYPE_CHECKING:
+    from dime.contract.clock import ClockSession, Log
+    from dime.contract.messages import Emit
+    from dime.contract.tables import Timing
+
+    AfterPass = Callable[[Sequence[Timing], Iterable[str]], Iterable[str]]
 
 TIMEOUT_S = 10.0
 EXCHANGES = 16
@@ -59,17 +80,17 @@ class PowerLog(object):
 
     def __init__(
         self,
-        address,
-        port,
-        folder,
-        device,
-        network,
-        token=None,
-        emit=None,
-        target=0.0,
-        least_passes=2,
-        most_passes=50,
-    ):
+        address: str,
+        port: int,
+        folder: str,
+        device: str,
+        network: str,
+        token: Optional[str] = None,
+        emit: "Optional[Emit]" = None,
+        target: float = 0.0,
+        least_passes: int = 2,
+        most_passes: int = 50,
+    ) -> None:
         if not 0 < port < 65536:  # Python would take the rest of a division by 65536
             raise InputError("the power logger cannot be at port {}; ports are 1 to 65535".format(port))
         self._where, self._folder = (address, port), folder
@@ -77,8 +98,9 @@ class PowerLog(object):
         self._token = os.environ.get(protocol.TOKEN_VARIABLE, "") if token is None else token
         self._emit = emit or (lambda kind, **fields: None)
         self._target, self._least_passes, self._most_passes = target, least_passes, most_passes
-        self._line, self.meter = None, None
-        self._session = {"start_ns": monotonic_ns(), "boot_id": boot_id(), "bursts": [], "logs": []}
+        self._line: Optional[socket.socket] = None
+        self.meter: Optional[Dict[str, str]] = None
+        self._session: ClockSession = {"start_ns": monotonic_ns(), "boot_id": boot_id(), "bursts": [], "logs": []}
         self._earlier = self._read_earlier()
         self._period_s = self._greet()
         self.min_window_s = self._window_s()
@@ -90,7 +112,7 @@ class PowerLog(object):
                 ),
             )
 
-    def _window_s(self):
+    def _window_s(self) -> float:
         """Length that holds enough readings; a run that goes on keeps its own, though the period came out otherwise."""
         window_s = max(LEAST_WINDOW_S, round(READINGS_A_WINDOW * self._period_s, 2))
         try:
@@ -99,26 +121,26 @@ class PowerLog(object):
             return window_s
         return before_s if 0.8 < before_s / window_s < 1.25 else window_s
 
-    def _read_earlier(self):
+    def _read_earlier(self) -> "List[ClockSession]":
         path = os.path.join(self._folder, CLOCK)
         try:
             with open(path) as stream:
                 said = json.load(stream)
             schemas.version(schemas.CLOCK, said, path)
-            return said["sessions"]
+            return cast("List[ClockSession]", said["sessions"])
         except FileNotFoundError:
             return []
         except (EnvironmentError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise DeviceError("{} is damaged: {}".format(path, error))
 
-    def _write(self):
+    def _write(self) -> None:
         path = os.path.join(self._folder, CLOCK)
         os.makedirs(self._folder, exist_ok=True)
         files.replace(
             path, json.dumps(schemas.stamped(schemas.CLOCK, {"sessions": self._earlier + [self._session]})).encode()
         )
 
-    def _connect(self):
+    def _connect(self) -> socket.socket:
         try:
             line = socket.create_connection(self._where, TIMEOUT_S)
         except (EnvironmentError, OverflowError) as error:
@@ -130,9 +152,10 @@ class PowerLog(object):
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return line
 
-    def _greet(self):
+    def _greet(self) -> float:
         """Says hello; returns the meter's period, or 0 with a logger that knows the published messages only."""
-        self._line, self._rest = self._connect(), b""
+        self._line = line = self._connect()
+        self._rest = b""
         try:
             answer = self._say("hello,{}".format(protocol.VERSION)).split(",")
             if answer[0] == protocol.CHALLENGE:
@@ -147,16 +170,18 @@ class PowerLog(object):
         if answer[0] == "hello":
             self.meter = self._session["meter"] = {"name": answer[2], "channel": ",".join(answer[4:])}
             return int(answer[3]) * 1e-9
-        self._line.close()
+        line.close()
         self._line = None
         return 0.0
 
-    def _say(self, text):
+    def _say(self, text: str) -> str:
         """Sends one line and waits for the answer's line."""
+        line = self._line
+        assert line is not None, "a logger that knows the published messages only is sent no lines"
         try:
-            self._line.sendall((text + "\n").encode(protocol.ENCODING))
+            line.sendall((text + "\n").encode(protocol.ENCODING))
             while b"\n" not in self._rest:
-                piece = self._line.recv(65536)
+                piece = line.recv(65536)
                 if not piece:
                     # A logger that knows the published messages only answers without a line end, and hangs up.
                     if self._rest:
@@ -169,13 +194,13 @@ class PowerLog(object):
             raise ConnectionLostError(
                 "the power logger at {}:{} is gone: {}".format(self._where[0], self._where[1], error)
             )
-        answer, _, self._rest = self._rest.partition(b"\n")
-        answer = answer.decode(protocol.ENCODING)
+        reply, _, self._rest = self._rest.partition(b"\n")
+        answer = reply.decode(protocol.ENCODING)
         if answer.startswith(protocol.REFUSED):
             raise DeviceError("the power logger: " + answer[len(protocol.REFUSED) :])
         return answer
 
-    def _command(self, text, expected):
+    def _command(self, text: str, expected: str) -> None:
         """Sends a published message: as a line where the logger keeps one open, else on a connection of its own."""
         if self._line is not None:
             answer = self._say(text)
@@ -189,7 +214,7 @@ class PowerLog(object):
         if answer != expected:
             raise DeviceError("the power logger answered '{}' to '{}'".format(answer, text))
 
-    def _start(self, frequency_hz):
+    def _start(self, frequency_hz: int) -> str:
         """Starts a log; returns its name. A name that an earlier session used gets a number."""
         name = protocol.log_name(self._device, self._network, frequency_hz)
         for number in range(1, 1000):
@@ -202,7 +227,7 @@ class PowerLog(object):
                     raise
         raise DeviceError("the power logger has a thousand logs named {}; move them away".format(name))
 
-    def exchange(self):
+    def exchange(self) -> None:
         """Exchanges timestamps several times, for the clocks' offset now."""
         if self._line is None:
             return
@@ -218,7 +243,7 @@ class PowerLog(object):
         self._write()
 
     @contextmanager
-    def around_frequency(self, frequency_hz):
+    def around_frequency(self, frequency_hz: int) -> "Iterator[AfterPass]":
         """Logs the power of all work at one frequency, with rest, code and clock exchanges before and after it.
 
         Args:
@@ -227,7 +252,7 @@ class PowerLog(object):
         Yields:
             callable: Told a pass's rows and bundles; names the bundles whose energy needs more rows.
         """
-        log = {"frequency_hz": frequency_hz, "file": self._start(frequency_hz), "idle_ns": [], "codes": []}
+        log: Log = {"frequency_hz": frequency_hz, "file": self._start(frequency_hz), "idle_ns": [], "codes": []}
         self._session["logs"].append(log)
         try:
             self.exchange()
@@ -243,12 +268,12 @@ class PowerLog(object):
         self._write()
         self._command(protocol.STOP, protocol.STOPPED)
 
-    def is_settled(self, frequency_hz):
+    def is_settled(self, frequency_hz: int) -> bool:
         """Whether an earlier session has gone on at a frequency until this target was reached or given up."""
         logs = [log for session in self._earlier for log in session["logs"] if log["frequency_hz"] == frequency_hz]
         return not self._target or any(0 < log.get("target", 0.0) <= self._target for log in logs)
 
-    def _rest_and_code(self, log, where):
+    def _rest_and_code(self, log: "Log", where: str) -> None:
         start_ns = monotonic_ns()
         time.sleep(REST_S)
         log["idle_ns"].append([start_ns, monotonic_ns()])
@@ -258,7 +283,7 @@ class PowerLog(object):
         log["codes"].append({"where": where, "busy_ns": play(chips, chip_s, spin)})
         time.sleep(REST_S / 2)
 
-    def energies(self, rows):
+    def energies(self, rows: "Sequence[Timing]") -> List[Optional[Tuple[float, float]]]:
         """Asks for the joules of rows that were measured since the last but one exchange.
 
         Args:
@@ -274,10 +299,10 @@ class PowerLog(object):
         if abs(slope) > LARGEST_SLOPE:
             return [None] * len(rows)
 
-        def logger_ns(device_ns):
+        def logger_ns(device_ns: int) -> int:
             return device_ns + offset_ns + int(slope * (device_ns - at_ns))
 
-        found = []
+        found: List[Optional[Tuple[float, float]]] = []
         for begin in range(0, len(rows), protocol.MAX_WINDOWS):
             part = rows[begin : begin + protocol.MAX_WINDOWS]
             edges = [str(logger_ns(row[edge])) for row in part for edge in ("start_ns", "end_ns")]
@@ -291,7 +316,7 @@ class PowerLog(object):
                 found.append((float(joules) / row["repeats"], float(systematic) / row["repeats"]) if known else None)
         return found
 
-    def close(self):
+    def close(self) -> None:
         """Says that all is logged."""
         self._command(protocol.SHUTDOWN, protocol.ACK_SHUTDOWN)
         if self._line is not None:
@@ -304,18 +329,21 @@ class _Passes(object):
     Those of an earlier session are not known: its bundles are judged by what this one measures.
     """
 
-    def __init__(self, log, frequency_hz):
+    def __init__(self, log: PowerLog, frequency_hz: int) -> None:
         self._log, self._frequency_hz = log, frequency_hz
-        self._energies, self._systematic, self._given_up, self._unseen = {}, {}, set(), set()
+        self._energies: Dict[str, List[float]] = {}
+        self._systematic: Dict[str, float] = {}
+        self._given_up: Set[str] = set()
+        self._unseen: Set[str] = set()
         self._passes = 0
 
-    def __call__(self, rows, bundles):
+    def __call__(self, rows: "Sequence[Timing]", bundles: Iterable[str]) -> List[str]:
         log = self._log
         log.exchange()
         if not log._target or log._line is None:
             return []
         self._passes += 1
-        by_bundle = {}
+        by_bundle: Dict[str, List[Tuple[float, float]]] = {}
         for row, energy in zip(rows, log.energies(rows)):
             if energy is not None:
                 by_bundle.setdefault(row["bundle"], []).append(energy)
@@ -344,7 +372,13 @@ class _Passes(object):
         return again
 
 
-def wanting(energies, systematic, target, passes, most_passes):
+def wanting(
+    energies: Mapping[str, Sequence[float]],
+    systematic: Mapping[str, float],
+    target: float,
+    passes: int,
+    most_passes: int,
+) -> Tuple[List[str], Dict[str, str]]:
     """Decides which bundles to measure again.
 
     Args:
@@ -384,7 +418,7 @@ def wanting(energies, systematic, target, passes, most_passes):
     return again, reasons
 
 
-def code(seed):
+def code(seed: str) -> List[bool]:
     """A pseudo-random code of idle (False) and busy (True) chips, the same for the same seed everywhere.
 
     Args:
@@ -397,7 +431,7 @@ def code(seed):
     return [True] + [source.random() < 0.5 for _ in range(CHIPS - 2)] + [True]
 
 
-def play(chips, chip_s, busy):
+def play(chips: Sequence[bool], chip_s: float, busy: Callable[[int], object]) -> List[List[int]]:
     """Is idle and busy in a code.
 
     Args:
@@ -426,7 +460,7 @@ def play(chips, chip_s, busy):
     return stretches
 
 
-def spin(until_ns):
+def spin(until_ns: int) -> None:
     """Keeps one processor busy."""
     while monotonic_ns() < until_ns:
         pass

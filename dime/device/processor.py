@@ -5,6 +5,7 @@ import math
 import os
 import platform
 import re
+from typing import TYPE_CHECKING, Callable, Dict, Optional, Tuple, TypeVar, Union
 
 import torch
 
@@ -12,10 +13,18 @@ from dime import __version__
 from dime.contract.clock import monotonic_ns
 from dime.contract.errors import DeviceError, unknown
 
+if TYPE_CHECKING:
+    from dime.contract.messages import Emit
+    from dime.device.boards import Board
+
+Tensors = Union[torch.Tensor, Tuple[torch.Tensor, ...]]
+Runs = Callable[[Tensors], Tensors]
+Placed = TypeVar("Placed", torch.nn.Module, torch.Tensor)
+
 KNOWN = ("auto", "cuda", "cpu")
 
 
-def choose(asked, emit, remedy=None):
+def choose(asked: str, emit: "Emit", remedy: Optional[str] = None) -> "Processor":
     """Picks the processor.
 
     Args:
@@ -46,7 +55,7 @@ def choose(asked, emit, remedy=None):
     return Cpu()
 
 
-def probe():
+def probe() -> Tuple[bool, Optional[str]]:
     """Launches a kernel on the GPU.
 
     Returns:
@@ -65,17 +74,17 @@ def probe():
     )
 
 
-def gpu():
+def gpu() -> str:
     """The first GPU's kind, such as ``sm_53``."""
     return "sm_{}{}".format(*torch.cuda.get_device_capability())
 
 
-def advice(board):
+def advice(board: "Board") -> Optional[str]:
     """What to do on a board whose GPU runs no kernel of this torch; None where the CPU will do."""
     return getattr(board, "WITHOUT_KERNELS", None)
 
 
-def versions():
+def versions() -> Dict[str, Optional[str]]:
     """Versions of everything that a measured time may depend on; torchvision's is read without importing it.
 
     Returns:
@@ -85,7 +94,7 @@ def versions():
     torchvision = None
     if found is not None and found.origin:
         with open(os.path.join(os.path.dirname(found.origin), "version.py")) as stream:
-            torchvision = re.search(r"__version__\s*=\s*['\"]([^'\"]+)", stream.read()).group(1)
+            torchvision = re.findall(r"__version__\s*=\s*['\"]([^'\"]+)", stream.read())[0]
     return {
         "python": platform.python_version(),
         "torch": str(torch.__version__),
@@ -99,11 +108,11 @@ class Cpu(object):
 
     name = "cpu"
 
-    def place(self, thing):
+    def place(self, thing: Placed) -> Placed:
         """Moves a module or a tensor to where it runs."""
         return thing.to("cpu")
 
-    def burst(self, module, tensor, window_s=0.0):
+    def burst(self, module: Runs, tensor: Tensors, window_s: float = 0.0) -> Tuple[int, float, int, int, Tensors]:
         """Runs a module once, or back to back until a window is full.
 
         Args:
@@ -132,11 +141,11 @@ class Cuda(object):
 
     name = "cuda"
 
-    def place(self, thing):
+    def place(self, thing: Placed) -> Placed:
         """Moves a module or a tensor to where it runs."""
         return thing.to("cuda")
 
-    def burst(self, module, tensor, window_s=0.0):
+    def burst(self, module: Runs, tensor: Tensors, window_s: float = 0.0) -> Tuple[int, float, int, int, Tensors]:
         """As `Cpu.burst`; the seconds are those between two events on the GPU."""
         repeats, more = 0, 1
         first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -156,6 +165,9 @@ class Cuda(object):
             more = _missing(window_s, span_s, repeats)
 
 
-def _missing(window_s, span_s, repeats):
+Processor = Union[Cpu, Cuda]
+
+
+def _missing(window_s: float, span_s: float, repeats: int) -> int:
     """Runs that are likely to fill what is left of a window."""
     return max(1, int(math.ceil((window_s - span_s) * repeats / span_s))) if span_s > 0 else 2 * repeats

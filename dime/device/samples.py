@@ -8,12 +8,37 @@ import hashlib
 import json
 import os
 from collections import OrderedDict
+from typing import TYPE_CHECKING, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from dime import __version__
 from dime.contract import files, plugins, schemas
 from dime.contract.errors import TableError
 from dime.device import images, networks, storage, tensor_files
 from dime.device.graphs import maps
+
+if TYPE_CHECKING:
+    from typing import TypedDict  # novm
+
+    import torch
+
+    from dime.contract.messages import Emit
+    from dime.device.networks import Crossing
+
+    class Manifest(TypedDict, total=False):
+        """manifest.json; the fields behind ``files`` are those of a network that was named."""
+
+        network: str
+        layers: List[str]
+        weights: str
+        source: str
+        odd_pictures: Mapping[str, str]
+        files: Dict[str, str]
+        graph: str
+        images: List[str]
+        preprocessing: Optional[Mapping[str, object]]
+        left_out: List[str]
+        asked: Mapping[str, object]
+
 
 MANIFEST = "manifest.json"
 
@@ -28,13 +53,13 @@ class Samples(object):
         label: SHA-256 over the names and contents of all files.
     """
 
-    def __init__(self, folder, layers, manifest, label):
+    def __init__(self, folder: str, layers: Sequence[str], manifest: "Optional[Manifest]", label: str) -> None:
         self.folder = folder
         self.layers = layers
         self.manifest = manifest
         self.label = label
 
-    def load(self, layer, shape):
+    def load(self, layer: str, shape: Sequence[int]) -> "Dict[str, torch.Tensor]":
         """Loads a layer's inputs.
 
         Args:
@@ -49,7 +74,7 @@ class Samples(object):
         """
         return OrderedDict((name, self._load_one(path, shape)) for name, path in self._files(layer))
 
-    def maps(self, layer, boundary):
+    def maps(self, layer: str, boundary: "Sequence[Crossing]") -> "Dict[str, Tuple[torch.Tensor, ...]]":
         """Loads a layer's inputs as tuples of tensors.
 
         Args:
@@ -63,16 +88,17 @@ class Samples(object):
             TableError: A file is missing, damaged or of another shape; the message names it.
         """
         if self.manifest is not None and "graph" in self.manifest:
-            self._check_all(layer)
-            return maps.load(self.folder, self.manifest, layer, boundary)
+            self._check_all(self.manifest, layer)
+            found: Dict[str, Tuple[torch.Tensor, ...]] = maps.load(self.folder, self.manifest, layer, boundary)
+            return found
         return OrderedDict((name, (tensor,)) for name, tensor in self.load(layer, boundary[0].shape).items())
 
-    def _check_all(self, layer):
-        for path, digest in self.manifest["files"].items():
+    def _check_all(self, manifest: "Manifest", layer: str) -> None:
+        for path, digest in manifest["files"].items():
             if path.startswith(layer + "/"):
                 _check(os.path.join(self.folder, path), digest)
 
-    def _files(self, layer):
+    def _files(self, layer: str) -> List[Tuple[str, str]]:
         folder = os.path.join(self.folder, layer)
         try:
             names = sorted(name[: -len(".pt")] for name in os.listdir(folder) if name.endswith(".pt"))
@@ -85,7 +111,7 @@ class Samples(object):
             raise TableError("{} holds no feature map (NAME.pt)".format(folder))
         return [(name, os.path.join(folder, name + ".pt")) for name in sorted(names)]
 
-    def _load_one(self, path, shape):
+    def _load_one(self, path: str, shape: Sequence[int]) -> "torch.Tensor":
         import torch
 
         if self.manifest is not None:
@@ -104,7 +130,7 @@ class Samples(object):
         return tensor
 
 
-def make(network, source, folder, weights="auto", emit=None):
+def make(network: str, source: str, folder: str, weights: str = "auto", emit: "Optional[Emit]" = None) -> Samples:
     """Makes the feature maps of a network, unless exactly these are there already.
 
     Args:
@@ -135,7 +161,7 @@ def make(network, source, folder, weights="auto", emit=None):
             return find(folder, network)
 
 
-def find(folder, network):
+def find(folder: str, network: str) -> Samples:
     """Finds a network's feature maps in a folder.
 
     Args:
@@ -170,7 +196,7 @@ def find(folder, network):
     )
 
 
-def _existing(target, network, source, weights, emit):
+def _existing(target: str, network: str, source: str, weights: str, emit: "Emit") -> Samples:
     """Checks feature maps that are there already against what was asked for."""
     if not os.path.exists(os.path.join(target, MANIFEST)):
         raise TableError("{} exists and has no {}; nothing was overwritten".format(target, MANIFEST))
@@ -194,7 +220,7 @@ def _existing(target, network, source, weights, emit):
     return Samples(target, manifest["layers"], manifest, label)
 
 
-def _same_weights(asked, label):
+def _same_weights(asked: str, label: str) -> bool:
     if asked in ("auto", label):
         return True
     if os.path.isfile(asked):
@@ -202,7 +228,7 @@ def _same_weights(asked, label):
     return asked.replace(":", " ").replace("=", " ") == label or (asked == "seeded" and label == "seeded 0")
 
 
-def _fill(folder, network, source, weights, emit):
+def _fill(folder: str, network: str, source: str, weights: str, emit: "Emit") -> None:
     """Computes all feature maps into an empty folder."""
     pictures = images.load(source, networks.describe(network).INPUT_SHAPE, emit)
     loaded = networks.load(network, weights, emit)
@@ -231,7 +257,7 @@ def _fill(folder, network, source, weights, emit):
     files.new(os.path.join(folder, MANIFEST), files.as_json(schemas.stamped(schemas.FEATURE_MAPS, manifest)))
 
 
-def _read_manifest(folder):
+def _read_manifest(folder: str) -> "Tuple[Manifest, str]":
     """Reads a manifest; returns it with its own hash, which covers those of all files."""
     path = os.path.join(folder, MANIFEST)
     try:
@@ -251,7 +277,7 @@ def _read_manifest(folder):
     return manifest, hashlib.sha256(content).hexdigest()
 
 
-def _label(folder, layers):
+def _label(folder: str, layers: Iterable[str]) -> str:
     found = hashlib.sha256()
     for layer in layers:
         inside = os.path.join(folder, layer)
@@ -261,7 +287,7 @@ def _label(folder, layers):
     return found.hexdigest()
 
 
-def _check(path, digest):
+def _check(path: str, digest: str) -> None:
     try:
         found = files.digest(path)
     except EnvironmentError as error:
@@ -270,5 +296,5 @@ def _check(path, digest):
         raise TableError("{} is damaged: its hash is not the manifest's; make the samples again".format(path))
 
 
-def _times(sizes):
+def _times(sizes: Iterable[int]) -> str:
     return "x".join(str(size) for size in sizes) or "scalar"

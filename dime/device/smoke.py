@@ -1,16 +1,22 @@
 """Does an image or an installation work on this processor: a real network's chain on it, and a kernel on its GPU."""
 
+from typing import TYPE_CHECKING, Dict
+
 import torch
 
 from dime.contract.errors import DeviceError
 from dime.device import networks, processor
+
+if TYPE_CHECKING:
+    from dime.contract.messages import Emit
+    from dime.device.boards import Board
 
 NETWORK = "alexnet"
 # Of the largest output; another processor adds in another order.
 TOLERANCE = 1e-3
 
 
-def check(board, asked, emit):
+def check(board: "Board", asked: str, emit: "Emit") -> Dict[str, object]:
     """Runs a network on the CPU and, where there is one, on the GPU, and compares.
 
     Args:
@@ -36,13 +42,13 @@ def check(board, asked, emit):
         off = float((found - expected).abs().max() / expected.abs().max())
         if not off < TOLERANCE:
             raise DeviceError("GPU and CPU differ by {:.1%} of the largest output of {}".format(off, NETWORK))
-    facts = {"processor": chosen.name, "torch": str(torch.__version__), "gpu": None, "kernels": None}
+    facts: Dict[str, object] = {"processor": chosen.name, "torch": str(torch.__version__), "gpu": None, "kernels": None}
     if torch.cuda.is_available():
         facts.update(gpu=processor.gpu(), kernels=torch.cuda.get_arch_list())
     return facts
 
 
-def _run(network, chosen, tensor):
+def _run(network: networks.Network, chosen: "processor.Processor", tensor: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
         tensor = chosen.place(tensor)
         for module in network.modules:

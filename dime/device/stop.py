@@ -2,6 +2,7 @@
 
 import signal
 from contextlib import contextmanager
+from typing import Iterator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -15,13 +16,13 @@ class _State(object):
     pending = False
 
 
-def install():
+def install() -> None:
     """Makes both signals raise Stopped: at once, or at the next `check` while deferred. Later ones are ignored."""
     for number in SIGNALS:
         signal.signal(number, _handle)
 
 
-def check():
+def check() -> None:
     """Raises Stopped if a signal has come since it was last asked for."""
     if _State.pending:
         _State.pending = False
@@ -29,7 +30,7 @@ def check():
 
 
 @contextmanager
-def deferred():
+def deferred() -> Iterator[None]:
     """Keeps a signal from raising anywhere inside but in `check`; it raises at the end at the latest."""
     _State.deferrals += 1
     try:
@@ -40,7 +41,7 @@ def deferred():
         check()
 
 
-def _handle(number, frame):
+def _handle(number: int, frame: object) -> None:
     for each in SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     if _State.deferrals:

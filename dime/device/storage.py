@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 from contextlib import contextmanager
+from typing import Iterable, Iterator
 
 from dime.contract.errors import DeviceError, TableError
 
@@ -25,7 +26,7 @@ HINTS = {
 
 
 @contextmanager
-def locked(folder):
+def locked(folder: str) -> Iterator[None]:
     """Holds a folder, which is made if need be, for this process alone; the hold ends with the process at the latest.
 
     A folder that was made for it and is still empty then goes again.
@@ -57,14 +58,14 @@ def locked(folder):
         _remove_empty(made)
 
 
-def _missing(folder):
+def _missing(folder: str) -> Iterator[str]:
     """The folder and those above it that are not there, the innermost first."""
     while folder and not os.path.isdir(folder):
         yield folder
         folder = os.path.dirname(folder)
 
 
-def _remove_empty(folders):
+def _remove_empty(folders: Iterable[str]) -> None:
     for folder in folders:
         try:
             os.rmdir(folder)
@@ -73,7 +74,7 @@ def _remove_empty(folders):
 
 
 @contextmanager
-def disk_errors(path):
+def disk_errors(path: str) -> Iterator[None]:
     """Turns what a disk refuses into one clear line.
 
     Args:
@@ -88,11 +89,11 @@ def disk_errors(path):
     except OSError as error:
         if error.errno not in HINTS and not _is_of(error.filename, path):
             raise
-        hint = HINTS.get(error.errno, ELSEWHERE)
+        hint = HINTS.get(error.errno or 0, ELSEWHERE)
         raise DeviceError("cannot write {}: {}; {}".format(error.filename or path or "''", error.strerror, hint))
 
 
-def _is_of(name, path):
+def _is_of(name: object, path: str) -> bool:
     """Whether a name is that of a path, or of what is in it or above it."""
     if not isinstance(name, str):
         return False

@@ -15,8 +15,12 @@ import pickle
 import struct
 import zipfile
 from collections import OrderedDict
+from typing import TYPE_CHECKING, BinaryIO, Callable, Dict, Sequence, Tuple, Union
 
 from dime.contract.errors import TableError
+
+if TYPE_CHECKING:
+    import torch
 
 # Storage in a pickle -> dtype of its elements, and their bytes.
 _STORAGES = {
@@ -39,21 +43,26 @@ _DEEPEST = 16  # a tensor's dimensions
 class _Kind(object):
     """A storage's type, as a pickle names it."""
 
-    def __init__(self, name):
+    def __init__(self, name: str) -> None:
         self.dtype, self.item_bytes = _STORAGES[name]
 
 
 class _Storage(object):
     """A storage that a pickle refers to; its bytes are read when the pickle is done."""
 
-    def __init__(self, kind, key, count):
+    def __init__(self, kind: _Kind, key: str, count: int) -> None:
         self.kind, self.key, self.count = kind, key, count
+
+
+Contents = Callable[[_Storage], bytes]
 
 
 class _View(object):
     """A tensor that a pickle describes: part of a storage."""
 
-    def __init__(self, storage, offset, size, stride, *ignored):
+    def __init__(
+        self, storage: object, offset: int, size: Sequence[int], stride: Sequence[int], *ignored: object
+    ) -> None:
         numbers = (offset,) + tuple(size) + tuple(stride)
         if not isinstance(storage, _Storage) or len(size) != len(stride) or len(size) > _DEEPEST:
             raise ValueError("it describes no tensor")
@@ -70,18 +79,18 @@ class _View(object):
         self.storage, self.offset, self.size, self.stride = storage, offset, tuple(size), tuple(stride)
 
 
-def _parameter(tensor, *ignored):
+def _parameter(tensor: object, *ignored: object) -> object:
     return tensor
 
 
 class _Unpickler(pickle.Unpickler):
     """Finds the few names that a file of tensors needs, and no others; none of them is torch's own."""
 
-    def __init__(self, stream):
+    def __init__(self, stream: BinaryIO) -> None:
         super(_Unpickler, self).__init__(stream, encoding="utf-8")
-        self.storages = OrderedDict()
+        self.storages: Dict[str, _Storage] = OrderedDict()
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> object:
         if module == "collections" and name == "OrderedDict":
             return OrderedDict
         if module == "torch" and name in _STORAGES:
@@ -92,7 +101,7 @@ class _Unpickler(pickle.Unpickler):
             return _parameter
         raise pickle.UnpicklingError("it asks for {}.{}, and only tensors are read".format(module, name)[:200])
 
-    def persistent_load(self, reference):
+    def persistent_load(self, reference: object) -> _Storage:
         if not isinstance(reference, tuple) or len(reference) < 5 or reference[0] != "storage":
             raise pickle.UnpicklingError("it refers to something that is no storage")
         kind, key, count = reference[1], reference[2], reference[4]
@@ -106,7 +115,7 @@ class _Unpickler(pickle.Unpickler):
         return known
 
 
-def read(path):
+def read(path: str) -> "Union[torch.Tensor, Dict[str, torch.Tensor]]":
     """Reads what torch.save wrote: a tensor, or a dictionary of tensors.
 
     Args:
@@ -132,7 +141,7 @@ def read(path):
         raise TableError("{} is not a readable file of tensors: {}".format(path, reason))
 
 
-def _read_archive(stream):
+def _read_archive(stream: BinaryIO) -> Tuple[object, Contents]:
     """The content of a zip archive, and a function that gives the bytes of a storage."""
     archive = zipfile.ZipFile(stream)
     members = dict((info.filename, info) for info in archive.infolist())
@@ -145,7 +154,7 @@ def _read_archive(stream):
     if any(name == folder + "constants.pkl" or name.startswith(folder + "code/") for name in members):
         raise ValueError("it is a TorchScript program, and only tensors are read")
 
-    def content(name, most):
+    def content(name: str, most: int) -> bytes:
         if name not in members:
             raise ValueError("its archive lacks {}".format(name[:100]))
         info = members[name]
@@ -158,7 +167,7 @@ def _read_archive(stream):
     unpickler = _Unpickler(io.BytesIO(content(pickles[0], _LARGEST_PICKLE_BYTES)))
     described = unpickler.load()
 
-    def of_storage(storage):
+    def of_storage(storage: _Storage) -> bytes:
         size = storage.count * storage.kind.item_bytes
         found = content("{}data/{}".format(folder, storage.key), size)
         if len(found) != size:
@@ -168,7 +177,7 @@ def _read_archive(stream):
     return described, of_storage
 
 
-def _read_stream(stream):
+def _read_stream(stream: BinaryIO) -> Tuple[object, Contents]:
     """The same for the older format."""
     stream.seek(0, os.SEEK_END)
     end = stream.tell()
@@ -195,13 +204,13 @@ def _read_stream(stream):
     return described, lambda storage: contents[storage.key]
 
 
-def _tensors(described, of_storage):
+def _tensors(described: object, of_storage: Contents) -> "Union[torch.Tensor, Dict[str, torch.Tensor]]":
     """What a pickle described, with tensors in the places of views."""
     import torch
 
     storages = {}
 
-    def tensor(view):
+    def tensor(view: object) -> "torch.Tensor":
         if not isinstance(view, _View):
             raise ValueError("it holds a {}, and only tensors are read".format(type(view).__name__.lstrip("_")))
         storage = view.storage
@@ -219,7 +228,7 @@ def _tensors(described, of_storage):
     return tensor(described)
 
 
-def write(path, tensor):
+def write(path: str, tensor: "torch.Tensor") -> str:
     """Writes a tensor, so that a full disk is an OSError like any other.
 
     Args:

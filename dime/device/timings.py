@@ -8,46 +8,75 @@ import os
 import random
 import sys
 import time
-from collections import Counter, namedtuple
+from collections import Counter
 from contextlib import contextmanager
+from typing import (
+    TYPE_CHECKING,
+    Callable,
+    ContextManager,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+    Union,
+    cast,
+)
 
 import torch
 
 from dime import __version__
 from dime.contract import files, surroundings, tables
-from dime.contract.bundles import enumerate_bundles, spell
+from dime.contract.bundles import Bundle, enumerate_bundles, spell
 from dime.contract.clock import boot_id, monotonic_ns
 from dime.contract.errors import InputError, TableError
-from dime.contract.run import RUN, TIMINGS, RunSpec, check_options
+from dime.contract.run import LEDGER, RUN, TIMINGS, RunSpec, check_options
 from dime.device import boards, processor, stop, storage
 from dime.device import surroundings as around
+
+if TYPE_CHECKING:
+    from dime.contract.messages import Emit
+    from dime.contract.run import Options, Session
+    from dime.contract.tables import Timing
+    from dime.device.boards import Board
+    from dime.device.graphs.network import GraphNetwork
+    from dime.device.networks import Network as SlicedNetwork
+    from dime.device.power_log import AfterPass
+    from dime.device.samples import Samples
+
+    Network = Union[SlicedNetwork, GraphNetwork]
+    Inputs = List[Tuple[str, processor.Tensors]]
 
 # Length of the uncounted work before and after a bundle's windows, as a part of a window.
 LEAD = 0.1
 
-Summary = namedtuple("Summary", "rows measured_rows inside_s")
+Summary = NamedTuple("Summary", [("rows", int), ("measured_rows", int), ("inside_s", float)])
 Summary.__doc__ = "What a profile did: rows in the table, those measured now, seconds spent inside runs and warm-ups."
 
 
 @contextmanager
-def quiet(frequency_hz):
+def quiet(frequency_hz: int) -> "Iterator[AfterPass]":
     """What surrounds a frequency where no power is logged: nothing, and no pass beyond those asked for."""
     yield lambda rows, bundles: []
 
 
 def profile(
-    network,
-    samples,
-    folder,
-    options,
-    board,
-    device,
-    emit=None,
-    around_frequency=quiet,
-    root="/",
-    is_settled=lambda frequency_hz: True,
-    meter=None,
-):
+    network: "Network",
+    samples: "Samples",
+    folder: str,
+    options: "Options",
+    board: "Tuple[str, Board]",
+    device: str,
+    emit: "Optional[Emit]" = None,
+    around_frequency: "Callable[[int], ContextManager[AfterPass]]" = quiet,
+    root: str = "/",
+    is_settled: Callable[[int], bool] = lambda frequency_hz: True,
+    meter: Optional[Dict[str, str]] = None,
+) -> Summary:
     """Measures all bundles of a network.
 
     Args:
@@ -86,7 +115,7 @@ def profile(
         with storage.disk_errors(folder):
             inputs = _inputs(network, samples, chosen)
             rows = _reopen(folder, spec, emit)
-            spec.sessions[-1]["meter"] = meter
+            _session(spec)["meter"] = meter
             run = _Run(network, inputs, chosen, spec, emit, rows)
             emit("hello", version=__version__, device=device, network=network.name, total=run.total)
             inside_s, known = 0.0, _look_around(spec, "start", root, emit)
@@ -94,7 +123,7 @@ def profile(
                 for frequency_hz in frequencies:
                     if run.is_complete(frequency_hz) and is_settled(frequency_hz):
                         continue
-                    with board[1].fixed(frequency_hz, root, os.path.join(folder, boards.LEDGER)) as verify:
+                    with board[1].fixed(frequency_hz, root, os.path.join(folder, LEDGER)) as verify:
                         with around_frequency(frequency_hz) as after_pass:
                             _note_clocks(spec, "start", frequency_hz, verify(), board, root, emit)
                             spec.write(folder)
@@ -106,7 +135,7 @@ def profile(
     return Summary(run.rows, run.rows - len(rows), inside_s)
 
 
-def shuffled(bundles, seed, iteration):
+def shuffled(bundles: Iterable[Bundle], seed: int, iteration: int) -> List[Bundle]:
     """The order in which a pass measures the bundles: the same for the same seed and pass in every Python."""
     order = list(bundles)
     random.Random("{} {}".format(seed, iteration)).shuffle(order)
@@ -116,7 +145,15 @@ def shuffled(bundles, seed, iteration):
 class _Run(object):
     """All measurements of one run, and how far they have got."""
 
-    def __init__(self, network, inputs, chosen, spec, emit, rows):
+    def __init__(
+        self,
+        network: "Network",
+        inputs: "List[Inputs]",
+        chosen: "processor.Processor",
+        spec: RunSpec,
+        emit: "Emit",
+        rows: "Sequence[Timing]",
+    ) -> None:
         self._network = network
         self._inputs = inputs
         self._chosen = chosen
@@ -126,14 +163,16 @@ class _Run(object):
         self._finished = set((row["frequency_hz"], row["iteration"], row["bundle"]) for row in rows)
         network.place(chosen)
         self.rows = len(rows)
-        self.read_hz = []
+        self.read_hz: List[int] = []
         self.total = len(self._bundles) * spec.iterations * len(spec.frequencies_hz)
 
-    def is_complete(self, frequency_hz):
+    def is_complete(self, frequency_hz: int) -> bool:
         finished = sum(1 for key in self._finished if key[0] == frequency_hz and key[1] < self._spec.iterations)
         return finished == len(self._bundles) * self._spec.iterations
 
-    def measure(self, frequency_hz, writer, verify, after_pass):
+    def measure(
+        self, frequency_hz: int, writer: tables.Writer, verify: Callable[[], List[int]], after_pass: "AfterPass"
+    ) -> float:
         """Measures what is missing at one frequency; returns the seconds spent inside runs.
 
         No row is written whose clock did not hold: ``verify`` raises DeviceError then.
@@ -160,10 +199,13 @@ class _Run(object):
                 wanted = set(more)
         return inside_s
 
-    def _measure_bundle(self, bundle, name, frequency_hz, iteration):
+    def _measure_bundle(
+        self, bundle: Bundle, name: str, frequency_hz: int, iteration: int
+    ) -> "Tuple[List[Timing], float]":
         spec, layers = self._spec, self._network.layers
         module, inputs = self._network.module(bundle), self._inputs[bundle.first]
-        rows, inside_s = [], 0.0
+        rows: List[Timing] = []
+        inside_s = 0.0
         with torch.inference_mode():
             # A meter smears what happens at a window's edges: the same work goes on for a while before and after.
             for run in range(-spec.warmups, spec.runs + (spec.min_window_s > 0)):
@@ -196,11 +238,17 @@ class _Run(object):
         return rows, inside_s
 
 
-def _frequencies(asked, board, chosen, root, emit):
+def _frequencies(
+    asked: Union[None, str, List[int]],
+    board: "Tuple[str, Board]",
+    chosen: "processor.Processor",
+    root: str,
+    emit: "Emit",
+) -> List[int]:
     """Settles which frequencies to go through; [-1] leaves the clock alone."""
     name, module = board
     if asked == [-1]:
-        return asked
+        return [-1]
     known = module.frequencies_hz(root)
     if asked is None:
         if not module.SWEEPS:
@@ -208,9 +256,10 @@ def _frequencies(asked, board, chosen, root, emit):
         if not known:
             emit("warning", text="{}: no clock can be fixed here, so it is left alone".format(name))
             return [-1]
-    elif asked == "all" and not known:
-        raise InputError("{}: no clock can be fixed here; leave --frequencies out".format(name))
-    elif asked != "all":
+    elif isinstance(asked, str):  # all
+        if not known:
+            raise InputError("{}: no clock can be fixed here; leave --frequencies out".format(name))
+    else:
         asked = [boards.nearest_hz(frequency, known) or frequency for frequency in asked]
         wrong = [frequency for frequency in asked if frequency not in known]
         if wrong or len(set(asked)) != len(asked):
@@ -219,13 +268,22 @@ def _frequencies(asked, board, chosen, root, emit):
                     name, ", ".join(map(str, wrong)) or "a frequency twice", ", ".join(map(str, known)) or "none here"
                 )
             )
-        known = list(asked)
+        known = asked
     if name == "nano" and chosen.name == "cpu":
         emit("warning", text="the GPU's clock is fixed, but the network runs on the CPU")
     return known
 
 
-def _spec(network, samples, options, board, device, chosen, frequencies, root):
+def _spec(
+    network: "Network",
+    samples: "Samples",
+    options: "Options",
+    board: "Tuple[str, Board]",
+    device: str,
+    chosen: "processor.Processor",
+    frequencies: List[int],
+    root: str,
+) -> RunSpec:
     facts = board[1].describe(root)
     longest = len(network.layers)
     return RunSpec(
@@ -261,7 +319,7 @@ def _spec(network, samples, options, board, device, chosen, frequencies, root):
     )
 
 
-def _reopen(folder, spec, emit):
+def _reopen(folder: str, spec: RunSpec, emit: "Emit") -> "List[Timing]":
     """Opens a run's folder, or one in which the same run was cut off.
 
     Returns:
@@ -271,7 +329,7 @@ def _reopen(folder, spec, emit):
     if not os.path.exists(os.path.join(folder, RUN)):
         if os.path.exists(path):
             raise TableError("{} holds {} without {}; nothing was overwritten".format(folder, TIMINGS, RUN))
-        rows = []
+        rows: List[Timing] = []
     else:
         before = RunSpec.read(folder)
         different = before.differences(spec) + (["versions"] if before.versions != spec.versions else [])
@@ -290,26 +348,25 @@ def _reopen(folder, spec, emit):
         for name in ("started_utc", "description", "temperatures_c", "sessions", "command_line"):
             setattr(spec, name, getattr(before, name))
         emit("note", text="resumed: {} rows of finished bundles were there already".format(len(rows)))
-    spec.sessions.append(
-        {
-            "rows": len(rows),
-            "start_ns": monotonic_ns(),
-            "started_utc": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "boot_id": boot_id(),
-            "clocks": [],
-        }
-    )
+    begun: Session = {
+        "rows": len(rows),
+        "start_ns": monotonic_ns(),
+        "started_utc": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "boot_id": boot_id(),
+        "clocks": [],
+    }
+    spec.sessions = (spec.sessions or []) + [begun]
     spec.write(folder)
     return rows
 
 
-def _finished_rows(path, runs):
+def _finished_rows(path: str, runs: int) -> "List[Timing]":
     """Reads a table that was cut off and drops the rows of an unfinished bundle from it."""
 
-    def key(row):
+    def key(row: "Timing") -> Tuple[int, int, str]:
         return row["frequency_hz"], row["iteration"], row["bundle"]
 
-    rows = tables.recover(path, tables.TIMINGS)
+    rows = cast("List[Timing]", tables.recover(path, tables.TIMINGS))
     counts = Counter(map(key, rows))
     kept = [row for row in rows if counts[key(row)] == runs]
     if len(kept) < len(rows):
@@ -318,10 +375,10 @@ def _finished_rows(path, runs):
     return kept
 
 
-def _inputs(network, samples, chosen):
+def _inputs(network: "Network", samples: "Samples", chosen: "processor.Processor") -> "List[Inputs]":
     """Loads every layer's inputs once: for each layer a list of (image, tensor)."""
 
-    def place(tensors):
+    def place(tensors: Tuple[torch.Tensor, ...]) -> processor.Tensors:
         placed = tuple(chosen.place(tensor) for tensor in tensors)
         return placed[0] if len(placed) == 1 else placed
 
@@ -331,34 +388,51 @@ def _inputs(network, samples, chosen):
     ]
 
 
-def _all(tensors):
+def _all(tensors: processor.Tensors) -> Tuple[torch.Tensor, ...]:
     """What crosses a boundary as a tuple: one tensor, or several."""
     return tensors if isinstance(tensors, tuple) else (tensors,)
 
 
-def _size_bytes(tensors):
+def _size_bytes(tensors: processor.Tensors) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in _all(tensors))
 
 
-def _shape(tensors):
+def _shape(tensors: processor.Tensors) -> str:
     return "+".join("x".join(map(str, tensor.shape)) or "1" for tensor in _all(tensors))
 
 
-def _note_clocks(spec, when, frequency_hz, read_hz, board, root, emit):
+def _session(spec: RunSpec) -> "Session":
+    """The session that goes on."""
+    assert spec.sessions, "a run that goes on has one"
+    return spec.sessions[-1]
+
+
+def _note_clocks(
+    spec: RunSpec,
+    when: str,
+    frequency_hz: int,
+    read_hz: List[int],
+    board: "Tuple[str, Board]",
+    root: str,
+    emit: "Emit",
+) -> None:
     """Records the board as it is, with what the fixed clocks read back: a little off what was set, perhaps."""
     facts = board[1].describe(root)
     if facts["throttled"]:
         emit("warning", text="the board is throttling: {}".format(", ".join(facts["throttled"])))
-    now = {key: facts[key] for key in facts if key not in ("model", "memory_bytes")}
-    spec.sessions[-1]["clocks"].append(
+    now = {key: fact for key, fact in facts.items() if key not in ("model", "memory_bytes")}
+    _session(spec)["clocks"].append(
         dict(now, when=when, frequency_hz=frequency_hz, read_hz=read_hz, time_ns=monotonic_ns())
     )
 
 
-def _look_around(spec, when, root, emit, known=()):
+def _look_around(spec: RunSpec, when: str, root: str, emit: "Emit", known: Iterable[str] = ()) -> Set[str]:
     """Notes what the session shares the machine with, and warns of what was not known yet; gives all kinds known."""
-    noted = spec.sessions[-1].setdefault("surroundings", {})
-    noted[when] = around.observe(root, around.MOMENT_S if when == "start" else 0.0)
+    noted = _session(spec).setdefault("surroundings", {})
+    if when == "start":
+        noted["start"] = around.observe(root, around.MOMENT_S)
+    else:
+        noted["end"] = around.observe(root)
     said = surroundings.judge(noted["start"], noted.get("end", {}), spec.threads_used)
     for kind in said:
         if kind not in known:
@@ -367,7 +441,7 @@ def _look_around(spec, when, root, emit, known=()):
 
 
 @contextmanager
-def _threads(count):
+def _threads(count: int) -> Iterator[None]:
     """Sets the tensor library's CPU threads for a while; 0 leaves them alone."""
     before = torch.get_num_threads()
     if count:

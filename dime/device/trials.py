@@ -3,14 +3,18 @@
 import hashlib
 import os
 import time
+from typing import TYPE_CHECKING, Dict
 
 from dime.contract.errors import DimeError
 from dime.contract.run import FROM_DEVICE
 
+if TYPE_CHECKING:
+    from dime.device.boards import Board
+
 BLOCK = 1 << 20
 
 
-def probe():
+def probe() -> Dict[str, float]:
     """What the disk and the clock say, as a container sees them.
 
     Returns:
@@ -20,7 +24,7 @@ def probe():
     return {"free_bytes": disk.f_bavail * disk.f_frsize, "time_s": time.time()}
 
 
-def board(module, root="/", set_clocks=False):
+def board(module: "Board", root: str = "/", set_clocks: bool = False) -> Dict[str, object]:
     """What a board is and, if that is to be tried, whether its clocks can be set: the two ends are, and put back.
 
     Args:
@@ -31,7 +35,7 @@ def board(module, root="/", set_clocks=False):
     Returns:
         dict: The model, how many frequencies there are (0 if none was tried), and why they cannot be set.
     """
-    facts = {"model": module.describe(root)["model"], "steps": 0, "error": ""}
+    facts: Dict[str, object] = {"model": module.describe(root)["model"], "steps": 0, "error": ""}
     try:
         steps = module.frequencies_hz(root) if set_clocks else []
         for step in steps[:1] + steps[-1:]:
@@ -43,7 +47,7 @@ def board(module, root="/", set_clocks=False):
     return facts
 
 
-def busy(seconds, processors):
+def busy(seconds: float, processors: int) -> None:
     """Keeps processors busy, for as long as a meter needs to show it.
 
     Args:
@@ -58,12 +62,12 @@ def busy(seconds, processors):
     _spin(end_s)
 
 
-def _spin(end_s):
+def _spin(end_s: float) -> None:
     while time.monotonic() < end_s:
         pass
 
 
-def hashes(folder):
+def hashes(folder: str) -> Dict[str, str]:
     """SHA-256 of a run's files.
 
     Args:

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from http.client import HTTPException
+from typing import TYPE_CHECKING, Callable, Mapping, Optional
 from urllib.parse import urlparse
 
 import torch
@@ -14,10 +15,17 @@ from dime.contract import files
 from dime.contract.errors import DimeError, InputError, TableError, nearest
 from dime.device import downloads, tensor_files
 
+if TYPE_CHECKING:
+    from dime.contract.messages import Emit
+
+Adapt = Callable[[Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]]
+
 SEEDED = re.compile(r"seeded(?:[ :=-]?(\d+))?$")
 
 
-def fill(model, name, weights, adapt=None, emit=None):
+def fill(
+    model: torch.nn.Module, name: str, weights: str, adapt: Optional[Adapt] = None, emit: "Optional[Emit]" = None
+) -> str:
     """Sets all weights of a model.
 
     Args:
@@ -63,7 +71,7 @@ def fill(model, name, weights, adapt=None, emit=None):
     return label
 
 
-def seed(model, number):
+def seed(model: torch.nn.Module, number: int) -> str:
     """Sets random weights that are the same for every version of torch since 1.10 and every kind of processor.
 
     Uniform values of variance 2 / fan-in (He et al., arXiv:1502.01852) keep activations at scale through ReLUs; norms
@@ -90,7 +98,7 @@ def seed(model, number):
     return "seeded {}".format(number)
 
 
-def _pretrained(name, emit):
+def _pretrained(name: str, emit: "Emit") -> str:
     """Finds torchvision's weights in its cache, or fetches them there; returns the file."""
     cache = os.path.join(torch.hub.get_dir(), "checkpoints")
     found = sorted(glob.glob(os.path.join(cache, name + "-*.pth")))
@@ -106,13 +114,13 @@ def _pretrained(name, emit):
     return path
 
 
-def _is_intact(path, name):
+def _is_intact(path: str, name: str) -> bool:
     """Tells whether a file's SHA-256 begins as its published name says."""
     expected = re.search(r"-([0-9a-f]{8,})\.", name)
     return expected is None or files.digest(path).startswith(expected.group(1))
 
 
-def _address(name):
+def _address(name: str) -> str:
     """Looks up where the installed torchvision says that the pretrained weights of a network are."""
     try:
         from torchvision import models
@@ -120,13 +128,13 @@ def _address(name):
         raise InputError("pretrained weights need torchvision, which cannot be imported ({})".format(error))
     builder = getattr(models, name, None)
     if hasattr(models, "get_model_weights") and builder is not None:
-        return models.get_model_weights(name).DEFAULT.url
+        return str(models.get_model_weights(name).DEFAULT.url)
     if builder is None or not hasattr(sys.modules[builder.__module__], "model_urls"):
         raise InputError("this torchvision has no pretrained weights for {}; give a file".format(name))
-    return sys.modules[builder.__module__].model_urls[name]
+    return str(sys.modules[builder.__module__].model_urls[name])
 
 
-def _fetch(address, path, emit):
+def _fetch(address: str, path: str, emit: "Emit") -> None:
     try:
         downloads.fetch(address, path, lambda arrived: _is_intact(arrived, os.path.basename(path)), emit)
     except (EnvironmentError, HTTPException, ValueError) as error:

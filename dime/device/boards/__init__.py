@@ -16,12 +16,44 @@ outright.
 
 import os
 import re
+from typing import TYPE_CHECKING, Callable, ContextManager, Dict, Iterable, List, Optional, Tuple, cast
 
 from dime.contract import plugins
 from dime.contract.run import LEDGER
 
+if TYPE_CHECKING:
+    from typing import Protocol, TypedDict  # novm
 
-def choose(device, board=None):
+    class Facts(TypedDict, total=False):
+        """What a board says of itself."""
+
+        model: str
+        cpus_online: Optional[str]
+        memory_bytes: Optional[int]
+        governor: Optional[str]
+        temperatures_c: Dict[str, float]
+        throttled: List[str]
+        clocks_hz: Dict[str, int]
+        gpu_governor: Optional[str]
+        rail_gate: Optional[str]
+        power_mode: Optional[str]
+        emc_hz: Optional[int]
+
+    class Board(Protocol):
+        """A board's file."""
+
+        SWEEPS: bool
+
+        def frequencies_hz(self, root: str = "/") -> List[int]: ...
+
+        def fixed(
+            self, frequency_hz: int, root: str = "/", ledger: Optional[str] = None
+        ) -> ContextManager[Callable[[], List[int]]]: ...
+
+        def describe(self, root: str = "/") -> Facts: ...
+
+
+def choose(device: str, board: Optional[str] = None) -> "Tuple[str, Board]":
     """Finds the board that a device is.
 
     Args:
@@ -37,19 +69,19 @@ def choose(device, board=None):
     import dime.device.boards as package
 
     if board is None:
-        word = re.match(r"[a-z]*", device.lower()).group()
+        word = re.findall(r"^[a-z]*", device.lower())[0]
         board = word if word in plugins.names(package) else "generic"
-    return board, plugins.load(package, board)
+    return board, cast("Board", plugins.load(package, board))
 
 
-def nearest_hz(frequency_hz, known_hz):
+def nearest_hz(frequency_hz: int, known_hz: Iterable[int]) -> Optional[int]:
     """The frequency among those known that is meant; None if there is none. What was read back may be a little off."""
     from dime.device.boards import _sysfs
 
     return _sysfs.nearest(frequency_hz, known_hz)
 
 
-def settle(folder):
+def settle(folder: str) -> bool:
     """Puts back the clocks that a run had fixed when it was killed.
 
     Args:

@@ -3,20 +3,24 @@
 import glob
 import os
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Callable, Iterable, Iterator, List, Optional
 
 from dime.contract.errors import DeviceError
 from dime.device.boards import _sysfs
 
+if TYPE_CHECKING:
+    from dime.device.boards import Facts
+
 FASTEST = "performance"  # The governor that goes to the upper limit at once.
 
 
-def clocks(root):
+def clocks(root: str) -> List[_sysfs.Clock]:
     """One clock a policy; CPUs that share a policy share its folder."""
     folders = glob.glob(os.path.join(root, "sys/devices/system/cpu/cpu[0-9]*/cpufreq"))
     return [_sysfs.Clock.cpufreq(folder) for folder in sorted(set(map(os.path.realpath, folders)))]
 
 
-def frequencies_hz(root, steps_hz=()):
+def frequencies_hz(root: str, steps_hz: Iterable[int] = ()) -> List[int]:
     """Frequencies that every policy has, ascending; none if they may not be set.
 
     Args:
@@ -30,7 +34,7 @@ def frequencies_hz(root, steps_hz=()):
 
 
 @contextmanager
-def fixed(frequency_hz, root, ledger):
+def fixed(frequency_hz: int, root: str, ledger: Optional[str]) -> Iterator[Callable[[], List[int]]]:
     """Fixes all policies at a frequency and restores limits and governors; -1 changes nothing.
 
     Raises:
@@ -53,7 +57,7 @@ def fixed(frequency_hz, root, ledger):
         yield lambda: [clock.verify(frequency_hz) for clock in found]
 
 
-def describe(root):
+def describe(root: str) -> "Facts":
     """The board as it is now, with its CPU clocks in hertz."""
     facts = _sysfs.describe(root)
     facts["clocks_hz"] = {}

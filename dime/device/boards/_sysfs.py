@@ -5,22 +5,28 @@ import json
 import os
 import time
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, Optional, Sequence
 
 from dime.contract import files, schemas
 from dime.contract.errors import DeviceError
 from dime.device import storage
+
+if TYPE_CHECKING:
+    from dime.device.boards import Facts
+
+Entry = List[Any]  # Any: texts, then numbers; `_is_entry` looks at those that stood in a file.
 
 SETTLE_S = 1.0  # A governor may take some periods to follow.
 # A clock that is made by dividing another one reads back as 599999 kHz where 600000 was set. Steps lie farther apart.
 TOLERANCE = 1e-3
 
 
-def is_same(found_hz, wanted_hz):
+def is_same(found_hz: float, wanted_hz: float) -> bool:
     """Whether a frequency that was read back is the one that was set, within the tolerance."""
     return abs(found_hz - wanted_hz) <= TOLERANCE * wanted_hz
 
 
-def nearest(wanted_hz, known_hz):
+def nearest(wanted_hz: int, known_hz: Iterable[int]) -> Optional[int]:
     """The known frequency that is meant by one that may have been read back; None if there is none.
 
     Args:
@@ -31,7 +37,7 @@ def nearest(wanted_hz, known_hz):
     return min(same, key=lambda known: abs(known - wanted_hz)) if same else None
 
 
-def read(path):
+def read(path: str) -> Optional[str]:
     """Reads a file of sysfs, without the line's end and the device tree's zero byte.
 
     Returns:
@@ -44,7 +50,7 @@ def read(path):
         return None
 
 
-def write(path, text):
+def write(path: str, text: object) -> None:
     """Writes a file of sysfs.
 
     Raises:
@@ -60,7 +66,7 @@ def write(path, text):
         )
 
 
-def _put(path, text):
+def _put(path: str, text: str) -> None:
     with open(path, "w") as stream:
         stream.write(text)
 
@@ -74,30 +80,30 @@ class Clock(object):
         unit_hz: Hertz in one of its numbers.
     """
 
-    def __init__(self, folder, prefix, unit_hz):
+    def __init__(self, folder: str, prefix: str, unit_hz: int) -> None:
         self._folder = folder
         self._prefix = prefix
         self._unit_hz = unit_hz
 
     @classmethod
-    def devfreq(cls, folder):
+    def devfreq(cls, folder: str) -> "Clock":
         """A clock under devfreq: min_freq, max_freq, cur_freq in hertz."""
         return cls(folder, "", 1)
 
     @classmethod
-    def cpufreq(cls, folder):
+    def cpufreq(cls, folder: str) -> "Clock":
         """A CPU's policy under cpufreq: scaling_min_freq, scaling_max_freq, scaling_cur_freq in kilohertz."""
         return cls(folder, "scaling_", 1000)
 
-    def path(self, name):
+    def path(self, name: str) -> str:
         """Path of one of its files, such as ``governor``."""
         return os.path.join(self._folder, self._prefix + name)
 
-    def steps_hz(self):
+    def steps_hz(self) -> List[int]:
         """Its frequencies, ascending; empty if the kernel lists none."""
         return sorted(int(step) * self._unit_hz for step in (read(self.path("available_frequencies")) or "").split())
 
-    def get_hz(self, name):
+    def get_hz(self, name: str) -> int:
         """One of ``min``, ``max``, ``cur``.
 
         Raises:
@@ -108,11 +114,11 @@ class Clock(object):
             raise DeviceError("cannot read a frequency from {}: {!r}".format(self.path(name + "_freq"), text))
         return int(text) * self._unit_hz
 
-    def writable(self):
+    def writable(self) -> bool:
         """Whether its limits may be set."""
         return all(os.access(self.path(name), os.W_OK) for name in ("min_freq", "max_freq"))
 
-    def limit(self, lowest_hz, highest_hz):
+    def limit(self, lowest_hz: int, highest_hz: int) -> None:
         """Sets both limits, in the order in which the kernel never sees the lower above the higher."""
         steps_hz = self.steps_hz()  # of which a limit may read back a little off; the kernel would take the one below
         limits = [(name, nearest(hz, steps_hz) or hz) for name, hz in (("min", lowest_hz), ("max", highest_hz))]
@@ -121,7 +127,7 @@ class Clock(object):
         for name, value_hz in limits:
             write(self.path(name + "_freq"), value_hz // self._unit_hz)
 
-    def fix(self, frequency_hz):
+    def fix(self, frequency_hz: int) -> int:
         """Fixes the clock and makes sure that it sticks.
 
         Returns:
@@ -133,7 +139,7 @@ class Clock(object):
         self.limit(frequency_hz, frequency_hz)
         return self.verify(frequency_hz)
 
-    def verify(self, frequency_hz):
+    def verify(self, frequency_hz: int) -> int:
         """Makes sure that the clock is fixed at a frequency.
 
         Returns:
@@ -149,7 +155,7 @@ class Clock(object):
             time.sleep(0.01)
         return self._expect("cur", frequency_hz)
 
-    def _expect(self, name, frequency_hz):
+    def _expect(self, name: str, frequency_hz: int) -> int:
         found_hz = self.get_hz(name)
         if not is_same(found_hz, frequency_hz):
             raise DeviceError(
@@ -159,18 +165,18 @@ class Clock(object):
             )
         return found_hz
 
-    def saved(self):
+    def saved(self) -> Entry:
         """What has to be put back, as an entry of a ledger."""
         return ["clock", self._folder, self._prefix, self._unit_hz, self.get_hz("min"), self.get_hz("max")]
 
 
-def saved_text(path):
+def saved_text(path: str) -> Optional[Entry]:
     """What has to be put back in one file, as an entry of a ledger; None if the file is not there."""
     text = read(path)
     return None if text is None else ["text", path, text]
 
 
-def _is_entry(entry):
+def _is_entry(entry: object) -> bool:
     """Whether a value read from a ledger has the form of `Clock.saved` or `saved_text`."""
     if not isinstance(entry, list) or not all(isinstance(text, str) for text in entry[:3]):
         return False
@@ -184,7 +190,7 @@ def _is_entry(entry):
     )
 
 
-def put_back(entries):
+def put_back(entries: Sequence[Entry]) -> None:
     """Puts back what entries of a ledger say, the last change first; goes on after a failure.
 
     Raises:
@@ -207,7 +213,7 @@ def put_back(entries):
 
 
 @contextmanager
-def restoring(entries, ledger=None):
+def restoring(entries: Iterable[Optional[Entry]], ledger: Optional[str] = None) -> Iterator[None]:
     """Puts entries back on every way out.
 
     Args:
@@ -217,19 +223,19 @@ def restoring(entries, ledger=None):
     Raises:
         TableError: Another process holds the first of the clocks.
     """
-    entries = [entry for entry in entries if entry is not None]
-    with storage.locked(next(entry[1] for entry in entries if entry[0] == "clock")):
+    kept = [entry for entry in entries if entry is not None]
+    with storage.locked(next(entry[1] for entry in kept if entry[0] == "clock")):
         if ledger is not None:
-            files.replace(ledger, json.dumps(schemas.stamped(schemas.CLOCKS_TO_RESTORE, {"entries": entries})).encode())
+            files.replace(ledger, json.dumps(schemas.stamped(schemas.CLOCKS_TO_RESTORE, {"entries": kept})).encode())
         try:
             yield
         finally:
-            put_back(entries)
+            put_back(kept)
             if ledger is not None:
                 os.remove(ledger)
 
 
-def settle(ledger):
+def settle(ledger: str) -> bool:
     """Puts back what a process that was killed had changed.
 
     Args:
@@ -258,7 +264,7 @@ def settle(ledger):
     return True
 
 
-def temperatures_c(root):
+def temperatures_c(root: str) -> Dict[str, float]:
     """Thermal zones that can be read, with their temperatures in degrees Celsius."""
     found = {}
     for zone in sorted(glob.glob(os.path.join(root, "sys/class/thermal/thermal_zone*"))):
@@ -269,7 +275,7 @@ def temperatures_c(root):
     return found
 
 
-def throttled(root):
+def throttled(root: str) -> List[str]:
     """Names of the cooling devices, fans apart, that are slowing something down right now."""
     found = []
     for device in sorted(glob.glob(os.path.join(root, "sys/class/thermal/cooling_device*"))):
@@ -280,7 +286,7 @@ def throttled(root):
     return found
 
 
-def describe(root):
+def describe(root: str) -> "Facts":
     """What every Linux board says of itself: model, CPUs, memory, CPU governor, temperatures."""
     memory = (read(os.path.join(root, "proc/meminfo")) or "").split()
     lines = (read(os.path.join(root, "proc/cpuinfo")) or "").splitlines()

@@ -2,9 +2,13 @@
 
 import os
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Callable, Iterator, List, Optional
 
 from dime.contract.errors import DeviceError
 from dime.device.boards import _cpufreq, _sysfs
+
+if TYPE_CHECKING:
+    from dime.device.boards import Facts
 
 SWEEPS = True
 WITHOUT_KERNELS = (
@@ -19,18 +23,18 @@ EMC = ("sys/kernel/debug/clk/override.emc/clk_rate", "sys/kernel/debug/clk/emc/c
 STEPS_HZ = tuple(76800000 * step for step in range(1, 13))
 
 
-def _clock(root):
+def _clock(root: str) -> _sysfs.Clock:
     return _sysfs.Clock.devfreq(os.path.join(root, DEVFREQ))
 
 
-def frequencies_hz(root="/"):
+def frequencies_hz(root: str = "/") -> List[int]:
     """The GPU's steps, ascending, if they may be set; otherwise none."""
     clock = _clock(root)
     return (clock.steps_hz() or list(STEPS_HZ)) if clock.writable() else []
 
 
 @contextmanager
-def fixed(frequency_hz, root="/", ledger=None):
+def fixed(frequency_hz: int, root: str = "/", ledger: Optional[str] = None) -> Iterator[Callable[[], List[int]]]:
     """Fixes the GPU's clock and keeps its rail powered; see `dime.device.boards`. -1 changes nothing.
 
     Raises:
@@ -47,7 +51,7 @@ def fixed(frequency_hz, root="/", ledger=None):
         yield lambda: [clock.verify(frequency_hz)]
 
 
-def describe(root="/"):
+def describe(root: str = "/") -> "Facts":
     """The board as it is now: beside the CPU's the GPU's clock and governor, rail gate, power mode and memory clock."""
     facts = _cpufreq.describe(root)
     clock = _clock(root)

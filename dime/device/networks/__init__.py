@@ -7,12 +7,41 @@ renames the entries of older weights. torchvision itself, which takes seconds to
 
 import os
 import sys
-from collections import namedtuple
+from typing import TYPE_CHECKING, List, NamedTuple, Optional, Sequence, Tuple, cast
 
 from dime.contract import plugins
 from dime.contract.errors import DeviceError, InputError
 
-Value = namedtuple("Value", "shape dtype")
+if TYPE_CHECKING:
+    from typing import Protocol  # novm
+
+    from torch import nn
+
+    from dime.contract.bundles import Bundle
+    from dime.contract.messages import Emit
+    from dime.device.processor import Processor
+
+    class Crossing(Protocol):
+        """A tensor at a boundary, of whichever kind of network."""
+
+        @property
+        def shape(self) -> Tuple[int, ...]: ...
+
+        @property
+        def dtype(self) -> str: ...
+
+    class Plugin(Protocol):
+        """A network's file."""
+
+        LAYERS: Sequence[str]
+        INPUT_SHAPE: Sequence[int]
+
+        def build(self) -> nn.Module: ...
+
+        def cut(self, model: nn.Module) -> List[nn.Module]: ...
+
+
+Value = NamedTuple("Value", [("shape", Tuple[int, ...]), ("dtype", str)])
 Value.__doc__ = "Shape and dtype of a tensor at a boundary."
 
 
@@ -29,30 +58,32 @@ class Network(object):
 
     batch = 1
 
-    def __init__(self, name, layers, modules, input_shape, weights):
+    def __init__(
+        self, name: str, layers: Sequence[str], modules: "Sequence[nn.Module]", input_shape: Sequence[int], weights: str
+    ) -> None:
         self.name = name
         self.layers = list(layers)
         self.modules = modules
         self.input_shape = tuple(input_shape)
         self.weights = weights
-        self._shapes = None
+        self._shapes: Optional[List[Tuple[int, ...]]] = None
 
-    def place(self, chosen):
+    def place(self, chosen: "Processor") -> None:
         """Moves all modules to where they run."""
         for module in self.modules:
             chosen.place(module)
 
-    def boundary(self, layer):
+    def boundary(self, layer: int) -> List[Value]:
         """The values (shape, dtype) that enter a layer, or leave the last one: here always one."""
         return [Value(self.input_shapes()[layer], "float32")]
 
-    def module(self, bundle):
+    def module(self, bundle: "Bundle") -> "nn.Module":
         """The layers of a bundle as one module; nothing is copied."""
         from torch import nn
 
         return nn.Sequential(*self.modules[bundle.first : bundle.last + 1]).eval()
 
-    def input_shapes(self):
+    def input_shapes(self) -> List[Tuple[int, ...]]:
         """Shapes of every layer's input and of the last one's output, found by one pass over zeros."""
         import torch
 
@@ -74,7 +105,7 @@ class Network(object):
             self._shapes = shapes
         return self._shapes
 
-    def layer_bytes(self):
+    def layer_bytes(self) -> List[int]:
         """Memory that each layer takes where it runs: its parameters and buffers, and its input."""
         held = []
         for module, shape in zip(self.modules, self.input_shapes()):
@@ -86,7 +117,7 @@ class Network(object):
         return held
 
 
-def need_torch():
+def need_torch() -> None:
     """Imports torch, which fails in many ways where it does not fit the machine.
 
     Raises:
@@ -99,7 +130,7 @@ def need_torch():
         raise DeviceError("torch cannot be imported by {}: {}".format(sys.executable, reason))
 
 
-def describe(name):
+def describe(name: str) -> "Plugin":
     """Imports a network's file without loading any weights.
 
     Raises:
@@ -109,12 +140,12 @@ def describe(name):
 
     plugins.check(package, name)
     need_torch()
-    plugin = plugins.load(package, name)
+    plugin = cast("Plugin", plugins.load(package, name))
     _check(name, getattr(plugin, "LAYERS", None), getattr(plugin, "INPUT_SHAPE", None))
     return plugin
 
 
-def _check(name, layers, shape):
+def _check(name: str, layers: object, shape: object) -> None:
     """Makes sure that a network's file describes what everything else relies on: one input, with its batch of one."""
     where = "network {} ({}/{}.py)".format(name, os.path.dirname(os.path.abspath(__file__)), name)
     if not (isinstance(layers, (tuple, list)) and layers and all(isinstance(layer, str) and layer for layer in layers)):
@@ -131,7 +162,7 @@ def _check(name, layers, shape):
         )
 
 
-def load(name, weights="auto", emit=None):
+def load(name: str, weights: str = "auto", emit: "Optional[Emit]" = None) -> Network:
     """Loads a network once and slices it.
 
     Args:

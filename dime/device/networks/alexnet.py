@@ -4,19 +4,21 @@ Activations and pooling go with the layer before them, flattening and dropout wi
 Parameters bear torchvision's names, so that its weights fit.
 """
 
+from typing import List
+
 from torch import nn
 
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc1", "fc2", "fc3")
 INPUT_SHAPE = (1, 3, 224, 224)
 
 
-def build():
+def build() -> nn.Module:
     """Makes the model; its weights are set afterwards."""
 
-    def relu():
+    def relu() -> nn.Module:
         return nn.ReLU(inplace=True)
 
-    def pool():
+    def pool() -> nn.Module:
         return nn.MaxPool2d(kernel_size=3, stride=2)
 
     model = nn.Module()
@@ -35,9 +37,9 @@ def build():
     return model
 
 
-def cut(model):
+def cut(model: nn.Module) -> List[nn.Module]:
     """Slices the model into one module a layer, which share its parameters."""
-    features, classifier = list(model.features), list(model.classifier)
+    features, classifier = [list(part.children()) for part in model.children()]
     return [
         nn.Sequential(*features[0:3]),
         nn.Sequential(*features[3:6]),

@@ -4,6 +4,9 @@ Pooling and flattening in front of the classifier go with it. Parameters bear to
 fit.
 """
 
+from typing import List
+
+import torch
 from torch import nn
 
 LAYERS = ("conv1", "block1", "block2", "block3", "block4", "block5", "block6", "block7", "block8", "fc")
@@ -14,7 +17,7 @@ WIDTHS = (64, 128, 256, 512)
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions bridged by a residual, which is projected where the shape changes."""
 
-    def __init__(self, channels, width, stride):
+    def __init__(self, channels: int, width: int, stride: int) -> None:
         super(BasicBlock, self).__init__()
         self.conv1 = nn.Conv2d(channels, width, kernel_size=3, stride=stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
@@ -27,15 +30,16 @@ class BasicBlock(nn.Module):
                 nn.Conv2d(channels, width, kernel_size=1, stride=stride, bias=False), nn.BatchNorm2d(width)
             )
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         residual = self.downsample(x)
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.bn2(self.conv2(x))
         x += residual
-        return self.relu(x)
+        x = self.relu(x)
+        return x
 
 
-def build():
+def build() -> nn.Module:
     """Makes the model; its weights are set afterwards."""
     model, channels = nn.Module(), WIDTHS[0]
     model.conv1 = nn.Conv2d(INPUT_SHAPE[1], channels, kernel_size=7, stride=2, padding=3, bias=False)
@@ -48,9 +52,11 @@ def build():
     return model
 
 
-def cut(model):
+def cut(model: nn.Module) -> List[nn.Module]:
     """Slices the model into one module a layer, which share its parameters."""
     pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
-    stem = nn.Sequential(model.conv1, model.bn1, nn.ReLU(inplace=True), pool)
-    blocks = [block for stage in (model.layer1, model.layer2, model.layer3, model.layer4) for block in stage]
-    return [stem] + blocks + [nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), model.fc)]
+    parts = dict(model.named_children())
+    stem = nn.Sequential(parts["conv1"], parts["bn1"], nn.ReLU(inplace=True), pool)
+    stages = [parts["layer{}".format(number)] for number in range(1, len(WIDTHS) + 1)]
+    blocks = [block for stage in stages for block in stage.children()]
+    return [stem] + blocks + [nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), parts["fc"])]

@@ -4,6 +4,8 @@ Activations and pooling go with the layer before them, flattening with the fully
 torchvision's names, so that its weights fit.
 """
 
+from typing import List
+
 from torch import nn
 
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "conv6", "conv7", "conv8", "fc1", "fc2", "fc3")
@@ -12,7 +14,7 @@ WIDTHS = (64, 128, 256, 256, 512, 512, 512, 512)
 POOLED = (True, True, False, True, False, True, False, True)
 
 
-def build():
+def build() -> nn.Module:
     """Makes the model; its weights are set afterwards."""
     features, channels = [], INPUT_SHAPE[1]
     for width, pooled in zip(WIDTHS, POOLED):
@@ -29,9 +31,9 @@ def build():
     return model
 
 
-def cut(model):
+def cut(model: nn.Module) -> List[nn.Module]:
     """Slices the model into one module a layer, which share its parameters."""
-    features, classifier = list(model.features), list(model.classifier)
+    features, classifier = [list(part.children()) for part in model.children()]
     starts = [position for position, module in enumerate(features) if isinstance(module, nn.Conv2d)]
     layers = [features[start:end] for start, end in zip(starts, starts[1:] + [len(features)])]
     layers[-1].append(nn.AdaptiveAvgPool2d(7))

@@ -5,6 +5,7 @@ class token.
 """
 
 from collections import OrderedDict
+from typing import Dict, List, Mapping
 
 import torch
 from torch import nn
@@ -24,11 +25,11 @@ LAYERS = (
 class ProcessInput(nn.Module):
     """Turns the projected patches into a sequence behind the trained class token."""
 
-    def __init__(self, class_token):
+    def __init__(self, class_token: torch.Tensor) -> None:
         super(ProcessInput, self).__init__()
         self.class_token = class_token
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x.reshape(x.shape[0], x.shape[1], -1).permute(0, 2, 1)
         return torch.cat([self.class_token.expand(x.shape[0], -1, -1), x], dim=1)
 
@@ -36,18 +37,18 @@ class ProcessInput(nn.Module):
 class AddPosition(nn.Module):
     """Adds the trained position embedding."""
 
-    def __init__(self, pos_embedding):
+    def __init__(self, pos_embedding: torch.Tensor) -> None:
         super(AddPosition, self).__init__()
         self.pos_embedding = pos_embedding
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.pos_embedding
 
 
 class EncoderLayer(nn.Module):
     """Self-attention and a two-layer perceptron, each behind a layer norm and bridged by a residual."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super(EncoderLayer, self).__init__()
         self.ln_1 = nn.LayerNorm(WIDTH, eps=1e-6)
         self.self_attention = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
@@ -57,26 +58,28 @@ class EncoderLayer(nn.Module):
             nn.Linear(WIDTH, 4 * WIDTH), nn.GELU(), nn.Dropout(0.0), nn.Linear(4 * WIDTH, WIDTH), nn.Dropout(0.0)
         )
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         normed = self.ln_1(x)
         attended, _ = self.self_attention(normed, normed, normed, need_weights=False)
         x = attended + x
-        return x + self.mlp(self.ln_2(x))
+        x = x + self.mlp(self.ln_2(x))
+        return x
 
 
 class Head(nn.Module):
     """The final layer norm over all tokens, the class token's selection, and the classifier."""
 
-    def __init__(self, ln, heads):
+    def __init__(self, ln: nn.Module, heads: nn.Module) -> None:
         super(Head, self).__init__()
         self.ln = ln
         self.heads = heads
 
-    def forward(self, x):
-        return self.heads(self.ln(x)[:, 0])
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.heads(self.ln(x)[:, 0])
+        return scores
 
 
-def build():
+def build() -> nn.Module:
     """Makes the model; its weights are set afterwards."""
     tokens = (INPUT_SHAPE[2] // PATCH) * (INPUT_SHAPE[3] // PATCH) + 1
     model = nn.Module()
@@ -92,7 +95,7 @@ def build():
     return model
 
 
-def adapt(state):
+def adapt(state: Mapping[str, torch.Tensor]) -> Dict[str, torch.Tensor]:
     """Renames the perceptrons of weights that were saved by torchvision 0.12, as the published ones were."""
     return OrderedDict(
         (name.replace(".mlp.linear_1.", ".mlp.0.").replace(".mlp.linear_2.", ".mlp.3."), tensor)
@@ -100,10 +103,8 @@ def adapt(state):
     )
 
 
-def cut(model):
+def cut(model: nn.Module) -> List[nn.Module]:
     """Slices the model into one module a layer, which share its parameters."""
-    return (
-        [model.conv_proj, ProcessInput(model.class_token), AddPosition(model.encoder.pos_embedding)]
-        + list(model.encoder.layers)
-        + [Head(model.encoder.ln, model.heads)]
-    )
+    parts, tensors = dict(model.named_modules()), dict(model.named_parameters())
+    entry = [parts["conv_proj"], ProcessInput(tensors["class_token"]), AddPosition(tensors["encoder.pos_embedding"])]
+    return entry + list(parts["encoder.layers"].children()) + [Head(parts["encoder.ln"], parts["heads"])]
