@@ -6,6 +6,7 @@
 | frequencies_hz(root="/") | frequencies that can be fixed here, ascending; empty where none can |
 | fixed(frequency_hz, root, ledger) | context manager: fixes a frequency and restores everything on every way out |
 | describe(root="/") | the board as it is now: model, governor, temperatures_c, throttled, and more |
+| HOST | optional: image, platform, runtime and set_clock of the lab file, as a literal; else as generic |
 | WITHOUT_KERNELS | optional: what to do if its GPU runs no kernel of the installed torch; without it the CPU is taken |
 
 `fixed` gives a function that reads the clocks back, in hertz, and raises DeviceError if one has moved since. What is

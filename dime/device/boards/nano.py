@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from dime.device.boards import Facts
 
 SWEEPS = True
+HOST = {"image": "dime-jetson", "platform": "linux/arm64", "runtime": "nvidia", "set_clock": True}
 WITHOUT_KERNELS = (
     "type: make build DEVICE=nano TORCH=1.10, whose wheel holds kernels for sm_53, then profile again; "
     "or measure the CPU: --processor cpu"

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from dime.device.boards import Facts
 
 SWEEPS = True
+HOST = {"platform": "linux/arm64", "set_clock": True}
 STEPS_HZ = (100000000, 250000000, 500000000, 667000000, 1000000000, 1200000000, 1512000000)
 
 

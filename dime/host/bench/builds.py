@@ -14,8 +14,8 @@ from pathlib import Path
 
 from dime.contract import messages
 from dime.contract.errors import DeviceError, InputError, nearest, unknown
-from dime.host.bench import volumes
-from dime.host.bench.lab import BOARDS, BUILT_IN, IMAGES, Lab, check_platform, check_registry
+from dime.host.bench import boards, volumes
+from dime.host.bench.lab import BUILT_IN, IMAGES, Lab, check_platform, check_registry
 from dime.host.bench.session.judge import ILLEGAL_INSTRUCTION
 
 BAKE_FILE = Path("docker/docker-bake.hcl")
@@ -192,16 +192,17 @@ def of_device(name: str, lab: Lab) -> tuple[str, str]:
     Raises:
         InputError: There is neither such a device nor such a board, or its image is none of ours.
     """
-    if name in lab.devices or name not in BOARDS:
+    if name in lab.devices or name not in boards.names():
         try:
             device = lab.choose(name)[0]
         except InputError as error:
             said, _, _ = str(error).partition("; did you mean")
-            kinds = f"{said}; kinds of board: {', '.join(BOARDS)}"
-            raise InputError(f"{kinds}{nearest(name, [*BOARDS, *lab.devices, *BUILT_IN])}") from None
+            kinds = f"{said}; kinds of board: {', '.join(boards.names())}"
+            raise InputError(f"{kinds}{nearest(name, [*boards.names(), *lab.devices, *BUILT_IN])}") from None
         image, platform = device.image, device.platform
     else:
-        image, platform = BOARDS[name]["image"], BOARDS[name]["platform"]
+        facts = boards.facts(name)
+        image, platform = facts["image"], facts["platform"]
     repository = image.rpartition("/")[2].partition(":")[0] or IMAGES["host"]
     found = next((target for target, ours in IMAGES.items() if ours == repository), None)
     if found is None:

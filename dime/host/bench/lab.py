@@ -13,16 +13,10 @@ import dime
 from dime.contract import plugins
 from dime.contract.errors import InputError, nearest, unknown
 from dime.contract.run import BOUNDS
+from dime.host.bench import boards
 
 DEFAULT_FILE = Path("lab.toml")
 LOCAL = "local"
-
-# What a kind of board needs that the host has to know before a container starts there; others are as "generic".
-BOARDS: dict[str, dict[str, Any]] = {
-    "nano": {"image": "dime-jetson", "platform": "linux/arm64", "runtime": "nvidia", "set_clock": True},
-    "potato": {"image": "dime-host", "platform": "linux/arm64", "runtime": "", "set_clock": True},
-    "generic": {"image": "dime-host", "platform": "", "runtime": "", "set_clock": False},
-}
 
 IMAGES = {"host": "dime-host", "jetson": "dime-jetson"}  # what is built here, and how it is called in a registry
 ARCHITECTURES = ("386", "amd64", "arm/v6", "arm/v7", "arm64", "arm64/v8", "ppc64le", "riscv64", "s390x")
@@ -241,11 +235,6 @@ def check_platform(text: str, where: str = "") -> str:
     return text
 
 
-def boards() -> set[str]:
-    """The kinds of board: those that the host knows, and the device side's plug-ins."""
-    return {*BOARDS, *_plug_ins("device/boards")}
-
-
 def _plug_ins(folder: str) -> list[str]:
     """Names of another side's or room's plug-ins, which are not imported here; those of other packages too."""
     places = [Path(place, folder) for place in dime.__path__]
@@ -262,9 +251,9 @@ def _device(where: str, name: str, entry: dict[str, Any]) -> Device:
         if key not in known:
             raise InputError(f"{where}: {unknown('key', key, known)}")
     board = _text(where, "board", entry.get("board", "generic"))
-    if board not in BOARDS and board not in (kinds := boards()):
+    if board not in (kinds := boards.names()):
         raise InputError(f"{where}: {unknown('board', board, kinds)}")
-    values = {**BOARDS.get(board, BOARDS["generic"]), **entry, "board": board}
+    values = {**boards.facts(board), **entry, "board": board}
     for key in ("engine", "image", "platform", "runtime", "memory"):
         if key in values:
             values[key] = _text(where, key, values[key])

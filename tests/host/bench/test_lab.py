@@ -1,3 +1,4 @@
+import importlib
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dime.contract.errors import InputError
-from dime.host.bench import lab
+from dime.host.bench import boards, lab
 
 EXAMPLE = Path(__file__).parents[3] / "docker" / "lab.example.toml"
 
@@ -162,15 +163,40 @@ def test_meters_and_boards_of_other_packages_are_known(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="unknown board 'rock'"):
         lab.load(written(tmp_path, text))
     monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(InputError, match=r"the board 'rock' \(mine\) cannot be found"):
+        lab.load(written(tmp_path, text))
+    (tmp_path / "mine.py").write_text('HOST = {"set_clock": True}\n')
+    importlib.invalidate_caches()
     device = lab.load(written(tmp_path, text)).devices["rock"]
+    assert device.set_clock
     assert (device.board, device.meter) == ("rock", lab.Meter("wattsup", {}))
 
 
 def test_every_board_of_the_device_side_is_known():
+    import dime.device.boards as package
     from dime.contract import plugins
-    from dime.device import boards
 
-    assert set(plugins.names(boards)) <= lab.boards()
+    assert plugins.names(package) == boards.names()
+
+
+def test_what_the_host_must_know_of_a_board_stands_in_its_file_alone(tmp_path, monkeypatch):
+    package = tmp_path / "dime/device/boards"
+    package.mkdir(parents=True)
+    monkeypatch.setattr(boards.dime, "__path__", [*boards.dime.__path__, str(tmp_path / "dime")])
+    (package / "rock.py").write_text(
+        'raise SystemExit("the host imports no board")\nHOST = {"image": "mine/rock", "runtime": "runc"}\n'
+    )
+    device = lab.load(written(tmp_path, '[rock1]\nboard = "rock"\nengine = "ssh://rock1"\n')).devices["rock1"]
+    assert (device.image, device.platform, device.runtime, device.set_clock) == ("mine/rock", "", "runc", False)
+    for said, told in (
+        ('{"imag": "x"}', r"rock\.py: HOST: unknown key 'imag'; known: "),
+        ('{"set_clock": 1}', r"rock\.py: HOST: set_clock is a bool, not 1"),
+        ("[1]", r"rock\.py: HOST is a dict"),
+        ("open('x')", r"rock\.py: HOST cannot be read as a literal"),
+    ):
+        (package / "rock.py").write_text(f"HOST = {said}\n")
+        with pytest.raises(InputError, match=told):
+            boards.facts("rock")
 
 
 VALUES = st.recursive(
@@ -191,7 +217,7 @@ def test_no_value_of_a_device_is_worse_than_a_refusal(entry):
         assert str(error).startswith("here: ")
     else:
         assert not device.memory or parse_bytes(device.memory) >= 6 << 20
-        assert device.board in lab.boards() and (not device.platform or device.platform in lab.PLATFORMS)
+        assert device.board in boards.names() and (not device.platform or device.platform in lab.PLATFORMS)
 
 
 @settings(deadline=None)
