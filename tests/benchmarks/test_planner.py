@@ -12,8 +12,7 @@ import pytest
 
 from dime.host.planning.goals import Limits
 from dime.host.planning.problem import build_problem
-from dime.host.search import graph as graphs
-from dime.host.search.backends import compiled, plain
+from dime.host.search import backends
 from dime.host.search.frontier import frontier
 from dime.host.search.solvers import _ilp, exact, gurobi
 from tests.host import synthetic
@@ -35,7 +34,7 @@ def best_of(count, work):
 @pytest.fixture(scope="module", autouse=True)
 def loaded():
     """Compiles, or loads, the kernel before anything is timed."""
-    compiled.prepare()
+    backends.prepare()
 
 
 def gurobi_sweep(problem, found):
@@ -85,8 +84,7 @@ def gurobi_sweep(problem, found):
 def test_complete_frontier_against_a_gurobi_sweep(chain, link, rule, capsys):
     problem = synthetic.problem(chain, link, limits=Limits(rule=rule))
     taken, found = best_of(20, lambda: frontier(problem))
-    graph = graphs.build(problem)
-    python_s, _ = best_of(3, lambda: plain.label(graph, np.inf))
+    python_s, _ = best_of(3, lambda: exact.trade_offs(problem, 60, "plain"))
     if gurobi.available():
         pytest.skip(gurobi.available())
     swept, points = gurobi_sweep(problem, found)

@@ -19,7 +19,8 @@ from dime.host.planning.evaluation import evaluate, value
 from dime.host.planning.plan import one_line
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
 from dime.host.planning.solution import Solution
-from dime.host.search.quantities import UNLIMITED, of_goal, paths, shortest_through
+from dime.host.search.graph import build
+from dime.host.search.quantities import UNLIMITED, of_goal, shortest_through
 from dime.host.search.solvers import TIME_LIMIT_S, exact
 
 if TYPE_CHECKING:
@@ -268,25 +269,24 @@ def _mark(problem: Problem, allowed: list[Bools], choice: Choice, is_allowed: bo
 def _is_shortest_path(problem: Problem) -> bool:
     """Whether the best plan is a shortest path: nothing is limited that only a whole plan has."""
     limited = (problem.latency_limit_ps, problem.energy_limit_pj) != (None, None) or problem.memory_limits
-    return problem.goal.kind != "throughput" and not limited
+    return not problem.goal.is_pipeline and not limited
 
 
 def _best_with_any(problem: Problem, new: list[Bools]) -> Choices | None:
     """The best plan that has at least one of some options: a shortest path through an arc."""
-    every = paths(problem)
+    graph = build(problem)
     (cost,), _ = of_goal(problem, (problem.latency, problem.energy))
-    through = shortest_through(every, every.flat(cost.of_devices, cost.crossing)[every.cell])
-    wanted = every.flat([mask.astype(np.int64) for mask in new], np.zeros_like(problem.crossing_ps))[every.cell] > 0
-    through = np.where(wanted, through, UNLIMITED)
+    wanted = graph.gather(new, np.zeros(problem.crossing_ps.shape, np.bool_))
+    through = np.where(wanted, shortest_through(graph, cost), UNLIMITED)
     arc = int(through.argmin())
     if through[arc] >= UNLIMITED:
         return None
-    bundle, device = problem.bundles[every.graph.bundle[arc]], int(every.graph.device[arc])
+    bundle, device = problem.bundles[graph.bundle[arc]], int(graph.device[arc])
     first, last = problem.bounds
     allowed = [
         np.repeat(((last < bundle.first) | (first > bundle.last))[:, None], mask.shape[1], axis=1) for mask in new
     ]
-    allowed[device][every.graph.bundle[arc], every.graph.column[arc]] = True
+    allowed[device][graph.bundle[arc], graph.column[arc]] = True
     return _best_of(problem, [allowed], TIME_LIMIT_S)
 
 

@@ -125,7 +125,7 @@ def plan_with_confidence(
     """
     if not 0.5 <= confidence < 1:
         raise InputError(f"a confidence must be a probability from 0.5 to below 1, not {confidence:g}")
-    if problem.goal.kind == "throughput":
+    if problem.goal.is_pipeline:
         raise InputError("a limit that holds with a probability is for the goals latency, energy and weighted")
     limits = _limits(problem)
     if not limits:

@@ -155,7 +155,7 @@ def bootstrap(
         raise InputError(f"a bootstrap needs at least one plan and a confidence in 0..1, not {confidence}")
     problem = samples.problem
     costs = [samples.costs(plan) for plan in plans]
-    times = np.stack([c.period_ps if problem.goal.kind == "throughput" else c.latency_ps for c in costs])
+    times = np.stack([c.time_ps(problem) for c in costs])
     energies = np.stack([c.energy_pj for c in costs])
     values, kept = np.stack([c.value(problem) for c in costs]), np.stack([c.kept(problem) for c in costs])
     is_best, on_front = np.zeros_like(kept), np.zeros_like(kept)

@@ -105,18 +105,24 @@ def add_up(parts: Sequence[Part], quantity: Quantity, instead: Mapping[Choice, A
     stages: dict[tuple[int, int], Amount] = {}
     for source, target, row, column, choice in parts:
         if choice is None:
-            amount: Amount = quantity.crossing[row, source, target].item()
-            crossing = crossing + amount
+            more: Amount = quantity.crossing[row, source, target].item()
+            crossing = crossing + more
         else:
-            amount = instead.get(choice)
-            if amount is None:
+            more = instead.get(choice)
+            if more is None:
                 amounts = quantity.of_devices[source]
-                amount = amounts[row, column].item() if amounts.ndim == 2 else amounts[..., row, column]
-            computing = computing + amount
-        stages[source, target] = stages.get((source, target), 0) + amount
+                more = amounts[row, column].item() if amounts.ndim == 2 else amounts[..., row, column]
+            computing = computing + more
+        stages[source, target] = stages.get((source, target), 0) + more
     if isinstance(computing, np.ndarray):
         return Sums(computing, crossing, reduce(np.maximum, stages.values(), np.zeros_like(computing)))
     return Sums(computing, crossing, max(stages.values()))
+
+
+def amount(parts: Sequence[Part], quantity: Quantity) -> Amount:
+    """A plan's amount of a quantity: its sum, or the slowest stage's."""
+    sums = add_up(parts, quantity)
+    return sums.slowest if quantity.slowest else sums.total
 
 
 @dataclass(frozen=True)
@@ -133,13 +139,16 @@ class Costs:
     energy_pj: Amount
     period_ps: Amount
 
+    def time_ps(self, problem: Problem) -> Amount:
+        """The time that the goal counts: the latency, or the slowest stage's."""
+        return self.period_ps if problem.goal.is_pipeline else self.latency_ps
+
     def value(self, problem: Problem) -> Amount:
         """The goal's value, in its unit: s, J, s of the slowest stage, or the weighted sum."""
         goal = problem.goal
         if goal.kind == "weighted":
             return goal.per_s * (self.latency_ps / PER_S) + goal.per_j * (self.energy_pj / PER_J)
-        amounts = {"latency": self.latency_ps, "energy": self.energy_pj, "throughput": self.period_ps}
-        return amounts[goal.kind] / (PER_J if goal.kind == "energy" else PER_S)
+        return self.energy_pj / PER_J if goal.kind == "energy" else self.time_ps(problem) / PER_S
 
     def kept(self, problem: Problem) -> Amount:
         """Whether the limits on latency and energy are kept."""

@@ -43,7 +43,7 @@ def evaluate(problem: Problem, choices: Sequence[Choice]) -> Totals:
     parts = walk(problem, choices)
     time, energy = add_up(parts, problem.latency), add_up(parts, problem.energy)
     broken = _forbidden(problem, parts)
-    if problem.goal.kind == "throughput" and _stages(choices) > len({choice.device for choice in choices}):
+    if problem.goal.is_pipeline and _stages(choices) > len({choice.device for choice in choices}):
         broken.append("a device holds two stages of the pipeline")
     broken += _broken(problem, choices, parts, time.total, energy.total)
     return Totals(

@@ -57,13 +57,26 @@ class Goal:
         return cls(kind, per_s, per_j)
 
     @property
+    def is_pipeline(self) -> bool:
+        """Whether the time that counts is a maximum, the slowest stage's, and no sum."""
+        return self.kind == "throughput"
+
+    @property
+    def time_name(self) -> str:
+        """What tables and files call the time that counts: ``latency_s`` or ``period_s``."""
+        return "period_s" if self.is_pipeline else "latency_s"
+
+    @property
     def unit(self) -> str:
         """Unit of its value."""
         return {"energy": "J", "weighted": ""}.get(self.kind, "s")
 
     @cached_property
     def weights(self) -> tuple[int, int]:
-        """Integers (a, b) such that a x latency + b x energy orders plans as the goal does; not for throughput."""
+        """Integers (a, b) such that a x time + b x energy orders plans as the goal does.
+
+        The time is the latency, or a pipeline's slowest stage.
+        """
         if self.kind != "weighted":
             return (0, 1) if self.kind == "energy" else (1, 0)
         parts = Fraction(self.per_s), Fraction(self.per_j)

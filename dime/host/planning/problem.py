@@ -144,6 +144,16 @@ class Problem:
         return Quantity("energy", "pJ", costs, self.crossing_pj, self.energy_limit_pj)
 
     @cached_property
+    def period(self) -> Quantity:
+        """The slowest stage's time, ps, of a plan as a pipeline."""
+        return replace(self.latency, name="period", most=None, slowest=True)
+
+    @cached_property
+    def time(self) -> Quantity:
+        """The time that the goal counts: the latency, or the slowest stage's."""
+        return self.period if self.goal.is_pipeline else self.latency
+
+    @cached_property
     def bundle_bytes(self) -> Ints:
         """Memory that each bundle takes where it runs; 0 where that is not known."""
         before = np.concatenate(([0], np.cumsum(self.layer_bytes or np.zeros(len(self.layers), np.int64))))

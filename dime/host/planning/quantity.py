@@ -21,6 +21,8 @@ class Quantity:
         of_devices: For each device (bundles, frequencies), or (replicates, bundles, frequencies).
         crossing: (N + 1, devices, devices).
         most: Largest amount that a plan may have, or None.
+        slowest: Whether a plan's amount is a maximum instead: the largest sum that one device has altogether, or one
+            link one way.
     """
 
     name: str
@@ -28,3 +30,4 @@ class Quantity:
     of_devices: Sequence[Table]
     crossing: Table
     most: int | None = None
+    slowest: bool = False

@@ -24,6 +24,7 @@ class Solution:
         version: Its name and version as printed.
         seconds: Wall time it took, s.
         note: One line for the person, such as why another solver was used; mostly empty.
+        backend: How the solver worked, where it has several ways that give the same.
         problem: What was solved; None where a solver was called by itself.
     """
 
@@ -35,6 +36,7 @@ class Solution:
     version: str
     seconds: float
     note: str = ""
+    backend: str = field(default="", compare=False)
     problem: Problem | None = field(default=None, repr=False, compare=False)
 
     @property

@@ -162,7 +162,7 @@ def _intervals(link: LinkStudy) -> Intervals:
     """Ends of each known plan's time (of the slowest stage, for a pipeline) and energy."""
     if link.uncertainty is None:
         return {}
-    time = "value" if link.problem.goal.kind == "throughput" else "latency_s"
+    time = "value" if link.problem.goal.is_pipeline else "latency_s"
     needs_energy = link.problem.has_energy
     return {
         plan.choices: [list(getattr(plan, time)), list(plan.energy_j or ())]

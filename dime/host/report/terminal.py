@@ -76,7 +76,7 @@ def _without_plan(study: Study) -> Iterator[str]:
 def comparison(study: Study) -> str:
     """The table of DIME's plan and every baseline, for every link; equal plans are named once."""
     with_energy = any(link.plan.energy_j is not None for link in study.links)
-    is_pipeline = study.goal.kind == "throughput"
+    is_pipeline = study.goal.is_pipeline
     header = _line(
         "plan", ("slowest" if is_pipeline else "latency", "from"), ("energy", "from") if with_energy else None, "saved"
     )

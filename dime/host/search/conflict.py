@@ -88,12 +88,12 @@ def _limits(problem: Problem) -> list[_Limit]:
 
 
 def _least_latency(problem: Problem, time_limit_s: float) -> str | None:
-    least = exact.least(problem, "latency", time_limit_s)
+    least = exact.least(problem, problem.latency, time_limit_s)
     return None if least is None else f"latency {_ceil(least / PER_S)} s"
 
 
 def _least_energy(problem: Problem, time_limit_s: float) -> str | None:
-    least = exact.least(problem, "energy", time_limit_s)
+    least = exact.least(problem, problem.energy, time_limit_s)
     return None if least is None else f"energy {_ceil(least / PER_J)} J"
 
 
@@ -141,20 +141,7 @@ def _memory(problem: Problem, device: int, most: int) -> _Limit:
         return replace(old, memory_bytes={key: value for key, value in old.memory_bytes.items() if key != name})
 
     def nearest(relaxed: Problem, time_limit_s: float) -> str | None:
-        """The least memory: the problem with bytes on this device in the place of picoseconds."""
-        limits = relaxed.limits
-        if limits.latency_s is not None or limits.energy_j is not None or relaxed.goal.kind == "throughput":
-            return f"{name} without a limit on memory"
-        costs = [
-            np.where(d.latency_ps >= 0, relaxed.bundle_bytes[:, None] if at == device else 0, -1)
-            for at, d in enumerate(relaxed.devices)
-        ]
-        in_bytes = replace(
-            relaxed.with_costs(costs, [np.zeros_like(cost) for cost in costs]),
-            crossing_ps=np.minimum(relaxed.crossing_ps, 0),
-            crossing_pj=np.zeros_like(relaxed.crossing_pj),
-        )
-        least = exact.least(in_bytes, "latency", time_limit_s)
+        least = exact.least(relaxed, replace(problem.memory[device], most=None), time_limit_s)
         return None if least is None else f"{least} bytes on {name}"
 
     return _Limit(f"{most} bytes on {name}", without, nearest)

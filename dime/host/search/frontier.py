@@ -49,7 +49,7 @@ class Frontier:
     @property
     def time_name(self) -> str:
         """``latency_s``, or ``period_s`` for the goal throughput."""
-        return "period_s" if self.problem.goal.kind == "throughput" else "latency_s"
+        return self.problem.goal.time_name
 
     @property
     def time_s(self) -> Floats:

@@ -17,6 +17,7 @@ M is each device's own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -25,7 +26,8 @@ import numpy as np
 
 from dime.contract.errors import InputError
 from dime.host.common.statistics import Bools, Ints
-from dime.host.planning.problem import Choice, Device, Problem
+from dime.host.planning.problem import Choice, Problem
+from dime.host.planning.quantity import Quantity, Table
 
 LARGEST_ARCS = 6_000_000
 _ABSENT = np.int64(2**62)
@@ -36,20 +38,20 @@ class Graph:
     """Arcs, ordered by the node they lead to.
 
     Attributes:
+        problem: The problem whose plans are its paths.
         starts: First arc of each node (nodes + 1).
         tail: Node that an arc comes from.
-        latency_ps: Its latency.
-        energy_pj: Its energy.
+        cell: Place of its amounts, where those of all devices and of the crossings stand one after the other.
         device: Device of a bundle, or -1 for a crossing.
         bundle: Bundle's position in ``problem.bundles``, or -1.
         column: Frequency's column, or -1.
         changes: Whether it is a crossing between two devices, or into the first.
     """
 
+    problem: Problem
     starts: Ints
     tail: Ints
-    latency_ps: Ints
-    energy_pj: Ints
+    cell: Ints
     device: Ints
     bundle: Ints
     column: Ints
@@ -65,13 +67,30 @@ class Graph:
         """Node at which every plan ends."""
         return len(self.starts) - 2
 
-    def choices(self, problem: Problem, arcs: list[int]) -> tuple[Choice, ...]:
+    def amounts(self, quantity: Quantity) -> Ints:
+        """A quantity's amount of each arc; its leading axes (of replicates) are kept."""
+        return self.gather(quantity.of_devices, quantity.crossing)
+
+    def gather(self, of_devices: Sequence[Table], crossing: Table) -> Ints:
+        """Looks up something of each arc.
+
+        Args:
+            of_devices: For each device (..., bundles, frequencies).
+            crossing: (N + 1, devices, devices).
+        """
+        lead = of_devices[0].shape[:-2]
+        parts = [costs.reshape(*lead, -1) for costs in of_devices]
+        parts.append(np.broadcast_to(crossing.ravel(), (*lead, crossing.size)))
+        found: Ints = np.concatenate(parts, axis=-1)[..., self.cell]
+        return found
+
+    def choices(self, arcs: list[int]) -> tuple[Choice, ...]:
         """The plan along a path."""
         return tuple(
             Choice(
-                problem.bundles[self.bundle[arc]],
+                self.problem.bundles[self.bundle[arc]],
                 int(self.device[arc]),
-                problem.devices[self.device[arc]].frequencies_hz[self.column[arc]],
+                self.problem.devices[self.device[arc]].frequencies_hz[self.column[arc]],
             )
             for arc in arcs
             if self.device[arc] >= 0
@@ -81,10 +100,10 @@ class Graph:
         """The same graph with fewer arcs."""
         before = np.concatenate(([0], np.cumsum(kept)))
         return Graph(
+            self.problem,
             before[self.starts],
             self.tail[kept],
-            self.latency_ps[kept],
-            self.energy_pj[kept],
+            self.cell[kept],
             self.device[kept],
             self.bundle[kept],
             self.column[kept],
@@ -92,20 +111,20 @@ class Graph:
         )
 
 
-def undominated(device: Device, usable: Bools) -> tuple[Ints, Ints]:
-    """(bundle, column) of the options that no other option of the same bundle beats in both costs.
+def undominated(first: Ints, second: Ints, usable: Bools) -> tuple[Ints, Ints]:
+    """(bundle, column) of a device's options that no other option of the same bundle beats in both amounts.
 
-    Of equal options one is kept. No goal or limit distinguishes options by anything but their costs.
+    Of equal options one is kept. No goal or limit distinguishes options by anything but their amounts.
     """
-    latency = np.where(usable, device.latency_ps, _ABSENT)
-    rows = np.arange(len(latency))[:, None]
-    by_energy = np.argsort(device.energy_pj, axis=1, kind="stable")
-    order = np.take_along_axis(by_energy, np.argsort(latency[rows, by_energy], axis=1, kind="stable"), axis=1)
-    energy = np.where(usable, device.energy_pj, _ABSENT)[rows, order]
-    best_before = np.minimum.accumulate(energy, axis=1)
+    some = np.where(usable, first, _ABSENT)
+    rows = np.arange(len(some))[:, None]
+    by_second = np.argsort(second, axis=1, kind="stable")
+    order = np.take_along_axis(by_second, np.argsort(some[rows, by_second], axis=1, kind="stable"), axis=1)
+    others = np.where(usable, second, _ABSENT)[rows, order]
+    best_before = np.minimum.accumulate(others, axis=1)
     better = np.ones_like(usable)
-    better[:, 1:] = energy[:, 1:] < best_before[:, :-1]
-    at, place = np.nonzero(better & (energy < _ABSENT))
+    better[:, 1:] = others[:, 1:] < best_before[:, :-1]
+    at, place = np.nonzero(better & (others < _ABSENT))
     return at, order[at, place]
 
 
@@ -127,7 +146,7 @@ def _states(problem: Problem) -> _States | None:
     return _walk(
         problem.largest_bundles,
         problem.limits.rule,
-        problem.goal.kind == "throughput",
+        problem.goal.is_pipeline,
         len(problem.layers),
     )
 
@@ -211,20 +230,20 @@ class _Arcs(NamedTuple):
 
     head: Ints
     tail: Ints
-    latency_ps: Ints
-    energy_pj: Ints
+    cell: Ints
     device: int
     bundle: Ints | int
     column: Ints | int
     changes: bool
 
 
-def build(problem: Problem, prune: bool = True) -> Graph:
+def build(problem: Problem, quantities: Sequence[Quantity] = ()) -> Graph:
     """Builds the graph of a problem.
 
     Args:
         problem: The problem.
-        prune: Leave out options that another one of the same bundle and device beats in both costs.
+        quantities: One or two: options that another one of the same bundle and device beats in all of them are left
+            out. None, or more: every option is in it.
 
     Returns:
         The graph; forbidden options are not in it.
@@ -233,36 +252,42 @@ def build(problem: Problem, prune: bool = True) -> Graph:
     if states is None:
         raise InputError("the bundle-count rule needs too many states for this largest bundle")
     nodes = _Nodes(len(problem.devices), states.enter.shape[1])
-    parts = _bundles(problem, states, nodes, prune) + _crossings(problem, states, nodes)
+    pruning = quantities if len(quantities) <= 2 else ()
+    parts = _bundles(problem, states, nodes, pruning) + _crossings(problem, states, nodes)
     columns = [
         np.concatenate([np.broadcast_to(np.asarray(part[at]), part.head.shape) for part in parts])
         for at in range(len(_Arcs._fields))
     ]
     order = np.argsort(columns[0], kind="stable")
-    head, tail, latency, energy, device, bundle, column, changes = (column[order] for column in columns)
+    head, tail, cell, device, bundle, column, changes = (column[order] for column in columns)
     sink = int(nodes.done(len(problem.layers) + 1, 0, 0))
     starts = np.searchsorted(head, np.arange(sink + 2))
-    return Graph(starts, tail, latency, energy, device, bundle, column, changes)
+    return Graph(problem, starts, tail, cell, device, bundle, column, changes)
 
 
-def _bundles(problem: Problem, states: _States, nodes: _Nodes, prune: bool) -> list[_Arcs]:
+def _bundles(problem: Problem, states: _States, nodes: _Nodes, pruning: Sequence[Quantity]) -> list[_Arcs]:
     first, last = problem.bounds
-    parts = []
+    parts, before = [], 0
     for x, device in enumerate(problem.devices):
         usable = problem.usable[x] & _fits(problem, x)[:, None]
-        rows, columns = undominated(device, usable) if prune else np.nonzero(usable)
+        rows, columns = np.nonzero(usable)
+        if pruning:
+            rows, columns = undominated(pruning[0].of_devices[x], pruning[-1].of_devices[x], usable)
         length = last[rows] - first[rows] + 1
         for r in range(nodes.states):
             after = states.bundle[x, r, length]
             row, column, following = rows[after >= 0], columns[after >= 0], after[after >= 0]
             ends = nodes.done(last[row] + 1, x, following), nodes.arrived(first[row], x, r)
-            costs = device.latency_ps[row, column], device.energy_pj[row, column]
-            parts.append(_Arcs(*ends, *costs, x, row, column, False))
+            cell = before + row * device.latency_ps.shape[1] + column
+            parts.append(_Arcs(*ends, cell, x, row, column, False))
+        before += device.latency_ps.size
     return parts
 
 
 def _crossings(problem: Problem, states: _States, nodes: _Nodes) -> list[_Arcs]:
     layers, every = len(problem.layers), np.arange(nodes.states)
+    cells = np.arange(problem.crossing_ps.size).reshape(problem.crossing_ps.shape)
+    cells += sum(device.latency_ps.size for device in problem.devices)
     parts = []
     for d in range(nodes.devices):
         for x in range(nodes.devices):
@@ -273,12 +298,10 @@ def _crossings(problem: Problem, states: _States, nodes: _Nodes) -> list[_Arcs]:
                 linked = boundaries[problem.crossing_ps[boundaries, d, x] >= 0]
                 j, r = (grid.ravel() for grid in np.meshgrid(linked, np.flatnonzero(after >= 0), indexing="ij"))
                 ends = nodes.arrived(j, x, after[r]), nodes.done(j, d, r)
-                costs = problem.crossing_ps[j, d, x], problem.crossing_pj[j, d, x]
-                parts.append(_Arcs(*ends, *costs, -1, -1, -1, changes))
+                parts.append(_Arcs(*ends, cells[j, d, x], -1, -1, -1, changes))
         if problem.crossing_ps[layers, d, 0] >= 0:
             ends = np.repeat(nodes.done(layers + 1, 0, 0), nodes.states), nodes.done(layers, d, every)
-            costs = problem.crossing_ps[layers, d, [0]], problem.crossing_pj[layers, d, [0]]
-            parts.append(_Arcs(*ends, *costs, -1, -1, -1, True))
+            parts.append(_Arcs(*ends, cells[layers, d, [0]], -1, -1, -1, True))
     return parts
 
 

@@ -1,13 +1,9 @@
-"""A problem's plans as paths to which costs can be given from outside.
-
-For everything that needs other costs than the problem's own: bootstrap replicates, spreads, and how costs grow when a
-link gets slower. No option is left out for being dominated, since it may not be under those costs.
-"""
+"""Quantities made of a problem's own: what the goal counts, and others in the places of latency and energy."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from time import monotonic
 
@@ -18,73 +14,18 @@ from dime.host.common.statistics import Ints
 from dime.host.planning.goals import Goal
 from dime.host.planning.problem import LARGEST_SUM, PER_S, Choice, Problem
 from dime.host.planning.quantity import Quantity
-from dime.host.search import graph as graphs
 from dime.host.search.backends import vector
 from dime.host.search.backends.vector import UNLIMITED
-from dime.host.search.graph import Graph
+from dime.host.search.graph import Graph, build
+from dime.host.search.pareto import pareto
 from dime.host.search.solvers import TIME_LIMIT_S
 
-__all__ = [
-    "UNLIMITED",
-    "Paths",
-    "as_problem",
-    "of_goal",
-    "paths",
-    "shortest_through",
-    "undominated",
-]
+__all__ = ["UNLIMITED", "as_problem", "of_goal", "shortest_through", "undominated"]
 
 
-@dataclass(frozen=True, eq=False)
-class Paths:
-    """The graph of a problem with every usable option.
-
-    Attributes:
-        problem: The problem.
-        graph: Its graph; the costs in it mean nothing.
-        cell: For each arc the place of its cost in ``flat``.
-    """
-
-    problem: Problem
-    graph: Graph
-    cell: Ints
-
-    def flat(self, of_devices: Sequence[Ints], crossing: Ints) -> Ints:
-        """Joins costs so that ``flat[cell]`` are the arcs'; leading axes (of replicates) are kept.
-
-        Args:
-            of_devices: For each device (..., bundles, frequencies).
-            crossing: (N + 1, devices, devices).
-        """
-        lead = of_devices[0].shape[:-2]
-        parts = [costs.reshape(*lead, -1) for costs in of_devices]
-        parts.append(np.broadcast_to(crossing.ravel(), (*lead, crossing.size)))
-        joined: Ints = np.concatenate(parts, axis=-1)
-        return joined
-
-    def with_costs(self, latency_ps: Ints, energy_pj: Ints) -> Graph:
-        """The graph with costs, one an arc."""
-        return replace(self.graph, latency_ps=latency_ps, energy_pj=energy_pj)
-
-
-def paths(problem: Problem) -> Paths:
-    """Builds the graph with every usable option of a problem; numbers in place of costs tell the crossings apart."""
-    numbers = np.arange(problem.crossing_ps.size).reshape(problem.crossing_ps.shape)
-    graph = graphs.build(replace(problem, crossing_ps=np.where(problem.crossing_ps >= 0, numbers, -1)), prune=False)
-    widths = np.array([len(device.frequencies_hz) for device in problem.devices])
-    sizes = np.cumsum([0, *(device.latency_ps.size for device in problem.devices)])
-    computing = sizes[graph.device] + graph.bundle * widths[graph.device] + graph.column
-    return Paths(problem, graph, np.where(graph.device >= 0, computing, sizes[-1] + graph.latency_ps))
-
-
-def shortest_through(all_paths: Paths, costs: Ints) -> Ints:
-    """For each arc the least cost of a whole plan that takes it; ``UNLIMITED`` where none does.
-
-    Args:
-        all_paths: The paths.
-        costs: Cost of each arc.
-    """
-    graph = all_paths.graph
+def shortest_through(graph: Graph, quantity: Quantity) -> Ints:
+    """For each arc the least amount of a whole plan that takes it; ``UNLIMITED`` where none does."""
+    costs = graph.amounts(quantity)
     reached = np.full(graph.sink + 1, UNLIMITED)
     reached[0] = 0
     for node in range(1, graph.sink + 1):
@@ -118,26 +59,11 @@ def undominated(
     Raises:
         InputError: Time ran out.
     """
-    bare = problem.with_goal("latency").with_limits(replace(problem.limits, latency_s=None, energy_j=None))
-    all_paths = paths(bare)
-    memory = tuple(bare.memory.values())
-    columns = [all_paths.flat(q.of_devices, q.crossing)[all_paths.cell] for q in (*quantities, *memory)]
-    steps = np.stack(columns, axis=1)
-    most = np.array([UNLIMITED if q.most is None else q.most for q in (*quantities, *memory)])
-    graph = all_paths.graph
-    what = vector.Quantities(-1, -1, -1, steps, most, vector.least_to_go(graph, steps))
-    try:
-        labels = vector.label(graph, what, monotonic() + time_limit_s)
-    except vector.OutOfTimeError:
-        raise InputError(
-            f"{len(problem.layers)} layers have too many trade-offs to list in {time_limit_s:g} s"
-        ) from None
-    found: dict[tuple[int, ...], tuple[Choice, ...]] = {}
-    for at, costs in enumerate(labels.costs[graph.sink].tolist()):
-        found.setdefault(tuple(costs[: len(quantities)]), graph.choices(problem, labels.path(graph, at)))
-    kept = vector.undominated(np.array(list(found), np.int64).reshape(len(found), len(quantities))) if found else ()
-    every = list(found.items())
-    return [every[at] for at in kept]
+    graph = build(problem.with_goal("latency"))
+    front = pareto(graph, quantities, tuple(problem.memory.values()), monotonic() + time_limit_s, "vector")
+    if not front.complete:
+        raise InputError(f"{len(problem.layers)} layers have too many trade-offs to list in {time_limit_s:g} s")
+    return [(tuple(sums), front.choices(at)) for at, sums in enumerate(front.sums.tolist())]
 
 
 def of_goal(problem: Problem, *pairs: tuple[Quantity, Quantity]) -> tuple[list[Quantity], Fraction]:
@@ -153,7 +79,7 @@ def of_goal(problem: Problem, *pairs: tuple[Quantity, Quantity]) -> tuple[list[Q
         InputError: The goal is throughput, which is no sum.
     """
     goal = problem.goal
-    if goal.kind == "throughput":
+    if goal.is_pipeline:
         raise InputError("the goal throughput is no sum over the steps of a plan; use latency, energy or weighted")
     a, b = goal.weights
     worth = Fraction(1, PER_S)

@@ -84,7 +84,7 @@ def _read_frontier(problem: Problem, path: Path) -> Frontier:
     from pyarrow import parquet
 
     try:
-        time = "period_s" if problem.goal.kind == "throughput" else "latency_s"
+        time = problem.goal.time_name
         table = parquet.read_table(path, columns=[time, "energy_j", "steps"])
         complete = (table.schema.metadata or {}).get(b"complete") == b"true"
         said = [table.column(name).to_numpy() for name in (time, "energy_j")]
@@ -94,8 +94,7 @@ def _read_frontier(problem: Problem, path: Path) -> Frontier:
         raise TableError(f"{path}: {error.strerror or error}") from None
     except (pyarrow.ArrowException, InputError, ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
         raise TableError(f"{path} is damaged: {error}") from None
-    pipeline = problem.goal.kind == "throughput"
-    time_ps = np.array([one.period_ps if pipeline else one.latency_ps for one in totals], np.int64)
+    time_ps = np.array([one.time_ps(problem) for one in totals], np.int64)
     energy_pj = np.array([one.energy_pj for one in totals], np.int64)
     for told, known in zip(said, (time_ps / PER_S, energy_pj / PER_J), strict=True):
         if not np.allclose(told, known, rtol=SAME, atol=0):

@@ -1,5 +1,7 @@
 """The exact frontier: complete and right, in each of its forms, against enumeration and the integer programs."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from time import monotonic
 
@@ -8,13 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dime.contract.errors import InputError
+from dime.host.planning.cost import add_up, amount, walk
 from dime.host.planning.evaluation import evaluate
 from dime.host.planning.goals import RULES, Goal, Limits
+from dime.host.search import backends
 from dime.host.search import graph as graphs
-from dime.host.search.backends import compiled, plain, vector
+from dime.host.search import pareto as pareto_module
+from dime.host.search.backends import BACKENDS, compiled, plain
 from dime.host.search.frontier import frontier
+from dime.host.search.pareto import pareto, shortest
 from dime.host.search.solvers import exact, gurobi, highs
-from tests.host import synthetic
+from tests.host import small, synthetic
 from tests.host.instances import FULL, enumerated, random_problem
 
 INSTANCES = 500
@@ -23,11 +30,6 @@ ASKED = range(0, INSTANCES, 1 if FULL else 10)
 
 def points(found):
     return list(zip(found.time_ps.tolist(), found.energy_pj.tolist(), strict=True))
-
-
-def kept(problem, labels, node):
-    most = [np.inf if limit is None else limit for limit in (problem.latency_limit_ps, problem.energy_limit_pj)]
-    return [tuple(point) for point in labels.at(node).tolist() if point[0] <= most[0] and point[1] <= most[1]]
 
 
 @pytest.mark.parametrize("block", range(10))
@@ -75,26 +77,76 @@ def test_integer_programs_find_no_point_that_the_frontier_lacks(solver):
 def test_all_forms_of_label_setting_agree(seed, rule):
     problem = random_problem(seed, Goal("latency"))
     problem = problem.with_limits(replace(problem.limits, rule=rule, memory_bytes={}))
+    found = {form: exact.trade_offs(problem, 60, form) for form in BACKENDS}
+    assert {form: front.backend for form, front in found.items()} == {form: form for form in BACKENDS}
+    assert all(front.complete and points(front) == points(found["plain"]) for front in found.values())
+    solutions = [exact.solve(problem, 60, 0.0, form) for form in BACKENDS]
+    assert {(solution.status, solution.choices) for solution in solutions} == {
+        (solutions[0].status, solutions[0].choices)
+    }
     graph = graphs.build(problem)
-    expected = kept(problem, plain.label(graph, np.inf), graph.sink)
-    assert kept(problem, compiled.label(graph, np.inf), graph.sink) == expected
-    limits = (np.inf if at is None else at for at in (problem.latency_limit_ps, problem.energy_limit_pj))
-    bounds = compiled.find_bounds(graph, *limits)
-    small = graph.keep(compiled.worthwhile(graph, bounds))
-    assert kept(problem, compiled.label(small, np.inf, bounds), graph.sink) == expected
-    labels, front, what, complete = vector.solve(problem, graph, np.inf, whole=True)
-    assert complete and [tuple(at) for at in what.objectives(labels.costs[graph.sink][front]).tolist()] == expected
+    costs = graph.amounts(problem.latency), graph.amounts(problem.energy)
+    most = [np.inf if at is None else at for at in (problem.latency_limit_ps, problem.energy_limit_pj)]
+    bounds = compiled.find_bounds(graph, costs, tuple(most))
+    kept = compiled.worthwhile(graph, costs, bounds)
+    labels = compiled.label(graph.keep(kept), (costs[0][kept], costs[1][kept]), np.inf, bounds).at(graph.sink)
+    assert [tuple(sums) for sums in labels.tolist() if (sums <= np.array(most)).all()] == points(found["plain"])
 
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("chain", [synthetic.ALEXNET, synthetic.VIT], ids=lambda chain: chain.network)
 def test_forms_agree_on_whole_networks(chain, rule):
-    graph = graphs.build(synthetic.problem(chain, limits=Limits(rule=rule)))
-    expected = plain.label(graph, np.inf).at(graph.sink)
-    bounds = compiled.find_bounds(graph)
-    small = graph.keep(compiled.worthwhile(graph, bounds))
-    assert np.array_equal(compiled.label(graph, np.inf).at(graph.sink), expected)
-    assert np.array_equal(compiled.label(small, np.inf, bounds).at(graph.sink), expected)
+    problem = synthetic.problem(chain, limits=Limits(rule=rule))
+    expected = exact.trade_offs(problem, 60, "plain")
+    found = exact.trade_offs(problem, 60, "compiled")
+    assert points(found) == points(expected)
+    graph = graphs.build(problem, (problem.latency, problem.energy))
+    costs = graph.amounts(problem.latency), graph.amounts(problem.energy)
+    assert [tuple(sums) for sums in compiled.label(graph, costs, np.inf).at(graph.sink).tolist()] == points(expected)
+
+
+def test_the_form_is_chosen_by_size_whatever_is_imported():
+    """In a process of its own: what is imported here, other tests decide."""
+    code = (
+        "from dime.host.search import backends, solvers; from dime.host.search.backends import compiled, vector;"
+        "from tests.host import synthetic; small = synthetic.problem(synthetic.ALEXNET);"
+        "from dime.host.search.solvers import exact; print(exact.trade_offs(small, 60).backend,"
+        "backends.choose(10**5, 2), backends.choose(10, 3), backends.choose(10, 2, 'compiled'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["plain", "compiled", "vector", "compiled"]
+    with pytest.raises(InputError, match="unknown form of label setting for 3 quantities 'plain'"):
+        backends.choose(10, 3, "plain")
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=30, deadline=None)
+def test_any_quantity_can_be_made_small(seed):
+    """Bytes, a mirrored cost and a slowest stage, against every plan."""
+    problem = random_problem(seed, Goal("throughput"), Limits(rule="free"))
+    plans = [choices for _, _, choices in small.all_plans(problem)]
+    graph = graphs.build(problem)
+    mirrored = replace(problem.energy, of_devices=[10**9 - e for e in problem.energy.of_devices])
+    for asked in (
+        [mirrored],
+        [problem.period],
+        [mirrored, problem.latency],
+        [problem.period, problem.energy, mirrored],
+    ):
+        sums = {tuple(amount(walk(problem, plan), quantity) for quantity in asked) for plan in plans}
+        best = [one for one in sums if not any(all(map(int.__le__, other, one)) for other in sums - {one})]
+        front = pareto(graph, asked)
+        assert [tuple(found) for found in front.sums.tolist()] == sorted(best)
+        for at in range(len(front)):
+            parts = walk(problem, front.choices(at))
+            assert [amount(parts, quantity) for quantity in asked] == front.sums[at].tolist()
+    least = shortest(graph, mirrored)
+    if plans:
+        assert add_up(walk(problem, least), mirrored).total == min(
+            add_up(walk(problem, plan), mirrored).total for plan in plans
+        )
+    else:
+        assert least is None
 
 
 @pytest.mark.parametrize("goal", ["latency", "throughput"])
@@ -137,7 +189,7 @@ class TestTimeAndSize:
     def test_a_frontier_that_takes_too_long_says_that_it_is_not_complete(self):
         problem = synthetic.large_problem(60, 3)
         graph = graphs.build(problem)
-        assert plain.label(graph, monotonic() - 1) is None
+        assert plain.label(graph, (graph.cell, graph.cell), monotonic() - 1) is None
         found = exact.trade_offs(problem, 1e-9)
         assert not found.complete and len(found.time_ps) > 1
         whole = exact.trade_offs(problem, 60)
@@ -182,6 +234,6 @@ class TestTimeAndSize:
 
 def test_a_search_out_of_time_keeps_what_is_known(monkeypatch):
     problem = synthetic.problem(synthetic.ALEXNET, limits=Limits(energy_j=0.5))
-    monkeypatch.setattr(exact, "label", lambda graph, *_: (graph, None))
+    monkeypatch.setattr(pareto_module, "label", lambda graph, costs, *_: (graph, costs, None))
     solution = exact.solve(problem, 60, 0)
     assert solution.status == "feasible" and solution.bound < solution.objective

@@ -1,6 +1,7 @@
 """Label setting, compiled (numba), with bounds that keep large graphs small.
 
-The same labels as ``backends.plain``, for graphs of any size. Before the exact pass, shortest paths in a few weighted
+The same labels as ``backends.plain``, for graphs of any size; of the two quantities the first is called latency here,
+in ps, and the second energy, in pJ. Before the exact pass, shortest paths in a few weighted
 directions are found from the source to every node and from every node to the sink. Their sums are costs of real plans;
 the undominated ones bound the frontier from above. Read the other way, each direction says how much the rest of a path
 costs at least. An arc or label whose every continuation is dominated by a plan already known is dropped; ties are kept,
@@ -9,9 +10,10 @@ so that no point of the frontier is lost. Bounds are floats with a margin; label
 
 from __future__ import annotations
 
+import types
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numba import njit
@@ -19,6 +21,7 @@ from numba import njit
 from dime.host.common.statistics import Bools, Floats, Ints
 from dime.host.search.graph import Graph
 
+Pair = tuple[Ints, Ints]
 MARGIN = 1e-9
 DIRECTIONS = 24
 CHUNK = 20_000_000
@@ -199,11 +202,12 @@ def _label(arcs: Any, known: Any, node: int, span: Any, labels: Any, used: int) 
 _NOTHING = Bounds(np.empty((0, 2)), np.empty((0, 0)), np.empty((0, 0)), np.empty(0), np.empty(0), np.empty((0, 0)))
 
 
-def label(graph: Graph, deadline: float, bounds: Bounds = _NOTHING) -> Labels | None:
+def label(graph: Graph, costs: Pair, deadline: float, bounds: Bounds = _NOTHING) -> Labels | None:
     """Finds the labels of every node, without those that the bounds rule out.
 
     Args:
         graph: The graph.
+        costs: Of each arc the amounts of two quantities.
         deadline: ``time.monotonic()`` after which to give up.
         bounds: What is known already; nothing by default.
 
@@ -216,7 +220,7 @@ def label(graph: Graph, deadline: float, bounds: Bounds = _NOTHING) -> Labels | 
     end[graph.source] = used = 1
     node = graph.source + 1
     while node < nodes:
-        following, used = _label(_arcs(graph), _known(bounds), node, (start, end), labels, used)
+        following, used = _label(_arcs(graph, costs), _known(bounds), node, (start, end), labels, used)
         if following == node:
             labels = np.concatenate((labels[0], np.zeros_like(labels[0]))), np.concatenate((labels[1], labels[1]))
         node = following
@@ -225,21 +229,21 @@ def label(graph: Graph, deadline: float, bounds: Bounds = _NOTHING) -> Labels | 
     return Labels(start, end, *labels)
 
 
-def _arcs(graph: Graph) -> tuple[Ints, Ints, Ints, Ints]:
-    return graph.starts, graph.tail, graph.latency_ps, graph.energy_pj
+def _arcs(graph: Graph, costs: Pair) -> tuple[Ints, Ints, Ints, Ints]:
+    return graph.starts, graph.tail, *costs
 
 
 def _known(bounds: Bounds) -> tuple[Floats, Floats, Floats, Floats, Floats]:
     return bounds.weights, bounds.to_go, bounds.corner_ps, bounds.corner_pj, bounds.corners
 
 
-def find_bounds(graph: Graph, latency_limit_ps: float = np.inf, energy_limit_pj: float = np.inf) -> Bounds:
+def find_bounds(graph: Graph, costs: Pair, most: tuple[float, float] = (np.inf, np.inf)) -> Bounds:
     """Finds bounds by shortest paths in weighted directions.
 
     Args:
         graph: The graph.
-        latency_limit_ps: No plan above it is wanted.
-        energy_limit_pj: The same of energy.
+        costs: Of each arc the amounts of two quantities.
+        most: No plan with more of them is wanted.
 
     Returns:
         The bounds, or empty ones if the sink cannot be reached.
@@ -251,7 +255,7 @@ def find_bounds(graph: Graph, latency_limit_ps: float = np.inf, energy_limit_pj:
     for per_ps, per_pj in weights:
         ahead.append(np.empty((nodes, 3)))
         to_go.append(np.empty((nodes, 3)))
-        _shortest(_arcs(graph), per_ps, per_pj, ahead[-1], to_go[-1])
+        _shortest(_arcs(graph, costs), per_ps, per_pj, ahead[-1], to_go[-1])
         if len(ahead) == 2:
             if not np.isfinite(ahead[0][-1, 0]):
                 return _NOTHING
@@ -263,7 +267,7 @@ def find_bounds(graph: Graph, latency_limit_ps: float = np.inf, energy_limit_pj:
     joints = reached[:: 1 + len(reached) // JOINTS]
     rest = np.stack([one[joints, 1:] for one in to_go], axis=1)
     points = np.concatenate([(one[joints, None, 1:] + rest).reshape(-1, 2) for one in ahead])
-    corner_ps, corner_pj = _corners(points, latency_limit_ps, energy_limit_pj)
+    corner_ps, corner_pj = _corners(points, *most)
     directions = np.array(weights)
     corners = np.stack([w[0] * corner_ps + w[1] * corner_pj for w in directions], axis=1)
     return Bounds(
@@ -287,16 +291,18 @@ def _corners(points: Floats, latency_limit_ps: float, energy_limit_pj: float) ->
     return np.minimum(corner_ps, latency_limit_ps), np.minimum(corner_pj, energy_limit_pj)
 
 
-def worthwhile(graph: Graph, bounds: Bounds) -> Bools:
+def worthwhile(graph: Graph, costs: Pair, bounds: Bounds) -> Bools:
     """For each arc whether some path through it may be on the frontier."""
-    kept: Bools = _worthwhile(_arcs(graph), _known(bounds), bounds.ahead)
+    kept: Bools = _worthwhile(_arcs(graph, costs), _known(bounds), bounds.ahead)
     return kept
 
 
 def prepare() -> None:
     """Compiles everything, or loads it from numba's cache: seconds once, so that no later call has to wait."""
-    ends = np.array([0, 0, 1]), np.array([0])
-    none = np.array([-1])
-    graph = Graph(*ends, np.array([1]), np.array([1]), none, none, none, np.array([True]))
-    bounds = find_bounds(graph)
-    label(graph.keep(worthwhile(graph, bounds)), np.inf, bounds)
+    one = np.array([1])
+    costs = one, one
+    arcs = types.SimpleNamespace(starts=np.array([0, 0, 1]), tail=np.array([0]), source=0, sink=1)
+    graph = cast(Graph, arcs)
+    bounds = find_bounds(graph, costs)
+    worthwhile(graph, costs, bounds)
+    label(graph, costs, np.inf, bounds)

@@ -6,21 +6,18 @@ A first pass keeps only a few labels a node. Its plans are real, and the exact p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
 
 import numpy as np
 
 from dime.host.common.statistics import Bools, Ints
-from dime.host.planning.problem import Problem
+from dime.host.planning.quantity import Quantity
 from dime.host.search.graph import Graph
 
 FEW = 40
 UNLIMITED = np.iinfo(np.int64).max // 2
-
-
-class OutOfTimeError(Exception):
-    """The deadline passed."""
 
 
 @dataclass(frozen=True)
@@ -42,72 +39,66 @@ class Labels:
         return path[::-1]
 
 
-@dataclass(frozen=True)
-class Quantities:
-    """What a label holds, as columns.
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """What a label holds.
 
     Attributes:
-        latency: Column of the latency, or -1; so for the next two.
-        energy: Column of the energy.
-        period: Column of the slowest stage so far; the growing stage is the next one.
+        objectives: Columns of the quantities that are to be small. Others are only limited.
+        slowest: Those columns, of any, that hold the slowest stage so far; the next one is the stage that grows.
         steps: (arcs, columns) what each arc adds.
+        crossing: (arcs, slowest) what a crossing's own stage takes.
         most: (columns) largest values allowed.
         to_go: (nodes, columns) least that is still to come on the way to the sink.
     """
 
-    latency: int
-    energy: int
-    period: int
+    objectives: tuple[int, ...]
+    slowest: tuple[int, ...]
     steps: Ints
+    crossing: Ints
     most: Ints
     to_go: Ints
 
-    def objectives(self, costs: Ints) -> Ints:
-        """(labels, time and energy, those that are there) of labels, or lower bounds of what they may become."""
-        columns = []
-        if self.period >= 0:
-            columns.append(np.maximum(costs[:, self.period], costs[:, self.period + 1]))
-        elif self.latency >= 0:
-            columns.append(costs[:, self.latency])
-        if self.energy >= 0:
-            columns.append(costs[:, self.energy])
-        return np.stack(columns, axis=1)
+    def points(self, costs: Ints) -> Ints:
+        """(labels, objectives) of labels, or lower bounds of what they may become."""
+        return np.stack(
+            [
+                np.maximum(costs[:, at], costs[:, at + 1]) if at in self.slowest else costs[:, at]
+                for at in self.objectives
+            ],
+            axis=1,
+        )
 
 
-def quantities(problem: Problem, graph: Graph, whole: bool) -> Quantities:
-    """Works out which quantities a label must hold.
+def columns(graph: Graph, quantities: Sequence[Quantity], within: Sequence[Quantity]) -> Columns:
+    """Works out what a label must hold.
 
     Args:
-        problem: The problem.
-        graph: Its graph.
-        whole: Whether the whole frontier is wanted, not just the best plan.
+        graph: The graph.
+        quantities: The quantities that are to be small.
+        within: Those that are only limited.
     """
-    pipeline = problem.goal.kind == "throughput"
-    weights = (0, 0) if pipeline else problem.goal.weights
-    computes = graph.device >= 0
-    columns: list[Ints] = []
+    steps: list[Ints] = []
     most: list[int] = []
-
-    def add(step: Ints, limit: int | None) -> int:
-        columns.append(step)
-        most.append(UNLIMITED if limit is None else limit)
-        return len(columns) - 1
-
-    latency = energy = period = -1
-    if problem.latency_limit_ps is not None or weights[0] or (whole and not pipeline):
-        latency = add(graph.latency_ps, problem.latency_limit_ps)
-    if problem.energy_limit_pj is not None or weights[1] or (whole and problem.has_energy):
-        energy = add(graph.energy_pj, problem.energy_limit_pj)
-    if pipeline:
-        period = add(np.zeros_like(graph.latency_ps), None)
-        add(np.where(computes, graph.latency_ps, 0), None)
-    for device, limit in problem.memory_limits.items():
-        add(np.where(graph.device == device, problem.bundle_bytes[graph.bundle], 0), limit)
-    steps = np.stack(columns, axis=1)
-    to_go = least_to_go(graph, steps)
-    if pipeline:
-        to_go[:, period : period + 2] = 0
-    return Quantities(latency, energy, period, steps, np.array(most), to_go)
+    slowest, starts, crossing = [], [], []
+    for quantity in (*quantities, *within):
+        amounts, limit = graph.amounts(quantity), UNLIMITED if quantity.most is None else quantity.most
+        starts.append(len(steps))
+        if quantity.slowest:
+            slowest.append(len(steps))
+            computes = graph.device >= 0
+            crossing.append(np.where(computes, 0, amounts))
+            steps += [np.zeros_like(amounts), np.where(computes, amounts, 0)]
+            most += [limit, limit]
+        else:
+            steps.append(amounts)
+            most.append(limit)
+    table = np.stack(steps, axis=1)
+    to_go = least_to_go(graph, table)
+    for at in slowest:
+        to_go[:, at : at + 2] = np.where(to_go[:, at : at + 1] >= UNLIMITED, UNLIMITED, 0)
+    taken = np.stack(crossing, axis=1) if crossing else np.zeros((len(graph.tail), 0), np.int64)
+    return Columns(tuple(starts[: len(quantities)]), tuple(slowest), table, taken, np.array(most), to_go)
 
 
 def least_to_go(graph: Graph, steps: Ints) -> Ints:
@@ -121,12 +112,12 @@ def least_to_go(graph: Graph, steps: Ints) -> Ints:
     return to_go
 
 
-def label(graph: Graph, what: Quantities, deadline: float, known: Ints | None = None, few: int | None = None) -> Labels:
+def label(graph: Graph, what: Columns, deadline: float, known: Ints | None = None, few: int | None = None) -> Labels:
     """Finds the labels of every node.
 
     Args:
         graph: The graph.
-        what: The quantities.
+        what: What a label holds.
         deadline: ``time.monotonic()`` after which to give up.
         known: Objectives of plans that are known; what they strictly dominate is dropped.
         few: Keep at most so many labels of a node; None: all that are undominated.
@@ -135,7 +126,7 @@ def label(graph: Graph, what: Quantities, deadline: float, known: Ints | None = 
         The labels.
 
     Raises:
-        OutOfTimeError: The deadline passed.
+        TimeoutError: The deadline passed.
     """
     nodes, width = graph.sink + 1, what.steps.shape[1]
     none = np.empty(0, np.int64)
@@ -149,15 +140,15 @@ def label(graph: Graph, what: Quantities, deadline: float, known: Ints | None = 
         arc = np.repeat(arcs, counts)
         before = np.concatenate([np.arange(count) for count in counts])
         costs = np.concatenate([labels.costs[graph.tail[arc]] for arc in arcs]) + what.steps[arc]
-        if what.period >= 0:
+        for place, at in enumerate(what.slowest):
             changes = graph.changes[arc]
-            closed = np.maximum(costs[:, what.period : what.period + 2].max(axis=1), graph.latency_ps[arc])
-            costs[changes, what.period] = closed[changes]
-            costs[changes, what.period + 1] = 0
+            closed = np.maximum(costs[:, at : at + 2].max(axis=1), what.crossing[arc, place])
+            costs[changes, at] = closed[changes]
+            costs[changes, at + 1] = 0
         least = costs + what.to_go[node]
         hopeful = (least <= what.most).all(axis=1)
         if known is not None:
-            hopeful[hopeful] = ~_beaten(what.objectives(least[hopeful]), known)
+            hopeful[hopeful] = ~_beaten(what.points(least[hopeful]), known)
         chosen = np.flatnonzero(hopeful)
         chosen = chosen[undominated(costs[chosen], deadline)]
         if few is not None and len(chosen) > few:
@@ -184,7 +175,7 @@ def undominated(points: Ints, deadline: float = np.inf) -> Ints:
     """Positions of the points that no other is at least as good as in every column; of equal points one is kept.
 
     Raises:
-        OutOfTimeError: The deadline passed.
+        TimeoutError: The deadline passed.
     """
     order = np.lexsort(points.T[::-1])
     if points.shape[1] == 1:
@@ -193,34 +184,30 @@ def undominated(points: Ints, deadline: float = np.inf) -> Ints:
     at = np.arange(len(points))
     while len(at):
         if monotonic() > deadline:
-            raise OutOfTimeError
+            raise TimeoutError
         kept.append(at[0])
         at = at[1:][(points[at[1:]] < points[at[0]]).any(axis=1)]
     return order[kept]
 
 
-def solve(problem: Problem, graph: Graph, deadline: float, whole: bool) -> tuple[Labels, Ints, Quantities, bool]:
+def solve(graph: Graph, what: Columns, deadline: float) -> tuple[Labels, Ints, bool]:
     """Labels a graph in two passes, first a few labels a node, then all that may be undominated.
 
     Args:
-        problem: The problem.
-        graph: Its graph.
+        graph: The graph.
+        what: What a label holds.
         deadline: ``time.monotonic()`` after which the first pass has to do.
-        whole: Whether the whole frontier is wanted, not just the best plan.
 
     Returns:
-        The labels; the positions of the undominated ones of the sink, by ascending objectives; the quantities; and
-        whether these are all there are.
+        The labels; the positions of the undominated ones of the sink, by ascending objectives; and whether these are
+        all there are.
     """
-    what = quantities(problem, graph, whole)
     labels = label(graph, what, np.inf, few=FEW)
-    points = what.objectives(labels.costs[graph.sink])
+    points = what.points(labels.costs[graph.sink])
     front = undominated(points)
-    complete = False
+    known = points[front] if len(front) and points.shape[1] <= 2 else None
     try:
-        labels = label(graph, what, deadline, known=points[front] if len(front) else None)
-        front = undominated(what.objectives(labels.costs[graph.sink]), deadline)
-        complete = True
-    except OutOfTimeError:
-        pass
-    return labels, front, what, complete
+        every = label(graph, what, deadline, known)
+        return every, undominated(what.points(every.costs[graph.sink]), deadline), True
+    except TimeoutError:
+        return labels, front, False

@@ -139,7 +139,7 @@ def build(problem: Problem, most_columns: int | None = None) -> Model:
     """
     model = Model(problem)
     count, devices = len(problem.layers), len(problem.devices)
-    pipeline = problem.goal.kind == "throughput"
+    pipeline = problem.goal.is_pipeline
     per_ps, per_pj = (0, 0) if pipeline else problem.goal.weights
     if pipeline:
         model.unit = 1 / PER_S
@@ -210,7 +210,9 @@ def _options(problem: Problem, most_columns: int | None) -> list[tuple[Choice, i
     options = []
     for d, device in enumerate(problem.devices):
         usable = problem.usable[d]
-        for row, column in zip(*(undominated(device, usable) if prune else np.nonzero(usable)), strict=True):
+        for row, column in zip(
+            *(undominated(device.latency_ps, device.energy_pj, usable) if prune else np.nonzero(usable)), strict=True
+        ):
             choice = Choice(Bundle(int(first[row]), int(last[row])), d, device.frequencies_hz[column])
             options.append((choice, int(device.latency_ps[row, column]), int(device.energy_pj[row, column])))
     return options

@@ -24,9 +24,8 @@ Key = tuple[int, int, int, int, int, tuple[Choice, ...]]
 def key(problem: Problem, choices: Sequence[Choice], totals: Totals | None = None) -> Key:
     """What plans are ordered by; the least is the plan."""
     totals = totals or evaluate(problem, choices)
-    pipeline = problem.goal.kind == "throughput"
-    time = totals.period_ps if pipeline else totals.latency_ps
-    a, b = (1, 0) if pipeline else problem.goal.weights
+    time = totals.time_ps(problem)
+    a, b = problem.goal.weights
     devices = [0, *(choice.device for choice in choices), 0]
     crossings = sum(a != b for a, b in pairwise(devices))
     return a * time + b * totals.energy_pj, time, totals.energy_pj, totals.latency_ps, crossings, tuple(choices)
@@ -43,7 +42,6 @@ def first(problem: Problem, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
         The first of them by ``key``; where MOST_STEPS were not enough, the first that was seen.
     """
     best = key(problem, choices)
-    pipeline = problem.goal.kind == "throughput"
     _, time, energy, _, _, _ = best
     to_go_ps, to_go_pj = _to_go(problem)
     starting = _starting(problem)
@@ -69,7 +67,7 @@ def first(problem: Problem, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
                 continue
             after_ps, after_pj = ps + crossing[0] + latency, pj + crossing[1] + joules
             end = choice.bundle.last + 1, choice.device
-            most_ps = best[3] if pipeline else time
+            most_ps = best[3] if problem.time.slowest else time
             if after_ps + int(to_go_ps[end]) <= most_ps and after_pj + int(to_go_pj[end]) <= energy:
                 following.append(((*done, choice), after_ps, after_pj, choice.device))
         waiting += following[::-1]

@@ -8,34 +8,28 @@ integers and therefore exactly. Three forms of it agree, those of ``backends``: 
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from time import monotonic
-from typing import Protocol
 
 import numpy as np
 
 import dime
 from dime.host.common.statistics import Ints
 from dime.host.planning.evaluation import evaluate, value
-from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
+from dime.host.planning.problem import PER_S, Choice, Problem
+from dime.host.planning.quantity import Quantity
 from dime.host.planning.solution import Solution
 from dime.host.search import backends
 from dime.host.search import graph as graphs
-from dime.host.search.backends import plain
+from dime.host.search.pareto import pareto, shortest
 from dime.host.search.solvers import Capabilities, _ties, conclude
 
+Choices = tuple[Choice, ...]
 CAPABILITIES = Capabilities()
-# Up to so many arcs plain Python is done before numba is imported; up to so many the bounds cost more than they save.
-SMALL_ARCS = 4_000
-BOUNDED_ARCS = 3_000
 # Where plain Python, tried on a few, would take so long for the other replicates, compiled code pays its loading; the
 # first time on a machine it is compiled.
 LOADING_S, COMPILING_S, TRIED = 1.0, 15.0, 10
-SLOPES = (0.02, 0.1, 0.3, 1.0, 3.0, 10.0, 50.0)
 
 
 def available() -> str | None:
@@ -55,14 +49,6 @@ def refuses(problem: Problem) -> str | None:
     return None if arcs <= most else f"exact would need {arcs:.1e} arcs, more than {most:.0e}"
 
 
-class Labels(Protocol):
-    """The labels of every node, whichever form found them."""
-
-    def at(self, node: int) -> Ints: ...
-
-    def has(self, node: int, latency_ps: int, energy_pj: int) -> bool: ...
-
-
 @dataclass(frozen=True, eq=False)
 class TradeOffs:
     """The undominated plans of a problem that keep its limits.
@@ -73,6 +59,7 @@ class TradeOffs:
         complete: Whether these are all there are; False if time ran out.
         choices: Gives the plan of the k-th point.
         weights: (a, b) such that a x time + b x energy orders the points as the goal does.
+        backend: The form of label setting that found them.
     """
 
     time_ps: Ints
@@ -80,6 +67,7 @@ class TradeOffs:
     complete: bool
     choices: Callable[[int], tuple[Choice, ...]]
     weights: tuple[int, int]
+    backend: str
 
     @property
     def values(self) -> list[int]:
@@ -96,38 +84,35 @@ class TradeOffs:
         return values.index(min(values))
 
 
-def solve(problem: Problem, time_limit_s: float, gap: float) -> Solution:
+def solve(problem: Problem, time_limit_s: float, gap: float, backend: str = "auto") -> Solution:
     """Finds the best plan by a shortest path, or among the trade-offs where a limit cuts across the goal."""
     began = monotonic()
 
-    def answer(status: str, choices: tuple[Choice, ...] | None, bound: float | None = None) -> Solution:
-        return conclude(problem, status, choices, bound, "exact", version(), monotonic() - began)
+    def answer(status: str, choices: Choices | None, form: str, bound: float | None = None) -> Solution:
+        told = conclude(problem, status, choices, bound, "exact", version(), monotonic() - began)
+        return replace(told, backend=form)
 
-    graph = graphs.build(problem)
+    graph = graphs.build(problem, (problem.latency, problem.energy))
     limited = problem.latency_limit_ps is not None or problem.energy_limit_pj is not None
-    if _has_more_quantities(problem):
-        found = _trade_offs_of_many(problem, graph, began + time_limit_s, whole=problem.has_energy)
-    elif limited:
-        found = _trade_offs_of_two(problem, graph, began + time_limit_s)
-    else:
-        choices = _shortest(problem, graph, problem.goal.weights)
-        return answer("infeasible", None) if choices is None else answer("optimal", _ties.first(problem, choices))
+    if not _has_more_quantities(problem) and not limited:
+        choices = shortest(graph, problem.latency, (problem.energy,), problem.goal.weights)
+        if choices is None:
+            return answer("infeasible", None, "plain")
+        return answer("optimal", _ties.first(problem, choices), "plain")
+    found = _trade_offs(problem, graph, began + time_limit_s, problem.has_energy, backend)
     if not len(found.time_ps):
-        return answer("infeasible" if found.complete else "unknown", None, _relaxed_bound(problem, graph))
+        status = "infeasible" if found.complete else "unknown"
+        return answer(status, None, found.backend, _relaxed_bound(problem, graph))
     best = found.choices(found.best)
-    return (
-        answer("optimal", _ties.first(problem, best))
-        if found.complete
-        else answer("feasible", best, _relaxed_bound(problem, graph))
-    )
+    if found.complete:
+        return answer("optimal", _ties.first(problem, best), found.backend)
+    return answer("feasible", best, found.backend, _relaxed_bound(problem, graph))
 
 
-def trade_offs(problem: Problem, time_limit_s: float) -> TradeOffs:
+def trade_offs(problem: Problem, time_limit_s: float, backend: str = "auto") -> TradeOffs:
     """Finds all undominated plans; if time runs out, those that were known before the exact pass."""
-    graph = graphs.build(problem)
-    if _has_more_quantities(problem):
-        return _trade_offs_of_many(problem, graph, monotonic() + time_limit_s, whole=True)
-    return _trade_offs_of_two(problem, graph, monotonic() + time_limit_s)
+    graph = graphs.build(problem, (problem.latency, problem.energy))
+    return _trade_offs(problem, graph, monotonic() + time_limit_s, True, backend)
 
 
 def replicated(
@@ -150,32 +135,24 @@ def replicated(
             drawn_ps, drawn_pj = [device[at] for device in latency_ps], [device[at] for device in energy_pj]
             yield trade_offs(problem.with_costs(drawn_ps, drawn_pj), time_limit_s)
         return
-    graph = graphs.build(problem, prune=False)
-    places = [
-        (arcs, graph.bundle[arcs], graph.column[arcs])
-        for arcs in (np.flatnonzero(graph.device == device) for device in range(len(problem.devices)))
-    ]
-    began, patience_s = monotonic(), LOADING_S if _is_compiled() else COMPILING_S
+    graph = graphs.build(problem)
+    linked = np.ones(problem.crossing_ps.shape, np.bool_)
+    began, patience_s, backend = monotonic(), LOADING_S if backends.is_compiled() else COMPILING_S, "auto"
     for at in range(count):
         if at >= TRIED and (monotonic() - began) * (count - at) > patience_s * at:
-            from dime.host.search.backends import compiled  # noqa: F401 - loading it makes `label` use it
-        latency, energy = graph.latency_ps.copy(), graph.energy_pj.copy()
-        kept = graph.device < 0
-        for device, (arcs, bundle, column) in enumerate(places):
-            latency[arcs] = latency_ps[device][at, bundle, column]
-            energy[arcs] = energy_pj[device][at, bundle, column]
-            costs = replace(problem.devices[device], latency_ps=latency_ps[device][at], energy_pj=energy_pj[device][at])
-            best = np.zeros(costs.latency_ps.shape, np.bool_)
-            best[graphs.undominated(costs, problem.usable[device])] = True
-            kept[arcs] = best[bundle, column]
-        drawn = replace(graph, latency_ps=latency, energy_pj=energy).keep(kept)
-        yield _trade_offs_of_two(problem, drawn, monotonic() + time_limit_s)
-
-
-def _is_compiled() -> bool:
-    """Whether numba's cache, which is beside the code unless one moves it, has the compiled search."""
-    folder, cached = os.environ.get("NUMBA_CACHE_DIR"), "compiled.*.nbi"
-    return any(Path(folder).rglob(cached) if folder else Path(backends.__path__[0]).glob(f"*/{cached}"))
+            backend = "compiled"
+        latency = replace(problem.latency, of_devices=[device[at] for device in latency_ps])
+        energy = replace(problem.energy, of_devices=[device[at] for device in energy_pj])
+        kept = []
+        for times, energies, usable in zip(latency.of_devices, energy.of_devices, problem.usable, strict=True):
+            best = np.zeros(times.shape, np.bool_)
+            best[graphs.undominated(times, energies, usable)] = True
+            kept.append(best)
+        smaller = graph.keep(graph.gather(kept, linked).astype(np.bool_))
+        front = pareto(smaller, (latency, energy), (), monotonic() + time_limit_s, backend)
+        yield TradeOffs(
+            front.sums[:, 0], front.sums[:, 1], front.complete, front.choices, problem.goal.weights, front.backend
+        )
 
 
 def _has_more_quantities(problem: Problem) -> bool:
@@ -184,108 +161,32 @@ def _has_more_quantities(problem: Problem) -> bool:
     Where a device has at most one bundle, memory only forbids bundles.
     """
     single = problem.limits.rule == "published" and min(problem.largest_bundles) >= len(problem.layers)
-    return problem.goal.kind == "throughput" or (bool(problem.memory_limits) and not single)
+    return problem.time.slowest or (bool(problem.memory) and not single)
 
 
-def _trade_offs_of_two(problem: Problem, graph: graphs.Graph, deadline: float) -> TradeOffs:
-    graph, labels = label(graph, deadline, problem.latency_limit_ps, problem.energy_limit_pj)
-    if labels is None:
-        return _known(problem, graph)
-    points = labels.at(graph.sink)
-    if problem.latency_limit_ps is not None:
-        points = points[points[:, 0] <= problem.latency_limit_ps]
-    if problem.energy_limit_pj is not None:
-        points = points[points[:, 1] <= problem.energy_limit_pj]
-
-    def choices(at: int) -> tuple[Choice, ...]:
-        return graph.choices(problem, path(graph, labels, int(points[at, 0]), int(points[at, 1])))
-
-    return TradeOffs(points[:, 0], points[:, 1], True, choices, _weights(problem))
-
-
-def label(
-    graph: graphs.Graph, deadline: float, latency_limit_ps: int | None = None, energy_limit_pj: int | None = None
-) -> tuple[graphs.Graph, Labels | None]:
-    """Labels a graph in the form that suits its size.
-
-    Returns:
-        The graph, possibly with fewer arcs, and its labels; None if the deadline passed.
-    """
-    if len(graph.tail) <= SMALL_ARCS and "dime.host.search.backends.compiled" not in sys.modules:
-        return graph, plain.label(graph, deadline)
-    from dime.host.search.backends import compiled
-
-    if len(graph.tail) <= BOUNDED_ARCS:
-        return graph, compiled.label(graph, deadline)
-    bounds = compiled.find_bounds(
-        graph,
-        np.inf if latency_limit_ps is None else latency_limit_ps,
-        np.inf if energy_limit_pj is None else energy_limit_pj,
+def _trade_offs(problem: Problem, graph: graphs.Graph, deadline: float, whole: bool, backend: str) -> TradeOffs:
+    """The trade-offs of time and energy; of one of them, where nothing asks for the other."""
+    time, energy, within = problem.time, problem.energy, []
+    with_time = with_energy = True
+    if _has_more_quantities(problem):
+        per_time, per_energy = problem.goal.weights
+        with_time = whole or per_time > 0 or time.most is not None
+        with_energy = (whole and problem.has_energy) or per_energy > 0 or energy.most is not None
+        within = list(problem.memory.values())
+        if time.slowest and problem.latency.most is not None:
+            within.append(problem.latency)
+        backend = "vector"
+    asked = [quantity for quantity, wanted in ((time, with_time), (energy, with_energy)) if wanted]
+    front = pareto(graph, asked, within, deadline, backend)
+    nothing = np.zeros(len(front), np.int64)
+    return TradeOffs(
+        front.sums[:, 0] if with_time else nothing,
+        front.sums[:, -1] if with_energy else nothing,
+        front.complete,
+        front.choices,
+        problem.goal.weights,
+        front.backend,
     )
-    graph = graph.keep(compiled.worthwhile(graph, bounds))
-    return graph, compiled.label(graph, deadline, bounds)
-
-
-def path(graph: graphs.Graph, labels: Labels, latency_ps: int, energy_pj: int) -> list[int]:
-    """Finds the arcs of a path that costs what a label of the sink says, by subtracting backwards."""
-    arcs = []
-    node = graph.sink
-    while node != graph.source:
-        for arc in range(graph.starts[node], graph.starts[node + 1]):
-            before = latency_ps - int(graph.latency_ps[arc]), energy_pj - int(graph.energy_pj[arc])
-            if min(before) >= 0 and labels.has(int(graph.tail[arc]), *before):
-                arcs.append(arc)
-                node, (latency_ps, energy_pj) = int(graph.tail[arc]), before
-                break
-        else:
-            raise AssertionError("a label has no predecessor")
-    return arcs[::-1]
-
-
-def _trade_offs_of_many(problem: Problem, graph: graphs.Graph, deadline: float, whole: bool) -> TradeOffs:
-    from dime.host.search.backends import vector
-
-    labels, front, what, complete = vector.solve(problem, graph, deadline, whole)
-    points = what.objectives(labels.costs[graph.sink][front])
-    time = points[:, 0] if what.latency >= 0 or what.period >= 0 else np.zeros(len(front), np.int64)
-    energy = points[:, -1] if what.energy >= 0 else np.zeros(len(front), np.int64)
-
-    def choices(at: int) -> tuple[Choice, ...]:
-        return graph.choices(problem, labels.path(graph, int(front[at])))
-
-    return TradeOffs(time, energy, complete, choices, _weights(problem))
-
-
-def _shortest(problem: Problem, graph: graphs.Graph, weights: tuple[int, int]) -> tuple[Choice, ...] | None:
-    labels = plain.label(graph, np.inf, weights)
-    if labels is None or not labels.of[graph.sink]:
-        return None
-    latency, energy = labels.at(graph.sink)[0].tolist()
-    return graph.choices(problem, path(graph, labels, latency, energy))
-
-
-def _known(problem: Problem, graph: graphs.Graph) -> TradeOffs:
-    """Plans found by shortest paths in a few directions that keep the limits."""
-    ends = [_shortest(problem, graph, weights) for weights in ((1, 0), (0, 1))]
-    found = {choices: evaluate(problem, choices) for choices in ends if choices is not None}
-    if len(found) == 2:
-        fast, frugal = found.values()
-        for slope in SLOPES:
-            weights = (fast.energy_pj - frugal.energy_pj), int(slope * (frugal.latency_ps - fast.latency_ps))
-            choices = _shortest(problem, graph, weights)
-            if choices is not None:
-                found[choices] = evaluate(problem, choices)
-    kept = sorted(
-        {
-            (totals.latency_ps, totals.energy_pj): choices for choices, totals in found.items() if not totals.broken
-        }.items()
-    )
-    points = np.array([point for point, _ in kept], np.int64).reshape(-1, 2)
-    return TradeOffs(points[:, 0], points[:, 1], False, lambda at: kept[at][1], _weights(problem))
-
-
-def _weights(problem: Problem) -> tuple[int, int]:
-    return (1, 0) if problem.goal.kind == "throughput" else problem.goal.weights
 
 
 def _relaxed_bound(problem: Problem, graph: graphs.Graph) -> float | None:
@@ -294,12 +195,11 @@ def _relaxed_bound(problem: Problem, graph: graphs.Graph) -> float | None:
     A pipeline has at most one stage a device and one more crossing than that; the slowest takes at least its share of
     the least latency.
     """
-    pipeline = problem.goal.kind == "throughput"
-    choices = _shortest(problem, graph, _weights(problem))
+    choices = shortest(graph, problem.latency, (problem.energy,), problem.goal.weights)
     if choices is None:
         return None
     totals = evaluate(problem, choices)
-    if pipeline:
+    if problem.time.slowest:
         return totals.latency_ps / PER_S / (2 * len(problem.devices) + 1)
     return value(problem, totals)
 
@@ -309,36 +209,21 @@ def possible(problem: Problem, time_limit_s: float) -> bool:
     return solve(problem, time_limit_s, 0.0).status != "infeasible"
 
 
-def least(problem: Problem, quantity: str, time_limit_s: float) -> int | None:
-    """Least latency (ps) or energy (pJ) among the plans that keep the limits, whatever the goal.
+def least(problem: Problem, quantity: Quantity, time_limit_s: float) -> int | None:
+    """Least amount of a quantity among the plans that keep the limits, whatever the goal.
 
     Args:
         problem: The problem.
-        quantity: ``latency`` or ``energy``.
+        quantity: The quantity.
         time_limit_s: Longest time.
 
     Returns:
-        The least value, or None if there is no such plan or time ran out.
+        The least amount, or None if there is no such plan or time ran out.
     """
-    if problem.goal.kind != "throughput":
-        solution = solve(problem.with_goal(quantity), time_limit_s, 0.0)
-        if solution.choices is None or solution.status != "optimal":
-            return None
-        totals = evaluate(problem, solution.choices)
-        return totals.latency_ps if quantity == "latency" else totals.energy_pj
-    from dime.host.search.backends import vector
-
-    # A limit that limits nothing makes the pipeline's labels carry the quantity.
-    anything = vector.UNLIMITED // 2
-    if quantity == "latency":
-        carried = problem.with_limits(replace(problem.limits, latency_s=anything / PER_S))
-    else:
-        carried = problem.with_limits(replace(problem.limits, energy_j=anything / PER_J))
-    graph = graphs.build(carried)
-    what = vector.quantities(carried, graph, False)
-    try:
-        costs = vector.label(graph, what, monotonic() + time_limit_s).costs[graph.sink]
-    except vector.OutOfTimeError:
-        return None
-    column = what.latency if quantity == "latency" else what.energy
-    return int(costs[:, column].min()) if len(costs) else None
+    limits = [
+        limited
+        for limited in (problem.latency, problem.energy, *problem.memory.values())
+        if limited.most is not None and limited is not quantity
+    ]
+    front = pareto(graphs.build(problem), [quantity], limits, monotonic() + time_limit_s)
+    return int(front.sums[0, 0]) if len(front) and front.complete else None
