@@ -185,7 +185,7 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
     except OSError as error:
         raise TableError(f"{os.fspath(path)}: {error.strerror}") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise TableError(f"{os.fspath(path)} is damaged: {error}") from None
+        raise TableError(f"{os.fspath(path)} is damaged: {' '.join(str(error).split())}") from None
 
 
 def describe(problem: Problem, choices: Sequence[Choice], certificate: Certificate = GIVEN) -> Plan:

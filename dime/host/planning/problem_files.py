@@ -133,7 +133,7 @@ def read(folder: str | os.PathLike[str]) -> Problem:
         *(ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError, MemoryError),
         InputError,
     ) as error:
-        raise TableError(f"{path} is damaged: {error}") from None
+        raise TableError(f"{path} is damaged: {' '.join(str(error).split())}") from None
 
 
 def _arrays(problem: Problem) -> dict[str, Ints]:
