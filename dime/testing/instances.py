@@ -87,7 +87,7 @@ def _draw_limits(problem: Problem, generator: np.random.Generator) -> Limits:
 
 def enumerated(problem: Problem) -> tuple[list[tuple[int, int]], int | None]:
     """The frontier (time, energy) and the best value, as integers, by looking at every plan."""
-    pipeline = problem.goal.kind == "throughput"
+    pipeline = problem.goal.is_pipeline
     points = set()
     for choices in brute_force.plans(problem):
         totals = evaluate(problem, choices)

@@ -62,8 +62,8 @@ def test_agrees_with_enumeration(solver, goal, limit):
             continue
         totals = evaluate(problem, solution.choices)
         assert not totals.broken, seed
-        a, b = (1, 0) if goal.kind == "throughput" else goal.weights
-        time = totals.period_ps if goal.kind == "throughput" else totals.latency_ps
+        a, b = (1, 0) if goal.is_pipeline else goal.weights
+        time = totals.period_ps if goal.is_pipeline else totals.latency_ps
         assert a * time + b * totals.energy_pj == pytest.approx(best, rel=1e-9), seed
         assert solution.objective == value(problem, totals) == solution.bound
         check(problem, make_plan(problem, solution))
@@ -72,7 +72,7 @@ def test_agrees_with_enumeration(solver, goal, limit):
 def by_hand(problem, choices):
     """What equals are ordered by, written down anew: goal, time, energy, latency, crossings, order."""
     totals = evaluate(problem, choices)
-    pipeline = problem.goal.kind == "throughput"
+    pipeline = problem.goal.is_pipeline
     time = totals.period_ps if pipeline else totals.latency_ps
     a, b = (1, 0) if pipeline else problem.goal.weights
     devices = [0, *(choice.device for choice in choices), 0]
