@@ -5,10 +5,14 @@ far, bytes that cross), as long as times add up. Bundles' times do not quite add
 too; and so do borders of blocks, which people speak of.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from dime.contract.errors import InputError
 from dime.device.graphs.document import Layer
+
+if TYPE_CHECKING:
+    from dime.device.graphs.document import Document
+    from dime.device.graphs.tracing import Traced
 
 NEAR = 0.10  # slack for what the hull does not know: a bundle's time differs from the sum of its layers'
 SAME = 0.01  # of all work: places closer than this are one
@@ -34,10 +38,11 @@ ends there, or 0; ``kept`` is why it is a cut (``hull``, ``near``, ``border``, `
 """
 
 
-def places(traced):  # type: (Traced) -> List[Place]
+def places(traced: "Traced") -> List[Place]:
     """Every place where the network can be cut, in order; the last is its end."""
     document, live = traced.document, traced.document.live()
-    found, used = [], {}  # type: List[Place], Dict[str, int]
+    found: List[Place] = []
+    used: Dict[str, int] = {}
     work = 0
     for number, node in enumerate(document.nodes):
         work += _work(document, traced, number)
@@ -59,7 +64,7 @@ def places(traced):  # type: (Traced) -> List[Place]
     return found
 
 
-def choose(traced, cuts="auto"):  # type: (Traced, str) -> List[Place]
+def choose(traced: "Traced", cuts: str = "auto") -> List[Place]:
     """Marks the places to cut at.
 
     Args:
@@ -99,17 +104,17 @@ def choose(traced, cuts="auto"):  # type: (Traced, str) -> List[Place]
     return [place._replace(kept="asked" if place.name in asked else "") for place in inner] + [end]
 
 
-def layers(chosen):  # type: (Sequence[Place]) -> List[Layer]
+def layers(chosen: Sequence[Place]) -> List[Layer]:
     """The layers between the chosen places; each is named after the place where it ends."""
     return [Layer(place.name, place.node) for place in chosen if place.kept]
 
 
-def _auto(inner, end, most, start_bytes):  # type: (List[Place], Place, int, int) -> List[Place]
+def _auto(inner: List[Place], end: Place, most: int, start_bytes: int) -> List[Place]:
     """The hull first, then borders of blocks from the outermost inwards, then what else is near the hull."""
     hull = _hull([(0, start_bytes)] + [(place.work, place.size_bytes) for place in inner + [end]])
     depths = sorted(place.border for place in inner if place.border)
     deepest = depths[min(FEWEST, len(depths)) - 1] if depths else 0  # blocks inside blocks only where there are few
-    ranked = []  # type: List[Tuple[int, int, float, int, str]]
+    ranked: List[Tuple[int, int, float, int, str]] = []
     for position, place in enumerate(inner):
         excess = place.size_bytes / max(1.0, _between(hull, place.work)) - 1
         if (place.work, place.size_bytes) in hull:
@@ -120,7 +125,7 @@ def _auto(inner, end, most, start_bytes):  # type: (List[Place], Place, int, int
             )
         elif excess <= NEAR:
             ranked.append((3, 0, excess, position, "near"))
-    kept = {}  # type: Dict[int, str]
+    kept: Dict[int, str] = {}
     for rank, _, _, position, why in sorted(ranked):
         if len(kept) >= most - 1:
             break
@@ -132,12 +137,12 @@ def _auto(inner, end, most, start_bytes):  # type: (List[Place], Place, int, int
     return [place._replace(kept=kept.get(position, "")) for position, place in enumerate(inner)]
 
 
-def _hull(points):  # type: (Sequence[Tuple[int, int]]) -> List[Tuple[int, int]]
+def _hull(points: Sequence[Tuple[int, int]]) -> List[Tuple[int, int]]:
     """Lower convex hull of (work, bytes), from no work to all; of equal work the fewest bytes."""
-    least = {}  # type: Dict[int, int]
+    least: Dict[int, int] = {}
     for work, size in points:
         least[work] = min(least.get(work, size), size)
-    hull = []  # type: List[Tuple[int, int]]
+    hull: List[Tuple[int, int]] = []
     for point in sorted(least.items()):
         while len(hull) >= 2 and _lies_above(hull[-2], hull[-1], point):
             hull.pop()
@@ -145,12 +150,12 @@ def _hull(points):  # type: (Sequence[Tuple[int, int]]) -> List[Tuple[int, int]]
     return hull
 
 
-def _lies_above(a, b, c):  # type: (Tuple[int, int], Tuple[int, int], Tuple[int, int]) -> bool
+def _lies_above(a: Tuple[int, int], b: Tuple[int, int], c: Tuple[int, int]) -> bool:
     """Whether b lies on or above the line from a to c."""
     return (b[1] - a[1]) * (c[0] - a[0]) >= (c[1] - a[1]) * (b[0] - a[0])
 
 
-def _between(hull, work):  # type: (Sequence[Tuple[int, int]], int) -> float
+def _between(hull: Sequence[Tuple[int, int]], work: int) -> float:
     """Bytes of the hull at some work."""
     for (left, low), (right, high) in zip(hull, hull[1:]):
         if left <= work <= right:
@@ -158,7 +163,7 @@ def _between(hull, work):  # type: (Sequence[Tuple[int, int]], int) -> float
     return float(hull[-1][1])
 
 
-def _ended(scope, following, items):  # type: (Tuple[str, ...], Tuple[str, ...], Any) -> Tuple[Optional[str], int]
+def _ended(scope: Tuple[str, ...], following: Tuple[str, ...], items: Any) -> Tuple[Optional[str], int]:
     """The outermost module that ends behind a node, and how deep it lies if it is a block, else 0."""
     inside = list(scope)
     stays = 0
@@ -170,7 +175,7 @@ def _ended(scope, following, items):  # type: (Tuple[str, ...], Tuple[str, ...],
     return ended[0], ended[0].count(".") + 1 if ended[0] in items else 0
 
 
-def _plain(name):  # type: (str) -> str
+def _plain(name: str) -> str:
     """A name that tables, folders and bundles can carry."""
     kept = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in name).strip(".-_")
     while "__" in kept:
@@ -178,15 +183,14 @@ def _plain(name):  # type: (str) -> str
     return kept[:80] or "cut"
 
 
-def _work(document, traced, number):  # type: (Document, Traced, int) -> int
+def _work(document: "Document", traced: "Traced", number: int) -> int:
     """Multiplications of a node where it has any, and elements that it makes."""
     return macs(document, number) + sum(
         _count(document.values[n].shape) for n in document.nodes[number].outputs if n is not None
     )
 
 
-def macs(document, number):  # noqa: PLR0911 - a return for each kind of operation
-    # type: (Document, int) -> int
+def macs(document: "Document", number: int) -> int:  # noqa: PLR0911 - a return for each kind of operation
     """Multiply-accumulates of a node: convolutions, linear layers, matrix products and attention; 0 for all else."""
     node = document.nodes[number]
     outputs = [document.values[n].shape for n in node.outputs if n is not None]
@@ -214,13 +218,13 @@ def macs(document, number):  # noqa: PLR0911 - a return for each kind of operati
     return 0
 
 
-def _constants(node):  # type: (Any) -> List[str]
+def _constants(node: Any) -> List[str]:
     from dime.device.graphs.document import references
 
     return list(references([node.arguments, node.keywords], "constant"))
 
 
-def _shape(document, argument):  # type: (Document, Any) -> Optional[Tuple[int, ...]]
+def _shape(document: "Document", argument: Any) -> Optional[Tuple[int, ...]]:
     if isinstance(argument, dict) and "value" in argument:
         return document.values[argument["value"]].shape
     if isinstance(argument, dict) and "constant" in argument:
@@ -228,7 +232,7 @@ def _shape(document, argument):  # type: (Document, Any) -> Optional[Tuple[int, 
     return None
 
 
-def _count(shape):  # type: (Sequence[int]) -> int
+def _count(shape: Sequence[int]) -> int:
     count = 1
     for length in shape:
         count *= length

@@ -17,7 +17,7 @@ An argument is a plain JSON value, or an object of one key: ``value`` N, ``const
 import hashlib
 import json
 import os
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
 from dime.contract.errors import TableError
 
@@ -68,7 +68,7 @@ Layer = NamedTuple("Layer", [("name", str), ("last", int)])
 Layer.__doc__ = "A run of nodes up to ``last``, behind the layer before."
 
 
-def size_bytes(value):  # type: (Any) -> int
+def size_bytes(value: "Union[Value, Constant]") -> int:
     """Bytes of a value's or constant's tensor."""
     count = ITEM_BYTES[value.dtype]
     for length in value.shape:
@@ -91,9 +91,9 @@ class Document(NamedTuple(
 )):  # fmt: skip
     """A checked graph; see the module for its parts."""
 
-    def live(self):  # type: () -> List[Tuple[int, ...]]
+    def live(self) -> List[Tuple[int, ...]]:
         """The values that are still needed at each place: before node 0, ..., behind the last node."""
-        needed = set(references(self.outputs, "value"))  # type: Set[int]
+        needed: Set[int] = set(references(self.outputs, "value"))
         places, total = [tuple(sorted(needed))], len(needed)
         for node in reversed(self.nodes):
             needed.difference_update(number for number in node.outputs if number is not None)
@@ -106,15 +106,17 @@ class Document(NamedTuple(
         places[0] = tuple(self.inputs)
         return places
 
-    def largest_bytes(self):  # type: () -> Tuple[int, int]
+    def largest_bytes(self) -> Tuple[int, int]:
         """Most bytes that values take at once, as the document declares them, and the node at which they do."""
-        sizes, counts = {}, {}  # type: Dict[int, int], Dict[int, int]
+        sizes: Dict[int, int] = {}
+        counts: Dict[int, int] = {}
         for value in self.values:
             sizes[value.memory] = max(sizes.get(value.memory, 0), size_bytes(value))
-        needed, held = set(), 0  # type: Set[int], int
+        needed: Set[int] = set()
+        held: int = 0
         largest, where = 0, 0
 
-        def change(number, by):  # type: (int, int) -> int
+        def change(number: int, by: int) -> int:
             memory = self.values[number].memory
             before = counts.get(memory, 0)
             counts[memory] = before + by
@@ -136,12 +138,12 @@ class Document(NamedTuple(
                 held += change(number, -1)
         return largest, where
 
-    def boundary_bytes(self, place):  # type: (Sequence[int]) -> int
+    def boundary_bytes(self, place: Sequence[int]) -> int:
         """Bytes of the values at a place."""
         return sum(size_bytes(self.values[number]) for number in place)
 
 
-def references(argument, kind):  # type: (Any, str) -> Iterator[Any]
+def references(argument: Any, kind: str) -> Iterator[Any]:
     """Every value (or constant) that an argument names, however deep."""
     if isinstance(argument, dict):
         if set(argument) == {kind}:
@@ -156,7 +158,7 @@ def references(argument, kind):  # type: (Any, str) -> Iterator[Any]
                 yield found
 
 
-def to_json(document):  # type: (Document) -> bytes
+def to_json(document: Document) -> bytes:
     """Renders a document; the same document gives the same bytes."""
     content = {
         "format": FORMAT,
@@ -173,7 +175,7 @@ def to_json(document):  # type: (Document) -> bytes
     return (json.dumps(content, sort_keys=True, allow_nan=False, separators=(",", ":")) + "\n").encode()
 
 
-def read(folder):  # type: (str) -> Tuple[Document, str]
+def read(folder: str) -> Tuple[Document, str]:
     """Reads and checks graph.json.
 
     Args:
@@ -199,7 +201,7 @@ def read(folder):  # type: (str) -> Tuple[Document, str]
         raise TableError("{}: {}".format(path, error))
 
 
-def from_json(content):  # type: (bytes) -> Document
+def from_json(content: bytes) -> Document:
     """Checks a document's text; see `read`."""
     if content.count(b'"operation"') > MOST_NODES:  # before a parser makes objects of them
         raise TableError("more than {} operations".format(MOST_NODES))
@@ -219,33 +221,33 @@ def from_json(content):  # type: (bytes) -> Document
         raise TableError("damaged: {}".format(_short(error)))
 
 
-def _refuse_constant(text):  # type: (str) -> Any
+def _refuse_constant(text: str) -> Any:
     raise ValueError("{} is not JSON".format(text))
 
 
-def _short(thing):  # type: (Any) -> str
+def _short(thing: Any) -> str:
     return repr(str(thing)[:80])
 
 
-def _list(thing, what, most=MOST_NODES):  # type: (Any, str, int) -> List[Any]
+def _list(thing: Any, what: str, most: int = MOST_NODES) -> List[Any]:
     if not isinstance(thing, list) or len(thing) > most:
         raise ValueError("{} is no list of at most {}".format(what, most))
     return thing
 
 
-def _text(thing, what):  # type: (Any, str) -> str
+def _text(thing: Any, what: str) -> str:
     if not isinstance(thing, str) or len(thing) > 200 or not thing.isprintable():
         raise ValueError("{} is no short text".format(what))
     return thing
 
 
-def _whole(thing, what, most):  # type: (Any, str, int) -> int
+def _whole(thing: Any, what: str, most: int) -> int:
     if not isinstance(thing, int) or isinstance(thing, bool) or not 0 <= thing < most:
         raise ValueError("{} {} is not in 0..{}".format(what, _short(thing), most - 1))
     return thing
 
 
-def _tensor(shape, dtype, what, memory=0):  # type: (Any, Any, str, int) -> Value
+def _tensor(shape: Any, dtype: Any, what: str, memory: int = 0) -> Value:
     if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
         raise ValueError("{} has the dtype {}".format(what, _short(dtype)))
     value = Value(tuple(_whole(n, "a length of " + what, 1 << 40) for n in _list(shape, "a shape", 16)), dtype, memory)
@@ -257,16 +259,16 @@ def _tensor(shape, dtype, what, memory=0):  # type: (Any, Any, str, int) -> Valu
 class _Checker(object):
     """Turns parsed JSON into a document, or raises ValueError, KeyError or TypeError."""
 
-    def __init__(self, raw):  # type: (Dict[str, Any]) -> None
+    def __init__(self, raw: Dict[str, Any]) -> None:
         self._raw = raw
         self._values = [
             _tensor(entry[0], entry[1], "value {}".format(number), _whole(entry[2], "a memory", MOST_NODES * 2))
             for number, entry in enumerate(_list(raw["values"], "values"))
         ]
-        self._constants = {}  # type: Dict[str, Constant]
-        self._known = set()  # type: Set[int]
+        self._constants: Dict[str, Constant] = {}
+        self._known: Set[int] = set()
 
-    def document(self):  # type: () -> Document
+    def document(self) -> Document:
         raw = self._raw
         for entry in _list(raw["constants"], "constants"):
             self._constant(entry)
@@ -295,7 +297,7 @@ class _Checker(object):
             raise ValueError("node {} needs {} bytes at once; at most {}".format(where, largest, LARGEST_AT_ONCE_BYTES))
         return document
 
-    def _constant(self, entry):  # type: (Dict[str, Any]) -> None
+    def _constant(self, entry: Dict[str, Any]) -> None:
         name = _text(entry["name"], "a constant's name")
         value = _tensor(entry["shape"], entry["dtype"], "constant {}".format(_short(name)))
         digest = _text(entry["sha256"], "a hash")
@@ -305,10 +307,10 @@ class _Checker(object):
             name, value.shape, value.dtype, _whole(entry["offset"], "an offset", 1 << 50), digest
         )
 
-    def _number(self, thing):  # type: (Any) -> int
+    def _number(self, thing: Any) -> int:
         return _whole(thing, "a value's number", len(self._values))
 
-    def _node(self, position, entry):  # type: (int, Dict[str, Any]) -> Node
+    def _node(self, position: int, entry: Dict[str, Any]) -> Node:
         where = "node {}".format(position)
         operation, module = _text(entry["operation"], where), _text(entry["module"], where)
         arguments = _list(entry["arguments"], "the arguments of " + where, 64)
@@ -327,8 +329,7 @@ class _Checker(object):
         self._known.update(produced)
         return Node(operation, module, arguments, keywords, outputs, entry["single"], mutates)
 
-    def _argument(self, argument, where, depth):  # noqa: PLR0912 - a branch for each kind of argument
-        # type: (Any, str, int) -> None
+    def _argument(self, argument: Any, where: str, depth: int) -> None:  # noqa: PLR0912 - a branch for each kind of argument
         if depth > DEEPEST:
             raise ValueError("{} has arguments deeper than {}".format(where, DEEPEST))
         if argument is None or isinstance(argument, (bool, float)):

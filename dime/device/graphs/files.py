@@ -3,14 +3,14 @@
 import hashlib
 import os
 from collections import OrderedDict
-from typing import NamedTuple
+from typing import Dict, Iterator, NamedTuple, Sequence, Tuple
 
 import torch
 
 from dime.contract.errors import DeviceError, TableError
 from dime.device.graphs import document as documents
 from dime.device.graphs import memory
-from dime.device.graphs.document import GRAPH, TENSORS, size_bytes
+from dime.device.graphs.document import GRAPH, TENSORS, Constant, Document, size_bytes
 from dime.device.graphs.program import Program, from_bytes, load_tensors, to_bytes, told
 
 GOLDEN = "golden.raw"
@@ -24,7 +24,9 @@ Checked.__doc__ = (
 )
 
 
-def write(document, tensors, example, folder):  # type: (Document, Dict[str, Any], Sequence[Any], str) -> Tuple[Document, str]
+def write(
+    document: Document, tensors: Dict[str, torch.Tensor], example: Sequence[torch.Tensor], folder: str
+) -> Tuple[Document, str]:
     """Writes a network's folder, whose golden values are computed from its own document.
 
     Args:
@@ -36,7 +38,8 @@ def write(document, tensors, example, folder):  # type: (Document, Dict[str, Any
     Returns:
         The document as it was written, and the SHA-256 of graph.json.
     """
-    constants, offset = OrderedDict(), 0  # type: Dict[str, Constant], int
+    constants: Dict[str, Constant] = OrderedDict()
+    offset: int = 0
     with open(os.path.join(folder, TENSORS), "wb") as stream:
         for name, constant in document.constants.items():
             content = to_bytes(tensors[name])
@@ -56,8 +59,9 @@ def write(document, tensors, example, folder):  # type: (Document, Dict[str, Any
     return document, hashlib.sha256(content).hexdigest()
 
 
-def boundaries(program, example, watched=False):
-    # type: (Program, Tuple[Any, ...], bool) -> Iterator[Tuple[Any, ...]]
+def boundaries(
+    program: Program, example: Tuple[torch.Tensor, ...], watched: bool = False
+) -> Iterator[Tuple[torch.Tensor, ...]]:
     """What stands at one boundary of the layers after the other, input and output included, for one input.
 
     Raises:
@@ -74,7 +78,7 @@ def boundaries(program, example, watched=False):
         first = layer.last + 1
 
 
-def golden(document, folder):  # type: (Document, str) -> Iterator[Tuple[Any, ...]]
+def golden(document: Document, folder: str) -> Iterator[Tuple[torch.Tensor, ...]]:
     """Reads one golden boundary after the other.
 
     Raises:
@@ -95,7 +99,7 @@ def golden(document, folder):  # type: (Document, str) -> Iterator[Tuple[Any, ..
         raise TableError("{}: {}".format(path, error.strerror))
 
 
-def load(folder):  # type: (str) -> Tuple[Program, str]
+def load(folder: str) -> Tuple[Program, str]:
     """Reads a network's folder and makes it ready to run.
 
     Returns:
@@ -110,7 +114,7 @@ def load(folder):  # type: (str) -> Tuple[Program, str]
     return Program(document, load_tensors(document, folder)), digest
 
 
-def check(program, folder):  # type: (Program, str) -> Checked
+def check(program: Program, folder: str) -> Checked:
     """Runs the network on its golden input and compares every boundary, in bounded memory.
 
     Raises:
@@ -120,7 +124,7 @@ def check(program, folder):  # type: (Program, str) -> Checked
         return _check(program, folder)
 
 
-def _check(program, folder):  # type: (Program, str) -> Checked
+def _check(program: Program, folder: str) -> Checked:
     exact, largest = True, 0.0
     example = next(golden(program.document, folder))
     both = zip(boundaries(program, example, watched=True), golden(program.document, folder))
@@ -145,7 +149,7 @@ def _check(program, folder):  # type: (Program, str) -> Checked
     return Checked(exact, largest)
 
 
-def _difference(one, other):  # type: (Any, Any) -> float
+def _difference(one: torch.Tensor, other: torch.Tensor) -> float:
     """The largest difference, relative to the largest value; equal infinities do not differ."""
     one, other = one.double(), other.double()
     same = (one == other) | (torch.isnan(one) & torch.isnan(other))

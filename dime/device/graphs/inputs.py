@@ -7,6 +7,7 @@ has the input's shape, or that without the batch in front: then as many samples 
 import hashlib
 import os
 import re
+from typing import TYPE_CHECKING, Dict, List, Sequence, Tuple
 
 import torch
 
@@ -15,6 +16,10 @@ from dime.contract.files import digest
 from dime.device import tensor_files
 from dime.device.graphs.document import LARGEST_VALUE_BYTES
 from dime.device.graphs.program import from_bytes, told
+
+if TYPE_CHECKING:
+    from dime.contract.messages import Emit
+    from dime.device.graphs.sources import Source
 
 ENDINGS = (".npy", ".pt")
 MOST = 200
@@ -26,7 +31,7 @@ KINDS = {
 }  # fmt: skip
 
 
-def files(folder):  # type: (str) -> List[str]
+def files(folder: str) -> List[str]:
     """The names of a folder's files of tensors, in order."""
     try:
         return sorted(name for name in os.listdir(folder) if name.endswith(ENDINGS) and not name.startswith("."))
@@ -34,7 +39,7 @@ def files(folder):  # type: (str) -> List[str]
         return []
 
 
-def describe(folder):  # type: (str) -> str
+def describe(folder: str) -> str:
     """Names a folder of tensors so that equal names mean equal tensors."""
     found = hashlib.sha256()
     for name in files(folder):
@@ -42,7 +47,7 @@ def describe(folder):  # type: (str) -> str
     return "tensors {}".format(found.hexdigest()[:12])
 
 
-def load(folder, source, emit):  # type: (str, Any, Any) -> List[Tuple[str, Tuple[Any, ...]]]
+def load(folder: str, source: "Source", emit: "Emit") -> List[Tuple[str, Tuple[torch.Tensor, ...]]]:
     """Loads samples as a network takes them.
 
     Args:
@@ -57,7 +62,7 @@ def load(folder, source, emit):  # type: (str, Any, Any) -> List[Tuple[str, Tupl
         InputError: A file is damaged, lacks its partner, or does not fit the network; the message names it.
     """
     count = len(source.shapes)
-    named = {}  # type: Dict[str, Dict[int, str]]
+    named: Dict[str, Dict[int, str]] = {}
     for file in files(folder):
         stem = file.rpartition(".")[0]
         name, _, number = stem.rpartition(".") if count > 1 else (stem, "", "0")
@@ -78,7 +83,9 @@ def load(folder, source, emit):  # type: (str, Any, Any) -> List[Tuple[str, Tupl
     return _batched(made, source)
 
 
-def _batched(made, source):  # type: (List[Tuple[str, List[Any]]], Any) -> List[Tuple[str, Tuple[Any, ...]]]
+def _batched(
+    made: List[Tuple[str, List[torch.Tensor]]], source: "Source"
+) -> List[Tuple[str, Tuple[torch.Tensor, ...]]]:
     """Puts samples without a batch together, each with those that follow it."""
     found = []
     for at, (name, tensors) in enumerate(made):
@@ -95,7 +102,7 @@ def _batched(made, source):  # type: (List[Tuple[str, List[Any]]], Any) -> List[
     return found
 
 
-def _fitting(path, source, number):  # type: (str, Any, int) -> Any
+def _fitting(path: str, source: "Source", number: int) -> torch.Tensor:
     shape, dtype, limit = tuple(source.shapes[number]), source.dtypes[number], source.limits[number]
     expected = "{}, or that without the batch".format(told(shape, dtype))
     if os.path.getsize(path) > LARGEST_VALUE_BYTES:
@@ -117,7 +124,7 @@ def _fitting(path, source, number):  # type: (str, Any, int) -> Any
     return tensor.to(dtype)
 
 
-def _read_npy(path, shapes):  # type: (str, Sequence[Tuple[int, ...]]) -> Any
+def _read_npy(path: str, shapes: Sequence[Tuple[int, ...]]) -> torch.Tensor:
     """Reads an array of numbers of one of some shapes; objects are none."""
     with open(path, "rb") as stream:
         start = stream.read(8)

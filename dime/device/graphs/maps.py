@@ -7,6 +7,7 @@ tensors ``<image>.0.pt``, ``<image>.1.pt``, ...), and manifest.json the SHA-256 
 import json
 import os
 from collections import OrderedDict
+from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple
 
 from dime import __version__
 from dime.contract import files, schemas
@@ -15,11 +16,20 @@ from dime.contract.networks import NAME
 from dime.device import images, networks, storage, tensor_files
 from dime.device.graphs import FOLDER
 
+if TYPE_CHECKING:
+    import torch
+
+    from dime.contract.messages import Emit
+    from dime.contract.networks import Spec
+    from dime.device.graphs.sources import Source
+    from dime.device.networks import Crossing
+    from dime.device.samples import Manifest
+
 RANDOM, RANDOM_INPUTS = "random", 4
 MANIFEST = "manifest.json"
 
 
-def make(spec, source, folder, weights, cuts, emit):  # type: (Spec, str, str, str, str, Any) -> str
+def make(spec: "Spec", source: str, folder: str, weights: str, cuts: str, emit: "Emit") -> str:
     """Traces a network, cuts it, and computes its feature maps, unless exactly these are there already.
 
     Args:
@@ -51,9 +61,9 @@ def make(spec, source, folder, weights, cuts, emit):  # type: (Spec, str, str, s
     return target
 
 
-def _asked(spec, source, weights, cuts):  # type: (Spec, str, str, str) -> Dict[str, Any]
+def _asked(spec: "Spec", source: str, weights: str, cuts: str) -> Dict[str, object]:
     """What was asked for, so that the same question finds the same answer."""
-    asked = OrderedDict(
+    asked: Dict[str, object] = OrderedDict(
         [
             ("net", spec.text),
             ("input", [list(shape) for shape in spec.input_shapes]),
@@ -63,7 +73,7 @@ def _asked(spec, source, weights, cuts):  # type: (Spec, str, str, str) -> Dict[
             ("weights", weights),
             ("cuts", cuts),
         ]
-    )  # type: Dict[str, Any]
+    )
     path = spec.target.rpartition(":")[0] if spec.kind == "file" else spec.target
     if os.path.isdir(source):
         asked["files"] = _folder(source)
@@ -71,21 +81,21 @@ def _asked(spec, source, weights, cuts):  # type: (Spec, str, str, str) -> Dict[
     return asked
 
 
-def _folder(source):  # type: (str) -> str
+def _folder(source: str) -> str:
     """Names what a folder holds: tensors where there are any and no pictures, else pictures."""
     from dime.device.graphs import inputs
 
     return inputs.describe(source) if _holds_tensors(source) else str(images.describe(source))
 
 
-def _holds_tensors(folder):  # type: (str) -> bool
+def _holds_tensors(folder: str) -> bool:
     names = [name.lower() for name in os.listdir(folder)] if os.path.isdir(folder) else []
     return any(name.endswith((".pt", ".npy")) for name in names) and not any(
         name.endswith(images.EXTENSIONS) for name in names
     )
 
 
-def _existing(target, asked, emit):  # type: (str, Dict[str, Any], Any) -> str
+def _existing(target: str, asked: Dict[str, object], emit: "Emit") -> str:
     try:
         with open(os.path.join(target, MANIFEST), encoding="utf-8") as stream:
             manifest = json.load(stream)
@@ -108,7 +118,7 @@ def _existing(target, asked, emit):  # type: (str, Dict[str, Any], Any) -> str
     return target
 
 
-def _fill(spec, source, folder, weights, cuts, emit):  # type: (Spec, str, str, str, str, Any) -> Dict[str, Any]
+def _fill(spec: "Spec", source: str, folder: str, weights: str, cuts: str, emit: "Emit") -> "Manifest":
     networks.need_torch()
     import torch
 
@@ -130,7 +140,7 @@ def _fill(spec, source, folder, weights, cuts, emit):  # type: (Spec, str, str, 
     layers = [layer.name for layer in document.layers]
     for layer in layers:
         os.makedirs(os.path.join(folder, layer))
-    found = OrderedDict()  # type: Dict[str, str]
+    found: Dict[str, str] = OrderedDict()
     for number, (name, tensors) in enumerate(inputs, start=1):
         for layer, values in zip(layers, graph_files.boundaries(program, tensors)):
             for path, tensor in zip(_paths(layer, name, len(values)), values):
@@ -138,29 +148,28 @@ def _fill(spec, source, folder, weights, cuts, emit):  # type: (Spec, str, str, 
         emit("progress", done=number, what=name)
     for name in sorted(os.listdir(os.path.join(folder, FOLDER))):
         found["{}/{}".format(FOLDER, name)] = files.digest(os.path.join(folder, FOLDER, name))
-    return OrderedDict(
-        [
-            ("network", spec.name),
-            ("layers", layers),
-            ("weights", label),
-            ("source", described),
-            ("graph", digest),
-            ("images", [name for name, _ in inputs]),
-            ("preprocessing", pictures),
-            ("left_out", [place.name for place in chosen if not place.kept]),
-            ("files", OrderedDict(sorted(found.items()))),
-        ]
-    )
+    return {
+        "network": spec.name,
+        "layers": layers,
+        "weights": label,
+        "source": described,
+        "graph": digest,
+        "images": [name for name, _ in inputs],
+        "preprocessing": pictures,
+        "left_out": [place.name for place in chosen if not place.kept],
+        "files": OrderedDict(sorted(found.items())),
+    }
 
 
-def _paths(layer, image, count):  # type: (str, str, int) -> List[str]
+def _paths(layer: str, image: str, count: int) -> List[str]:
     if count == 1:
         return ["{}/{}.pt".format(layer, image)]
     return ["{}/{}.{}.pt".format(layer, image, number) for number in range(count)]
 
 
-def _inputs(loaded, source, emit):
-    # type: (Any, str, Any) -> Tuple[List[Tuple[str, Tuple[Any, ...]]], str, Optional[Dict[str, Any]]]
+def _inputs(
+    loaded: "Source", source: str, emit: "Emit"
+) -> "Tuple[List[Tuple[str, Tuple[torch.Tensor, ...]]], str, Optional[Dict[str, object]]]":
     """The network's inputs by name, what they are, and what was done to pictures."""
     import torch
 
@@ -192,12 +201,12 @@ def _inputs(loaded, source, emit):
     return made, loaded_pictures.source, dict(told, odd_pictures=loaded_pictures.odd)
 
 
-def is_there(folder):  # type: (str) -> bool
+def is_there(folder: str) -> bool:
     """Whether a folder holds feature maps that bring their network with them."""
     return os.path.isdir(os.path.join(folder, FOLDER)) and os.path.isfile(os.path.join(folder, MANIFEST))
 
 
-def check_manifest(folder, manifest):  # type: (str, Dict[str, Any]) -> None
+def check_manifest(folder: str, manifest: "Manifest") -> None:
     """Makes sure that a manifest's names are plain, and that the document is the one that it names.
 
     Raises:
@@ -214,8 +223,9 @@ def check_manifest(folder, manifest):  # type: (str, Dict[str, Any]) -> None
             raise TableError("{}/{} is damaged or does not belong there; make the samples again".format(folder, path))
 
 
-def load(folder, manifest, layer, boundary):
-    # type: (str, Dict[str, Any], str, Sequence[Any]) -> Dict[str, Tuple[Any, ...]]
+def load(
+    folder: str, manifest: "Manifest", layer: str, boundary: "Sequence[Crossing]"
+) -> "Dict[str, Tuple[torch.Tensor, ...]]":
     """Loads what enters a layer.
 
     Args:
@@ -230,13 +240,13 @@ def load(folder, manifest, layer, boundary):
     Raises:
         TableError: A file is missing, damaged, or of another shape or dtype.
     """
-    found = OrderedDict()  # type: Dict[str, Tuple[Any, ...]]
+    found: Dict[str, Tuple[torch.Tensor, ...]] = OrderedDict()
     for image in manifest["images"]:
-        tensors = []
+        tensors: List[torch.Tensor] = []
         for path, value in zip(_paths(layer, image, len(boundary)), boundary):
             tensor = tensor_files.read(os.path.join(folder, path))
             dtype = str(getattr(tensor, "dtype", "nothing")).rsplit(".", 1)[-1]
-            if dtype != value.dtype or tuple(tensor.shape) != tuple(value.shape):
+            if isinstance(tensor, dict) or dtype != value.dtype or tuple(tensor.shape) != tuple(value.shape):
                 raise TableError(
                     "{} holds {} of {}, the layer takes {} of {}".format(
                         os.path.join(folder, path),
@@ -251,5 +261,5 @@ def load(folder, manifest, layer, boundary):
     return found
 
 
-def _times(sizes):  # type: (Sequence[int]) -> str
+def _times(sizes: Sequence[int]) -> str:
     return "x".join(str(size) for size in sizes) or "a number"

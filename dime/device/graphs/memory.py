@@ -7,9 +7,13 @@ beyond that fails, and is an error like any other.
 import os
 import resource
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Iterator, Optional
 
 from dime.contract.errors import DeviceError
 from dime.device.graphs.document import size_bytes
+
+if TYPE_CHECKING:
+    from dime.device.graphs.document import Document
 
 ASIDE = 16  # times the largest declared bytes: a convolution may lay out its input once for each place of its kernel
 # A container's limit on its memory, and what it takes: control groups of version 2, and of version 1.
@@ -20,7 +24,7 @@ LIMITS = (
 SLACK_BYTES, SLACK_A_CORE_BYTES = 256 << 20, 16 << 20  # the libraries themselves, and their threads' stacks
 
 
-def check(document):  # type: (Document) -> None
+def check(document: "Document") -> None:
     """Makes sure that a network fits before any of it is read.
 
     Raises:
@@ -38,7 +42,7 @@ def check(document):  # type: (Document) -> None
         )
 
 
-def free_bytes(root="/"):  # type: (str) -> Optional[int]
+def free_bytes(root: str = "/") -> Optional[int]:
     """Memory and swap that are free, or what a container's limit leaves of it; None where Linux does not say."""
     found = []
     try:
@@ -56,12 +60,12 @@ def free_bytes(root="/"):  # type: (str) -> Optional[int]
     return min(found) if found else None
 
 
-def _read(path):  # type: (str) -> str
+def _read(path: str) -> str:
     with open(path) as stream:
         return stream.read()
 
 
-def _cached_bytes(path):  # type: (str) -> int
+def _cached_bytes(path: str) -> int:
     """What a control group counts as taken, and the kernel gives back when it is asked for: files' contents."""
     try:
         said = dict(line.split(" ", 1) for line in _read(path).splitlines() if " " in line)
@@ -71,7 +75,7 @@ def _cached_bytes(path):  # type: (str) -> int
 
 
 @contextmanager
-def bounded(document):  # type: (Document) -> Iterator[None]
+def bounded(document: "Document") -> Iterator[None]:
     """Lets the process take only so much more memory than it has as the document may need."""
     taken, free = _taken_bytes(), free_bytes()
     if taken is None:
@@ -88,7 +92,7 @@ def bounded(document):  # type: (Document) -> Iterator[None]
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def _taken_bytes():  # type: () -> Optional[int]
+def _taken_bytes() -> Optional[int]:
     """What the kernel counts against RLIMIT_DATA."""
     try:
         with open("/proc/self/status") as stream:

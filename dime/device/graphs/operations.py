@@ -5,6 +5,7 @@ are more than the sum of functions. A name outside these lists is refused whatev
 """
 
 import math
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import torch
 from torch.nn import functional
@@ -51,26 +52,35 @@ ATTRIBUTES = ("T", "H", "mT")
 DTYPES = "float16 bfloat16 float32 float64 uint8 int8 int16 int32 int64 bool".split()
 
 # Module -> the arguments of its constructor, which are attributes of a module that was made.
-MODULES = {
+MODULES: Dict[str, List[str]] = {
     "MultiheadAttention": "embed_dim num_heads kdim vdim batch_first".split(),
     "TransformerEncoderLayer": "d_model nhead dim_feedforward activation layer_norm_eps batch_first norm_first".split(),
     "LSTM": "input_size hidden_size num_layers bias batch_first bidirectional proj_size".split(),
     "GRU": "input_size hidden_size num_layers bias batch_first bidirectional".split(),
     "RNN": "input_size hidden_size num_layers nonlinearity bias batch_first bidirectional".split(),
-}  # type: Dict[str, List[str]]
+}
 
 # Arguments that are newer than the oldest torch, and their defaults: with these, leaving them out changes nothing.
-NEWER = {
+NEWER: Dict[str, Dict[str, Any]] = {
     "functional.interpolate": {"antialias": False},
     "functional.gelu": {"approximate": "none"},
     "torch.gelu": {"approximate": "none"},
     "functional.pad": {"value": None},
     "module.MultiheadAttention": {"is_causal": False, "average_attn_weights": True},
     "module.TransformerEncoderLayer": {"is_causal": False},
-}  # type: Dict[str, Dict[str, Any]]
+}
 
 
-def _attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):  # type: (Any, Any, Any, Any, float, bool, Optional[float], bool) -> Any
+def _attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: Optional[float] = None,
+    enable_gqa: bool = False,
+) -> Any:
     """What functional.scaled_dot_product_attention computes, for a torch that lacks it (before 2.0)."""
     if dropout_p or enable_gqa:
         raise NotImplementedError("dropout and grouped queries")
@@ -85,7 +95,7 @@ def _attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False
     return weights.softmax(-1).matmul(value)
 
 
-def _rms_norm(x, normalized_shape, weight=None, eps=None):  # type: (Any, Any, Any, Optional[float]) -> Any
+def _rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: Optional[float] = None) -> Any:
     """functional.rms_norm, for a torch that lacks it (before 2.4)."""
     axes = tuple(range(-len(normalized_shape), 0))
     eps = torch.finfo(x.dtype).eps if eps is None else eps
@@ -93,29 +103,29 @@ def _rms_norm(x, normalized_shape, weight=None, eps=None):  # type: (Any, Any, A
     return y if weight is None else y * weight
 
 
-def _gelu(x, approximate="none"):  # type: (Any, str) -> Any
+def _gelu(x: Any, approximate: str = "none") -> Any:
     """functional.gelu with its approximation, for a torch that lacks that argument (before 1.12)."""
     if approximate == "none":
         return functional.gelu(x)
     return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x.pow(3))))
 
 
-def _unflatten(x, dim, sizes):  # type: (Any, int, Any) -> Any
+def _unflatten(x: Any, dim: int, sizes: Any) -> Any:
     """torch.unflatten, which takes a plain dimension only in newer versions (1.13)."""
     dim = dim % x.dim()
     return x.reshape(tuple(x.shape[:dim]) + tuple(sizes) + tuple(x.shape[dim + 1 :]))
 
 
-STAND_INS = {
+STAND_INS: Dict[str, Callable[..., Any]] = {
     "functional.scaled_dot_product_attention": _attention,
     "functional.rms_norm": _rms_norm,
     "torch.rms_norm": _rms_norm,
     "torch.unflatten": _unflatten,
     "torch.concatenate": torch.cat,
-}  # type: Dict[str, Callable[..., Any]]
+}
 
 
-def names():  # type: () -> List[str]
+def names() -> List[str]:
     """Every name that a document may hold, in order."""
     return (
         ["functional." + name for name in FUNCTIONAL]
@@ -125,8 +135,7 @@ def names():  # type: () -> List[str]
     )
 
 
-def find(name):  # noqa: PLR0911 - a return for each kind
-    # type: (str) -> Optional[Callable[..., Any]]
+def find(name: str) -> Optional[Callable[..., Any]]:  # noqa: PLR0911 - a return for each kind
     """What a name stands for on this torch.
 
     Args:
@@ -157,11 +166,11 @@ def find(name):  # noqa: PLR0911 - a return for each kind
     return STAND_INS.get(name) if found is None else found
 
 
-def _attribute(name):  # type: (str) -> Callable[..., Any]
+def _attribute(name: str) -> Callable[..., Any]:
     return lambda tensor: getattr(tensor, name)
 
 
-def _takes_approximate():  # type: () -> bool
+def _takes_approximate() -> bool:
     try:
         functional.gelu(torch.zeros(1), approximate="none")
         return True
@@ -169,15 +178,15 @@ def _takes_approximate():  # type: () -> bool
         return False
 
 
-def without_newer(name, keywords):  # type: (str, Dict[str, Any]) -> Dict[str, Any]
+def without_newer(name: str, keywords: Dict[str, Any]) -> Dict[str, Any]:
     """Leaves out arguments that an older torch may lack, where they are what that one does anyway."""
     newer = NEWER.get(name, {})
     return {key: value for key, value in keywords.items() if not (key in newer and newer[key] == value)}
 
 
-def spelled():  # type: () -> Dict[Any, str]
+def spelled() -> Dict[Any, str]:
     """Function -> its name, for a trace; a function that several names stand for has the first of them."""
-    found = {}  # type: Dict[Any, str]
+    found: Dict[Any, str] = {}
     for name in names():
         space, _, rest = name.partition(".")
         if space == "module":
@@ -199,6 +208,6 @@ def spelled():  # type: () -> Dict[Any, str]
     return found
 
 
-def missing():  # type: () -> Tuple[str, ...]
+def missing() -> Tuple[str, ...]:
     """Names that this torch has nothing for."""
     return tuple(name for name in names() if find(name) is None)

@@ -6,7 +6,7 @@ needs it, as in the model itself.
 
 import hashlib
 import os
-from typing import Any, Callable, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import torch
 from torch import nn
@@ -14,7 +14,7 @@ from torch import nn
 from dime.contract.errors import DeviceError, TableError
 from dime.device.graphs import document as documents
 from dime.device.graphs import operations
-from dime.device.graphs.document import TENSORS, Node, size_bytes
+from dime.device.graphs.document import TENSORS, Document, Node, Value, size_bytes
 
 # What changes its first argument in place, and what gives the same as a new tensor.
 ANEW = {
@@ -56,14 +56,14 @@ Step.__doc__ = (
 )
 
 
-def load_tensors(document, folder):  # type: (Document, str) -> Dict[str, Any]
+def load_tensors(document: Document, folder: str) -> Dict[str, torch.Tensor]:
     """Reads the document's constants and checks each by its hash.
 
     Raises:
         TableError: The file is missing, short, or holds something else than the document says.
     """
     path = os.path.join(folder, TENSORS)
-    found = {}  # type: Dict[str, Any]
+    found: Dict[str, torch.Tensor] = {}
     try:
         if os.path.getsize(path) < sum(size_bytes(constant) for constant in document.constants.values()):
             raise TableError("{} is shorter than the network's tensors".format(path))
@@ -79,7 +79,7 @@ def load_tensors(document, folder):  # type: (Document, str) -> Dict[str, Any]
     return found
 
 
-def from_bytes(content, shape, dtype):  # type: (bytes, Sequence[int], str) -> Any
+def from_bytes(content: bytes, shape: Sequence[int], dtype: str) -> torch.Tensor:
     """A tensor of raw bytes, which are copied."""
     kind = getattr(torch, dtype)
     if not content:
@@ -87,12 +87,12 @@ def from_bytes(content, shape, dtype):  # type: (bytes, Sequence[int], str) -> A
     return torch.frombuffer(bytearray(content), dtype=kind).reshape(tuple(shape))
 
 
-def to_bytes(tensor):  # type: (Any) -> bytes
+def to_bytes(tensor: torch.Tensor) -> bytes:
     """A tensor's raw bytes in C order."""
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     if flat.dtype == torch.bfloat16:
         flat = flat.view(torch.int16)
-    content = flat.numpy().tobytes()  # type: bytes
+    content: bytes = flat.numpy().tobytes()
     return content
 
 
@@ -107,14 +107,14 @@ class Program(object):
         DeviceError: This torch lacks operations; the message names each and where it stands first.
     """
 
-    def __init__(self, document, tensors):  # type: (Document, Dict[str, Any]) -> None
+    def __init__(self, document: Document, tensors: Dict[str, torch.Tensor]) -> None:
         self.document = document
         self._live = document.live()
         self._constants = dict(tensors)
         self._check_operations()
 
-    def _check_operations(self):  # type: () -> None
-        lacking = {}  # type: Dict[str, str]
+    def _check_operations(self) -> None:
+        lacking: Dict[str, str] = {}
         for number, node in enumerate(self.document.nodes):
             if operations.find(node.operation) is None:
                 lacking.setdefault(node.operation, "in {} (node {})".format(node.module or "the network", number))
@@ -125,15 +125,15 @@ class Program(object):
                 )
             )
 
-    def move(self, move):  # type: (Callable[[Any], Any]) -> None
+    def move(self, move: Callable[[Any], Any]) -> None:
         """Moves all constants; parts that were made before keep the old ones."""
         self._constants = dict((name, move(tensor)) for name, tensor in self._constants.items())
 
-    def place(self, number):  # type: (int) -> Tuple[int, ...]
+    def place(self, number: int) -> Tuple[int, ...]:
         """The values that are needed before node ``number``, which is what crosses when the network is cut there."""
         return self._live[number]
 
-    def part(self, first, last):  # type: (int, int) -> Part
+    def part(self, first: int, last: int) -> "Part":
         """The nodes from first to last, both included, as one module.
 
         It takes the values of ``place(first)`` and gives those of ``place(last + 1)``: a tensor where it is one, a
@@ -141,7 +141,7 @@ class Program(object):
         """
         return Part(self, first, last)
 
-    def outputs(self, values):  # type: (Dict[int, Any]) -> Any
+    def outputs(self, values: Dict[int, Any]) -> Any:
         """The network's output in its own form, from the values behind the last node."""
         return _Maker(self._constants).make(self.document.outputs)(values)
 
@@ -149,7 +149,7 @@ class Program(object):
 class Part(nn.Module):
     """A range of a program's nodes; see `Program.part`."""
 
-    def __init__(self, program, first, last):  # type: (Program, int, int) -> None
+    def __init__(self, program: Program, first: int, last: int) -> None:
         super(Part, self).__init__()
         self.enters, self.leaves = program.place(first), program.place(last + 1)
         nodes = program.document.nodes[first : last + 1]
@@ -159,25 +159,25 @@ class Part(nn.Module):
             self.register_buffer(spelled, program._constants[name])
         self._nodes, self._values = nodes, program.document.values
         self._anew, self._copied = _kept_inputs(program.document, nodes, self.enters)
-        self._steps = None  # type: Optional[List[Step]]
+        self._steps: Optional[List[Step]] = None
 
-    def ready(self):  # type: () -> Part
+    def ready(self) -> "Part":
         """The same, with all that would else be done in the first run."""
         self._steps = self._prepare()
         return self
 
-    def watched(self):  # type: () -> Part
+    def watched(self) -> "Part":
         """The same, with each operation's result compared with what the document declares; for one run, no timing."""
         self._steps = [
             step._replace(call=_watched(step.call, step.node, step.rebinds, self._values)) for step in self._prepare()
         ]
         return self
 
-    def _apply(self, fn, *rest):  # type: (Any, *Any) -> Any
+    def _apply(self, fn: Any, *rest: Any) -> Any:
         self._steps = None  # tensors have moved
-        return super(Part, self)._apply(fn, *rest)
+        return super(Part, self)._apply(fn, *rest)  # type: ignore[no-untyped-call]
 
-    def forward(self, inputs):  # type: (Any) -> Any
+    def forward(self, inputs: Any) -> Any:
         if self._steps is None:
             self._steps = self._prepare()
         given = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
@@ -192,20 +192,20 @@ class Part(nn.Module):
                 if node.outputs[0] is not None:
                     values[node.outputs[0]] = output
             else:
-                for number, one in zip(node.outputs, output if node.outputs else ()):
-                    if number is not None:
-                        values[number] = one
+                for made, one in zip(node.outputs, output if node.outputs else ()):
+                    if made is not None:
+                        values[made] = one
             for number in drops:
                 del values[number]
         if len(self.leaves) == 1:
             return values[self.leaves[0]]
         return tuple(values[number] for number in self.leaves)
 
-    def _prepare(self):  # type: () -> List[Step]
+    def _prepare(self) -> List[Step]:
         maker = _Maker(dict((name, getattr(self, spelled)) for name, spelled in self._names.items()))
         needed = set(self.leaves)
-        drops = []  # type: List[Tuple[int, ...]]
-        present = set(self.enters)  # type: Set[int]
+        drops: List[Tuple[int, ...]] = []
+        present: Set[int] = set(self.enters)
         for node in self._nodes:
             present.update(number for number in node.outputs if number is not None)
         for node in reversed(self._nodes):
@@ -239,14 +239,16 @@ class Part(nn.Module):
             steps.append(Step(call, arguments, named, node, rebinds, ends))
         return steps
 
-    def _module(self, maker, node, ends):  # type: (_Maker, Node, Tuple[int, ...]) -> Step
+    def _module(self, maker: "_Maker", node: Node, ends: Tuple[int, ...]) -> Step:
         described, arguments = node.arguments
         parts = maker.make(described)({})
         known = operations.MODULES[node.operation.partition(".")[2]]
         strange = [str(key)[:80] for key, _ in described["dict"][0][1]["dict"] if key not in known]
         if strange:
             raise TableError("{} is made with {}".format(node.operation, ", ".join(strange)))
-        module = operations.find(node.operation)(**dict(parts["made"]))  # type: ignore[misc]
+        kind = operations.find(node.operation)
+        assert kind is not None
+        module = kind(**dict(parts["made"]))
         module.eval()
         state = parts["state"]
         for path, tensor in state.items():
@@ -267,12 +269,12 @@ class Part(nn.Module):
         return Step(call, maker.make(arguments), maker.make(_pairs(named)), node, None, ends)
 
 
-def _flattened(module):  # type: (Callable[..., Any]) -> Callable[..., Any]
+def _flattened(module: Callable[..., Any]) -> Callable[..., Any]:
     """A module that gives all tensors of its nested output in one list."""
     return lambda *arguments, **keywords: list(leaves(module(*arguments, **keywords)))
 
 
-def leaves(output):  # type: (Any) -> Iterator[Any]
+def leaves(output: Any) -> Iterator[Any]:
     """What an operation's nested lists and tuples hold, in order."""
     if isinstance(output, (list, tuple)):
         for part in output:
@@ -282,12 +284,13 @@ def leaves(output):  # type: (Any) -> Iterator[Any]
         yield output
 
 
-def _watched(call, node, rebinds, values):
-    # type: (Callable[..., Any], Node, Optional[int], Sequence[Any]) -> Callable[..., Any]
+def _watched(
+    call: Callable[..., Any], node: Node, rebinds: Optional[int], values: Sequence[Value]
+) -> Callable[..., Any]:
     """An operation that refuses to give anything but what the document declares."""
     numbers = [rebinds] if rebinds is not None else node.outputs
 
-    def watched(*arguments, **keywords):  # type: (*Any, **Any) -> Any
+    def watched(*arguments: Any, **keywords: Any) -> Any:
         output = call(*arguments, **keywords)
         found = [output] if node.single or rebinds is not None else list(leaves(output))
         for number, one in zip(numbers, found + [None] * len(numbers)):
@@ -303,19 +306,19 @@ def _watched(call, node, rebinds, values):
     return watched
 
 
-def told(shape, dtype):  # type: (Sequence[int], Any) -> str
+def told(shape: Sequence[int], dtype: Any) -> str:
     """A tensor's dtype and shape in words."""
     return "{} of {}".format(str(dtype).rsplit(".", 1)[-1], "x".join(map(str, shape)) or "a number")
 
 
-def _target(node):  # type: (Node) -> Optional[int]
+def _target(node: Node) -> Optional[int]:
     """The value that a node's first argument is, if it is one."""
     first = node.arguments[0] if node.arguments else None
     number = first.get("value") if isinstance(first, dict) else None
     return number if isinstance(number, int) else None
 
 
-def _kept_inputs(document, nodes, enters):  # type: (Document, Sequence[Node], Sequence[int]) -> Tuple[List[int], List[int]]
+def _kept_inputs(document: Document, nodes: Sequence[Node], enters: Sequence[int]) -> Tuple[List[int], List[int]]:
     """What must be done for entering values that a range changes in place, since a feature map is used again and again.
 
     Returns:
@@ -326,32 +329,33 @@ def _kept_inputs(document, nodes, enters):  # type: (Document, Sequence[Node], S
     seen = set(enters)
     for node in nodes:
         seen.update(number for number in node.outputs if number is not None)
-    first = {}  # type: Dict[int, Node]
+    first: Dict[int, Node] = {}
     for node in nodes:
         for number in node.mutates:
             first.setdefault(values[number].memory, node)
-    anew, copied = [], []
+    anew: List[int] = []
+    copied: List[int] = []
     for number in enters:
-        node = first.get(values[number].memory)  # type: ignore[assignment]
-        if node is None:
+        changing = first.get(values[number].memory)
+        if changing is None:
             continue
         alone = sum(values[other].memory == values[number].memory for other in seen) == 1
-        twin = node.keywords.get("inplace") is True or node.operation in ANEW
-        (anew if alone and twin and _target(node) == number else copied).append(number)
+        twin = changing.keywords.get("inplace") is True or changing.operation in ANEW
+        (anew if alone and twin and _target(changing) == number else copied).append(number)
     return anew, copied
 
 
-def _pairs(keywords):  # type: (Dict[str, Any]) -> Any
+def _pairs(keywords: Dict[str, Any]) -> Any:
     return {"dict": [[key, value] for key, value in sorted(keywords.items())]}
 
 
 class _Maker(object):
     """Turns encoded arguments into functions of the values that give the arguments themselves."""
 
-    def __init__(self, constants):  # type: (Dict[str, Any]) -> None
+    def __init__(self, constants: Dict[str, Any]) -> None:
         self._constants = constants
 
-    def make(self, argument):  # type: (Any) -> Callable[[Dict[int, Any]], Any]
+    def make(self, argument: Any) -> Callable[[Dict[int, Any]], Any]:
         if not any(True for _ in documents.references(argument, "value")):
             made = self._plain(argument)
             return lambda values: made
@@ -372,8 +376,7 @@ class _Maker(object):
             return lambda values: slice(*[part(values) for part in parts])
         raise TableError("an argument of unknown kind")
 
-    def _plain(self, argument):  # noqa: PLR0911 - a return for each kind of argument
-        # type: (Any) -> Any
+    def _plain(self, argument: Any) -> Any:  # noqa: PLR0911 - a return for each kind of argument
         if isinstance(argument, list):
             return [self._plain(part) for part in argument]
         if not isinstance(argument, dict):

@@ -12,13 +12,17 @@ import importlib
 import importlib.util
 import os
 import sys
-from typing import Any, List, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from torch import nn
 
 from dime.contract import files
 from dime.contract.errors import DimeError, InputError, nearest
+
+if TYPE_CHECKING:
+    from dime.contract.messages import Emit
+    from dime.contract.networks import Spec
 
 Preprocessing = NamedTuple(
     "Preprocessing", [("resize", int), ("mean", Tuple[float, ...]), ("deviation", Tuple[float, ...])]
@@ -33,7 +37,7 @@ Source = NamedTuple(
     [
         ("model", nn.Module),
         ("shapes", List[Tuple[int, ...]]),
-        ("dtypes", List[Any]),
+        ("dtypes", List[torch.dtype]),
         ("limits", List[Optional[int]]),
         ("preprocessing", Optional[Preprocessing]),
         ("cuts", Optional[str]),
@@ -46,7 +50,7 @@ Source.__doc__ = """A model and what it takes.
 """
 
 
-def load(spec):  # type: (Spec) -> Source
+def load(spec: "Spec") -> Source:
     """Makes the model that a NET names.
 
     Args:
@@ -89,7 +93,7 @@ def load(spec):  # type: (Spec) -> Source
     return source._replace(model=model, shapes=shapes, dtypes=dtypes[: len(shapes)], limits=limits)
 
 
-def example(source, seed=0):  # type: (Source, int) -> Tuple[Any, ...]
+def example(source: Source, seed: int = 0) -> Tuple[torch.Tensor, ...]:
     """Seeded random inputs: standard normal, or whole numbers below what an embedding knows."""
     generator = torch.Generator().manual_seed(seed)
     made = []
@@ -101,31 +105,31 @@ def example(source, seed=0):  # type: (Source, int) -> Tuple[Any, ...]
     return tuple(made)
 
 
-def _limits(model, count, dtypes):  # type: (nn.Module, int, Sequence[Any]) -> List[Optional[int]]
+def _limits(model: nn.Module, count: int, dtypes: Sequence[torch.dtype]) -> List[Optional[int]]:
     known = [module.num_embeddings for module in model.modules() if isinstance(module, nn.Embedding)]
     return [None if dtype.is_floating_point else (min(known) if known else 2) for dtype in dtypes[:count]]
 
 
-def _line(error):  # type: (BaseException) -> str
+def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def _library(name, spec):  # type: (str, Spec) -> Any
+def _library(name: str, spec: "Spec") -> Any:
     try:
         return importlib.import_module(name)
     except Exception as error:  # libraries fail in many ways where they do not fit torch
         raise InputError(
             "{} needs {}, which cannot be imported ({}); type: .venv/bin/uv pip install {}".format(
-                spec.text, name, _line(error), name.split(".")[0]
+                spec.text, name, _line(error), name.split(".", maxsplit=1)[0]
             )
         )
 
 
-def _near(name, known):  # type: (str, Sequence[str]) -> str
+def _near(name: str, known: Sequence[str]) -> str:
     return nearest(name, known, 0.5)
 
 
-def _part(model, path, spec):  # type: (Any, str, Spec) -> Any
+def _part(model: nn.Module, path: str, spec: "Spec") -> nn.Module:
     for step in path.split(".") if path else ():
         children = dict(model.named_children())
         if step not in children:
@@ -134,7 +138,7 @@ def _part(model, path, spec):  # type: (Any, str, Spec) -> Any
     return model
 
 
-def _torchvision(spec):  # type: (Spec) -> Source
+def _torchvision(spec: "Spec") -> Source:
     models = _library("torchvision.models", spec)
     name, _, part = spec.target.partition(".")
     known = models.list_models()
@@ -155,13 +159,13 @@ def _torchvision(spec):  # type: (Spec) -> Source
     return Source(model, [(1, 3, 224, 224)], [torch.float32], [], how, None)
 
 
-def _arguments(function):  # type: (Any) -> Sequence[str]
+def _arguments(function: Any) -> Sequence[str]:
     import inspect
 
     return list(inspect.signature(function).parameters)
 
 
-def _timm(spec):  # type: (Spec) -> Source
+def _timm(spec: "Spec") -> Source:
     timm = _library("timm", spec)
     name, _, part = spec.target.partition("/")
     if not timm.is_model(name.split(".")[0]):
@@ -174,7 +178,7 @@ def _timm(spec):  # type: (Spec) -> Source
     return Source(_part(model, part.replace("/", "."), spec), [(1,) + shape], [torch.float32], [], how, None)
 
 
-def _file(spec):  # type: (Spec) -> Source
+def _file(spec: "Spec") -> Source:
     path, _, function = spec.target.rpartition(":")
     if not os.path.isfile(path):
         raise InputError("{}: there is no file {}".format(spec.text, path))
@@ -204,7 +208,7 @@ def _file(spec):  # type: (Spec) -> Source
     return Source(model, shapes, dtypes, [], how, ",".join(cuts) if cuts else None)
 
 
-def spec_inputs(given, path):  # type: (Any, str) -> Tuple[List[Tuple[int, ...]], List[Any]]
+def spec_inputs(given: Any, path: str) -> Tuple[List[Tuple[int, ...]], List[torch.dtype]]:
     """Reads the INPUT of a person's file: a shape, a list of shapes, or text as on the command line."""
     from dime.contract.networks import parse_inputs
 
@@ -219,7 +223,7 @@ def spec_inputs(given, path):  # type: (Any, str) -> Tuple[List[Tuple[int, ...]]
     return [tuple(row) for row in rows], []
 
 
-def _exported(spec):  # type: (Spec) -> Source
+def _exported(spec: "Spec") -> Source:
     if not os.path.isfile(spec.target):
         raise InputError("{}: there is no such file".format(spec.target))
     program = torch.export.load(spec.target)
@@ -234,18 +238,18 @@ def _exported(spec):  # type: (Spec) -> Source
 class _Evaluated(nn.Module):
     """An exported program as a module; it refuses to be put into evaluation mode, in which it is already."""
 
-    def __init__(self, program):  # type: (Any) -> None
+    def __init__(self, program: Any) -> None:
         super(_Evaluated, self).__init__()
         self.program = program
 
-    def train(self, mode=True):  # type: (bool) -> Any
+    def train(self, mode: bool = True) -> Any:
         return self
 
-    def forward(self, *inputs):  # type: (*Any) -> Any
+    def forward(self, *inputs: Any) -> Any:
         return self.program(*inputs)
 
 
-def fill(source, spec, weights, emit):  # type: (Source, Spec, str, Any) -> str
+def fill(source: Source, spec: "Spec", weights: str, emit: "Emit") -> str:
     """Sets a model's weights.
 
     Args:

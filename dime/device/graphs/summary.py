@@ -1,9 +1,15 @@
 """What a network looks like before it is measured: its places, what crosses there, and its work."""
 
+from typing import TYPE_CHECKING, Any, Dict, List, Set, Tuple
+
+if TYPE_CHECKING:
+    from dime.contract.networks import Spec
+    from dime.device.graphs.document import Document
+
 MOST_BRANCHES = 5000  # in a picture
 
 
-def describe(spec, cuts):  # type: (Spec, str) -> Dict[str, Any]
+def describe(spec: "Spec", cuts: str) -> Dict[str, Any]:
     """Traces a network and says where it can be cut and where it is.
 
     Args:
@@ -27,7 +33,8 @@ def describe(spec, cuts):  # type: (Spec, str) -> Dict[str, Any]
     traced = tracing.trace(loaded.model, sources.example(loaded), spec.name)
     document = traced.document
     chosen = cutting.choose(traced, loaded.cuts if cuts == "auto" and loaded.cuts else cuts)
-    live, seen = document.live(), set()  # type: ignore[var-annotated]
+    live = document.live()
+    seen: Set[str] = set()
     macs = parameters = reached = 0
     rows = []
     for place in chosen:
@@ -60,12 +67,12 @@ def describe(spec, cuts):  # type: (Spec, str) -> Dict[str, Any]
     }
 
 
-def _branches(document):  # type: (Document) -> List[List[int]]
+def _branches(document: "Document") -> List[List[int]]:
     """From which node to which a value goes that is needed later than by the next one; -1 is the input."""
     from dime.device.graphs.document import references
 
     producers = dict((number, -1) for number in document.inputs)
-    found = set()  # type: Set[Tuple[int, int]]
+    found: Set[Tuple[int, int]] = set()
     for position, node in enumerate(document.nodes):
         for number in references([node.arguments, node.keywords], "value"):
             if producers[number] < position - 1:

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import warnings
+from typing import Any, Dict, List, Tuple
 
 import torch
 
@@ -19,7 +20,7 @@ from dime.device.graphs import operations
 HALVES = ("float16", "bfloat16")
 
 
-def facts():  # type: () -> Dict[str, List[str]]
+def facts() -> Dict[str, List[str]]:
     """What this torch cannot do: operations that it lacks, and those that fail on its CPU in a half precision."""
     found = {"lacks": sorted(operations.missing())}
     with torch.no_grad(), warnings.catch_warnings():
@@ -30,18 +31,18 @@ def facts():  # type: () -> Dict[str, List[str]]
     return found
 
 
-def version():  # type: () -> str
+def version() -> str:
     """This torch's version, numbers only."""
     match = re.match(r"\d+(\.\d+)*", torch.__version__)
     assert match is not None
     return match.group()
 
 
-def _works(name, dtype):  # type: (str, Any) -> bool
+def _works(name: str, dtype: Any) -> bool:
     return any(_succeeds(name, dtype, attempt) for attempt in range(len(_attempts(name, dtype))))
 
 
-def _succeeds(name, dtype, attempt):  # type: (str, Any, int) -> bool
+def _succeeds(name: str, dtype: Any, attempt: int) -> bool:
     arguments = _attempts(name, dtype)[attempt]  # made anew: an operation may change them
     call = operations.find(name)
     assert call is not None
@@ -55,11 +56,11 @@ def _succeeds(name, dtype, attempt):  # type: (str, Any, int) -> bool
         return False
 
 
-def _attempts(name, dtype):  # type: (str, Any) -> List[Tuple[Any, ...]]
+def _attempts(name: str, dtype: Any) -> List[Tuple[Any, ...]]:
     """Arguments by which an operation is tried: its own where it needs some, else those that most take."""
     generator = torch.Generator().manual_seed(0)
 
-    def made(*shape):  # type: (*int) -> Any
+    def made(*shape: int) -> Any:
         return (torch.rand(shape, generator=generator) + 0.5).to(dtype)
 
     x, m, b, v = made(1, 4, 6, 6), made(4, 4), made(2, 4, 4), made(4)
@@ -95,7 +96,7 @@ def _attempts(name, dtype):  # type: (str, Any) -> List[Tuple[Any, ...]]
     ]  # fmt: skip
 
 
-def main(path):  # type: (str) -> None
+def main(path: str) -> None:
     """Puts what this torch cannot do into a file."""
     known = {}
     if os.path.exists(path):

@@ -10,6 +10,7 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import contextmanager
+from typing import Any, Dict, FrozenSet, Iterator, List, Optional, Sequence, Set, Tuple
 
 import torch
 from torch import nn
@@ -49,13 +50,21 @@ class Traced(object):
         shared: For each place between nodes whether values are needed there that share memory and are changed later.
     """
 
-    def __init__(self, document, tensors, scopes, items, example, output, shared):
-        # type: (Document, Dict[str, Any], List[Tuple[str, ...]], FrozenSet[str], Tuple[Any, ...], Any, List[bool]) -> None
+    def __init__(
+        self,
+        document: Document,
+        tensors: Dict[str, Any],
+        scopes: List[Tuple[str, ...]],
+        items: FrozenSet[str],
+        example: Tuple[Any, ...],
+        output: Any,
+        shared: List[bool],
+    ) -> None:
         self.document, self.tensors, self.scopes, self.items = document, tensors, scopes, items
         self.example, self.output, self.shared = example, output, shared
 
 
-def trace(model, example, name):  # type: (nn.Module, Sequence[Any], str) -> Traced
+def trace(model: nn.Module, example: Sequence[Any], name: str) -> Traced:
     """Traces a model.
 
     Args:
@@ -86,7 +95,7 @@ def trace(model, example, name):  # type: (nn.Module, Sequence[Any], str) -> Tra
     return Traced(document, recorder.tensors, recorder.scopes, recorder.items, example, output, recorder.shared())
 
 
-def check(traced, model, inputs):  # type: (Traced, nn.Module, Sequence[Any]) -> None
+def check(traced: Traced, model: nn.Module, inputs: Sequence[Any]) -> None:
     """Makes sure that a graph gives what its model gives, on another input than that of the trace.
 
     Raises:
@@ -104,13 +113,13 @@ def check(traced, model, inputs):  # type: (Traced, nn.Module, Sequence[Any]) ->
         )
 
 
-def _same(one, other):  # type: (Any, Any) -> bool
+def _same(one: Any, other: Any) -> bool:
     """Whether two outputs hold equal tensors; what is not a number in both is equal."""
     pairs = list(zip(_tensors(one), _tensors(other)))
     return all(a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all()) for a, b in pairs)  # noqa: PLR0124
 
 
-def _call(model, inputs):  # type: (nn.Module, Sequence[Any]) -> Any
+def _call(model: nn.Module, inputs: Sequence[Any]) -> Any:
     try:
         return model(*inputs)
     except InputError:
@@ -124,14 +133,14 @@ def _call(model, inputs):  # type: (nn.Module, Sequence[Any]) -> Any
         )
 
 
-def _place(trace_back):  # type: (Any) -> str
+def _place(trace_back: Any) -> str:
     frames = traceback.extract_tb(trace_back)
     own = [frame for frame in frames if "/torch/" not in frame.filename and "/dime/device/" not in frame.filename]
     frame = (own or frames)[-1]
     return "{}:{}".format(frame.filename.rsplit("/", 1)[-1], frame.lineno)
 
 
-def _line():  # type: () -> str
+def _line() -> str:
     """Where in the model's own code we are."""
     frames = traceback.extract_stack()
     own = [frame for frame in frames if "/torch/" not in frame.filename and "/dime/" not in frame.filename]
@@ -142,27 +151,27 @@ def _line():  # type: () -> str
 class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "TorchFunctionMode") else object):  # type: ignore[misc]
     """Writes down what is called."""
 
-    def __init__(self, model, inputs):  # type: (nn.Module, Tuple[Any, ...]) -> None
+    def __init__(self, model: nn.Module, inputs: Tuple[Any, ...]) -> None:
         super(_Recorder, self).__init__()
         self._spelled = operations.spelled()
-        self._values = []  # type: List[Value]
-        self._numbers = {}  # type: Dict[int, int]  # id of a tensor -> its value
-        self._kept = []  # type: List[Any]  # so that no id is used twice
-        self._storages = []  # type: List[int]  # value -> its memory
-        self._memories = {}  # type: Dict[int, int]  # where a memory starts -> its number; none is freed meanwhile
-        self._nodes = []  # type: List[Node]
-        self._stack = []  # type: List[str]
-        self.scopes = []  # type: List[Tuple[str, ...]]
-        self.tensors = OrderedDict()  # type: Dict[str, Any]
-        self._constants = {}  # type: Dict[int, str]  # id of a tensor -> its constant's name
-        self._versions = {}  # type: Dict[str, int]
-        self.failure = None  # type: Optional[InputError]
-        self._before_filled = None  # type: Any
-        self._names = {}  # type: Dict[int, str]
+        self._values: List[Value] = []
+        self._numbers: Dict[int, int] = {}  # id of a tensor -> its value
+        self._kept: List[Any] = []  # so that no id is used twice
+        self._storages: List[int] = []  # value -> its memory
+        self._memories: Dict[int, int] = {}  # where a memory starts -> its number; none is freed meanwhile
+        self._nodes: List[Node] = []
+        self._stack: List[str] = []
+        self.scopes: List[Tuple[str, ...]] = []
+        self.tensors: Dict[str, Any] = OrderedDict()
+        self._constants: Dict[int, str] = {}  # id of a tensor -> its constant's name
+        self._versions: Dict[str, int] = {}
+        self.failure: Optional[InputError] = None
+        self._before_filled: Any = None
+        self._names: Dict[int, str] = {}
         for kind in (model.named_parameters(), model.named_buffers()):
             for path, tensor in kind:
                 self._names.setdefault(id(tensor), path)
-        self._paths = {}  # type: Dict[int, str]
+        self._paths: Dict[int, str] = {}
         for path, module in model.named_modules():
             self._paths.setdefault(id(module), path)
         containers = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -177,7 +186,7 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
     # ---- what surrounds a trace
 
     @contextmanager
-    def watching(self):  # type: () -> Iterator[None]
+    def watching(self) -> Iterator[None]:
         """Records until it is left."""
         originals = dict((kind, kind.forward) for kind in self._leaves)
         enter = nn.modules.module.register_module_forward_pre_hook(
@@ -195,14 +204,14 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
             enter.remove()
             leave.remove()
 
-    def _leave(self, module, inputs, output):  # type: (Any, Any, Any) -> None
+    def _leave(self, module: Any, inputs: Any, output: Any) -> None:
         self._stack.pop()
 
-    def _path(self, module):  # type: (Any) -> str
+    def _path(self, module: Any) -> str:
         return self._paths.get(id(module), self._stack[-1] if self._stack else "")
 
-    def _leaf_forward(self, kind, original):  # type: (Any, Any) -> Any
-        def forward(module, *arguments, **keywords):  # type: (Any, *Any, **Any) -> Any
+    def _leaf_forward(self, kind: Any, original: Any) -> Any:
+        def forward(module: Any, *arguments: Any, **keywords: Any) -> Any:
             with torch._C.DisableTorchFunction():
                 before = self._changes(arguments, keywords)
                 output = original(module, *arguments, **keywords)
@@ -213,13 +222,13 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
 
     # ---- what is called
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):  # type: (Any, Any, Any, Any) -> Any
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         keywords = dict(kwargs or {})
         name = getattr(func, "__name__", "")
         before = self._changes(args, keywords)
         self._snapshot(name, args, keywords)
         output = func(*args, **keywords)
-        if self.failure is not None or torch.jit.is_scripting():
+        if self.failure is not None or torch.jit.is_scripting():  # type: ignore[attr-defined]
             return output
         try:
             self._called(func, name, args, keywords, output, before)
@@ -228,7 +237,7 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
             raise
         return output
 
-    def _called(self, func, name, args, keywords, output, before):  # type: (Any, str, Any, Any, Any, Any) -> None
+    def _called(self, func: Any, name: str, args: Any, keywords: Any, output: Any, before: Any) -> None:
         tensors = list(_tensors([args, keywords]))
         depends = any(id(tensor) in self._numbers for tensor in tensors)
         changed = [tensor for tensor, version in before if tensor._version != version]
@@ -257,10 +266,10 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
             raise InputError("the operation {} is not among those that a device may run ({})".format(where, _line()))
         self._write(spelled, args, keywords, output, before, None)
 
-    def _changes(self, args, keywords):  # type: (Any, Any) -> List[Tuple[Any, int]]
+    def _changes(self, args: Any, keywords: Any) -> List[Tuple[Any, int]]:
         return [(tensor, tensor._version) for tensor in _tensors([args, keywords])]
 
-    def _snapshot(self, name, args, keywords):  # type: (str, Any, Any) -> None
+    def _snapshot(self, name: str, args: Any, keywords: Any) -> None:
         """Keeps what a tensor that the network made holds before something of the input is written into it."""
         fills = name.endswith("_") and not name.endswith("__") or name in FILLING or keywords.get("inplace") is True
         first = args[0] if args else None
@@ -269,12 +278,12 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
         if any(id(tensor) in self._numbers for tensor in _tensors([args, keywords])):
             self._before_filled = first.clone()
 
-    def _must_be_unused(self, tensor):  # type: (Any) -> None
+    def _must_be_unused(self, tensor: Any) -> None:
         name = self._names.get(id(tensor)) or self._constants.get(id(tensor))
         if name:
             raise InputError("the network changes its own state, {}, at {}".format(name, _line()))
 
-    def _write(self, operation, args, keywords, output, before, module):  # type: (str, Any, Any, Any, Any, Any) -> None
+    def _write(self, operation: str, args: Any, keywords: Any, output: Any, before: Any, module: Any) -> None:
         if len(self._nodes) >= MOST_NODES:
             raise InputError("the network has more than {} operations".format(MOST_NODES))
         changed = [tensor for tensor, version in before if tensor._version != version]
@@ -292,7 +301,7 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
                 OrderedDict(call={"dict": [[k, v] for k, v in named.items()]}),
             )
         single = isinstance(output, torch.Tensor)
-        outputs = []  # type: List[Optional[int]]
+        outputs: List[Optional[int]] = []
         for one in [output] if single else leaves(output) if isinstance(output, (list, tuple)) else []:
             is_new = isinstance(one, torch.Tensor) and id(one) not in self._numbers
             outputs.append(self._new(one) if is_new else None)
@@ -300,10 +309,10 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
         self._nodes.append(Node(operation, path, arguments, dict(named), outputs, single, sorted(set(mutates))))
         self.scopes.append(tuple(self._stack))
 
-    def _module(self, module, operation):  # type: (Any, str) -> Any
+    def _module(self, module: Any, operation: str) -> Any:
         """A module as its constructor's arguments and its parameters."""
         kind = type(module).__name__
-        made = OrderedDict()  # type: Dict[str, Any]
+        made: Dict[str, Any] = OrderedDict()
         for key in operations.MODULES[kind]:
             made[key] = _made_with(module, kind, key)
         tensors = list(module.named_parameters()) + list(module.named_buffers())
@@ -317,7 +326,7 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
 
     # ---- values and constants
 
-    def _new(self, tensor):  # type: (Any) -> int
+    def _new(self, tensor: Any) -> int:
         number = len(self._values)
         self._numbers[id(tensor)] = number
         self._kept.append(tensor)
@@ -327,7 +336,7 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
         self._storages.append(memory)
         return number
 
-    def _adopt(self, tensor):  # type: (Any) -> None
+    def _adopt(self, tensor: Any) -> None:
         """Makes a constant that is about to be filled from the input a value: a copy of it is where it starts."""
         name = self._constant_name(tensor, self._before_filled)
         number = self._new(tensor)
@@ -336,13 +345,13 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
         )
         self.scopes.append(tuple(self._stack))
 
-    def _constant(self, tensor):  # type: (Any) -> Any
+    def _constant(self, tensor: Any) -> Any:
         if id(tensor) not in self._constants:
             self._constants[id(tensor)] = self._constant_name(tensor, tensor)
             self._kept.append(tensor)
         return {"constant": self._constants[id(tensor)]}
 
-    def _constant_name(self, tensor, content):  # type: (Any, Any) -> str
+    def _constant_name(self, tensor: Any, content: Any) -> str:
         name = self._names.get(id(tensor)) or "computed.{}".format(len(self.tensors))
         while name in self.tensors:
             name += "_"
@@ -350,8 +359,7 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
         self._versions[name] = tensor._version
         return name
 
-    def _encode(self, argument, operation):  # noqa: PLR0911, PLR0912 - a return for each kind of argument
-        # type: (Any, str) -> Any
+    def _encode(self, argument: Any, operation: str) -> Any:  # noqa: PLR0911, PLR0912 - a return for each kind of argument
         if isinstance(argument, torch.Tensor):
             if id(argument) in self._numbers:
                 return {"value": self._numbers[id(argument)]}
@@ -386,7 +394,7 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
 
     # ---- the whole
 
-    def document(self, name, output):  # type: (str, Any) -> Document
+    def document(self, name: str, output: Any) -> Document:
         """The graph of all that was recorded; what its output does not need is left out."""
         outputs = self._outputs = self._structure(output)
         for constant, version in self._versions.items():
@@ -404,7 +412,7 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
             name, torch.__version__.split("+")[0], self._values, self._inputs, outputs, self._nodes, constants, []
         )
 
-    def _structure(self, output):  # type: (Any) -> Any
+    def _structure(self, output: Any) -> Any:
         if isinstance(output, torch.Tensor):
             if id(output) not in self._numbers:
                 raise InputError("the network's output does not depend on its input")
@@ -419,7 +427,7 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
             )
         )
 
-    def _drop_unused(self, outputs):  # type: (Any) -> None
+    def _drop_unused(self, outputs: Any) -> None:
         """Leaves out operations whose results nothing needs; one that changes memory stays if anything shares it."""
         needed = set(documents.references(outputs, "value"))
         memory = set(self._storages[number] for number in needed)
@@ -437,10 +445,10 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
         used = set(documents.references([[n.arguments, n.keywords] for n in self._nodes], "constant"))
         self.tensors = OrderedDict((name, tensor) for name, tensor in self.tensors.items() if name in used)
 
-    def shared(self):  # type: () -> List[bool]
+    def shared(self) -> List[bool]:
         """Whether a cut at each place would part tensors that share memory which is changed behind it."""
         live = self._live
-        changed_later = set()  # type: ignore[var-annotated]
+        changed_later: Set[int] = set()
         places = []
         for place in range(len(self._nodes), -1, -1):
             if place < len(self._nodes):
@@ -450,14 +458,14 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
         return places[::-1]
 
     @property
-    def _live(self):  # type: () -> List[Tuple[int, ...]]
-        outputs = {"tuple": []}  # type: Any
+    def _live(self) -> List[Tuple[int, ...]]:
+        outputs: Any = {"tuple": []}
         return Document("", "", self._values, self._inputs, self._outputs or outputs, self._nodes, {}, []).live()
 
-    _outputs = None  # type: Any
+    _outputs: Any = None
 
 
-def _made_with(module, kind, key):  # type: (Any, str, str) -> Any
+def _made_with(module: Any, kind: str, key: str) -> Any:
     """An argument of a module's constructor, as the module shows it."""
     if kind == "TransformerEncoderLayer":
         inner = {
@@ -469,15 +477,15 @@ def _made_with(module, kind, key):  # type: (Any, str, str) -> Any
             "batch_first": lambda: module.self_attn.batch_first,
         }
         if key in inner:
-            return inner[key]()
+            return inner[key]()  # type: ignore[no-untyped-call]
     return getattr(module, key)
 
 
-def _dtype(dtype):  # type: (Any) -> str
+def _dtype(dtype: Any) -> str:
     return str(dtype).rsplit(".", 1)[-1]
 
 
-def _tensors(thing):  # type: (Any) -> Iterator[Any]
+def _tensors(thing: Any) -> Iterator[Any]:
     if isinstance(thing, torch.Tensor):
         yield thing
     elif isinstance(thing, Mapping):  # not what has `values`: torch's own pair of values and indices has them, too
