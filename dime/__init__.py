@@ -28,6 +28,7 @@ _HOMES = {
     "Goal": "dime.host.planning.goals",
     "Limits": "dime.host.planning.goals",
     "Link": "dime.host.planning.links",
+    "OutOfTimeError": "dime.contract.errors",
     "baselines": "dime.host.analysis",
     "best_plans": "dime.host.analysis.break_even",
     "bootstrap": "dime.host.analysis.uncertainty",

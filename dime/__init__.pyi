@@ -1,3 +1,4 @@
+from dime.contract.errors import OutOfTimeError as OutOfTimeError
 from dime.host.analysis import baselines as baselines
 from dime.host.analysis.alternatives import explain as explain
 from dime.host.analysis.break_even import best_plans as best_plans

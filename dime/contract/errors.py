@@ -1,7 +1,7 @@
 """The errors a person can mend. Everything else is a defect and keeps its traceback."""
 
 import difflib
-from typing import Dict, Iterable
+from typing import Any, Dict, Iterable, Optional, Tuple
 
 
 class DimeError(Exception):
@@ -44,7 +44,33 @@ class InfeasibleError(DimeError):
 
 
 class OutOfTimeError(InputError):
-    """A search that found nothing in the time it was given; with more time it may."""
+    """A search that did not finish in the time it was given; with more time it may.
+
+    Args:
+        message: One line, as for every error.
+        plan: The steps of the best plan found by then, or None.
+        bound: No plan has a better value of the goal; None if that is not known.
+        objective: The value of the plan; None without one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        plan: Optional[Tuple[Any, ...]] = None,
+        bound: Optional[float] = None,
+        objective: Optional[float] = None,
+    ) -> None:
+        super().__init__(message)
+        self.plan = plan
+        self.bound = bound
+        self.objective = objective
+
+    @property
+    def gap(self) -> Optional[float]:
+        """(objective - bound) / objective, or None where one of them is not known."""
+        if self.objective is None or self.bound is None:
+            return None
+        return max(0.0, self.objective - self.bound) / self.objective if self.objective else 0.0
 
 
 def unknown(kind: str, name: object, known: Iterable[object], where: str = "") -> InputError:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from dime.contract.bundles import Bundle
-from dime.contract.errors import InfeasibleError, InputError
+from dime.contract.errors import InfeasibleError, OutOfTimeError
 from dime.host.common.statistics import Ints
 from dime.host.planning.certificate import Certificate
 from dime.host.planning.evaluation import evaluate, value
@@ -35,10 +35,6 @@ class Method(Protocol):
     """A baseline."""
 
     def __call__(self, problem: Problem, *, deadline: float = inf) -> Choices: ...
-
-
-class _LateError(InputError):
-    """The deadline passed."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +200,7 @@ def compare(
         plan, reason = None, ""
         try:
             plan = method(problem, deadline=deadline)
-        except _LateError as error:
+        except OutOfTimeError as error:
             reason = str(error)
         except InfeasibleError as error:
             plan, reason = _without_limits(method, problem, deadline), str(error)
@@ -276,7 +272,7 @@ def _without_limits(method: Method, problem: Problem, deadline: float) -> Choice
     """The plan that a baseline would like best, to say which limit it breaks; None if there is none."""
     try:
         return method(problem.with_limits(Limits(max_bundle=problem.limits.max_bundle)), deadline=deadline)
-    except (InfeasibleError, _LateError):
+    except (InfeasibleError, OutOfTimeError):
         return None
 
 
@@ -286,7 +282,7 @@ def _solve(problem: Problem, deadline: float) -> Choices:
     if solution is not None and solution.status == "infeasible":
         raise InfeasibleError("no plan of this kind keeps the limits, or a link is missing")
     if solution is None or solution.choices is None:
-        raise _LateError("not found in time")
+        raise OutOfTimeError("not found in time")
     return solution.choices
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dime.contract.errors import InfeasibleError, InputError, unknown
+from dime.contract.errors import InfeasibleError, InputError, OutOfTimeError, unknown
 from dime.host.planning.cost import add_up, walk
 from dime.host.planning.goals import Goal
 from dime.host.planning.links import Link, connect
@@ -270,7 +270,7 @@ def _corners(problem: Problem, cost: Quantity, slope: Quantity, deadline: float)
     def best(weight: int, weight_of_slope: int) -> _Line | None:
         left = deadline - monotonic()
         if left <= 0:
-            raise InputError("the break-even points were not found in time; give it more")
+            raise OutOfTimeError("the break-even points were not found in time; give it more")
         goal = Goal("weighted", weight, weight_of_slope)
         choices = exact.solve(as_problem(problem, cost, slope, goal), left, 0.0).choices
         if choices is None:

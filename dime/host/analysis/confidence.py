@@ -30,7 +30,7 @@ from time import monotonic
 import numpy as np
 
 from dime.contract.bundles import spell
-from dime.contract.errors import InfeasibleError, InputError
+from dime.contract.errors import InfeasibleError, InputError, OutOfTimeError
 from dime.host.analysis.resampling import Choices, check_profiles
 from dime.host.common import statistics
 from dime.host.common.statistics import Floats, Ints
@@ -335,7 +335,7 @@ class _Model:
     def _time_left(self) -> float:
         left = self.deadline - monotonic()
         if left <= 0:
-            raise InputError("the search for a plan that holds with a probability took too long; give it more time")
+            raise OutOfTimeError("the search for a plan that holds with a probability took too long; give it more time")
         return left
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dime.contract.errors import InfeasibleError, InputError
+from dime.contract.errors import InfeasibleError, OutOfTimeError
 from dime.host.common import places
 from dime.host.common.statistics import Floats, Ints
 from dime.host.planning.certificate import Certificate
@@ -145,12 +145,12 @@ def frontier(problem: Problem, time_limit_s: float = TIME_LIMIT_S) -> Frontier:
 
     Raises:
         InfeasibleError: No plan keeps the limits.
-        InputError: Not a single point was found in the time.
+        OutOfTimeError: Not a single point was found in the time.
     """
     found = exact.trade_offs(problem, time_limit_s)
     if not len(found.time_ps):
         if not found.complete:
-            raise InputError(f"no point of the frontier was found in {time_limit_s:g} s; give it more time")
+            raise OutOfTimeError(f"no point of the frontier was found in {time_limit_s:g} s; give it more time")
         from dime.host.search.conflict import explain
 
         raise InfeasibleError(explain(problem, time_limit_s))

@@ -9,7 +9,7 @@ from time import monotonic
 
 import numpy as np
 
-from dime.contract.errors import InputError
+from dime.contract.errors import InputError, OutOfTimeError
 from dime.host.common.statistics import Ints
 from dime.host.planning.goals import Goal
 from dime.host.planning.problem import LARGEST_SUM, PER_S, Choice, Problem
@@ -57,12 +57,15 @@ def undominated(
         (sums of the quantities, plan) of each.
 
     Raises:
-        InputError: Time ran out.
+        OutOfTimeError: Time ran out; it carries the plan with the least of the first quantity found by then.
     """
     graph = build(problem.with_goal("latency"))
     front = pareto(graph, quantities, tuple(problem.memory.values()), monotonic() + time_limit_s, "vector")
     if not front.complete:
-        raise InputError(f"{len(problem.layers)} layers have too many trade-offs to list in {time_limit_s:g} s")
+        raise OutOfTimeError(
+            f"{len(problem.layers)} layers have too many trade-offs to list in {time_limit_s:g} s",
+            front.choices(0) if len(front) else None,
+        )
     return [(tuple(sums), front.choices(at)) for at, sums in enumerate(front.sums.tolist())]
 
 

@@ -10,16 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import dime
 from dime.contract.errors import InputError
 from dime.host.planning.cost import add_up, amount, walk
 from dime.host.planning.evaluation import evaluate
 from dime.host.planning.goals import RULES, Goal, Limits
+from dime.host.planning.solution import Solution
 from dime.host.search import backends
 from dime.host.search import graph as graphs
 from dime.host.search import pareto as pareto_module
 from dime.host.search.backends import BACKENDS, compiled, plain
 from dime.host.search.frontier import frontier
 from dime.host.search.pareto import pareto, shortest
+from dime.host.search.quantities import undominated
 from dime.host.search.solvers import exact, gurobi, highs
 from tests.host import small, synthetic
 from tests.host.instances import FULL, enumerated, random_problem
@@ -237,3 +240,16 @@ def test_a_search_out_of_time_keeps_what_is_known(monkeypatch):
     monkeypatch.setattr(pareto_module, "label", lambda graph, costs, *_: (graph, costs, None))
     solution = exact.solve(problem, 60, 0)
     assert solution.status == "feasible" and solution.bound < solution.objective
+
+
+def test_out_of_time_is_one_error_that_carries_what_was_found(monkeypatch):
+    problem = synthetic.large_problem(60, 3)
+    with pytest.raises(dime.OutOfTimeError, match="too many trade-offs") as late:
+        undominated(problem, [problem.latency, problem.energy], 1e-9)
+    assert late.value.plan and not evaluate(problem, late.value.plan).broken and late.value.gap is None
+    nothing = Solution("unknown", None, None, 2.0, "exact", "exact", 1.0)
+    monkeypatch.setattr(exact, "solve", lambda *_: nothing)
+    with pytest.raises(dime.OutOfTimeError, match="found no plan in 1 s") as late:
+        dime.solve(problem, time_limit_s=1)
+    assert (late.value.plan, late.value.bound, late.value.gap) == (None, 2.0, None)
+    assert dime.OutOfTimeError("late", (), 3.0, 4.0).gap == 0.25

@@ -127,7 +127,7 @@ def solve(problem: Problem, solver: str = "auto", time_limit_s: float = TIME_LIM
 
             raise InfeasibleError(explain(problem, time_limit_s))
         if solution.choices is None:
-            raise OutOfTimeError(f"{name} found no plan in {time_limit_s:g} s; give it more time")
+            raise OutOfTimeError(f"{name} found no plan in {time_limit_s:g} s; give it more time", bound=solution.bound)
         broken = evaluate(problem, solution.choices).broken
         if broken:
             raise AssertionError(f"{name} returned a plan that breaks a limit: {'; '.join(broken)}")
