@@ -35,7 +35,7 @@ SWEEPS = Schema("dime.sweeps", 1)
 KEYS = ("schema", "version", "tables")  # A name of a document's own is none of these.
 
 
-def stamped(schema: Schema, content: "Mapping[str, object]", **tables: Schema) -> "OrderedDict[str, Any]":
+def stamped(schema: Schema, content: "Mapping[str, object]", **tables: Schema) -> Dict[str, object]:
     """A JSON document that says what it is, and what the tables beside it are.
 
     Args:
@@ -43,7 +43,7 @@ def stamped(schema: Schema, content: "Mapping[str, object]", **tables: Schema) -
         content: Its other fields.
         **tables: File name -> schema of each CSV that it speaks for.
     """
-    said = OrderedDict([("schema", schema.name), ("version", schema.version)])  # type: OrderedDict[str, Any]
+    said: Dict[str, object] = OrderedDict([("schema", schema.name), ("version", schema.version)])
     if tables:
         said["tables"] = OrderedDict(
             (name, OrderedDict([("schema", one.name), ("version", one.version)]))
@@ -53,7 +53,7 @@ def stamped(schema: Schema, content: "Mapping[str, object]", **tables: Schema) -
     return said
 
 
-def version(schema: Schema, said: "Mapping[Any, Any]", path: object) -> int:
+def version(schema: Schema, said: "Mapping[str, object]", path: object) -> int:
     """The version of a document, once it is known that this DIME reads it.
 
     Args:
@@ -82,7 +82,7 @@ def version(schema: Schema, said: "Mapping[Any, Any]", path: object) -> int:
     return found
 
 
-def check_tables(known: "Mapping[str, Schema]", said: "Mapping[str, Any]", path: str) -> None:
+def check_tables(known: "Mapping[str, Schema]", said: "Mapping[str, object]", path: str) -> None:
     """Makes sure that this DIME reads the tables that a document speaks for.
 
     Args:
@@ -106,7 +106,7 @@ def of_metadata(metadata: "Optional[Mapping[bytes, bytes]]") -> "Dict[str, str]"
     return {name: about[name.encode()].decode("utf-8", "replace") for name in KEYS if name.encode() in about}
 
 
-def without(said: "Mapping[str, Any]") -> "OrderedDict[str, Any]":
+def without(said: "Mapping[str, object]") -> "OrderedDict[str, Any]":
     """A document's own fields: what it says but its schema."""
     return OrderedDict((name, value) for name, value in said.items() if name not in KEYS)
 

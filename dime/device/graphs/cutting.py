@@ -5,13 +5,13 @@ far, bytes that cross), as long as times add up. Bundles' times do not quite add
 too; and so do borders of blocks, which people speak of.
 """
 
-from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Tuple
 
 from dime.contract.errors import InputError
 from dime.device.graphs.document import Layer
 
 if TYPE_CHECKING:
-    from dime.device.graphs.document import Document
+    from dime.device.graphs.document import Document, Node
     from dime.device.graphs.tracing import Traced
 
 NEAR = 0.10  # slack for what the hull does not know: a bundle's time differs from the sum of its layers'
@@ -163,7 +163,7 @@ def _between(hull: Sequence[Tuple[int, int]], work: int) -> float:
     return float(hull[-1][1])
 
 
-def _ended(scope: Tuple[str, ...], following: Tuple[str, ...], items: Any) -> Tuple[Optional[str], int]:
+def _ended(scope: Tuple[str, ...], following: Tuple[str, ...], items: FrozenSet[str]) -> Tuple[Optional[str], int]:
     """The outermost module that ends behind a node, and how deep it lies if it is a block, else 0."""
     inside = list(scope)
     stays = 0
@@ -218,13 +218,13 @@ def macs(document: "Document", number: int) -> int:  # noqa: PLR0911 - a return 
     return 0
 
 
-def _constants(node: Any) -> List[str]:
+def _constants(node: "Node") -> List[str]:
     from dime.device.graphs.document import references
 
     return list(references([node.arguments, node.keywords], "constant"))
 
 
-def _shape(document: "Document", argument: Any) -> Optional[Tuple[int, ...]]:
+def _shape(document: "Document", argument: object) -> Optional[Tuple[int, ...]]:
     if isinstance(argument, dict) and "value" in argument:
         return document.values[argument["value"]].shape
     if isinstance(argument, dict) and "constant" in argument:

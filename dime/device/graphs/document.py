@@ -17,9 +17,11 @@ An argument is a plain JSON value, or an object of one key: ``value`` N, ``const
 import hashlib
 import json
 import os
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
+from typing import Any, Dict, Iterator, List, NamedTuple, NoReturn, Optional, Sequence, Set, Tuple, Union
 
 from dime.contract.errors import TableError
+
+Json = Any  # Any: a part of graph.json; `from_json` checks each, and operations take arguments as they are.
 
 FORMAT, VERSION = "dime graph", 1
 GRAPH, TENSORS = "graph.json", "tensors.raw"
@@ -51,8 +53,8 @@ Node = NamedTuple(
     [
         ("operation", str),
         ("module", str),
-        ("arguments", List[Any]),
-        ("keywords", Dict[str, Any]),
+        ("arguments", List[Json]),
+        ("keywords", Dict[str, Json]),
         ("outputs", List[Optional[int]]),
         ("single", bool),
         ("mutates", List[int]),
@@ -83,7 +85,7 @@ class Document(NamedTuple(
         ("torch", str),
         ("values", List[Value]),
         ("inputs", List[int]),
-        ("outputs", Any),
+        ("outputs", Json),
         ("nodes", List[Node]),
         ("constants", Dict[str, Constant]),
         ("layers", List[Layer]),
@@ -143,7 +145,7 @@ class Document(NamedTuple(
         return sum(size_bytes(self.values[number]) for number in place)
 
 
-def references(argument: Any, kind: str) -> Iterator[Any]:
+def references(argument: Json, kind: str) -> Iterator[Json]:
     """Every value (or constant) that an argument names, however deep."""
     if isinstance(argument, dict):
         if set(argument) == {kind}:
@@ -221,33 +223,33 @@ def from_json(content: bytes) -> Document:
         raise TableError("damaged: {}".format(_short(error)))
 
 
-def _refuse_constant(text: str) -> Any:
+def _refuse_constant(text: str) -> NoReturn:
     raise ValueError("{} is not JSON".format(text))
 
 
-def _short(thing: Any) -> str:
+def _short(thing: object) -> str:
     return repr(str(thing)[:80])
 
 
-def _list(thing: Any, what: str, most: int = MOST_NODES) -> List[Any]:
+def _list(thing: object, what: str, most: int = MOST_NODES) -> List[Json]:
     if not isinstance(thing, list) or len(thing) > most:
         raise ValueError("{} is no list of at most {}".format(what, most))
     return thing
 
 
-def _text(thing: Any, what: str) -> str:
+def _text(thing: object, what: str) -> str:
     if not isinstance(thing, str) or len(thing) > 200 or not thing.isprintable():
         raise ValueError("{} is no short text".format(what))
     return thing
 
 
-def _whole(thing: Any, what: str, most: int) -> int:
+def _whole(thing: object, what: str, most: int) -> int:
     if not isinstance(thing, int) or isinstance(thing, bool) or not 0 <= thing < most:
         raise ValueError("{} {} is not in 0..{}".format(what, _short(thing), most - 1))
     return thing
 
 
-def _tensor(shape: Any, dtype: Any, what: str, memory: int = 0) -> Value:
+def _tensor(shape: object, dtype: object, what: str, memory: int = 0) -> Value:
     if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
         raise ValueError("{} has the dtype {}".format(what, _short(dtype)))
     value = Value(tuple(_whole(n, "a length of " + what, 1 << 40) for n in _list(shape, "a shape", 16)), dtype, memory)
@@ -259,7 +261,7 @@ def _tensor(shape: Any, dtype: Any, what: str, memory: int = 0) -> Value:
 class _Checker(object):
     """Turns parsed JSON into a document, or raises ValueError, KeyError or TypeError."""
 
-    def __init__(self, raw: Dict[str, Any]) -> None:
+    def __init__(self, raw: Dict[str, Json]) -> None:
         self._raw = raw
         self._values = [
             _tensor(entry[0], entry[1], "value {}".format(number), _whole(entry[2], "a memory", MOST_NODES * 2))
@@ -297,7 +299,7 @@ class _Checker(object):
             raise ValueError("node {} needs {} bytes at once; at most {}".format(where, largest, LARGEST_AT_ONCE_BYTES))
         return document
 
-    def _constant(self, entry: Dict[str, Any]) -> None:
+    def _constant(self, entry: Dict[str, Json]) -> None:
         name = _text(entry["name"], "a constant's name")
         value = _tensor(entry["shape"], entry["dtype"], "constant {}".format(_short(name)))
         digest = _text(entry["sha256"], "a hash")
@@ -307,10 +309,10 @@ class _Checker(object):
             name, value.shape, value.dtype, _whole(entry["offset"], "an offset", 1 << 50), digest
         )
 
-    def _number(self, thing: Any) -> int:
+    def _number(self, thing: object) -> int:
         return _whole(thing, "a value's number", len(self._values))
 
-    def _node(self, position: int, entry: Dict[str, Any]) -> Node:
+    def _node(self, position: int, entry: Dict[str, Json]) -> Node:
         where = "node {}".format(position)
         operation, module = _text(entry["operation"], where), _text(entry["module"], where)
         arguments = _list(entry["arguments"], "the arguments of " + where, 64)
@@ -329,7 +331,7 @@ class _Checker(object):
         self._known.update(produced)
         return Node(operation, module, arguments, keywords, outputs, entry["single"], mutates)
 
-    def _argument(self, argument: Any, where: str, depth: int) -> None:  # noqa: PLR0912 - a branch for each kind of argument
+    def _argument(self, argument: Json, where: str, depth: int) -> None:  # noqa: PLR0912 - a branch for each kind of argument
         if depth > DEEPEST:
             raise ValueError("{} has arguments deeper than {}".format(where, DEEPEST))
         if argument is None or isinstance(argument, (bool, float)):

@@ -10,6 +10,9 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 import torch
 from torch.nn import functional
 
+Thing = Any  # Any: what operations of torch take and give: tensors, shapes, numbers, lists of them.
+Call = Callable[..., Thing]
+
 FUNCTIONAL = """
     adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d
     avg_pool1d avg_pool2d avg_pool3d batch_norm celu conv1d conv2d conv3d conv_transpose1d conv_transpose2d
@@ -61,7 +64,7 @@ MODULES: Dict[str, List[str]] = {
 }
 
 # Arguments that are newer than the oldest torch, and their defaults: with these, leaving them out changes nothing.
-NEWER: Dict[str, Dict[str, Any]] = {
+NEWER: Dict[str, Dict[str, Thing]] = {
     "functional.interpolate": {"antialias": False},
     "functional.gelu": {"approximate": "none"},
     "torch.gelu": {"approximate": "none"},
@@ -72,15 +75,15 @@ NEWER: Dict[str, Dict[str, Any]] = {
 
 
 def _attention(
-    query: Any,
-    key: Any,
-    value: Any,
-    attn_mask: Any = None,
+    query: Thing,
+    key: Thing,
+    value: Thing,
+    attn_mask: Thing = None,
     dropout_p: float = 0.0,
     is_causal: bool = False,
     scale: Optional[float] = None,
     enable_gqa: bool = False,
-) -> Any:
+) -> Thing:
     """What functional.scaled_dot_product_attention computes, for a torch that lacks it (before 2.0)."""
     if dropout_p or enable_gqa:
         raise NotImplementedError("dropout and grouped queries")
@@ -95,7 +98,7 @@ def _attention(
     return weights.softmax(-1).matmul(value)
 
 
-def _rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: Optional[float] = None) -> Any:
+def _rms_norm(x: Thing, normalized_shape: Thing, weight: Thing = None, eps: Optional[float] = None) -> Thing:
     """functional.rms_norm, for a torch that lacks it (before 2.4)."""
     axes = tuple(range(-len(normalized_shape), 0))
     eps = torch.finfo(x.dtype).eps if eps is None else eps
@@ -103,20 +106,20 @@ def _rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: Optional[f
     return y if weight is None else y * weight
 
 
-def _gelu(x: Any, approximate: str = "none") -> Any:
+def _gelu(x: Thing, approximate: str = "none") -> Thing:
     """functional.gelu with its approximation, for a torch that lacks that argument (before 1.12)."""
     if approximate == "none":
         return functional.gelu(x)
     return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x.pow(3))))
 
 
-def _unflatten(x: Any, dim: int, sizes: Any) -> Any:
+def _unflatten(x: Thing, dim: int, sizes: Thing) -> Thing:
     """torch.unflatten, which takes a plain dimension only in newer versions (1.13)."""
     dim = dim % x.dim()
     return x.reshape(tuple(x.shape[:dim]) + tuple(sizes) + tuple(x.shape[dim + 1 :]))
 
 
-STAND_INS: Dict[str, Callable[..., Any]] = {
+STAND_INS: Dict[str, Call] = {
     "functional.scaled_dot_product_attention": _attention,
     "functional.rms_norm": _rms_norm,
     "torch.rms_norm": _rms_norm,
@@ -135,7 +138,7 @@ def names() -> List[str]:
     )
 
 
-def find(name: str) -> Optional[Callable[..., Any]]:  # noqa: PLR0911 - a return for each kind
+def find(name: str) -> Optional[Call]:  # noqa: PLR0911 - a return for each kind
     """What a name stands for on this torch.
 
     Args:
@@ -166,7 +169,7 @@ def find(name: str) -> Optional[Callable[..., Any]]:  # noqa: PLR0911 - a return
     return STAND_INS.get(name) if found is None else found
 
 
-def _attribute(name: str) -> Callable[..., Any]:
+def _attribute(name: str) -> Call:
     return lambda tensor: getattr(tensor, name)
 
 
@@ -178,15 +181,15 @@ def _takes_approximate() -> bool:
         return False
 
 
-def without_newer(name: str, keywords: Dict[str, Any]) -> Dict[str, Any]:
+def without_newer(name: str, keywords: Dict[str, Thing]) -> Dict[str, Thing]:
     """Leaves out arguments that an older torch may lack, where they are what that one does anyway."""
     newer = NEWER.get(name, {})
     return {key: value for key, value in keywords.items() if not (key in newer and newer[key] == value)}
 
 
-def spelled() -> Dict[Any, str]:
+def spelled() -> Dict[Thing, str]:
     """Function -> its name, for a trace; a function that several names stand for has the first of them."""
-    found: Dict[Any, str] = {}
+    found: Dict[Thing, str] = {}
     for name in names():
         space, _, rest = name.partition(".")
         if space == "module":

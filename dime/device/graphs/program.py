@@ -6,7 +6,7 @@ needs it, as in the model itself.
 
 import hashlib
 import os
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import torch
 from torch import nn
@@ -15,6 +15,7 @@ from dime.contract.errors import DeviceError, TableError
 from dime.device.graphs import document as documents
 from dime.device.graphs import operations
 from dime.device.graphs.document import TENSORS, Document, Node, Value, size_bytes
+from dime.device.graphs.operations import Call, Thing
 
 # What changes its first argument in place, and what gives the same as a new tensor.
 ANEW = {
@@ -43,9 +44,9 @@ ANEW = {
 Step = NamedTuple(
     "Step",
     [
-        ("call", Callable[..., Any]),
-        ("arguments", Any),
-        ("keywords", Any),
+        ("call", Call),
+        ("arguments", Thing),
+        ("keywords", Thing),
         ("node", Node),
         ("rebinds", Optional[int]),
         ("drops", Tuple[int, ...]),
@@ -125,7 +126,7 @@ class Program(object):
                 )
             )
 
-    def move(self, move: Callable[[Any], Any]) -> None:
+    def move(self, move: Callable[[Thing], Thing]) -> None:
         """Moves all constants; parts that were made before keep the old ones."""
         self._constants = dict((name, move(tensor)) for name, tensor in self._constants.items())
 
@@ -141,7 +142,7 @@ class Program(object):
         """
         return Part(self, first, last)
 
-    def outputs(self, values: Dict[int, Any]) -> Any:
+    def outputs(self, values: Dict[int, Thing]) -> Thing:
         """The network's output in its own form, from the values behind the last node."""
         return _Maker(self._constants).make(self.document.outputs)(values)
 
@@ -173,11 +174,11 @@ class Part(nn.Module):
         ]
         return self
 
-    def _apply(self, fn: Any, *rest: Any) -> Any:
+    def _apply(self, fn: Thing, *rest: Thing) -> Thing:
         self._steps = None  # tensors have moved
         return super(Part, self)._apply(fn, *rest)  # type: ignore[no-untyped-call]
 
-    def forward(self, inputs: Any) -> Any:
+    def forward(self, inputs: Thing) -> Thing:
         if self._steps is None:
             self._steps = self._prepare()
         given = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
@@ -269,12 +270,12 @@ class Part(nn.Module):
         return Step(call, maker.make(arguments), maker.make(_pairs(named)), node, None, ends)
 
 
-def _flattened(module: Callable[..., Any]) -> Callable[..., Any]:
+def _flattened(module: Call) -> Call:
     """A module that gives all tensors of its nested output in one list."""
     return lambda *arguments, **keywords: list(leaves(module(*arguments, **keywords)))
 
 
-def leaves(output: Any) -> Iterator[Any]:
+def leaves(output: Thing) -> Iterator[Thing]:
     """What an operation's nested lists and tuples hold, in order."""
     if isinstance(output, (list, tuple)):
         for part in output:
@@ -284,13 +285,11 @@ def leaves(output: Any) -> Iterator[Any]:
         yield output
 
 
-def _watched(
-    call: Callable[..., Any], node: Node, rebinds: Optional[int], values: Sequence[Value]
-) -> Callable[..., Any]:
+def _watched(call: Call, node: Node, rebinds: Optional[int], values: Sequence[Value]) -> Call:
     """An operation that refuses to give anything but what the document declares."""
     numbers = [rebinds] if rebinds is not None else node.outputs
 
-    def watched(*arguments: Any, **keywords: Any) -> Any:
+    def watched(*arguments: Thing, **keywords: Thing) -> Thing:
         output = call(*arguments, **keywords)
         found = [output] if node.single or rebinds is not None else list(leaves(output))
         for number, one in zip(numbers, found + [None] * len(numbers)):
@@ -306,7 +305,7 @@ def _watched(
     return watched
 
 
-def told(shape: Sequence[int], dtype: Any) -> str:
+def told(shape: Sequence[int], dtype: Thing) -> str:
     """A tensor's dtype and shape in words."""
     return "{} of {}".format(str(dtype).rsplit(".", 1)[-1], "x".join(map(str, shape)) or "a number")
 
@@ -345,17 +344,17 @@ def _kept_inputs(document: Document, nodes: Sequence[Node], enters: Sequence[int
     return anew, copied
 
 
-def _pairs(keywords: Dict[str, Any]) -> Any:
+def _pairs(keywords: Dict[str, Thing]) -> Thing:
     return {"dict": [[key, value] for key, value in sorted(keywords.items())]}
 
 
 class _Maker(object):
     """Turns encoded arguments into functions of the values that give the arguments themselves."""
 
-    def __init__(self, constants: Dict[str, Any]) -> None:
+    def __init__(self, constants: Dict[str, Thing]) -> None:
         self._constants = constants
 
-    def make(self, argument: Any) -> Callable[[Dict[int, Any]], Any]:
+    def make(self, argument: documents.Json) -> Callable[[Dict[int, Thing]], Thing]:
         if not any(True for _ in documents.references(argument, "value")):
             made = self._plain(argument)
             return lambda values: made
@@ -376,7 +375,7 @@ class _Maker(object):
             return lambda values: slice(*[part(values) for part in parts])
         raise TableError("an argument of unknown kind")
 
-    def _plain(self, argument: Any) -> Any:  # noqa: PLR0911 - a return for each kind of argument
+    def _plain(self, argument: documents.Json) -> Thing:  # noqa: PLR0911 - a return for each kind of argument
         if isinstance(argument, list):
             return [self._plain(part) for part in argument]
         if not isinstance(argument, dict):

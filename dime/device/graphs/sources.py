@@ -12,7 +12,8 @@ import importlib
 import importlib.util
 import os
 import sys
-from typing import TYPE_CHECKING, Any, List, NamedTuple, Optional, Sequence, Tuple
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from torch import nn
@@ -114,7 +115,7 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def _library(name: str, spec: "Spec") -> Any:
+def _library(name: str, spec: "Spec") -> ModuleType:
     try:
         return importlib.import_module(name)
     except Exception as error:  # libraries fail in many ways where they do not fit torch
@@ -159,7 +160,7 @@ def _torchvision(spec: "Spec") -> Source:
     return Source(model, [(1, 3, 224, 224)], [torch.float32], [], how, None)
 
 
-def _arguments(function: Any) -> Sequence[str]:
+def _arguments(function: Callable[..., object]) -> Sequence[str]:
     import inspect
 
     return list(inspect.signature(function).parameters)
@@ -208,7 +209,7 @@ def _file(spec: "Spec") -> Source:
     return Source(model, shapes, dtypes, [], how, ",".join(cuts) if cuts else None)
 
 
-def spec_inputs(given: Any, path: str) -> Tuple[List[Tuple[int, ...]], List[torch.dtype]]:
+def spec_inputs(given: Any, path: str) -> Tuple[List[Tuple[int, ...]], List[torch.dtype]]:  # Any: a person's
     """Reads the INPUT of a person's file: a shape, a list of shapes, or text as on the command line."""
     from dime.contract.networks import parse_inputs
 
@@ -238,14 +239,14 @@ def _exported(spec: "Spec") -> Source:
 class _Evaluated(nn.Module):
     """An exported program as a module; it refuses to be put into evaluation mode, in which it is already."""
 
-    def __init__(self, program: Any) -> None:
+    def __init__(self, program: nn.Module) -> None:
         super(_Evaluated, self).__init__()
         self.program = program
 
-    def train(self, mode: bool = True) -> Any:
+    def train(self, mode: bool = True) -> "_Evaluated":
         return self
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: torch.Tensor) -> object:
         return self.program(*inputs)
 
 

@@ -1,6 +1,6 @@
 """What a network looks like before it is measured: its places, what crosses there, and its work."""
 
-from typing import TYPE_CHECKING, Any, Dict, List, Set, Tuple
+from typing import TYPE_CHECKING, Dict, List, Set, Tuple
 
 if TYPE_CHECKING:
     from dime.contract.networks import Spec
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 MOST_BRANCHES = 5000  # in a picture
 
 
-def describe(spec: "Spec", cuts: str) -> Dict[str, Any]:
+def describe(spec: "Spec", cuts: str) -> Dict[str, object]:
     """Traces a network and says where it can be cut and where it is.
 
     Args:

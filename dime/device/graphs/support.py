@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import warnings
-from typing import Any, Dict, List, Tuple
+from typing import Dict, List, Tuple
 
 import torch
 
@@ -38,11 +38,11 @@ def version() -> str:
     return match.group()
 
 
-def _works(name: str, dtype: Any) -> bool:
+def _works(name: str, dtype: torch.dtype) -> bool:
     return any(_succeeds(name, dtype, attempt) for attempt in range(len(_attempts(name, dtype))))
 
 
-def _succeeds(name: str, dtype: Any, attempt: int) -> bool:
+def _succeeds(name: str, dtype: torch.dtype, attempt: int) -> bool:
     arguments = _attempts(name, dtype)[attempt]  # made anew: an operation may change them
     call = operations.find(name)
     assert call is not None
@@ -56,11 +56,11 @@ def _succeeds(name: str, dtype: Any, attempt: int) -> bool:
         return False
 
 
-def _attempts(name: str, dtype: Any) -> List[Tuple[Any, ...]]:
+def _attempts(name: str, dtype: torch.dtype) -> List[Tuple[object, ...]]:
     """Arguments by which an operation is tried: its own where it needs some, else those that most take."""
     generator = torch.Generator().manual_seed(0)
 
-    def made(*shape: int) -> Any:
+    def made(*shape: int) -> torch.Tensor:
         return (torch.rand(shape, generator=generator) + 0.5).to(dtype)
 
     x, m, b, v = made(1, 4, 6, 6), made(4, 4), made(2, 4, 4), made(4)

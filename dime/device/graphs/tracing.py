@@ -10,7 +10,7 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import contextmanager
-from typing import Any, Dict, FrozenSet, Iterator, List, Optional, Sequence, Set, Tuple
+from typing import Dict, FrozenSet, Iterator, List, Optional, Sequence, Set, Tuple
 
 import torch
 from torch import nn
@@ -19,6 +19,7 @@ from dime.contract.errors import InputError
 from dime.device.graphs import document as documents
 from dime.device.graphs import operations
 from dime.device.graphs.document import Constant, Document, Node, Value
+from dime.device.graphs.operations import Thing
 from dime.device.graphs.program import Program, leaves
 
 MOST_NODES = 20000
@@ -53,18 +54,18 @@ class Traced(object):
     def __init__(
         self,
         document: Document,
-        tensors: Dict[str, Any],
+        tensors: Dict[str, torch.Tensor],
         scopes: List[Tuple[str, ...]],
         items: FrozenSet[str],
-        example: Tuple[Any, ...],
-        output: Any,
+        example: Tuple[torch.Tensor, ...],
+        output: Thing,
         shared: List[bool],
     ) -> None:
         self.document, self.tensors, self.scopes, self.items = document, tensors, scopes, items
         self.example, self.output, self.shared = example, output, shared
 
 
-def trace(model: nn.Module, example: Sequence[Any], name: str) -> Traced:
+def trace(model: nn.Module, example: Sequence[torch.Tensor], name: str) -> Traced:
     """Traces a model.
 
     Args:
@@ -95,7 +96,7 @@ def trace(model: nn.Module, example: Sequence[Any], name: str) -> Traced:
     return Traced(document, recorder.tensors, recorder.scopes, recorder.items, example, output, recorder.shared())
 
 
-def check(traced: Traced, model: nn.Module, inputs: Sequence[Any]) -> None:
+def check(traced: Traced, model: nn.Module, inputs: Sequence[torch.Tensor]) -> None:
     """Makes sure that a graph gives what its model gives, on another input than that of the trace.
 
     Raises:
@@ -113,13 +114,13 @@ def check(traced: Traced, model: nn.Module, inputs: Sequence[Any]) -> None:
         )
 
 
-def _same(one: Any, other: Any) -> bool:
+def _same(one: Thing, other: Thing) -> bool:
     """Whether two outputs hold equal tensors; what is not a number in both is equal."""
     pairs = list(zip(_tensors(one), _tensors(other)))
     return all(a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all()) for a, b in pairs)  # noqa: PLR0124
 
 
-def _call(model: nn.Module, inputs: Sequence[Any]) -> Any:
+def _call(model: nn.Module, inputs: Sequence[torch.Tensor]) -> Thing:
     try:
         return model(*inputs)
     except InputError:
@@ -133,7 +134,7 @@ def _call(model: nn.Module, inputs: Sequence[Any]) -> Any:
         )
 
 
-def _place(trace_back: Any) -> str:
+def _place(trace_back: Thing) -> str:
     frames = traceback.extract_tb(trace_back)
     own = [frame for frame in frames if "/torch/" not in frame.filename and "/dime/device/" not in frame.filename]
     frame = (own or frames)[-1]
@@ -151,22 +152,22 @@ def _line() -> str:
 class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "TorchFunctionMode") else object):  # type: ignore[misc]
     """Writes down what is called."""
 
-    def __init__(self, model: nn.Module, inputs: Tuple[Any, ...]) -> None:
+    def __init__(self, model: nn.Module, inputs: Tuple[torch.Tensor, ...]) -> None:
         super(_Recorder, self).__init__()
         self._spelled = operations.spelled()
         self._values: List[Value] = []
         self._numbers: Dict[int, int] = {}  # id of a tensor -> its value
-        self._kept: List[Any] = []  # so that no id is used twice
+        self._kept: List[torch.Tensor] = []  # so that no id is used twice
         self._storages: List[int] = []  # value -> its memory
         self._memories: Dict[int, int] = {}  # where a memory starts -> its number; none is freed meanwhile
         self._nodes: List[Node] = []
         self._stack: List[str] = []
         self.scopes: List[Tuple[str, ...]] = []
-        self.tensors: Dict[str, Any] = OrderedDict()
+        self.tensors: Dict[str, torch.Tensor] = OrderedDict()
         self._constants: Dict[int, str] = {}  # id of a tensor -> its constant's name
         self._versions: Dict[str, int] = {}
         self.failure: Optional[InputError] = None
-        self._before_filled: Any = None
+        self._before_filled: Optional[torch.Tensor] = None
         self._names: Dict[int, str] = {}
         for kind in (model.named_parameters(), model.named_buffers()):
             for path, tensor in kind:
@@ -204,14 +205,14 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
             enter.remove()
             leave.remove()
 
-    def _leave(self, module: Any, inputs: Any, output: Any) -> None:
+    def _leave(self, module: Thing, inputs: Thing, output: Thing) -> None:
         self._stack.pop()
 
-    def _path(self, module: Any) -> str:
+    def _path(self, module: Thing) -> str:
         return self._paths.get(id(module), self._stack[-1] if self._stack else "")
 
-    def _leaf_forward(self, kind: Any, original: Any) -> Any:
-        def forward(module: Any, *arguments: Any, **keywords: Any) -> Any:
+    def _leaf_forward(self, kind: Thing, original: Thing) -> Thing:
+        def forward(module: Thing, *arguments: Thing, **keywords: Thing) -> Thing:
             with torch._C.DisableTorchFunction():
                 before = self._changes(arguments, keywords)
                 output = original(module, *arguments, **keywords)
@@ -222,7 +223,7 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
 
     # ---- what is called
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, func: Thing, types: Thing, args: Thing = (), kwargs: Thing = None) -> Thing:
         keywords = dict(kwargs or {})
         name = getattr(func, "__name__", "")
         before = self._changes(args, keywords)
@@ -237,7 +238,7 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
             raise
         return output
 
-    def _called(self, func: Any, name: str, args: Any, keywords: Any, output: Any, before: Any) -> None:
+    def _called(self, func: Thing, name: str, args: Thing, keywords: Thing, output: Thing, before: Thing) -> None:
         tensors = list(_tensors([args, keywords]))
         depends = any(id(tensor) in self._numbers for tensor in tensors)
         changed = [tensor for tensor, version in before if tensor._version != version]
@@ -266,10 +267,10 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
             raise InputError("the operation {} is not among those that a device may run ({})".format(where, _line()))
         self._write(spelled, args, keywords, output, before, None)
 
-    def _changes(self, args: Any, keywords: Any) -> List[Tuple[Any, int]]:
+    def _changes(self, args: Thing, keywords: Thing) -> List[Tuple[torch.Tensor, int]]:
         return [(tensor, tensor._version) for tensor in _tensors([args, keywords])]
 
-    def _snapshot(self, name: str, args: Any, keywords: Any) -> None:
+    def _snapshot(self, name: str, args: Thing, keywords: Thing) -> None:
         """Keeps what a tensor that the network made holds before something of the input is written into it."""
         fills = name.endswith("_") and not name.endswith("__") or name in FILLING or keywords.get("inplace") is True
         first = args[0] if args else None
@@ -278,12 +279,12 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
         if any(id(tensor) in self._numbers for tensor in _tensors([args, keywords])):
             self._before_filled = first.clone()
 
-    def _must_be_unused(self, tensor: Any) -> None:
+    def _must_be_unused(self, tensor: torch.Tensor) -> None:
         name = self._names.get(id(tensor)) or self._constants.get(id(tensor))
         if name:
             raise InputError("the network changes its own state, {}, at {}".format(name, _line()))
 
-    def _write(self, operation: str, args: Any, keywords: Any, output: Any, before: Any, module: Any) -> None:
+    def _write(self, operation: str, args: Thing, keywords: Thing, output: Thing, before: Thing, module: Thing) -> None:
         if len(self._nodes) >= MOST_NODES:
             raise InputError("the network has more than {} operations".format(MOST_NODES))
         changed = [tensor for tensor, version in before if tensor._version != version]
@@ -309,10 +310,10 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
         self._nodes.append(Node(operation, path, arguments, dict(named), outputs, single, sorted(set(mutates))))
         self.scopes.append(tuple(self._stack))
 
-    def _module(self, module: Any, operation: str) -> Any:
+    def _module(self, module: Thing, operation: str) -> Thing:
         """A module as its constructor's arguments and its parameters."""
         kind = type(module).__name__
-        made: Dict[str, Any] = OrderedDict()
+        made: Dict[str, Thing] = OrderedDict()
         for key in operations.MODULES[kind]:
             made[key] = _made_with(module, kind, key)
         tensors = list(module.named_parameters()) + list(module.named_buffers())
@@ -326,7 +327,7 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
 
     # ---- values and constants
 
-    def _new(self, tensor: Any) -> int:
+    def _new(self, tensor: torch.Tensor) -> int:
         number = len(self._values)
         self._numbers[id(tensor)] = number
         self._kept.append(tensor)
@@ -336,8 +337,9 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
         self._storages.append(memory)
         return number
 
-    def _adopt(self, tensor: Any) -> None:
+    def _adopt(self, tensor: torch.Tensor) -> None:
         """Makes a constant that is about to be filled from the input a value: a copy of it is where it starts."""
+        assert self._before_filled is not None
         name = self._constant_name(tensor, self._before_filled)
         number = self._new(tensor)
         self._nodes.append(
@@ -345,13 +347,13 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
         )
         self.scopes.append(tuple(self._stack))
 
-    def _constant(self, tensor: Any) -> Any:
+    def _constant(self, tensor: torch.Tensor) -> Thing:
         if id(tensor) not in self._constants:
             self._constants[id(tensor)] = self._constant_name(tensor, tensor)
             self._kept.append(tensor)
         return {"constant": self._constants[id(tensor)]}
 
-    def _constant_name(self, tensor: Any, content: Any) -> str:
+    def _constant_name(self, tensor: torch.Tensor, content: torch.Tensor) -> str:
         name = self._names.get(id(tensor)) or "computed.{}".format(len(self.tensors))
         while name in self.tensors:
             name += "_"
@@ -359,7 +361,7 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
         self._versions[name] = tensor._version
         return name
 
-    def _encode(self, argument: Any, operation: str) -> Any:  # noqa: PLR0911, PLR0912 - a return for each kind of argument
+    def _encode(self, argument: documents.Json, operation: str) -> Thing:  # noqa: PLR0911, PLR0912 - a return for each kind of argument
         if isinstance(argument, torch.Tensor):
             if id(argument) in self._numbers:
                 return {"value": self._numbers[id(argument)]}
@@ -394,7 +396,7 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
 
     # ---- the whole
 
-    def document(self, name: str, output: Any) -> Document:
+    def document(self, name: str, output: Thing) -> Document:
         """The graph of all that was recorded; what its output does not need is left out."""
         outputs = self._outputs = self._structure(output)
         for constant, version in self._versions.items():
@@ -412,7 +414,7 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
             name, torch.__version__.split("+")[0], self._values, self._inputs, outputs, self._nodes, constants, []
         )
 
-    def _structure(self, output: Any) -> Any:
+    def _structure(self, output: Thing) -> Thing:
         if isinstance(output, torch.Tensor):
             if id(output) not in self._numbers:
                 raise InputError("the network's output does not depend on its input")
@@ -427,7 +429,7 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
             )
         )
 
-    def _drop_unused(self, outputs: Any) -> None:
+    def _drop_unused(self, outputs: Thing) -> None:
         """Leaves out operations whose results nothing needs; one that changes memory stays if anything shares it."""
         needed = set(documents.references(outputs, "value"))
         memory = set(self._storages[number] for number in needed)
@@ -459,13 +461,13 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
 
     @property
     def _live(self) -> List[Tuple[int, ...]]:
-        outputs: Any = {"tuple": []}
+        outputs: Thing = {"tuple": []}
         return Document("", "", self._values, self._inputs, self._outputs or outputs, self._nodes, {}, []).live()
 
-    _outputs: Any = None
+    _outputs: Thing = None
 
 
-def _made_with(module: Any, kind: str, key: str) -> Any:
+def _made_with(module: Thing, kind: str, key: str) -> Thing:
     """An argument of a module's constructor, as the module shows it."""
     if kind == "TransformerEncoderLayer":
         inner = {
@@ -481,11 +483,11 @@ def _made_with(module: Any, kind: str, key: str) -> Any:
     return getattr(module, key)
 
 
-def _dtype(dtype: Any) -> str:
+def _dtype(dtype: torch.dtype) -> str:
     return str(dtype).rsplit(".", 1)[-1]
 
 
-def _tensors(thing: Any) -> Iterator[Any]:
+def _tensors(thing: Thing) -> Iterator[torch.Tensor]:
     if isinstance(thing, torch.Tensor):
         yield thing
     elif isinstance(thing, Mapping):  # not what has `values`: torch's own pair of values and indices has them, too
