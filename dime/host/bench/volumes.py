@@ -18,10 +18,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from dime.contract import files as contract_files
 from dime.contract.errors import DeviceError, TableError
 from dime.contract.run import FROM_DEVICE, TIMINGS
 from dime.host.bench import answers
-from dime.host.common.files import sha256
 from dime.host.common.units import plain
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def digest(folder: Path) -> tuple[str, dict[str, Path]]:
     files = {
         path.relative_to(folder).as_posix(): path
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.startswith(".") and not path.name.endswith(".part")
+        if path.is_file() and not path.name.startswith(".") and not path.name.endswith(contract_files.PART)
     }
     if not files:
         again = shlex.join(["dime", "samples", f"--net={folder.name}", f"--samples={folder.parent}"])
@@ -65,7 +65,7 @@ def digest(folder: Path) -> tuple[str, dict[str, Path]]:
     whole = hashlib.sha256()
     for name, path in files.items():
         try:
-            whole.update(f"{name}\0{sha256(path)}\n".encode())
+            whole.update(f"{name}\0{contract_files.digest(path)}\n".encode())
         except OSError as error:
             raise TableError(f"{path}: {error.strerror}") from None
     return whole.hexdigest(), files
@@ -259,7 +259,7 @@ def receive(container: Container, path: str, folder: Path, watch: Callable[[], N
     Raises:
         DeviceError: The archive holds what does not belong into a result, or this computer's disk is full.
     """
-    aside = folder.with_name(f".{folder.name}.part")
+    aside = folder.with_name(f".{folder.name}{contract_files.PART}")
     shutil.rmtree(aside, ignore_errors=True)
     with on_this_computer(folder, STILL_THERE):
         blocks = answers.archive(container, path, *answers.room(folder.parent))
@@ -275,7 +275,7 @@ def receive(container: Container, path: str, folder: Path, watch: Callable[[], N
                 archive.seek(0)
                 with tarfile.open(fileobj=cast(Any, _Careful(archive)), mode="r:") as tar:
                     unpack(tar, PurePosixPath(path).name, aside)
-                os.replace(aside, folder)
+                contract_files.move(aside, folder)
     except NOT_INTACT:
         raise DeviceError("the archive of its results did not arrive intact; the same command fetches it") from None
     finally:
@@ -340,9 +340,9 @@ def unpack(tar: tarfile.TarFile, top: str, folder: Path) -> None:
         plain_file = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse()
         if first == top and not rest and member.isdir():
             continue
-        if first == top and plain_file and name.removesuffix(".part") in FROM_DEVICE and name not in seen:
+        if first == top and plain_file and name.removesuffix(contract_files.PART) in FROM_DEVICE and name not in seen:
             seen.add(name)
-            if name.endswith(".part"):  # what a run that was killed had not finished to write
+            if name.endswith(contract_files.PART):  # what a run that was killed had not finished to write
                 continue
             if name != TIMINGS and member.size > SMALL_BYTES:
                 raise DeviceError(f"the device's {name} is over {SMALL_BYTES >> 20} MiB; refused")
@@ -387,7 +387,7 @@ def verify(folder: Path, expected: dict[str, str]) -> None:
         DeviceError: A file is missing or differs.
     """
     with on_this_computer(folder, STILL_THERE):
-        found = {path.name: sha256(path) for path in folder.iterdir()}
+        found = {path.name: contract_files.digest(path) for path in folder.iterdir()}
     for name in FROM_DEVICE:
         if found.get(name) != expected.get(name):
             raise DeviceError(f"{name} did not arrive intact; it is still on the device, the same command fetches it")
