@@ -415,8 +415,12 @@ def test_in_a_crowd_only_the_picked_point_has_a_clear_interval(page, crowded):
     assert len(study.links[0].frontier) > 30
     page.open(path)
     page.value(f'document.querySelector("{FRONTIER}").focus()')
-    page.press("ArrowRight")
     count = f'document.querySelectorAll("{FRONTIER} .whisker.{{}}").length'
+    for _ in range(len(study.links[0].frontier)):  # a point whose interval would not hold has none, and is passed over
+        page.press("ArrowRight")
+        if page.value(count.format("picked")):
+            break
+        assert "Interval: " not in page.value(READOUT)
     assert page.value(count.format("faint")) > 30
     assert page.value(count.format("picked")) == 1
     assert "Interval: " in page.value(READOUT)
