@@ -10,7 +10,9 @@ SEEDS = range(400)
 COLUMNS = ("latency", "energy", "difference", "chosen", "best in 95 % and more", "best in 90 to 95 %", "sure")
 
 
-def test_what_is_said_is_true(capsys):
+def test_what_is_said_is_true(capsys, request):
+    if "benchmark" not in request.config.getoption("markexpr"):
+        pytest.skip("takes minutes, and tests/host/analysis/test_certainty.py is a small one: -m benchmark")
     runs, whole = 10, noise.Score()
     with capsys.disabled():
         print(f"\n{'noise':16}{'passes':>7}{'refused':>9}" + "".join(f"{name:>23}" for name in COLUMNS))
