@@ -38,4 +38,4 @@ def test_the_device_side_passes_its_tests_on_python_3_6(python36, tmp_path):
     print(result.stdout[-2000:])  # how many, and what was skipped
     assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-2000:]
     counts = {word: int(count) for count, word in re.findall(r"(\d+) (passed|skipped)", result.stdout)}
-    assert counts["passed"] > 400 > 20 * counts.get("skipped", 0), "much did not run on Python 3.6"
+    assert counts["passed"] > 25 * counts.get("skipped", 0) and counts["passed"] > 600, "much did not run on Python 3.6"
