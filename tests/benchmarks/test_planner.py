@@ -15,7 +15,7 @@ from dime.host.planning.problem import build_problem
 from dime.host.search import backends
 from dime.host.search.frontier import frontier
 from dime.host.search.solvers import _ilp, exact, gurobi
-from tests.host import synthetic
+from dime.testing import synthetic
 
 pytestmark = pytest.mark.benchmark
 SWEEP = 20
@@ -112,7 +112,7 @@ def test_large_chains(layers, devices, capsys):
 
 def test_memory_of_the_largest_chain(capsys):
     code = (
-        "from pathlib import Path; from tests.host import synthetic; from dime.host.search.solvers import exact;"
+        "from pathlib import Path; from dime.testing import synthetic; from dime.host.search.solvers import exact;"
         "found = exact.trade_offs(synthetic.large_problem(500, 2), 60); assert found.complete;"
         "print(Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0])"  # not that of the parent
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dime.contract.bundles import spell
-from tests.host import synthetic
+from dime.testing import synthetic
 
 pytestmark = pytest.mark.benchmark
 ROWS = 43_200

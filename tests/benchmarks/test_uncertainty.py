@@ -9,7 +9,7 @@ from dime.host.planning.goals import Limits
 from dime.host.planning.problem import build_problem
 from dime.host.search.frontier import frontier
 from dime.host.search.solvers import exact
-from tests.host import synthetic
+from dime.testing import synthetic
 
 pytestmark = pytest.mark.benchmark
 

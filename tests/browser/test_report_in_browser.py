@@ -15,8 +15,8 @@ from dime.host.planning.certificate import Certificate
 from dime.host.planning.goals import Limits
 from dime.host.report import page as report
 from dime.host.studies.study import make_study
+from dime.testing import synthetic
 from tests.host import example_studies as studies
-from tests.host import synthetic
 
 pytestmark = pytest.mark.browser
 

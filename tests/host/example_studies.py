@@ -6,7 +6,7 @@ from functools import lru_cache
 from dime.host.analysis import resampling, uncertainty
 from dime.host.planning.goals import Limits
 from dime.host.studies.study import Study, make_study
-from tests.host import synthetic
+from dime.testing import synthetic
 
 HOSTILE = '</script><img src=x onerror="window.hacked=1"><b>&\'\x1b[31m'
 

@@ -14,7 +14,7 @@ from pyarrow import parquet
 import dime
 from dime.contract import run, tables
 from dime.host.planning.plan import Plan
-from tests.host import synthetic
+from dime.testing import synthetic
 from tests.host.profiles.test_profiles import joined, rows
 
 

@@ -249,17 +249,6 @@ def check_profiles(problem: Problem, profiles: Sequence[Profile]) -> None:
             raise InputError(f"{profile.path} is not the profile that the problem has for {device.name}")
 
 
-def plan_costs(problem: Problem, choices: Choices, cells: dict[Choice, tuple[Ints, Ints]]) -> Costs:
-    """What a plan costs where some of its steps have other costs than the problem says.
-
-    Args:
-        problem: The problem.
-        choices: The plan.
-        cells: Step -> (latency, energy): numbers, or arrays of one length.
-    """
-    return costs_of(problem, choices, instead=cells)
-
-
 def place(problem: Problem, choice: Choice) -> tuple[int, int, int]:
     """(bundle, device, column) of a step in the devices' arrays."""
     return (

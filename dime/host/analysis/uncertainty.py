@@ -13,10 +13,10 @@ import numpy as np
 
 from dime.contract.bundles import spell
 from dime.contract.errors import InputError
-from dime.host.analysis.resampling import Choices, Samples, plan_costs
+from dime.host.analysis.resampling import Choices, Samples
 from dime.host.common import statistics
 from dime.host.common.statistics import Bools, Floats
-from dime.host.planning.cost import Costs
+from dime.host.planning.cost import Costs, costs_of
 from dime.host.planning.plan import one_line
 
 if TYPE_CHECKING:
@@ -259,13 +259,15 @@ def measure_next(
     """
     problem = samples.problem
     plans = list(dict.fromkeys([chosen, *rivals]))
-    fixed = [plan_costs(problem, plan, {}) for plan in plans]
+    fixed = [costs_of(problem, plan) for plan in plans]
     found = []
     for choice in dict.fromkeys(choice for plan in plans for choice in plan):
         # To measure again tells nothing of the meter's gain.
         latency_ps, energy_pj = samples.cell(choice)
         cell = {choice: (latency_ps, np.rint(energy_pj / samples.gains[choice.device]).astype(np.int64))}
-        costs = [plan_costs(problem, plan, cell) if choice in plan else fixed[at] for at, plan in enumerate(plans)]
+        costs = [
+            costs_of(problem, plan, instead=cell) if choice in plan else fixed[at] for at, plan in enumerate(plans)
+        ]
         values = np.stack([np.broadcast_to(cost.value(problem), len(samples)) for cost in costs])
         kept = np.stack([np.broadcast_to(cost.kept(problem), len(samples)) for cost in costs])
         best = np.where(kept, values, np.inf).min(axis=0)

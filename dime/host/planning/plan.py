@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from dime.contract import files
+from dime.contract import files, schemas
 from dime.contract.bundles import Bundle, spell
 from dime.contract.errors import InputError, TableError
 from dime.host.common import places
@@ -17,7 +17,6 @@ from dime.host.planning.cost import walk
 from dime.host.planning.evaluation import evaluate, value
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
 
-SCHEMA, VERSION = "dime.plan", 2
 GIVEN = Certificate("given")
 SAME = 1e-9
 SUMS = ("latency_s", "computation_s", "communication_s", "energy_j", "computation_j", "radio_j", "period_s", "value")
@@ -153,9 +152,8 @@ class Plan:
         Raises:
             InputError: The file exists already, or the disk would not take it.
         """
-        content = {"schema": SCHEMA, "version": VERSION, **asdict(self), "per_picture": self.per_picture}
-        content["certificate"] = self.certificate.data()
-        places.write_new(path, files.as_json(content))
+        content = {**asdict(self), "per_picture": self.per_picture, "certificate": self.certificate.data()}
+        places.write_new(path, files.as_json(schemas.stamped(schemas.PLAN, content)))
 
 
 def read_plan(path: str | os.PathLike[str]) -> Plan:
@@ -167,14 +165,13 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
     try:
         with open(path, encoding="utf-8") as stream:
             fields = json.load(stream)
-        if "proof" in fields:  # before version 2
+        if schemas.version(schemas.PLAN, fields, os.fspath(path)) == 1:
             fields["certificate"] = from_sentence(fields)
             for name in ("proof", "solver", "bound"):
                 del fields[name]
-        elif (fields.pop("schema"), fields.pop("version")) != (SCHEMA, VERSION):
-            raise TableError(f"{os.fspath(path)} was written by another version of DIME")
         else:
             fields["certificate"] = Certificate(**fields["certificate"])
+        fields = schemas.without(fields)
         fields["steps"] = tuple(Step(**step) for step in fields["steps"])
         fields["transfers"] = tuple(Transfer(**transfer) for transfer in fields["transfers"])
         fields["warnings"] = tuple(fields.get("warnings", ()))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dime.contract import files
+from dime.contract import files, schemas
 from dime.contract.errors import InputError, TableError
 from dime.host.common import places
 from dime.host.common.statistics import Ints
@@ -26,7 +26,6 @@ from dime.host.planning.links import Link
 from dime.host.planning.problem import LARGEST_TABLE, Device, Problem
 
 PROBLEM, ARRAYS = "problem.json", "problem.npz"
-SCHEMA, VERSION = "dime.problem", 1
 LARGEST_JSON = 1 << 26
 
 
@@ -48,8 +47,6 @@ def write(problem: Problem, folder: str | os.PathLike[str], profiles: Sequence[M
     np.savez(arrays, **_arrays(problem))  # type: ignore[arg-type]
     places.write_new(where / ARRAYS, arrays.getvalue())
     content = {
-        "schema": SCHEMA,
-        "version": VERSION,
         "network": problem.network,
         "batch": problem.batch,
         "layers": list(problem.layers),
@@ -80,7 +77,7 @@ def write(problem: Problem, folder: str | os.PathLike[str], profiles: Sequence[M
         "profiles": list(profiles),
         "arrays_sha256": hashlib.sha256(arrays.getvalue()).hexdigest(),
     }
-    places.write_new(where / PROBLEM, files.as_json(content, default=int))
+    places.write_new(where / PROBLEM, files.as_json(schemas.stamped(schemas.PROBLEM, content), default=int))
 
 
 def read(folder: str | os.PathLike[str]) -> Problem:
@@ -93,8 +90,7 @@ def read(folder: str | os.PathLike[str]) -> Problem:
     try:
         with open(path, encoding="utf-8") as stream:
             said = json.loads(stream.read(LARGEST_JSON))
-        if (said["schema"], said["version"]) != (SCHEMA, VERSION):
-            raise TableError(f"{path} was written by another version of DIME")
+        schemas.version(schemas.PROBLEM, said, path)
         arrays = _read_arrays(Path(folder) / ARRAYS, said["arrays_sha256"])
         devices = []
         for at, device in enumerate(said["devices"]):

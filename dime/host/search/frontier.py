@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dime.contract import schemas
 from dime.contract.errors import InfeasibleError, OutOfTimeError
 from dime.host.common import places
 from dime.host.common.statistics import Floats, Ints
@@ -21,8 +22,6 @@ from dime.host.search.solvers import TIME_LIMIT_S, exact
 
 if TYPE_CHECKING:
     import pandas as pd
-
-SCHEMA, VERSION = "dime.frontier", 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +109,8 @@ class Frontier:
             choices = [self.choices(at) for at in range(len(self))]
             columns["plan"] = _texts([one_line(self.problem, plan) for plan in choices])
             columns["steps"] = _texts([json.dumps([[*bundle, *where] for bundle, *where in plan]) for plan in choices])
-        about = {"schema": SCHEMA, "version": str(VERSION), "complete": str(self.complete).lower()}
+        about = {"schema": schemas.FRONTIER.name, "version": str(schemas.FRONTIER.version)}
+        about["complete"] = str(self.complete).lower()
         about["batch"] = str(self.problem.batch)
         content = pyarrow.Table.from_arrays(list(columns.values()), list(columns)).replace_schema_metadata(about)
         written = pyarrow.BufferOutputStream()

@@ -11,7 +11,8 @@ from dime.host.planning.evaluation import evaluate, value
 from dime.host.planning.goals import Limits
 from dime.host.planning.problem import build_problem
 from dime.host.search.solvers import solve
-from tests.host import small, synthetic
+from dime.testing import synthetic
+from tests.host import small
 
 
 def placement(choices):

@@ -14,7 +14,8 @@ from dime.host.analysis import baselines
 from dime.host.planning.evaluation import evaluate, value
 from dime.host.planning.goals import Limits
 from dime.host.planning.problem import Choice, Device, Problem
-from tests.host import small, synthetic
+from dime.testing import synthetic
+from tests.host import small
 
 
 @pytest.fixture(scope="module")

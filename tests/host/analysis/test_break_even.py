@@ -14,7 +14,8 @@ from dime.host.planning.goals import Limits
 from dime.host.planning.links import Link
 from dime.host.planning.problem import build_problem
 from dime.host.search.solvers import solve
-from tests.host import small, synthetic
+from dime.testing import synthetic
+from tests.host import small
 
 LINK = Link("test", 8e6, 24e6, 0.002, 1e-7, 5e-8, 0.5)
 

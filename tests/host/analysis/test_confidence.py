@@ -14,7 +14,8 @@ from dime.host.analysis import confidence
 from dime.host.planning.evaluation import evaluate
 from dime.host.planning.goals import Limits
 from dime.host.planning.problem import build_problem
-from tests.host import small, synthetic
+from dime.testing import synthetic
+from tests.host import small
 from tests.host.analysis.test_uncertainty import made
 
 

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from dime.contract.errors import InputError
 from dime.host.analysis import resampling, uncertainty
 from dime.host.metering.gain import Gain
+from dime.host.planning.cost import costs_of
 from dime.host.planning.evaluation import evaluate, value
 from dime.host.planning.goals import Limits
 from dime.host.planning.problem import build_problem
 from dime.host.search.frontier import frontier
 from dime.host.search.solvers import solve
-from tests.host import small, synthetic
+from dime.testing import synthetic
+from tests.host import small
 
 FREE = Limits(rule="free")
 
@@ -43,7 +45,7 @@ def test_the_costs_of_a_plan_in_each_replicate_are_those_of_the_replicate(seed, 
         assert (costs.latency_ps[at], costs.energy_pj[at]) == (again.latency_ps, again.energy_pj)
         assert costs.period_ps[at] == again.period_ps
         assert costs.value(problem)[at] == value(problem, again)
-    fixed = resampling.plan_costs(problem, choices, {})
+    fixed = costs_of(problem, choices)
     assert (int(fixed.latency_ps), int(fixed.energy_pj)) == (totals.latency_ps, totals.energy_pj)
 
 

@@ -16,7 +16,7 @@ from dime.host.cli import main as cli
 from dime.host.planning.plan import check, read_plan
 from dime.host.planning.problem import build_problem
 from dime.host.profiles.profiles import load_profile
-from tests.host import synthetic
+from dime.testing import synthetic
 from tests.host.conftest import dime
 
 CHAIN = synthetic.ALEXNET

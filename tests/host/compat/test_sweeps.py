@@ -14,7 +14,8 @@ from dime.host.planning.goals import Limits
 from dime.host.planning.problem import build_problem
 from dime.host.search import solvers
 from dime.host.search.frontier import frontier
-from tests.host import small, synthetic
+from dime.testing import synthetic
+from tests.host import small
 
 
 @settings(max_examples=40, deadline=None)

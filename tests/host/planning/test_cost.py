@@ -11,8 +11,8 @@ from dime.contract.errors import InputError
 from dime.host.planning.cost import add_up, costs_of, walk
 from dime.host.planning.evaluation import evaluate
 from dime.host.planning.goals import Limits
+from dime.testing.instances import random_problem
 from tests.host import small
-from tests.host.instances import random_problem
 
 
 @settings(max_examples=30, deadline=None)

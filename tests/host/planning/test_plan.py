@@ -18,7 +18,7 @@ from dime.host.planning.solution import make_plan
 from dime.host.search import solvers
 from dime.host.search.cross_check import confirm
 from dime.host.search.solvers import gurobi, highs, solve
-from tests.host import synthetic
+from dime.testing import synthetic
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +190,7 @@ class TestLicence:
         licence = tmp_path / "gurobi.lic"
         licence.write_text("TYPE=BROKEN\n")
         code = (
-            "from tests.host import synthetic; from dime.host.search.solvers import solve;"
+            "from dime.testing import synthetic; from dime.host.search.solvers import solve;"
             "from dime.host.search.cross_check import confirm;"
             "p = synthetic.problem(synthetic.ALEXNET); s = solve(p, 'gurobi');"
             "print(s.solver, '|', s.note, '|', confirm(p, s).confirmation)"
@@ -311,7 +311,7 @@ class TestCertificates:
         make_plan(problem, solve(problem)).write(tmp_path / "plan.json")
         text = (tmp_path / "plan.json").read_text().replace('"version": 2', '"version": 3', 1)
         (tmp_path / "plan.json").write_text(text)
-        with pytest.raises(TableError, match=r"plan\.json was written by another version"):
+        with pytest.raises(TableError, match=r"plan\.json was written by a later version of DIME"):
             read_plan(tmp_path / "plan.json")
 
 

@@ -13,7 +13,7 @@ from dime.host.planning.solution import make_plan
 from dime.host.profiles.profiles import RawRuns, from_runs
 from dime.host.search.frontier import frontier
 from dime.host.search.solvers import solve
-from tests.host import synthetic
+from dime.testing import synthetic
 
 SIZES = (602112, 186624, 129792, 259584, 173056, 36864, 16384, 16384, 4000)
 

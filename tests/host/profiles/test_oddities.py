@@ -16,7 +16,7 @@ from dime.host.profiles.profiles import load_profile
 from dime.host.report import report_data, terminal
 from dime.host.search.solvers import solve
 from dime.host.studies.study import make_study
-from tests.host import synthetic
+from dime.testing import synthetic
 from tests.host.profiles.test_published_table import COLUMNS
 
 SIZES = (4000, 3000, 2000, 1000)

@@ -16,7 +16,7 @@ from dime.contract.errors import InputError, TableError
 from dime.host.common import statistics
 from dime.host.profiles.layer_order import infer_layers
 from dime.host.profiles.profiles import RawRuns, from_runs, load_profile
-from tests.host import synthetic
+from dime.testing import synthetic
 
 RUNS = 6
 ALEXNET = synthetic.profile(synthetic.ALEXNET, runs=RUNS, frequencies_hz=(100, 200))

@@ -13,7 +13,7 @@ from dime.host.planning.problem import build_problem
 from dime.host.profiles.profiles import load_profile
 from dime.host.report import terminal
 from dime.host.studies.study import make_study
-from tests.host import synthetic
+from dime.testing import synthetic
 
 PASSES, RUNS = 3, 20
 SIZES = synthetic.ALEXNET.sizes_bytes

@@ -18,7 +18,7 @@ from dime.contract import run, tables
 from dime.contract.errors import DimeError
 from dime.host.cli import main as cli
 from dime.host.profiles.profiles import load_profile
-from tests.host import synthetic
+from dime.testing import synthetic
 from tests.host.profiles.test_profiles import DAMAGED
 
 LAYERS = ("conv_1", "conv_2", "fc")

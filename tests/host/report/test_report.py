@@ -16,8 +16,8 @@ from dime.host.report import output, report_data
 from dime.host.report import page as report
 from dime.host.search import solvers
 from dime.host.studies.study import MOST_INTERVALS, find_profiles, make_study
+from dime.testing import synthetic
 from tests.host import example_studies as studies
-from tests.host import synthetic
 
 
 def embedded(page):

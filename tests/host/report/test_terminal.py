@@ -13,8 +13,8 @@ from dime.host.planning.certificate import Certificate
 from dime.host.planning.goals import Limits
 from dime.host.report import findings, terminal, text_plot
 from dime.host.studies.study import make_study
+from dime.testing import synthetic
 from tests.host import example_studies as studies
-from tests.host import synthetic
 
 FACTOR = {"G": 1e9, "M": 1e6, "k": 1e3, "": 1.0, "m": 1e-3, "µ": 1e-6, "n": 1e-9, "p": 1e-12}
 

@@ -11,8 +11,8 @@ from dime.host.planning.goals import Limits
 from dime.host.search.conflict import explain
 from dime.host.search.frontier import frontier
 from dime.host.search.solvers import solve
-from tests.host import synthetic
-from tests.host.instances import enumerated, random_problem
+from dime.testing import synthetic
+from dime.testing.instances import enumerated, random_problem
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,9 @@ from dime.host.search.frontier import frontier
 from dime.host.search.pareto import pareto, shortest
 from dime.host.search.quantities import undominated
 from dime.host.search.solvers import exact, gurobi, highs
-from tests.host import small, synthetic
-from tests.host.instances import FULL, enumerated, random_problem
+from dime.testing import synthetic
+from dime.testing.instances import FULL, enumerated, random_problem
+from tests.host import small
 
 INSTANCES = 500
 ASKED = range(0, INSTANCES, 1 if FULL else 10)
@@ -112,7 +113,7 @@ def test_the_form_is_chosen_by_size_whatever_is_imported():
     """In a process of its own: what is imported here, other tests decide."""
     code = (
         "from dime.host.search import backends, solvers; from dime.host.search.backends import compiled, vector;"
-        "from tests.host import synthetic; small = synthetic.problem(synthetic.ALEXNET);"
+        "from dime.testing import synthetic; small = synthetic.problem(synthetic.ALEXNET);"
         "from dime.host.search.solvers import exact; print(exact.trade_offs(small, 60).backend,"
         "backends.choose(10**5, 2), backends.choose(10, 3), backends.choose(10, 2, 'compiled'))"
     )

@@ -12,8 +12,8 @@ from dime.host.profiles.profiles import RawRuns, from_runs
 from dime.host.search.cross_check import confirm
 from dime.host.search.frontier import frontier
 from dime.host.search.solvers import brute_force, solve
-from tests.host import synthetic
-from tests.host.instances import random_problem
+from dime.testing import synthetic
+from dime.testing.instances import random_problem
 
 LAYERS = synthetic.ALEXNET.layers
 SEEDS = [seed for seed in range(400) if len(set(random_problem(seed, limits=Limits()).largest_bundles)) > 1][:60]

@@ -20,8 +20,8 @@ from dime.host.search.frontier import frontier
 from dime.host.search.solvers import solve
 from dime.host.studies.folder import load_study
 from dime.host.studies.study import make_study
-from tests.host import synthetic
-from tests.host.instances import random_problem
+from dime.testing import synthetic
+from dime.testing.instances import random_problem
 
 
 @pytest.fixture(scope="module")

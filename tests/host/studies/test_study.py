@@ -10,7 +10,7 @@ from dime.host.planning.goals import Limits
 from dime.host.report import output
 from dime.host.search import solvers
 from dime.host.studies.study import find_profiles, find_sizes, make_study
-from tests.host import synthetic
+from dime.testing import synthetic
 
 CHAIN = synthetic.ALEXNET
 

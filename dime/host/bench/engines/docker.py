@@ -33,15 +33,7 @@ TOKEN = "/results/.power_token"  # in the results' volume, whose owner on the bo
 
 
 class Docker:
-    """One job in a container on its device's engine.
-
-    Args:
-        job: The job.
-        registry: Where the device pulls from; empty for none.
-        wishes: What the person wants meanwhile.
-        say: Told in one line what happens.
-        status: Called with a short text while something is on its way.
-    """
+    """One job in a container on its device's engine; see `Engine`."""
 
     is_apart: ClassVar[bool] = True
     is_restarted: ClassVar[bool] = True

@@ -15,14 +15,9 @@ from dime.host.common import progress
 
 
 class Session:
-    """One job on its device.
+    """One job on its device; the arguments are those of an `Engine`.
 
     Args:
-        job: The job.
-        registry: Where the device pulls from; empty for none.
-        wishes: What the person wants meanwhile.
-        say: Told in one line what happens.
-        status: Called with a short text while something is on its way.
         kind: The kind of engine; the device's own if None.
     """
 
