@@ -1,6 +1,7 @@
 """Tests see the same environment whether make started them or not; the old Python is made when one asks for it."""
 
 import os
+import signal
 import subprocess
 
 import pytest
@@ -8,6 +9,10 @@ import pytest
 # `make test` passes its own level, flags and NAME=value on to every make below it, also to those that tests start
 for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"):
     os.environ.pop(name, None)
+# nohup, and a script that puts the suite into the background, have signals ignored, which every command below inherits
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
