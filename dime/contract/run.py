@@ -43,7 +43,7 @@ REPORT = "report.html"
 
 FROM_DEVICE = (RUN, TIMINGS, CLOCK, LEDGER)  # what the device side writes; all else is made on the lab's computer
 
-ORIGINS = ("measured", "replayed", "modelled")
+ORIGINS = ("measured", "replayed", "emulated", "modelled")  # the later, the further from a measurement
 
 # Field of run.json -> what it holds. Two runs may share a table only if all of these are equal.
 SPEC_FIELDS = OrderedDict(
@@ -67,7 +67,7 @@ SPEC_FIELDS = OrderedDict(
 )
 OBSERVED_FIELDS = OrderedDict(
     [
-        ("origin", "measured, replayed or modelled"),
+        ("origin", "measured, replayed, emulated or modelled"),
         ("graph", "SHA-256 of the network's document; None for a built-in network"),
         ("batch", "inputs that a run computes at once; None in files from before it was told: one"),
         ("left_out", "places where the network could be cut and was not; None for a built-in network"),

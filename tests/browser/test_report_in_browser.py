@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from dime.contract.run import ORIGINS
 from dime.host.common.units import percent, quantity
 from dime.host.planning.certificate import Certificate
 from dime.host.planning.goals import Limits
@@ -186,14 +187,14 @@ def test_the_strip_has_every_layer_in_its_devices_colour(page, pages):
     assert sent == len(plan.transfers)
 
 
-def test_measured_replayed_and_modelled_differ_in_shape_and_word(page, tmp_path):
+def test_every_origin_has_a_shape_and_a_word(page, tmp_path):
     shapes = {}
-    for origin in ("measured", "replayed", "modelled"):
+    for origin in ORIGINS:
         page.open(write(studies.study("3G", origin=origin), tmp_path, origin))
         assert f"time {origin}" in page.value("document.querySelector('.device').innerText")
         mark = page.value(f'document.querySelector("{FRONTIER} .p-{origin}").outerHTML')
         shapes[origin] = mark.split(" d=")[0].split()[0], mark.count("L"), mark.count("Z")
-    assert len(set(shapes.values())) == 3
+    assert len(set(shapes.values())) == len(ORIGINS)
 
 
 def test_what_is_modelled_is_hatched(page, pages):
@@ -294,11 +295,11 @@ def test_the_map_is_there_for_the_round_trip_too(page, pages):
     )
 
 
-def test_colours_of_the_map_are_hatched_where_times_are_modelled_and_dotted_where_they_are_replayed(page, tmp_path):
-    for origin, pieces in (("measured", 0), ("replayed", 1), ("modelled", 1)):
+def test_colours_of_the_map_have_a_texture_where_times_are_not_measured(page, tmp_path):
+    for origin in ORIGINS:
         page.open(write(studies.study("WiFi", origin=origin), tmp_path, origin))
         drawn = f"[...document.querySelectorAll(\"{MAP} .v0 + .texture\")].filter((path) => path.getAttribute('d'))"
-        assert (page.value(f"{drawn}.length") > 0) == bool(pieces)
+        assert (page.value(f"{drawn}.length") > 0) == (origin != "measured")
         assert page.value(f"{drawn}.every((path) => path.classList.contains('{origin}'))")
 
 

@@ -8,6 +8,7 @@ from dime.contract.run import (
     BOUNDS,
     COUNTS,
     OBSERVED_FIELDS,
+    ORIGINS,
     RUN,
     SPEC_FIELDS,
     RunSpec,
@@ -135,3 +136,9 @@ def test_a_devices_name_is_plain():
     for name in ("", "../../y", "a/b", ".hidden", "-x", "a b", "a\n", "a,b", "\u202e", "n" * 101):
         with pytest.raises(InputError, match="is no plain name"):
             parse_name(name)
+
+
+def test_an_emulated_run_is_read_and_stands_between_a_recording_and_a_formula(tmp_path):
+    assert ORIGINS == ("measured", "replayed", "emulated", "modelled")
+    spec(origin="emulated").write(str(tmp_path))
+    assert RunSpec.read(str(tmp_path)).origin == "emulated"

@@ -34,7 +34,7 @@ class Step:
         frequency_hz: Frequency; -1 is a clock left alone.
         latency_s: Its time.
         energy_j: Its energy; None where the device's profile has none.
-        origin: Where the time comes from: ``measured``, ``replayed`` or ``modelled``.
+        origin: Where the time comes from: ``measured``, ``replayed``, ``emulated`` or ``modelled``.
         energy_origin: The same for the energy; None where there is none.
     """
 

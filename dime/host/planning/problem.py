@@ -60,7 +60,7 @@ class Device:
         latency_ps: (bundles, frequencies); negative where there is no such option.
         energy_pj: (bundles, frequencies); 0 where the profile has no energy.
         has_energy: Whether its energy was measured or modelled at all.
-        origin: ``measured``, ``replayed`` or ``modelled``: where the latencies come from.
+        origin: ``measured``, ``replayed``, ``emulated`` or ``modelled``: where the latencies come from.
         energy_origin: The same for energies.
         max_layers: Largest bundle that was profiled on it; None: the problem's.
     """

@@ -52,7 +52,7 @@ class Profile:
         device: Name of the device.
         network: Name of the network.
         layers: Names of all its layers, in order.
-        origin: ``measured``, ``replayed`` or ``modelled``; of durations, and of energies unless said otherwise.
+        origin: One of ``run.ORIGINS``; of durations, and of energies unless said otherwise.
         weights: Which weights the network had, or None where the table does not say.
         path: Where the profile was read from.
         frequencies_hz: Frequencies in ascending order; -1 is a clock left alone.
@@ -244,7 +244,7 @@ def from_runs(
         network: Name of the network.
         layers: All layers, in order.
         path: Where the rows came from, for messages.
-        origin: ``measured``, ``replayed`` or ``modelled``.
+        origin: One of ``run.ORIGINS``.
         weights: The weights' label.
         max_layers: Largest bundle there must be; None: the largest there is.
         layer_bytes: Memory that each layer takes.

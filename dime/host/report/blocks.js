@@ -66,7 +66,7 @@ function bundleName(first, last) {
 }
 
 // Origins: a shape, a word and a colour each.
-const ORIGINS = ["measured", "replayed", "modelled"];
+const ORIGINS = ["measured", "replayed", "emulated", "modelled"];
 
 function weakest(origins) {
   return ORIGINS[Math.max(0, ...origins.filter(Boolean).map((origin) => ORIGINS.indexOf(origin)))];
@@ -75,13 +75,14 @@ function weakest(origins) {
 function originMark(origin, x, y, r, extra = "") {
   const kind = `p-${origin} ${extra}`;
   if (origin === "replayed") return s("path", { class: kind, d: `M${x - r} ${y - r}L${x + 1.2 * r} ${y}L${x - r} ${y + r}Z` });
+  if (origin === "emulated") return s("rect", { class: kind, x: x - r, y: y - r, width: 2 * r, height: 2 * r });
   if (origin === "modelled") {
     return s("path", { class: kind, d: `M${x} ${y - 1.25 * r}L${x + 1.25 * r} ${y}L${x} ${y + 1.25 * r}L${x - 1.25 * r} ${y}Z` });
   }
   return s("circle", { class: kind, cx: x, cy: y, r });
 }
 
-// Over a rectangle: oblique lines for what is modelled, dots for what is replayed, nothing for what is measured.
+// Over a rectangle: oblique lines for what is modelled, level ones for what is emulated, dots for what is replayed.
 function texture(origin, x, y, wide, high) {
   const parts = [];
   if (origin === "modelled") {
@@ -89,6 +90,8 @@ function texture(origin, x, y, wide, high) {
       const [from, to] = [Math.max(0, -at), Math.min(high, wide - at)];
       if (to > from) parts.push(`M${x + at + from} ${y + from}L${x + at + to} ${y + to}`);
     }
+  } else if (origin === "emulated") {
+    for (let down = 4; down < high; down += 8) parts.push(`M${x} ${y + down}h${wide}`);
   } else if (origin === "replayed") {
     for (let down = 4; down < high; down += 8) for (let at = 4; at < wide; at += 8) parts.push(`M${x + at} ${y + down}h.01`);
   }

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette, which people with any form of colour vision can tell apart.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 SENT = "#9aa4ae"
-HATCHES = {"measured": "", "replayed": "...", "modelled": "////"}
-MARKERS = {"measured": "o", "replayed": ">", "modelled": "D"}
+HATCHES = {"measured": "", "replayed": "...", "emulated": "---", "modelled": "////"}
+MARKERS = {"measured": "o", "replayed": ">", "emulated": "s", "modelled": "D"}
 ORIGINS = tuple(MARKERS)
 DEVICE_MARKERS = "os^vPX"
 STYLE: dict[Any, Any] = {

@@ -226,6 +226,7 @@ function sourcesSection() {
   return section("Where the numbers come from", null,
     h("div", { class: "badges" }, badge("measured"), h("span", { class: "note" }, "this device, this run")),
     h("div", { class: "badges" }, badge("replayed"), h("span", { class: "note" }, "a recording of a measurement")),
+    h("div", { class: "badges" }, badge("emulated"), h("span", { class: "note" }, "measured on something that was made to stand in for the device or the link")),
     h("div", { class: "badges" }, badge("modelled"), h("span", { class: "note" }, "a formula: every transfer (bytes over the link's rate), radio energy, energy from a stated power")),
     h("h3", null, "Links"),
     table([["link"], ["from – to"], ["up", "num"], ["down", "num"], ["round trip", "num"], ["source"]], data.links.flatMap((link) => link.rates.map((rate) => [

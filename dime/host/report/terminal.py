@@ -22,7 +22,7 @@ NAME, FIGURE, ORIGIN, SAVED = 24, 9, 17, 7
 def text(study: Study) -> str:
     """Renders a study: each link's plan with its proof and frontier, then one comparison over all links.
 
-    Every figure is labelled measured, replayed or modelled. A plan's own lines keep their form, however long.
+    Every figure is labelled measured, replayed, emulated or modelled. A plan's own lines keep their form, however long.
     """
     return "\n\n".join(
         ["\n".join(sources(study)), *(_link(link) for link in study.links), *_without_plan(study), comparison(study)]
