@@ -29,7 +29,7 @@ from typing import (
 from dime.contract import files
 from dime.contract.errors import TableError
 
-Cell = Union[str, int, float]
+Cell = Union[None, str, int, float]
 Row = Dict[str, Any]  # Any: a cell's type is its column's kind; `Timing` says it for timings.csv.
 Kind = TypeVar("Kind", str, int, float)
 
@@ -41,9 +41,13 @@ Column = NamedTuple(
         ("meaning", str),
         ("valid", Optional[Callable[[Any], object]]),  # Any: it takes what its kind makes
         ("rule", str),
+        ("optional", bool),
     ],
 )
-Column.__doc__ = "A column: name (with its unit), type, meaning, and the rule its values keep."
+Column.__doc__ = """A column: name (with its unit), type, meaning, and the rule its values keep.
+
+Where it is optional a table may lack it, and a value may be None, which is written as nothing: it was not measured.
+"""
 
 if TYPE_CHECKING:
     from typing import TypedDict  # novm
@@ -66,6 +70,9 @@ if TYPE_CHECKING:
             "output_bytes": int,
             "input_shape": str,
             "output_shape": str,
+            "single_s": Optional[float],
+            "copy_in_s": Optional[float],
+            "copy_out_s": Optional[float],
         },
     )
 
@@ -75,9 +82,14 @@ def _any(value: object) -> bool:
 
 
 def _column(
-    name: str, kind: Type[Kind], meaning: str, valid: Callable[[Kind], object] = _any, rule: str = ""
+    name: str,
+    kind: Type[Kind],
+    meaning: str,
+    valid: Callable[[Kind], object] = _any,
+    rule: str = "",
+    optional: bool = False,
 ) -> Column:
-    return Column(name, kind, meaning, valid, rule)
+    return Column(name, kind, meaning, valid, rule, optional)
 
 
 def _shape(text: str) -> bool:
@@ -102,6 +114,30 @@ TIMINGS = (
     _column("output_bytes", int, "size of the tensor that leaves", lambda v: v > 0, "> 0"),
     _column("input_shape", str, "its shape, such as 1x3x224x224", _shape, "sizes joined by x, tensors by +"),
     _column("output_shape", str, "its shape", _shape, "sizes joined by x, tensors by +"),
+    _column(
+        "single_s",
+        float,
+        "time of one run by itself, drawn evenly from those of the span: its rows are a sample of single runs",
+        lambda v: v > 0,
+        "> 0",
+        optional=True,
+    ),
+    _column(
+        "copy_in_s",
+        float,
+        "time to copy the tensor that enters to the GPU, outside the span; 0 on a CPU, which takes it where it lies",
+        lambda v: v >= 0,
+        ">= 0",
+        optional=True,
+    ),
+    _column(
+        "copy_out_s",
+        float,
+        "time to copy the tensor that leaves from the GPU, outside the span; 0 on a CPU",
+        lambda v: v >= 0,
+        ">= 0",
+        optional=True,
+    ),
 )
 
 
@@ -127,10 +163,14 @@ def format_row(columns: Sequence[Column], row: Mapping[str, object]) -> List[str
 
 
 def _render(column: Column, value: Cell) -> str:
+    if value is None:
+        return ""
     return repr(float(value)) if column.kind is float else str(value)
 
 
 def _check(column: Column, value: Any) -> Cell:  # Any: until it is checked
+    if column.optional and value in (None, ""):
+        return None
     try:
         if value is None or (column.kind is int and isinstance(value, float) and value != int(value)):
             raise ValueError
@@ -193,10 +233,10 @@ def read(path: files.Name, columns: Sequence[Column]) -> List[Row]:
 
     Args:
         path: The table's file.
-        columns: The columns it must have; others are ignored.
+        columns: The columns it must have, but for optional ones; others are ignored.
 
     Returns:
-        list: One OrderedDict a row, with values of the columns' types.
+        list: One OrderedDict a row, with values of the columns' types, None for what was not measured.
 
     Raises:
         TableError: The file is missing, empty or truncated, or a value breaks a rule; it names file, line and column.
@@ -207,6 +247,12 @@ def read(path: files.Name, columns: Sequence[Column]) -> List[Row]:
     if not rows:
         raise TableError("{} has a header but no rows".format(path))
     return rows
+
+
+def is_current(path: files.Name, columns: Sequence[Column]) -> bool:
+    """Whether a table has just these columns: one of an earlier version lacks optional ones."""
+    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as stream:
+        return stream.readline().rstrip("\r\n") == ",".join(header(columns))
 
 
 def recover(path: files.Name, columns: Sequence[Column]) -> List[Row]:
@@ -261,11 +307,16 @@ def _scan(path: files.Name, columns: Sequence[Column]) -> Tuple[List[Row], Optio
         if problem:
             return rows, "{} {}".format(path, problem)
         # Most texts occur in many rows: each is checked once.
-        checks = [(one.name, names.index(one.name), lru_cache(1024)(partial(_check, one))) for one in columns]
+        checks = [
+            (one.name, names.index(one.name) if one.name in names else None, lru_cache(1024)(partial(_check, one)))
+            for one in columns
+        ]
         for line in lines:
             if len(line) != len(names):
                 raise TableError("{} values for {} columns".format(len(line), len(names)))
-            rows.append(OrderedDict((name, check(line[place])) for name, place, check in checks))
+            rows.append(
+                OrderedDict((name, None if place is None else check(line[place])) for name, place, check in checks)
+            )
     except (TableError, csv.Error) as error:
         return rows, "{} line {}: {}".format(path, lines.line_num, error)
     return rows, None
@@ -273,7 +324,7 @@ def _scan(path: files.Name, columns: Sequence[Column]) -> Tuple[List[Row], Optio
 
 def _header_problem(names: Sequence[str], columns: Sequence[Column]) -> Optional[str]:
     """What is wrong with a header, or None."""
-    missing = [name for name in header(columns) if name not in names]
+    missing = [one.name for one in columns if one.name not in names and not one.optional]
     if missing:
         return "lacks the columns {}".format(", ".join(missing))
     twice = [name for name in header(columns) if names.count(name) > 1]

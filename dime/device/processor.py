@@ -4,8 +4,10 @@ import importlib.util
 import math
 import os
 import platform
+import random
 import re
-from typing import TYPE_CHECKING, Callable, Dict, Optional, Tuple, TypeVar, Union
+import sys
+from typing import TYPE_CHECKING, Any, Callable, Dict, Generic, NamedTuple, Optional, Tuple, TypeVar, Union
 
 import torch
 
@@ -21,7 +23,24 @@ Tensors = Union[torch.Tensor, Tuple[torch.Tensor, ...]]
 Runs = Callable[[Tensors], Tensors]
 Placed = TypeVar("Placed", torch.nn.Module, torch.Tensor)
 
+Moment = TypeVar("Moment")
+
 KNOWN = ("auto", "cuda", "cpu")
+
+Burst = NamedTuple(
+    "Burst",
+    [
+        ("repeats", int),
+        ("duration_s", float),
+        ("start_ns", int),
+        ("end_ns", int),
+        ("output", Any),  # `Tensors`, which Python 3.6 cannot name here
+        ("single_s", float),
+    ],
+)
+Burst.__doc__ = """Runs of a module: their number, the seconds of one on average, start and end in ns of the monotonic
+clock, the last output, and the seconds of one run alone that was drawn evenly from them.
+"""
 
 
 def choose(asked: str, emit: "Emit", remedy: Optional[str] = None) -> "Processor":
@@ -112,28 +131,28 @@ class Cpu(object):
         """Moves a module or a tensor to where it runs."""
         return thing.to("cpu")
 
-    def burst(self, module: Runs, tensor: Tensors, window_s: float = 0.0) -> Tuple[int, float, int, int, Tensors]:
+    def burst(self, module: Runs, tensor: Tensors, window_s: float = 0.0) -> Burst:
         """Runs a module once, or back to back until a window is full.
 
         Args:
             module: The module.
             tensor: Its input.
             window_s: Least length of the window, s; 0 for one run.
-
-        Returns:
-            tuple: Runs, seconds of one run, start and end in ns of the monotonic clock, and the last output.
         """
-        repeats, more = 0, 1
+        drawn, more = _Drawn(monotonic_ns, lambda start, end: (end - start) * 1e-9, window_s > 0), 1
         start_ns = monotonic_ns()
         while True:
-            for _ in range(more):
-                output = module(tensor)
+            output = drawn.run(module, tensor, more)
             end_ns = monotonic_ns()
-            repeats += more
             span_s = (end_ns - start_ns) * 1e-9
             if span_s >= window_s:
-                return repeats, span_s / repeats, start_ns, end_ns, output
-            more = _missing(window_s, span_s, repeats)
+                duration_s = span_s / drawn.runs
+                return Burst(drawn.runs, duration_s, start_ns, end_ns, output, drawn.single_s(duration_s))
+            more = _missing(window_s, span_s, drawn.runs)
+
+    def copies_s(self, tensor: Tensors, output: Tensors) -> Tuple[float, float]:
+        """Seconds that it takes to bring an input to where it is computed, and the output back: none."""
+        return 0.0, 0.0
 
 
 class Cuda(object):
@@ -145,24 +164,96 @@ class Cuda(object):
         """Moves a module or a tensor to where it runs."""
         return thing.to("cuda")
 
-    def burst(self, module: Runs, tensor: Tensors, window_s: float = 0.0) -> Tuple[int, float, int, int, Tensors]:
+    def burst(self, module: Runs, tensor: Tensors, window_s: float = 0.0) -> Burst:
         """As `Cpu.burst`; the seconds are those between two events on the GPU."""
-        repeats, more = 0, 1
-        first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        drawn, more = _Drawn(_event, _between_s, window_s > 0), 1
         torch.cuda.synchronize()
         start_ns = monotonic_ns()
-        first.record()
+        first = _event()
         while True:
-            for _ in range(more):
-                output = module(tensor)
-            last.record()
+            output = drawn.run(module, tensor, more)
+            last = _event()
             torch.cuda.synchronize()
             end_ns = monotonic_ns()
-            repeats += more
             span_s = (end_ns - start_ns) * 1e-9
             if span_s >= window_s:
-                return repeats, first.elapsed_time(last) * 1e-3 / repeats, start_ns, end_ns, output
-            more = _missing(window_s, span_s, repeats)
+                duration_s = _between_s(first, last) / drawn.runs
+                return Burst(drawn.runs, duration_s, start_ns, end_ns, output, drawn.single_s(duration_s))
+            more = _missing(window_s, span_s, drawn.runs)
+
+    def copies_s(self, tensor: Tensors, output: Tensors) -> Tuple[float, float]:
+        """Seconds that it takes to copy an input from the host's memory to the GPU's, and an output back.
+
+        Args:
+            tensor: The input, on the GPU.
+            output: The output, on the GPU.
+        """
+        inside = [one.cpu() for one in as_tuple(tensor)]
+        torch.cuda.synchronize()
+        edges = [_event()]
+        for one in inside:
+            one.to("cuda")
+        edges.append(_event())
+        for one in as_tuple(output):
+            one.cpu()
+        edges.append(_event())
+        torch.cuda.synchronize()
+        return _between_s(edges[0], edges[1]), _between_s(edges[1], edges[2])
+
+
+def _event() -> torch.cuda.Event:
+    """A moment on the GPU: now, behind all that it was told to do."""
+    event = torch.cuda.Event(enable_timing=True)
+    event.record()
+    return event
+
+
+def _between_s(start: torch.cuda.Event, end: torch.cuda.Event) -> float:
+    return float(start.elapsed_time(end)) * 1e-3
+
+
+def as_tuple(tensors: Tensors) -> Tuple[torch.Tensor, ...]:
+    """What crosses a boundary as a tuple: one tensor, or several."""
+    return tensors if isinstance(tensors, tuple) else (tensors,)
+
+
+class _Drawn(Generic[Moment]):
+    """Runs back to back, of which one, drawn evenly from however many they become, is timed by itself.
+
+    Args:
+        now: Gives a moment.
+        between_s: Seconds between two of them.
+        draws: Whether one is to be drawn.
+    """
+
+    _chance = random.Random(0)
+
+    def __init__(self, now: "Callable[[], Moment]", between_s: "Callable[[Moment, Moment], float]", draws: bool):
+        self._now, self._between_s = now, between_s
+        self._next = 0 if draws else sys.maxsize
+        self._edges: "Optional[Tuple[Moment, Moment]]" = None
+        self.runs = 0
+
+    def run(self, module: Runs, tensor: Tensors, more: int) -> Tensors:
+        """Runs a module so many times more; gives the last output."""
+        until = self.runs + more
+        while self.runs < until:
+            before = min(self._next, until)
+            for _ in range(before - self.runs):
+                output = module(tensor)
+            self.runs = before
+            if before < until:
+                start = self._now()
+                output = module(tensor)
+                self._edges = start, self._now()
+                self.runs += 1
+                # Of n runs the next takes the place of the one drawn with the chance 1 / (n + 1), and so on.
+                self._next = int(self.runs / (1.0 - self._chance.random()))
+        return output
+
+    def single_s(self, mean_s: float) -> float:
+        """Seconds of the run that was drawn; the mean where it is the only one, or too short for the clock."""
+        return self._between_s(*self._edges) or mean_s if self._edges and self.runs > 1 else mean_s
 
 
 Processor = Union[Cpu, Cuda]

@@ -213,8 +213,8 @@ class _Run(object):
                 image, tensor = inputs[(iteration * spec.runs + run) % len(inputs)]
                 counted = 0 <= run < spec.runs
                 window_s = spec.min_window_s * (1 if counted else LEAD)
-                repeats, duration_s, start_ns, end_ns, output = self._chosen.burst(module, tensor, window_s)
-                inside_s += (end_ns - start_ns) * 1e-9
+                burst = self._chosen.burst(module, tensor, window_s)
+                inside_s += (burst.end_ns - burst.start_ns) * 1e-9
                 if counted:
                     rows.append(
                         {
@@ -225,16 +225,23 @@ class _Run(object):
                             "iteration": iteration,
                             "run": run,
                             "image": image,
-                            "repeats": repeats,
-                            "duration_s": duration_s,
-                            "start_ns": start_ns,
-                            "end_ns": end_ns,
+                            "repeats": burst.repeats,
+                            "duration_s": burst.duration_s,
+                            "start_ns": burst.start_ns,
+                            "end_ns": burst.end_ns,
                             "input_bytes": _size_bytes(tensor),
-                            "output_bytes": _size_bytes(output),
+                            "output_bytes": _size_bytes(burst.output),
                             "input_shape": _shape(tensor),
-                            "output_shape": _shape(output),
+                            "output_shape": _shape(burst.output),
+                            "single_s": burst.single_s,
+                            "copy_in_s": None,
+                            "copy_out_s": None,
                         }
                     )
+            # Copies are timed behind the windows, so that nothing else goes on at a window's edges.
+            self._chosen.copies_s(tensor, burst.output)
+            for row in rows:
+                row["copy_in_s"], row["copy_out_s"] = self._chosen.copies_s(tensor, burst.output)
         return rows, inside_s
 
 
@@ -369,7 +376,7 @@ def _finished_rows(path: str, runs: int) -> "List[Timing]":
     rows = cast("List[Timing]", tables.recover(path, tables.TIMINGS))
     counts = Counter(map(key, rows))
     kept = [row for row in rows if counts[key(row)] == runs]
-    if len(kept) < len(rows):
+    if len(kept) < len(rows) or (os.path.exists(path) and not tables.is_current(path, tables.TIMINGS)):
         with files.replacing(path) as part, tables.Writer(part, tables.TIMINGS) as writer:
             writer.write(kept)
     return kept
@@ -388,17 +395,12 @@ def _inputs(network: "Network", samples: "Samples", chosen: "processor.Processor
     ]
 
 
-def _all(tensors: processor.Tensors) -> Tuple[torch.Tensor, ...]:
-    """What crosses a boundary as a tuple: one tensor, or several."""
-    return tensors if isinstance(tensors, tuple) else (tensors,)
-
-
 def _size_bytes(tensors: processor.Tensors) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in _all(tensors))
+    return sum(tensor.numel() * tensor.element_size() for tensor in processor.as_tuple(tensors))
 
 
 def _shape(tensors: processor.Tensors) -> str:
-    return "+".join("x".join(map(str, tensor.shape)) or "1" for tensor in _all(tensors))
+    return "+".join("x".join(map(str, tensor.shape)) or "1" for tensor in processor.as_tuple(tensors))
 
 
 def _session(spec: RunSpec) -> "Session":

@@ -64,6 +64,9 @@ ROWS = st.fixed_dictionaries(
         "output_bytes": COUNTS,
         "input_shape": st.lists(COUNTS, min_size=1, max_size=5).map(lambda sizes: "x".join(map(str, sizes))),
         "output_shape": st.just("1x1000"),
+        "single_s": st.one_of(st.none(), st.floats(min_value=0, exclude_min=True, allow_infinity=False)),
+        "copy_in_s": st.one_of(st.none(), st.just(0.0)),
+        "copy_out_s": st.just(None),
     }
 )
 

@@ -25,6 +25,9 @@ ROW = {
     "output_bytes": 4,
     "input_shape": "1x3x224x224",
     "output_shape": "1x1000",
+    "single_s": 0.25,
+    "copy_in_s": 0.0,
+    "copy_out_s": None,
 }
 
 
@@ -45,6 +48,24 @@ def edit(path, change):
 
 def test_what_is_written_is_read_to_the_last_digit(table):
     assert [dict(row) for row in read(table, TIMINGS)] == [dict(ROW, run=run) for run in range(3)]
+
+
+def test_what_was_not_measured_is_nothing_and_may_lack_its_column(table):
+    edit(table, lambda content: content.replace(",0.25,0.0,", ",,0.0,"))
+    assert [(row["single_s"], row["copy_in_s"], row["copy_out_s"]) for row in read(table, TIMINGS)] == [
+        (None, 0.0, None)
+    ] * 3
+    assert tables.is_current(table, TIMINGS)
+    edit(table, lambda content: "".join(",".join(line.split(",")[:-2]) + "\n" for line in content.splitlines()))
+    assert [(row["single_s"], row["copy_in_s"]) for row in read(table, TIMINGS)] == [(None, None)] * 3
+    assert not tables.is_current(table, TIMINGS)
+
+
+@pytest.mark.parametrize("text", ["-1.0", "nan", "x"])
+def test_what_is_there_of_an_optional_column_keeps_its_rule(table, text):
+    edit(table, lambda content: content.replace(",0.25,0.0,", "," + text + ",0.0,"))
+    with pytest.raises(TableError, match="line 2: single_s"):
+        read(table, TIMINGS)
 
 
 def test_a_table_is_not_overwritten(table):
@@ -90,11 +111,11 @@ def test_a_bad_value_is_refused_and_nothing_of_its_group_is_written(table, colum
     [
         (lambda text: "", "is empty"),
         (lambda text: text.replace("output_shape", "bundle"), "lacks the columns output_shape"),
-        (lambda text: text.replace("\n", ",run\n", 1).replace("1x1000\n", "1x1000,0\n"), "has the column run 2 times"),
+        (lambda text: text.replace("\n", ",run\n", 1).replace("0.0,\n", "0.0,,0\n"), "has the column run 2 times"),
         (lambda text: text[: text.index("\n") + 1], "a header but no rows"),
         (lambda text: text[:-5], "truncated"),
         (lambda text: text.replace("duration_s", "seconds"), "lacks the columns duration_s"),
-        (lambda text: text.replace("1x1000", "1x1000,7", 1), "line 2: 16 values for 15 columns"),
+        (lambda text: text.replace("1x1000", "1x1000,7", 1), "line 2: 19 values for 18 columns"),
         (lambda text: text.replace(",10,20,", ",ten,20,"), "line 2: start_ns: 'ten' is not int"),
         (lambda text: text.replace(",10,20,", ",1\0,20,"), "line 2: a zero byte"),
         (lambda text: text.replace("1x1000", "1x" + "1" * 200000, 1), "line 2: field larger than field limit"),

@@ -1,5 +1,6 @@
 """The processor. No GPU is needed: torch's CUDA interface is played by stand-ins where one is talked to."""
 
+import random
 import time
 
 import pytest
@@ -17,14 +18,15 @@ class Slow(torch.nn.Module):
 
 
 def test_a_single_run_is_timed_by_the_monotonic_clock():
-    repeats, duration_s, start_ns, end_ns, output = processor.Cpu().burst(Slow(), torch.zeros(1))
+    repeats, duration_s, start_ns, end_ns, output, single_s = processor.Cpu().burst(Slow(), torch.zeros(1))
+    assert single_s == duration_s
     assert repeats == 1
     assert duration_s == (end_ns - start_ns) * 1e-9 >= 0.002
     assert output.item() == 1
 
 
 def test_a_burst_is_no_longer_than_its_window_needs():
-    repeats, duration_s, start_ns, end_ns, _ = processor.Cpu().burst(Slow(), torch.zeros(1), window_s=0.05)
+    repeats, duration_s, start_ns, end_ns, _, _ = processor.Cpu().burst(Slow(), torch.zeros(1), window_s=0.05)
     assert 0.05 <= (end_ns - start_ns) * 1e-9 == pytest.approx(repeats * duration_s)
     assert 2 <= repeats <= 25
 
@@ -111,17 +113,100 @@ def gpu(monkeypatch):
 
 
 def test_a_gpus_run_is_timed_by_events_between_synchronisations(gpu):
-    repeats, duration_s, start_ns, end_ns, _ = processor.Cuda().burst(gpu.module, torch.zeros(1))
+    repeats, duration_s, start_ns, end_ns, _, single_s = processor.Cuda().burst(gpu.module, torch.zeros(1))
+    assert single_s == duration_s
     assert gpu.log == ["synchronize", "record", "run", "record", "synchronize"]
     assert repeats == 1 and duration_s == pytest.approx(0.003)
     assert end_ns - start_ns >= 1000 * 1000
 
 
 def test_a_gpus_burst_is_divided_by_its_runs(gpu):
-    repeats, duration_s, start_ns, end_ns, _ = processor.Cuda().burst(gpu.module, torch.zeros(1), window_s=0.02)
+    repeats, duration_s, start_ns, end_ns, _, single_s = processor.Cuda().burst(
+        gpu.module, torch.zeros(1), window_s=0.02
+    )
+    assert single_s == pytest.approx(0.003)
     assert repeats == gpu.runs > 1
     assert duration_s == pytest.approx(0.003)
     assert (end_ns - start_ns) * 1e-9 >= 0.02
+
+
+class Counted(object):
+    """A clock that counts runs, and work that takes one tick."""
+
+    def __init__(self):
+        self.runs = 0
+
+    def now(self):
+        return self.runs
+
+    def __call__(self, x):
+        self.runs += 1
+        return x
+
+
+def test_the_run_that_is_timed_alone_is_drawn_evenly_from_all(monkeypatch):
+    monkeypatch.setattr(processor._Drawn, "_chance", random.Random(3))
+    seen = []
+    for _ in range(4000):
+        work = Counted()
+        drawn = processor._Drawn(work.now, lambda start, end: seen.append(start) or 1.0, True)
+        drawn.run(work, None, 1)
+        drawn.run(work, None, 6)
+        drawn.run(work, None, 3)
+        assert drawn.runs == work.runs == 10
+        drawn.single_s(0.0)
+    counts = [seen.count(number) for number in range(10)]
+    assert sum(counts) == 4000 and min(counts) > 330 and max(counts) < 470  # 400 each, 19 at one sigma
+
+
+def test_single_runs_keep_the_spread_that_a_bursts_mean_evens_out(monkeypatch):
+    turn, now_ns = [0], [0]
+
+    def uneven(x):
+        turn[0] += 1
+        now_ns[0] += 3000000 if turn[0] % 2 else 1000000
+        return x
+
+    monkeypatch.setattr(processor, "monotonic_ns", lambda: now_ns[0])
+    bursts = [processor.Cpu().burst(uneven, torch.zeros(1), window_s=0.04) for _ in range(20)]
+    assert {round(burst.single_s, 9) for burst in bursts} == {0.001, 0.003}
+    assert all(abs(burst.duration_s - 0.002) < 0.0001 for burst in bursts)
+
+
+def test_a_cpu_copies_nothing():
+    assert processor.Cpu().copies_s(torch.zeros(1), torch.zeros(1)) == (0.0, 0.0)
+
+
+class OnGpu(object):
+    """A tensor whose copies take the fake GPU's time: its runs so far."""
+
+    def __init__(self, gpu, copies):
+        self.gpu, self.copies = gpu, copies
+
+    def cpu(self):
+        self.gpu.runs += self.copies
+        return self
+
+    def to(self, where):
+        assert where == "cuda"
+        return self.cpu()
+
+
+def test_a_gpus_copies_are_timed_by_events_each_way(gpu):
+    assert processor.Cuda().copies_s(OnGpu(gpu, 2), OnGpu(gpu, 5)) == (pytest.approx(0.006), pytest.approx(0.015))
+    assert gpu.log == ["synchronize", "record", "record", "record", "synchronize"]
+    several = (OnGpu(gpu, 1), OnGpu(gpu, 3))
+    assert processor.Cuda().copies_s(several, several) == (pytest.approx(0.012), pytest.approx(0.012))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
+def test_a_real_gpus_burst_and_copies():
+    chosen = processor.Cuda()
+    module, tensor = chosen.place(torch.nn.Linear(512, 512)), chosen.place(torch.rand(4096, 512))
+    burst = chosen.burst(module, tensor, 0.05)
+    assert burst.repeats > 1 and 0 < burst.single_s < 0.05
+    chosen.copies_s(tensor, burst.output)
+    assert all(1e-5 < seconds < 0.1 for seconds in chosen.copies_s(tensor, burst.output))
 
 
 def test_versions_are_those_of_the_installed_packages():

@@ -89,6 +89,24 @@ def test_bursts_fill_their_window(tiny, tmp_path):
         assert row["duration_s"] * row["repeats"] == pytest.approx((row["end_ns"] - row["start_ns"]) * 1e-9)
 
 
+def test_single_runs_and_copies_have_columns_of_their_own(tiny, tmp_path):
+    tiny.profile(tmp_path / "one", iterations=1)
+    assert all(row["single_s"] == row["duration_s"] for row in rows_of(tmp_path / "one"))
+    tiny.profile(tmp_path / "out", min_window_s=0.01, iterations=1)
+    rows = rows_of(tmp_path / "out")
+    assert all(0 < row["single_s"] < 0.01 for row in rows) and any(row["single_s"] != row["duration_s"] for row in rows)
+    assert {(row["copy_in_s"], row["copy_out_s"]) for row in rows} == {(0.0, 0.0)}
+
+
+def test_copies_are_timed_behind_a_bundles_windows(tiny, tmp_path, monkeypatch):
+    done, burst = [], processor.Cpu.burst
+    monkeypatch.setattr(processor.Cpu, "burst", lambda self, *given: done.append("burst") or burst(self, *given))
+    monkeypatch.setattr(processor.Cpu, "copies_s", lambda self, *given: done.append("copy") or (2.0, len(done)))
+    tiny.profile(tmp_path / "out", min_window_s=0.001, iterations=1, max_layers=1, runs=2, warmups=1)
+    assert done == (["burst"] * 4 + ["copy"] * 3) * 3
+    assert [(row["copy_in_s"], row["copy_out_s"]) for row in rows_of(tmp_path / "out")][:2] == [(2.0, 6.0), (2.0, 7.0)]
+
+
 def test_threads_are_set_during_the_run_and_then_as_before(tiny, tmp_path):
     before, seen = torch.get_num_threads(), []
 
@@ -178,6 +196,18 @@ def test_a_run_cut_off_before_its_first_row_starts_anew(tiny, tmp_path):
     cut_after(tiny, tmp_path / "out", 1)
     (tmp_path / "out" / TIMINGS).unlink()
     assert tiny.profile(tmp_path / "out").measured_rows == 36
+
+
+def test_a_table_that_lacks_what_is_measured_since_goes_on_with_it(tiny, tmp_path):
+    cut_after(tiny, tmp_path / "out", 4)
+    path = tmp_path / "out" / TIMINGS
+    before = rows_of(tmp_path / "out")
+    path.write_text("".join(",".join(line.split(",")[:-3]) + "\n" for line in path.read_text().splitlines()))
+    assert {row["single_s"] for row in rows_of(tmp_path / "out")} == {None}
+    tiny.profile(tmp_path / "out")
+    rows = rows_of(tmp_path / "out")
+    assert len(rows) == 36 and [row["single_s"] is None for row in rows] == [True] * 12 + [False] * 24
+    assert [row["duration_s"] for row in rows[:12]] == [row["duration_s"] for row in before[:12]]
 
 
 def test_other_software_does_not_continue_a_run(tiny, tmp_path):

@@ -1,7 +1,7 @@
 """timings.csv + power.csv + clock.json -> joint_profile.parquet: seconds and joules of every run.
 
 Beside it joint_summary.csv, each bundle's means with 95 % intervals, and joint_quality.json: the clocks, the idle
-power, and what was rejected.
+power, and what was rejected. What each column of the parquet is stands in COLUMNS, and in the parquet's own metadata.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from dime.host.metering.meter_clock import INTEGERS
 from dime.host.metering.meters._base import TIMESTAMP
 from dime.host.metering.power_trace import Trace
 from dime.host.profiles.joint_summary import Groups, short_of, summarise
+from dime.host.profiles.profile_files import sessions_of
 from dime.host.profiles.published_table import library_errors
 
 if TYPE_CHECKING:
@@ -39,6 +40,28 @@ CODE_SIGMAS = 4.0
 ASLEEP = "while a computer slept"
 NO_CLOCK = "no clock since a computer slept"
 CLOCKS = ("exchanges", "pattern", "same machine")
+
+_TIMED = {column.name: column.meaning for column in tables.TIMINGS}
+COLUMNS = {
+    "layers": _TIMED["bundle"],
+    **{name: _TIMED[name] for name in ("first_layer", "last_layer", "frequency_hz", "iteration", "run", "repeats")},
+    "session": "the run's session, from 0, between which it was cut off or the device did something else",
+    "duration_s": _TIMED["duration_s"] + "; a profile's time is that of a typical run, the mean of trimmed passes",
+    "single_s": _TIMED["single_s"] + "; empty: not measured",
+    "energy_j": "energy of one run: the span's divided by repeats; a profile's energy is the plain mean of passes",
+    "edge_j": "what of it is a correction for the span's edges",
+    "samples": "the meter's readings in the span",
+    "copy_in_s": _TIMED["copy_in_s"] + "; empty: not measured",
+    "copy_out_s": _TIMED["copy_out_s"] + "; empty: not measured",
+    "input_bytes": _TIMED["input_bytes"],
+    "output_bytes": _TIMED["output_bytes"],
+    "frequency": "frequency_hz, as published tables name it",
+    "iter": "iteration, as published tables name it",
+    "durs": "duration_s, as published tables name it",
+    "run_energy": "energy_j in uJ, as published tables have it",
+    "device": "name of the device",
+    "origin": ", ".join(run.ORIGINS[:-1]) + " or " + run.ORIGINS[-1],
+}
 
 
 @dataclass(frozen=True)
@@ -370,14 +393,13 @@ def _table(
 ) -> dict[str, Any]:
     repeats = columns["repeats"][kept]
     energy_j = energies.energy_j[kept] / repeats
-    names = ("first_layer", "last_layer", "frequency_hz", "iteration", "run", "repeats", "duration_s")
-    table = {"layers": columns["bundle"][kept]} | {name: columns[name][kept] for name in names}
-    return table | {
+    session = sessions_of(spec, len(kept))
+    table = {name: columns[name][kept] for name in COLUMNS if name in columns} | {
+        "layers": columns["bundle"][kept],
+        "session": None if session is None else session[kept],
         "energy_j": energy_j,
         "edge_j": energies.edge_j[kept] / repeats,
         "samples": energies.samples[kept],
-        "input_bytes": columns["input_bytes"][kept],
-        "output_bytes": columns["output_bytes"][kept],
         "frequency": columns["frequency_hz"][kept],
         "iter": columns["iteration"][kept],
         "durs": columns["duration_s"][kept],
@@ -385,6 +407,7 @@ def _table(
         "device": [vars(spec)["device"]] * len(repeats),
         "origin": [origin] * len(repeats),
     }
+    return {name: table[name] for name in COLUMNS if table[name] is not None}
 
 
 def _summary(
@@ -453,7 +476,11 @@ def _write(
         "version": str(schemas.JOINT_PROFILE.version),
         ENERGY_GAIN: json.dumps(measured),
     }
-    arrow = pyarrow.table(dict(table)).replace_schema_metadata(about)
+    arrow = pyarrow.table(
+        {name: pyarrow.array(values, from_pandas=True) for name, values in table.items()},
+    )
+    fields = [field.with_metadata({"meaning": COLUMNS[field.name]}) for field in arrow.schema]
+    arrow = arrow.cast(pyarrow.schema(fields, about))
     parquet.write_table(arrow, parquet_bytes)
     csv.write_csv(pyarrow.table(dict(summary)), summary_bytes)
     made = {
@@ -473,23 +500,36 @@ def _write(
 
 
 def _is_same(path: Path, content: bytes) -> bool:
-    """Whether a file holds a result already, perhaps without the schema that an earlier version did not write."""
+    """Whether a file holds a result already, perhaps without what an earlier version did not write."""
     before = path.read_bytes()
     if before == content:
         return True
     try:
         if path.suffix == ".json":
-            return schemas.without(json.loads(before)) == schemas.without(json.loads(content))
-        return path.suffix == ".parquet" and _rows(before).equals(_rows(content), check_metadata=True)
-    except (TableError, ValueError, RecursionError, AttributeError):
+            told, now = (schemas.without(json.loads(text)) for text in (before, content))
+            return all(name in now and now[name] == value for name, value in told.items())
+        earlier, later = (_rows(path, text) for text in (before, content))
+        shared = [name for name in later.column_names if name in earlier.column_names]
+        return (
+            len(shared) == earlier.num_columns
+            and earlier.equals(later.select(shared), check_metadata=False)
+            and (all((later.schema.metadata or {}).get(name) == text for name, text in _about(earlier).items()))
+        )
+    except (TableError, ValueError, RecursionError, AttributeError, KeyError):
         return False
 
 
-def _rows(content: bytes) -> pyarrow.Table:
-    import pyarrow
-    from pyarrow import parquet
+def _about(table: pyarrow.Table) -> dict[bytes, bytes]:
+    """What a table's metadata say but of its schema."""
+    return {name: text for name, text in (table.schema.metadata or {}).items() if name.decode() not in schemas.KEYS}
 
-    with library_errors("no parquet"), parquet.ParquetFile(pyarrow.BufferReader(content)) as file:
-        table = file.read()
-    about = table.schema.metadata or {}
-    return table.replace_schema_metadata({name: about[name] for name in about if name.decode() not in schemas.KEYS})
+
+def _rows(path: Path, content: bytes) -> pyarrow.Table:
+    import pyarrow
+    from pyarrow import csv, parquet
+
+    with library_errors("no table"):
+        if path.suffix == ".csv":
+            return csv.read_csv(pyarrow.BufferReader(content))
+        with parquet.ParquetFile(pyarrow.BufferReader(content)) as file:
+            return file.read()

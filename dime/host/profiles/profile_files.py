@@ -31,6 +31,7 @@ from dime.host.profiles.published_table import library_errors, listed, read_parq
 SECONDS = {"s": 1.0, "ms": 1e-3}
 JOULES_PER_PUBLISHED = 1e-6
 LONGEST_NAME = 10_000
+MEASURED_TOO = ("single_s", "copy_in_s", "copy_out_s")
 
 
 def load(
@@ -117,7 +118,7 @@ def _load_run(folder: str, device: str | None, layers: Sequence[str] | None, tab
         raise InputError(f"layers are given for published tables; {folder} has its own: {listed(chain)}")
     if table_name == run.TIMINGS:
         runs, facts = _timed_runs(path, chain), {}
-        runs = replace(runs, session=_sessions(spec, len(runs.first)))
+        runs = replace(runs, session=sessions_of(spec, len(runs.first)))
     else:
         table = read_parquet(path)
         runs, facts = _joined_runs(table, _texts(table, "layers", path), chain, path, SECONDS["s"]), _gain(table, path)
@@ -200,7 +201,19 @@ def _timed_runs(path: str, layers: tuple[str, ...]) -> RawRuns:
         _integers(table, "output_bytes", path),
         iteration,
         run_in_pass,
+        repeats=_integers(table, "repeats", path),
+        **_measured_too(table, path),
     )
+
+
+def _measured_too(table: Any, path: str) -> dict[str, Any]:
+    """Columns that a table may lack, or have gaps in, where something was not measured."""
+    found = {name: _floats(table, name, path) for name in MEASURED_TOO if name in table.column_names}
+    for name, values in found.items():
+        bad = np.flatnonzero((values < 0) | np.isinf(values))
+        if len(bad):
+            raise TableError(f"{path}: {name} {values[bad[0]]} in row {bad[0] + 1} is no time")
+    return found
 
 
 def _joined_runs(table: Any, names: Sequence[str], layers: tuple[str, ...], path: str, unit_s: float) -> RawRuns:
@@ -234,10 +247,12 @@ def _joined_runs(table: Any, names: Sequence[str], layers: tuple[str, ...], path
         _counter(table, "iter", path),
         _counter(table, "run", path),
         _counter(table, "session", path) if "session" in present else None,
+        repeats=_counter(table, "repeats", path) if "repeats" in present else None,
+        **_measured_too(table, path),
     )
 
 
-def _sessions(spec: Any, rows: int) -> Ints | None:
+def sessions_of(spec: Any, rows: int) -> Ints | None:
     """The session of each row of timings.csv: run.json says how many rows there were when each began."""
     try:
         begins = [int(session["rows"]) for session in spec.sessions]
@@ -274,7 +289,7 @@ def _read_csv(path: str, columns: Sequence[tables.Column]) -> Any:
 
     types = {"int": "int64", "float": "float64", "str": "string"}
     wanted = {column.name: types[column.kind.__name__] for column in columns}
-    convert = csv.ConvertOptions(column_types=_arrow_types(wanted), null_values=[], strings_can_be_null=False)
+    convert = csv.ConvertOptions(column_types=_arrow_types(wanted), null_values=[""], strings_can_be_null=False)
     try:
         with open(path, "rb") as stream:
             ends = stream.seek(0, os.SEEK_END) and stream.seek(-1, os.SEEK_END) and stream.read() == b"\n"
@@ -297,11 +312,15 @@ def _arrow_types(wanted: dict[str, str]) -> dict[str, Any]:
 def _keeps_rules(table: Any, columns: Sequence[tables.Column]) -> bool:
     """Whether all values keep the contract's rules, asked once for each distinct value."""
     for column in columns:
-        if table.column_names.count(column.name) != 1 or table[column.name].null_count:
+        there = table.column_names.count(column.name)
+        if column.optional and (not there or table[column.name].null_count == table.num_rows):
+            continue
+        if there != 1 or (table[column.name].null_count and not column.optional):
             return False
-        values = table[column.name].unique().to_pylist() if column.kind is not float else None
+        given = table[column.name].drop_null() if column.optional else table[column.name]
+        values = given.unique().to_pylist() if column.kind is not float else None
         if values is None:
-            numbers = _numbers(table[column.name])
+            numbers = _numbers(given)
             if not np.isfinite(numbers).all():
                 return False
             values = [numbers.min(), numbers.max()]

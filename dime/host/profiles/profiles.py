@@ -75,6 +75,12 @@ class Profile:
         unit_taken: Unit that the durations were taken to have; empty where the table says it.
         meter: The meter that measured the energies, with its channel; empty where the table does not say.
         gain: That meter's gain, whose error all energies share; None where they were not measured, or it is not told.
+        run_single_s: A single run of those that each row is the mean of, s; rows' are a sample of single runs. None
+            where the table does not tell them, which is where it has bursts of an earlier version.
+        run_repeats: Runs that each row is the mean of; None where the table does not say, so of one.
+        run_copy_in_s: Time to copy the bundle's input to the GPU, s, outside its duration; 0 on a CPU; NaN where it was
+            not measured, None where the table does not say.
+        run_copy_out_s: Time to copy its output from the GPU, likewise.
     """
 
     device: str
@@ -102,6 +108,10 @@ class Profile:
     unit_taken: str = ""
     meter: str = ""
     gain: Gain | None = None
+    run_single_s: Floats | None = None
+    run_repeats: Ints | None = None
+    run_copy_in_s: Floats | None = None
+    run_copy_out_s: Floats | None = None
 
     @property
     def energy_origin(self) -> str:
@@ -140,6 +150,31 @@ class Profile:
             return Means(self._by_bundle(duration_s), None)
         energy_j = statistics.mean_of_passes(self.run_energy_j, self.starts, passes, self.trims[1])
         return Means(self._by_bundle(duration_s), self._by_bundle(energy_j))
+
+    @cached_property
+    def copy_in_s(self) -> Floats | None:
+        """Typical times to copy a boundary's tensor to the GPU: (layers + 1, frequencies), None where not measured.
+
+        Boundary b is what layer b takes; nothing takes the last one, which is NaN.
+        """
+        return self._copy_s(self.run_copy_in_s, self.bounds[0])
+
+    @cached_property
+    def copy_out_s(self) -> Floats | None:
+        """Typical times to copy a boundary's tensor from the GPU; nothing gives the first one, which is NaN."""
+        return self._copy_s(self.run_copy_out_s, self.bounds[1] + 1)
+
+    def _copy_s(self, values: Floats | None, boundary: Ints) -> Floats | None:
+        if values is None or np.isnan(values).all():
+            return None
+        per = len(self.frequencies_hz)
+        cells = (boundary[:, None] * per + np.arange(per)).ravel()
+        place, there = np.repeat(cells, np.diff(self.starts)), ~np.isnan(values)
+        order = np.argsort(place[there], kind="stable")
+        labels, starts = np.unique(place[there][order], return_index=True)
+        found = np.full((len(self.layers) + 1) * per, np.nan)
+        found[labels] = statistics.trimmed_mean(values[there][order], np.append(starts, len(order)), self.trims[0])
+        return found.reshape(-1, per)
 
     def runs(self, bundle: Bundle, frequency_hz: int) -> tuple[Floats, Floats | None]:
         """Raw durations (s) and energies (J, or None) of one cell.
@@ -210,6 +245,10 @@ class RawRuns:
         iteration: The pass, or None where the table does not say.
         run: The run in that pass, or None.
         session: The session, from 0, or None.
+        single_s: A single run of the row's, s, NaN where it was not timed, or None.
+        repeats: Runs that the row is the mean of, or None.
+        copy_in_s: Time to copy the input to the GPU, s, NaN where it was not timed, or None.
+        copy_out_s: Time to copy the output from the GPU, likewise.
     """
 
     first: Ints
@@ -222,6 +261,10 @@ class RawRuns:
     iteration: Ints | None = None
     run: Ints | None = None
     session: Ints | None = None
+    single_s: Floats | None = None
+    repeats: Ints | None = None
+    copy_in_s: Floats | None = None
+    copy_out_s: Floats | None = None
 
 
 def from_runs(
@@ -275,6 +318,8 @@ def from_runs(
         more = f" (and {len(missing) - 1} more of {len(counts)} combinations)" if len(missing) > 1 else ""
         raise TableError(f"{path} has no runs of {what}{more}; profile again, or resume the run that was cut off")
     order = np.argsort(cell, kind="stable") if runs.iteration is None else np.lexsort((runs.iteration[kept], cell))
+    sorted_runs = np.flatnonzero(kept)[order]
+    whole = runs.single_s is not None and not np.isnan(runs.single_s[sorted_runs]).any()
     return Profile(
         device=device,
         network=network,
@@ -291,6 +336,10 @@ def from_runs(
         layer_bytes=layer_bytes,
         run_iteration=None if runs.iteration is None else runs.iteration[kept][order],
         run_session=None if runs.session is None else runs.session[kept][order],
+        run_single_s=runs.single_s[sorted_runs] if runs.single_s is not None and whole else None,
+        run_repeats=None if runs.repeats is None else runs.repeats[sorted_runs],
+        run_copy_in_s=None if runs.copy_in_s is None else runs.copy_in_s[sorted_runs],
+        run_copy_out_s=None if runs.copy_out_s is None else runs.copy_out_s[sorted_runs],
     )
 
 

@@ -64,4 +64,8 @@ def _used(profile: Profile) -> Profile:
         run_energy_j=None if profile.run_energy_j is None else profile.run_energy_j[used],
         run_iteration=None if passes is None else passes[used],
         run_session=None if profile.run_session is None else profile.run_session[used],
+        run_single_s=None if profile.run_single_s is None else profile.run_single_s[used],
+        run_repeats=None if profile.run_repeats is None else profile.run_repeats[used],
+        run_copy_in_s=None if profile.run_copy_in_s is None else profile.run_copy_in_s[used],
+        run_copy_out_s=None if profile.run_copy_out_s is None else profile.run_copy_out_s[used],
     )

@@ -115,6 +115,55 @@ def test_joined_again_it_is_the_same_and_another_result_is_not_overwritten(tmp_p
     assert (folder / "joint_summary.csv").read_text() == "mine"
 
 
+def without_what_came_later(folder):
+    """The results as an earlier version wrote them."""
+    table = parquet.read_table(folder / "joint_profile.parquet")
+    later = ["session", "single_s", "copy_in_s", "copy_out_s"]
+    parquet.write_table(table.drop_columns(later), folder / "joint_profile.parquet")
+    return table
+
+
+def test_an_earlier_versions_result_of_the_same_measurements_gives_way_and_another_does_not(tmp_path):
+    folder, _ = make(tmp_path / "run")
+    join(folder)
+    table = without_what_came_later(folder)
+    assert load_profile(folder).run_session is None
+    join(folder)
+    assert parquet.read_table(folder / "joint_profile.parquet").equals(table)
+    without_what_came_later(folder)
+    earlier = parquet.read_table(folder / "joint_profile.parquet")
+    parquet.write_table(earlier.slice(1), folder / "joint_profile.parquet")
+    with pytest.raises(TableError, match="holds another result"):
+        join(folder)
+
+
+def test_each_column_says_what_it_is(tmp_path):
+    folder, _ = make(tmp_path / "run")
+    schema = parquet.read_schema(join(folder).path)
+    assert all(schema.field(name).metadata[b"meaning"] for name in schema.names)
+    assert b"typical run" in schema.field("duration_s").metadata[b"meaning"]
+    assert b"plain mean" in schema.field("energy_j").metadata[b"meaning"]
+
+
+def test_sessions_single_runs_and_copies_go_through(tmp_path):
+    folder, rows = make(tmp_path / "run")
+    for at, row in enumerate(rows):
+        row.update(single_s=0.01 + at * 1e-3, copy_in_s=1e-4, copy_out_s=None)
+    (folder / "timings.csv").unlink()
+    with tables.Writer(str(folder / "timings.csv"), tables.TIMINGS) as writer:
+        writer.write(rows)
+    sessions = [{"rows": at, "start_ns": 1_000_000_000 + at, "boot_id": "here"} for at in (0, 6)]
+    powered.spec(3, 1, 0.12, sessions).write(str(folder))
+    table = parquet.read_table(join(folder).path)
+    assert table["session"].to_pylist() == [0] * 6 + [1] * 12
+    assert table["single_s"].to_pylist() == [row["single_s"] for row in rows]
+    assert table["copy_out_s"].null_count == 18
+    profile = load_profile(folder)
+    assert profile.run_session.tolist() == [0, 1, 1] * 6 and profile.run_repeats.tolist() == [4] * 18
+    assert sorted(profile.run_single_s) == [row["single_s"] for row in rows]
+    assert profile.copy_in_s[:-1] == pytest.approx(1e-4) and profile.copy_out_s is None
+
+
 def test_windows_shorter_than_the_meters_period_are_never_used(tmp_path):
     folder, _ = make(tmp_path / "run", window_s=0.004)
     with pytest.raises(TableError, match=r"no row can be given an energy: 18 shorter than the meter's period; the log"):

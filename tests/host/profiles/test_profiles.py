@@ -97,6 +97,33 @@ class TestARunsFolder:
         assert profile.run_energy_j is None
         assert np.array_equal(profile.run_duration_s, ALEXNET.run_duration_s)
 
+    def test_single_runs_and_copies_are_read_where_they_were_measured(self, folder):
+        before = load_profile(folder)
+        assert (before.run_single_s, before.copy_in_s, before.copy_out_s) == (None, None, None)
+        made = rows(ALEXNET)
+        for at, row in enumerate(made):
+            row.update(single_s=row["duration_s"] * 2, copy_in_s=0.0, repeats=at % 3 + 1)
+            row["copy_out_s"] = row["output_bytes"] * 1e-9 if at % 2 else None
+        (folder / run.TIMINGS).unlink()
+        with tables.Writer(str(folder / run.TIMINGS), tables.TIMINGS) as writer:
+            writer.write(made)
+        profile = load_profile(folder)
+        assert np.array_equal(profile.run_single_s, 2 * profile.run_duration_s)
+        assert sorted(profile.run_repeats) == sorted(row["repeats"] for row in made)
+        assert profile.copy_in_s.shape == (9, len(profile.frequencies_hz))
+        assert (profile.copy_in_s[:-1] == 0).all() and np.isnan(profile.copy_in_s[-1]).all()
+        assert np.isnan(profile.copy_out_s[0]).all()
+        sizes = np.array(profile.sizes_bytes[1:])[:, None] * 1e-9
+        assert profile.copy_out_s[1:] == pytest.approx(np.broadcast_to(sizes, profile.copy_out_s[1:].shape))
+
+    def test_a_row_without_its_single_run_makes_no_sample(self, folder):
+        made = [dict(row, single_s=row["duration_s"]) for row in rows(ALEXNET)]
+        made[5]["single_s"] = None
+        (folder / run.TIMINGS).unlink()
+        with tables.Writer(str(folder / run.TIMINGS), tables.TIMINGS) as writer:
+            writer.write(made)
+        assert load_profile(folder).run_single_s is None
+
     def test_a_table_in_it_is_the_folder(self, folder):
         assert load_profile(folder / run.TIMINGS, device="other").device == "other"
 
