@@ -212,6 +212,18 @@ def hashes(options: argparse.Namespace, emit: "Emit") -> None:
     emit("description", facts=trials.hashes(options.out))
 
 
+def shape(options: argparse.Namespace, emit: "Emit") -> None:
+    """Emulates a link between whoever calls here and another port, until standard input ends."""
+    from dime.device.executing.shaper import Shaper
+
+    target = (options.target_address, options.target_port)
+    rates = (options.up_bit_s, options.down_bit_s)
+    with Shaper(target, rates[0], rates[1], options.round_trip_s, not options.half_duplex) as shaper:
+        emit("description", facts={"address": shaper.address, "port": shaper.port})
+        sys.stdin.read()
+        emit("description", facts={"kept": shaper.kept()})
+
+
 def _weights(asked: str, found: "Samples") -> str:
     """Takes the weights that the feature maps were made with, unless others are asked for."""
     if asked != "auto" or found.manifest is None:
@@ -318,6 +330,15 @@ def _trial_parsers(verbs: "argparse._SubParsersAction[_Parser]") -> None:
     verb = verbs.add_parser("busy", help=busy.__doc__)
     verb.set_defaults(verb=busy)
     verb.add_argument("--seconds", type=float, default=3.0, help="how long")
+
+    verb = verbs.add_parser("shape", help=shape.__doc__)
+    verb.set_defaults(verb=shape)
+    verb.add_argument("--target-address", default="127.0.0.1", help="what is behind the link")
+    verb.add_argument("--target-port", type=int, required=True, help="its port")
+    verb.add_argument("--up-bit-s", type=float, required=True, help="rate from the caller to the target, bit/s")
+    verb.add_argument("--down-bit-s", type=float, required=True, help="rate back")
+    verb.add_argument("--round-trip-s", type=float, default=0.0, help="half of it delays each direction")
+    verb.add_argument("--half-duplex", action="store_true", help="one direction at a time has its rate")
 
     verb = verbs.add_parser("hashes", help=hashes.__doc__)
     verb.set_defaults(verb=hashes)
