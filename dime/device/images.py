@@ -284,7 +284,7 @@ def _imagenette(emit: "Emit") -> Dict[str, str]:
 
 
 def _fetch(
-    imagenette: Any,  # torchvision has no types
+    imagenette: Any,  # Any: torchvision has no types
     cache: str,
     emit: "Emit",
 ) -> None:

@@ -17,11 +17,25 @@ An argument is a plain JSON value, or an object of one key: ``value`` N, ``const
 import hashlib
 import json
 import os
-from typing import Any, Dict, Iterator, List, NamedTuple, NoReturn, Optional, Sequence, Set, Tuple, Union
+from typing import (
+    TYPE_CHECKING,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    NoReturn,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+    Union,
+    overload,
+)
 
 from dime.contract.errors import TableError
 
-Json = Any  # Any: a part of graph.json; `from_json` checks each, and operations take arguments as they are.
+if TYPE_CHECKING:
+    from typing import Literal  # novm
 
 FORMAT, VERSION = "dime graph", 1
 GRAPH, TENSORS = "graph.json", "tensors.raw"
@@ -53,8 +67,8 @@ Node = NamedTuple(
     [
         ("operation", str),
         ("module", str),
-        ("arguments", List[Json]),
-        ("keywords", Dict[str, Json]),
+        ("arguments", List[object]),
+        ("keywords", Dict[str, object]),
         ("outputs", List[Optional[int]]),
         ("single", bool),
         ("mutates", List[int]),
@@ -85,7 +99,7 @@ class Document(NamedTuple(
         ("torch", str),
         ("values", List[Value]),
         ("inputs", List[int]),
-        ("outputs", Json),
+        ("outputs", object),
         ("nodes", List[Node]),
         ("constants", Dict[str, Constant]),
         ("layers", List[Layer]),
@@ -145,18 +159,30 @@ class Document(NamedTuple(
         return sum(size_bytes(self.values[number]) for number in place)
 
 
-def references(argument: Json, kind: str) -> Iterator[Json]:
+@overload
+def references(argument: object, kind: "Literal['value']") -> Iterator[int]: ...
+
+
+@overload
+def references(argument: object, kind: "Literal['constant']") -> Iterator[str]: ...
+
+
+def references(argument: object, kind: str) -> Iterator[object]:
     """Every value (or constant) that an argument names, however deep."""
+    return _references(argument, kind)
+
+
+def _references(argument: object, kind: str) -> Iterator[object]:
     if isinstance(argument, dict):
         if set(argument) == {kind}:
             yield argument[kind]
             return
         for part in argument.values():
-            for found in references(part, kind):
+            for found in _references(part, kind):
                 yield found
     elif isinstance(argument, (list, tuple)):
         for part in argument:
-            for found in references(part, kind):
+            for found in _references(part, kind):
                 yield found
 
 
@@ -231,9 +257,15 @@ def _short(thing: object) -> str:
     return repr(str(thing)[:80])
 
 
-def _list(thing: object, what: str, most: int = MOST_NODES) -> List[Json]:
+def _list(thing: object, what: str, most: int = MOST_NODES) -> List[object]:
     if not isinstance(thing, list) or len(thing) > most:
         raise ValueError("{} is no list of at most {}".format(what, most))
+    return thing
+
+
+def _object(thing: object, what: str) -> Dict[str, object]:
+    if not isinstance(thing, dict):
+        raise ValueError("{} is no object".format(what))
     return thing
 
 
@@ -261,11 +293,11 @@ def _tensor(shape: object, dtype: object, what: str, memory: int = 0) -> Value:
 class _Checker(object):
     """Turns parsed JSON into a document, or raises ValueError, KeyError or TypeError."""
 
-    def __init__(self, raw: Dict[str, Json]) -> None:
+    def __init__(self, raw: Dict[str, object]) -> None:
         self._raw = raw
         self._values = [
             _tensor(entry[0], entry[1], "value {}".format(number), _whole(entry[2], "a memory", MOST_NODES * 2))
-            for number, entry in enumerate(_list(raw["values"], "values"))
+            for number, entry in enumerate(_list(one, "a value") for one in _list(raw["values"], "values"))
         ]
         self._constants: Dict[str, Constant] = {}
         self._known: Set[int] = set()
@@ -273,14 +305,15 @@ class _Checker(object):
     def document(self) -> Document:
         raw = self._raw
         for entry in _list(raw["constants"], "constants"):
-            self._constant(entry)
+            self._constant(_object(entry, "a constant"))
         inputs = [self._number(n) for n in _list(raw["inputs"], "inputs", 64)]
         self._known.update(inputs)
-        nodes = [self._node(n, entry) for n, entry in enumerate(_list(raw["nodes"], "nodes"))]
+        nodes = [self._node(n, _object(entry, "a node")) for n, entry in enumerate(_list(raw["nodes"], "nodes"))]
         outputs = raw["outputs"]
         self._argument(outputs, "the outputs", 0)
         layers, last = [], -1
-        for entry in _list(raw["layers"], "layers"):
+        for one in _list(raw["layers"], "layers"):
+            entry = _object(one, "a layer")
             layer = Layer(_text(entry["name"], "a layer's name"), _whole(entry["last"], "a layer's end", len(nodes)))
             if layer.last <= last:
                 raise ValueError("layer {} ends before it starts".format(_short(layer.name)))
@@ -299,7 +332,7 @@ class _Checker(object):
             raise ValueError("node {} needs {} bytes at once; at most {}".format(where, largest, LARGEST_AT_ONCE_BYTES))
         return document
 
-    def _constant(self, entry: Dict[str, Json]) -> None:
+    def _constant(self, entry: Dict[str, object]) -> None:
         name = _text(entry["name"], "a constant's name")
         value = _tensor(entry["shape"], entry["dtype"], "constant {}".format(_short(name)))
         digest = _text(entry["sha256"], "a hash")
@@ -312,7 +345,7 @@ class _Checker(object):
     def _number(self, thing: object) -> int:
         return _whole(thing, "a value's number", len(self._values))
 
-    def _node(self, position: int, entry: Dict[str, Json]) -> Node:
+    def _node(self, position: int, entry: Dict[str, object]) -> Node:
         where = "node {}".format(position)
         operation, module = _text(entry["operation"], where), _text(entry["module"], where)
         arguments = _list(entry["arguments"], "the arguments of " + where, 64)
@@ -331,7 +364,7 @@ class _Checker(object):
         self._known.update(produced)
         return Node(operation, module, arguments, keywords, outputs, entry["single"], mutates)
 
-    def _argument(self, argument: Json, where: str, depth: int) -> None:  # noqa: PLR0912 - a branch for each kind of argument
+    def _argument(self, argument: object, where: str, depth: int) -> None:  # noqa: PLR0912 - a branch for each kind of argument
         if depth > DEEPEST:
             raise ValueError("{} has arguments deeper than {}".format(where, DEEPEST))
         if argument is None or isinstance(argument, (bool, float)):

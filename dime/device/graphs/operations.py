@@ -5,13 +5,12 @@ are more than the sum of functions. A name outside these lists is refused whatev
 """
 
 import math
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from torch.nn import functional
 
-Thing = Any  # Any: what operations of torch take and give: tensors, shapes, numbers, lists of them.
-Call = Callable[..., Thing]
+Call = Callable[..., Any]  # Any: an operation gives a tensor, a list of them, or a module that was made.
 
 FUNCTIONAL = """
     adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d
@@ -64,7 +63,7 @@ MODULES: Dict[str, List[str]] = {
 }
 
 # Arguments that are newer than the oldest torch, and their defaults: with these, leaving them out changes nothing.
-NEWER: Dict[str, Dict[str, Thing]] = {
+NEWER: Dict[str, Dict[str, object]] = {
     "functional.interpolate": {"antialias": False},
     "functional.gelu": {"approximate": "none"},
     "torch.gelu": {"approximate": "none"},
@@ -75,15 +74,15 @@ NEWER: Dict[str, Dict[str, Thing]] = {
 
 
 def _attention(
-    query: Thing,
-    key: Thing,
-    value: Thing,
-    attn_mask: Thing = None,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attn_mask: Optional[torch.Tensor] = None,
     dropout_p: float = 0.0,
     is_causal: bool = False,
     scale: Optional[float] = None,
     enable_gqa: bool = False,
-) -> Thing:
+) -> torch.Tensor:
     """What functional.scaled_dot_product_attention computes, for a torch that lacks it (before 2.0)."""
     if dropout_p or enable_gqa:
         raise NotImplementedError("dropout and grouped queries")
@@ -98,7 +97,9 @@ def _attention(
     return weights.softmax(-1).matmul(value)
 
 
-def _rms_norm(x: Thing, normalized_shape: Thing, weight: Thing = None, eps: Optional[float] = None) -> Thing:
+def _rms_norm(
+    x: torch.Tensor, normalized_shape: Sequence[int], weight: Optional[torch.Tensor] = None, eps: Optional[float] = None
+) -> torch.Tensor:
     """functional.rms_norm, for a torch that lacks it (before 2.4)."""
     axes = tuple(range(-len(normalized_shape), 0))
     eps = torch.finfo(x.dtype).eps if eps is None else eps
@@ -106,14 +107,14 @@ def _rms_norm(x: Thing, normalized_shape: Thing, weight: Thing = None, eps: Opti
     return y if weight is None else y * weight
 
 
-def _gelu(x: Thing, approximate: str = "none") -> Thing:
+def _gelu(x: torch.Tensor, approximate: str = "none") -> torch.Tensor:
     """functional.gelu with its approximation, for a torch that lacks that argument (before 1.12)."""
     if approximate == "none":
         return functional.gelu(x)
     return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x.pow(3))))
 
 
-def _unflatten(x: Thing, dim: int, sizes: Thing) -> Thing:
+def _unflatten(x: torch.Tensor, dim: int, sizes: Sequence[int]) -> torch.Tensor:
     """torch.unflatten, which takes a plain dimension only in newer versions (1.13)."""
     dim = dim % x.dim()
     return x.reshape(tuple(x.shape[:dim]) + tuple(sizes) + tuple(x.shape[dim + 1 :]))
@@ -181,15 +182,15 @@ def _takes_approximate() -> bool:
         return False
 
 
-def without_newer(name: str, keywords: Dict[str, Thing]) -> Dict[str, Thing]:
+def without_newer(name: str, keywords: Dict[str, object]) -> Dict[str, object]:
     """Leaves out arguments that an older torch may lack, where they are what that one does anyway."""
     newer = NEWER.get(name, {})
     return {key: value for key, value in keywords.items() if not (key in newer and newer[key] == value)}
 
 
-def spelled() -> Dict[Thing, str]:
+def spelled() -> Dict[Call, str]:
     """Function -> its name, for a trace; a function that several names stand for has the first of them."""
-    found: Dict[Thing, str] = {}
+    found: Dict[Call, str] = {}
     for name in names():
         space, _, rest = name.partition(".")
         if space == "module":

@@ -6,7 +6,7 @@ needs it, as in the model itself.
 
 import hashlib
 import os
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple, Union, cast
 
 import torch
 from torch import nn
@@ -15,7 +15,9 @@ from dime.contract.errors import DeviceError, TableError
 from dime.device.graphs import document as documents
 from dime.device.graphs import operations
 from dime.device.graphs.document import TENSORS, Document, Node, Value, size_bytes
-from dime.device.graphs.operations import Call, Thing
+from dime.device.graphs.operations import Call
+
+Values = Dict[int, torch.Tensor]
 
 # What changes its first argument in place, and what gives the same as a new tensor.
 ANEW = {
@@ -45,8 +47,8 @@ Step = NamedTuple(
     "Step",
     [
         ("call", Call),
-        ("arguments", Thing),
-        ("keywords", Thing),
+        ("arguments", Callable[[Values], List[object]]),
+        ("keywords", Callable[[Values], Dict[str, object]]),
         ("node", Node),
         ("rebinds", Optional[int]),
         ("drops", Tuple[int, ...]),
@@ -126,7 +128,7 @@ class Program(object):
                 )
             )
 
-    def move(self, move: Callable[[Thing], Thing]) -> None:
+    def move(self, move: Callable[[torch.Tensor], torch.Tensor]) -> None:
         """Moves all constants; parts that were made before keep the old ones."""
         self._constants = dict((name, move(tensor)) for name, tensor in self._constants.items())
 
@@ -142,7 +144,7 @@ class Program(object):
         """
         return Part(self, first, last)
 
-    def outputs(self, values: Dict[int, Thing]) -> Thing:
+    def outputs(self, values: Values) -> object:
         """The network's output in its own form, from the values behind the last node."""
         return _Maker(self._constants).make(self.document.outputs)(values)
 
@@ -174,15 +176,18 @@ class Part(nn.Module):
         ]
         return self
 
-    def _apply(self, fn: Thing, *rest: Thing) -> Thing:
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], *rest: object) -> "Part":
         self._steps = None  # tensors have moved
-        return super(Part, self)._apply(fn, *rest)  # type: ignore[no-untyped-call]
+        moved: Part = super(Part, self)._apply(fn, *rest)  # type: ignore[no-untyped-call]
+        return moved
 
-    def forward(self, inputs: Thing) -> Thing:
+    def forward(
+        self, inputs: Union[torch.Tensor, Sequence[torch.Tensor]]
+    ) -> Union[torch.Tensor, Tuple[torch.Tensor, ...]]:
         if self._steps is None:
             self._steps = self._prepare()
         given = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
-        values = dict(zip(self.enters, given))
+        values: Values = dict(zip(self.enters, given))
         for number in self._copied:
             values[number] = values[number].clone()
         for call, arguments, keywords, node, rebinds, drops in self._steps:
@@ -234,17 +239,17 @@ class Part(nn.Module):
             call = operations.find(operation)
             assert call is not None
             arguments, named = (
-                maker.make(node.arguments),
-                maker.make(_pairs(operations.without_newer(operation, keywords))),
+                maker.listed(node.arguments),
+                maker.named(operations.without_newer(operation, keywords)),
             )
             steps.append(Step(call, arguments, named, node, rebinds, ends))
         return steps
 
     def _module(self, maker: "_Maker", node: Node, ends: Tuple[int, ...]) -> Step:
         described, arguments = node.arguments
-        parts = maker.make(described)({})
+        parts = cast(Dict[str, Mapping[str, torch.Tensor]], maker.make(described)({}))
         known = operations.MODULES[node.operation.partition(".")[2]]
-        strange = [str(key)[:80] for key, _ in described["dict"][0][1]["dict"] if key not in known]
+        strange = [str(key)[:80] for key in parts["made"] if key not in known]
         if strange:
             raise TableError("{} is made with {}".format(node.operation, ", ".join(strange)))
         kind = operations.find(node.operation)
@@ -263,11 +268,10 @@ class Part(nn.Module):
                 setattr(holder, leaf, nn.Parameter(tensor, requires_grad=False))  # an LSTM keeps a list of them, too
             else:
                 holder._buffers[leaf] = tensor
-        call = node.keywords["call"]
-        named = dict((key, value) for key, value in call["dict"])
-        named = operations.without_newer(node.operation, named)
+        given = cast(Dict[str, List[Tuple[str, object]]], node.keywords["call"])
+        named = operations.without_newer(node.operation, dict((key, value) for key, value in given["dict"]))
         call = module if node.single else _flattened(module)
-        return Step(call, maker.make(arguments), maker.make(_pairs(named)), node, None, ends)
+        return Step(call, maker.listed(cast(List[object], arguments)), maker.named(named), node, None, ends)
 
 
 def _flattened(module: Call) -> Call:
@@ -275,7 +279,7 @@ def _flattened(module: Call) -> Call:
     return lambda *arguments, **keywords: list(leaves(module(*arguments, **keywords)))
 
 
-def leaves(output: Thing) -> Iterator[Thing]:
+def leaves(output: object) -> Iterator[object]:
     """What an operation's nested lists and tuples hold, in order."""
     if isinstance(output, (list, tuple)):
         for part in output:
@@ -289,7 +293,7 @@ def _watched(call: Call, node: Node, rebinds: Optional[int], values: Sequence[Va
     """An operation that refuses to give anything but what the document declares."""
     numbers = [rebinds] if rebinds is not None else node.outputs
 
-    def watched(*arguments: Thing, **keywords: Thing) -> Thing:
+    def watched(*arguments: object, **keywords: object) -> object:
         output = call(*arguments, **keywords)
         found = [output] if node.single or rebinds is not None else list(leaves(output))
         for number, one in zip(numbers, found + [None] * len(numbers)):
@@ -305,7 +309,7 @@ def _watched(call: Call, node: Node, rebinds: Optional[int], values: Sequence[Va
     return watched
 
 
-def told(shape: Sequence[int], dtype: Thing) -> str:
+def told(shape: Sequence[int], dtype: object) -> str:
     """A tensor's dtype and shape in words."""
     return "{} of {}".format(str(dtype).rsplit(".", 1)[-1], "x".join(map(str, shape)) or "a number")
 
@@ -344,23 +348,27 @@ def _kept_inputs(document: Document, nodes: Sequence[Node], enters: Sequence[int
     return anew, copied
 
 
-def _pairs(keywords: Dict[str, Thing]) -> Thing:
-    return {"dict": [[key, value] for key, value in sorted(keywords.items())]}
-
-
 class _Maker(object):
     """Turns encoded arguments into functions of the values that give the arguments themselves."""
 
-    def __init__(self, constants: Dict[str, Thing]) -> None:
+    def __init__(self, constants: Dict[str, torch.Tensor]) -> None:
         self._constants = constants
 
-    def make(self, argument: documents.Json) -> Callable[[Dict[int, Thing]], Thing]:
+    def listed(self, arguments: List[object]) -> Callable[[Values], List[object]]:
+        return cast(Callable[[Values], List[object]], self.make(arguments))
+
+    def named(self, keywords: Dict[str, object]) -> Callable[[Values], Dict[str, object]]:
+        pairs = [[key, value] for key, value in sorted(keywords.items())]
+        return cast(Callable[[Values], Dict[str, object]], self.make({"dict": pairs}))
+
+    def make(self, argument: object) -> Callable[[Values], object]:
         if not any(True for _ in documents.references(argument, "value")):
             made = self._plain(argument)
             return lambda values: made
         if isinstance(argument, list):
             parts = [self.make(part) for part in argument]
             return lambda values: [part(values) for part in parts]
+        assert isinstance(argument, dict)  # what else names a value
         ((kind, content),) = argument.items()
         if kind == "value":
             return lambda values: values[content]
@@ -375,7 +383,7 @@ class _Maker(object):
             return lambda values: slice(*[part(values) for part in parts])
         raise TableError("an argument of unknown kind")
 
-    def _plain(self, argument: documents.Json) -> Thing:  # noqa: PLR0911 - a return for each kind of argument
+    def _plain(self, argument: object) -> object:  # noqa: PLR0911 - a return for each kind of argument
         if isinstance(argument, list):
             return [self._plain(part) for part in argument]
         if not isinstance(argument, dict):

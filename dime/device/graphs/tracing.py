@@ -10,7 +10,8 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import contextmanager
-from typing import Dict, FrozenSet, Iterator, List, Optional, Sequence, Set, Tuple
+from types import TracebackType
+from typing import Dict, FrozenSet, Iterator, List, Optional, Sequence, Set, Tuple, Type, cast
 
 import torch
 from torch import nn
@@ -19,7 +20,7 @@ from dime.contract.errors import InputError
 from dime.device.graphs import document as documents
 from dime.device.graphs import operations
 from dime.device.graphs.document import Constant, Document, Node, Value
-from dime.device.graphs.operations import Thing
+from dime.device.graphs.operations import Call
 from dime.device.graphs.program import Program, leaves
 
 MOST_NODES = 20000
@@ -35,6 +36,7 @@ RANDOM = (
     "rand randn randint randperm rand_like randn_like randint_like bernoulli multinomial normal poisson normal_"
     " uniform_"
 ).split()
+Before = List[Tuple[torch.Tensor, int]]  # what a call took, and how often each was changed by then
 NOTHING = "requires_grad_ _assert _assert_async register_hook retain_grad".split()
 
 
@@ -58,7 +60,7 @@ class Traced(object):
         scopes: List[Tuple[str, ...]],
         items: FrozenSet[str],
         example: Tuple[torch.Tensor, ...],
-        output: Thing,
+        output: object,
         shared: List[bool],
     ) -> None:
         self.document, self.tensors, self.scopes, self.items = document, tensors, scopes, items
@@ -114,13 +116,13 @@ def check(traced: Traced, model: nn.Module, inputs: Sequence[torch.Tensor]) -> N
         )
 
 
-def _same(one: Thing, other: Thing) -> bool:
+def _same(one: object, other: object) -> bool:
     """Whether two outputs hold equal tensors; what is not a number in both is equal."""
     pairs = list(zip(_tensors(one), _tensors(other)))
     return all(a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all()) for a, b in pairs)  # noqa: PLR0124
 
 
-def _call(model: nn.Module, inputs: Sequence[torch.Tensor]) -> Thing:
+def _call(model: nn.Module, inputs: Sequence[torch.Tensor]) -> object:
     try:
         return model(*inputs)
     except InputError:
@@ -134,7 +136,7 @@ def _call(model: nn.Module, inputs: Sequence[torch.Tensor]) -> Thing:
         )
 
 
-def _place(trace_back: Thing) -> str:
+def _place(trace_back: Optional[TracebackType]) -> str:
     frames = traceback.extract_tb(trace_back)
     own = [frame for frame in frames if "/torch/" not in frame.filename and "/dime/device/" not in frame.filename]
     frame = (own or frames)[-1]
@@ -205,14 +207,14 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
             enter.remove()
             leave.remove()
 
-    def _leave(self, module: Thing, inputs: Thing, output: Thing) -> None:
+    def _leave(self, module: nn.Module, inputs: object, output: object) -> None:
         self._stack.pop()
 
-    def _path(self, module: Thing) -> str:
+    def _path(self, module: nn.Module) -> str:
         return self._paths.get(id(module), self._stack[-1] if self._stack else "")
 
-    def _leaf_forward(self, kind: Thing, original: Thing) -> Thing:
-        def forward(module: Thing, *arguments: Thing, **keywords: Thing) -> Thing:
+    def _leaf_forward(self, kind: Type[nn.Module], original: Call) -> Call:
+        def forward(module: nn.Module, *arguments: object, **keywords: object) -> object:
             with torch._C.DisableTorchFunction():
                 before = self._changes(arguments, keywords)
                 output = original(module, *arguments, **keywords)
@@ -223,7 +225,9 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
 
     # ---- what is called
 
-    def __torch_function__(self, func: Thing, types: Thing, args: Thing = (), kwargs: Thing = None) -> Thing:
+    def __torch_function__(
+        self, func: Call, types: object, args: Sequence[object] = (), kwargs: Optional[Dict[str, object]] = None
+    ) -> object:
         keywords = dict(kwargs or {})
         name = getattr(func, "__name__", "")
         before = self._changes(args, keywords)
@@ -238,7 +242,9 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
             raise
         return output
 
-    def _called(self, func: Thing, name: str, args: Thing, keywords: Thing, output: Thing, before: Thing) -> None:
+    def _called(
+        self, func: Call, name: str, args: Sequence[object], keywords: Dict[str, object], output: object, before: Before
+    ) -> None:
         tensors = list(_tensors([args, keywords]))
         depends = any(id(tensor) in self._numbers for tensor in tensors)
         changed = [tensor for tensor, version in before if tensor._version != version]
@@ -267,10 +273,10 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
             raise InputError("the operation {} is not among those that a device may run ({})".format(where, _line()))
         self._write(spelled, args, keywords, output, before, None)
 
-    def _changes(self, args: Thing, keywords: Thing) -> List[Tuple[torch.Tensor, int]]:
+    def _changes(self, args: Sequence[object], keywords: Dict[str, object]) -> Before:
         return [(tensor, tensor._version) for tensor in _tensors([args, keywords])]
 
-    def _snapshot(self, name: str, args: Thing, keywords: Thing) -> None:
+    def _snapshot(self, name: str, args: Sequence[object], keywords: Dict[str, object]) -> None:
         """Keeps what a tensor that the network made holds before something of the input is written into it."""
         fills = name.endswith("_") and not name.endswith("__") or name in FILLING or keywords.get("inplace") is True
         first = args[0] if args else None
@@ -284,7 +290,15 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
         if name:
             raise InputError("the network changes its own state, {}, at {}".format(name, _line()))
 
-    def _write(self, operation: str, args: Thing, keywords: Thing, output: Thing, before: Thing, module: Thing) -> None:
+    def _write(
+        self,
+        operation: str,
+        args: Sequence[object],
+        keywords: Dict[str, object],
+        output: object,
+        before: Before,
+        module: Optional[nn.Module],
+    ) -> None:
         if len(self._nodes) >= MOST_NODES:
             raise InputError("the network has more than {} operations".format(MOST_NODES))
         changed = [tensor for tensor, version in before if tensor._version != version]
@@ -304,16 +318,15 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
         single = isinstance(output, torch.Tensor)
         outputs: List[Optional[int]] = []
         for one in [output] if single else leaves(output) if isinstance(output, (list, tuple)) else []:
-            is_new = isinstance(one, torch.Tensor) and id(one) not in self._numbers
-            outputs.append(self._new(one) if is_new else None)
+            outputs.append(self._new(one) if isinstance(one, torch.Tensor) and id(one) not in self._numbers else None)
         path = self._stack[-1] if self._stack else ""
         self._nodes.append(Node(operation, path, arguments, dict(named), outputs, single, sorted(set(mutates))))
         self.scopes.append(tuple(self._stack))
 
-    def _module(self, module: Thing, operation: str) -> Thing:
+    def _module(self, module: nn.Module, operation: str) -> Dict[str, object]:
         """A module as its constructor's arguments and its parameters."""
         kind = type(module).__name__
-        made: Dict[str, Thing] = OrderedDict()
+        made: Dict[str, object] = OrderedDict()
         for key in operations.MODULES[kind]:
             made[key] = _made_with(module, kind, key)
         tensors = list(module.named_parameters()) + list(module.named_buffers())
@@ -347,7 +360,7 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
         )
         self.scopes.append(tuple(self._stack))
 
-    def _constant(self, tensor: torch.Tensor) -> Thing:
+    def _constant(self, tensor: torch.Tensor) -> Dict[str, str]:
         if id(tensor) not in self._constants:
             self._constants[id(tensor)] = self._constant_name(tensor, tensor)
             self._kept.append(tensor)
@@ -361,7 +374,7 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
         self._versions[name] = tensor._version
         return name
 
-    def _encode(self, argument: documents.Json, operation: str) -> Thing:  # noqa: PLR0911, PLR0912 - a return for each kind of argument
+    def _encode(self, argument: object, operation: str) -> object:  # noqa: PLR0911, PLR0912 - a return for each kind of argument
         if isinstance(argument, torch.Tensor):
             if id(argument) in self._numbers:
                 return {"value": self._numbers[id(argument)]}
@@ -396,7 +409,7 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
 
     # ---- the whole
 
-    def document(self, name: str, output: Thing) -> Document:
+    def document(self, name: str, output: object) -> Document:
         """The graph of all that was recorded; what its output does not need is left out."""
         outputs = self._outputs = self._structure(output)
         for constant, version in self._versions.items():
@@ -414,7 +427,7 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
             name, torch.__version__.split("+")[0], self._values, self._inputs, outputs, self._nodes, constants, []
         )
 
-    def _structure(self, output: Thing) -> Thing:
+    def _structure(self, output: object) -> Dict[str, object]:
         if isinstance(output, torch.Tensor):
             if id(output) not in self._numbers:
                 raise InputError("the network's output does not depend on its input")
@@ -429,7 +442,7 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
             )
         )
 
-    def _drop_unused(self, outputs: Thing) -> None:
+    def _drop_unused(self, outputs: object) -> None:
         """Leaves out operations whose results nothing needs; one that changes memory stays if anything shares it."""
         needed = set(documents.references(outputs, "value"))
         memory = set(self._storages[number] for number in needed)
@@ -461,22 +474,23 @@ class _Recorder(torch.overrides.TorchFunctionMode if hasattr(torch.overrides, "T
 
     @property
     def _live(self) -> List[Tuple[int, ...]]:
-        outputs: Thing = {"tuple": []}
+        outputs: Dict[str, object] = {"tuple": []}
         return Document("", "", self._values, self._inputs, self._outputs or outputs, self._nodes, {}, []).live()
 
-    _outputs: Thing = None
+    _outputs: Optional[Dict[str, object]] = None
 
 
-def _made_with(module: Thing, kind: str, key: str) -> Thing:
+def _made_with(module: nn.Module, kind: str, key: str) -> object:
     """An argument of a module's constructor, as the module shows it."""
     if kind == "TransformerEncoderLayer":
+        layer = cast(nn.TransformerEncoderLayer, module)
         inner = {
-            "d_model": lambda: module.linear1.in_features,
-            "nhead": lambda: module.self_attn.num_heads,
-            "dim_feedforward": lambda: module.linear1.out_features,
-            "activation": lambda: "gelu" if module.activation is nn.functional.gelu else "relu",
-            "layer_norm_eps": lambda: module.norm1.eps,
-            "batch_first": lambda: module.self_attn.batch_first,
+            "d_model": lambda: layer.linear1.in_features,
+            "nhead": lambda: layer.self_attn.num_heads,
+            "dim_feedforward": lambda: layer.linear1.out_features,
+            "activation": lambda: "gelu" if layer.activation is nn.functional.gelu else "relu",
+            "layer_norm_eps": lambda: layer.norm1.eps,
+            "batch_first": lambda: layer.self_attn.batch_first,
         }
         if key in inner:
             return inner[key]()  # type: ignore[no-untyped-call]
@@ -487,7 +501,7 @@ def _dtype(dtype: torch.dtype) -> str:
     return str(dtype).rsplit(".", 1)[-1]
 
 
-def _tensors(thing: Thing) -> Iterator[torch.Tensor]:
+def _tensors(thing: object) -> Iterator[torch.Tensor]:
     if isinstance(thing, torch.Tensor):
         yield thing
     elif isinstance(thing, Mapping):  # not what has `values`: torch's own pair of values and indices has them, too
