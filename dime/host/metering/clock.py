@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from dime.host.metering.meter_clock import INTEGERS, MAX_DRIFT
 from dime.host.metering.meters._base import FLOAT
 from dime.host.metering.power_trace import Trace
 from dime.host.metering.suspends import STOOD_STILL_S
+
+if TYPE_CHECKING:
+    from dime.contract.clock import ClockSession
 
 COVER_95 = NormalDist().inv_cdf(0.975)
 # Chance that a code is "found" in a trace which does not hold it.
@@ -65,7 +68,7 @@ class Clock:
         variance = self.offset_variance_s2 + self.drift_variance * past_s**2 + self.floor_s**2
         return np.asarray(np.sqrt(variance), dtype=np.float64)
 
-    def report(self, device_ns: int) -> dict[str, Any]:
+    def report(self, device_ns: int) -> dict[str, object]:
         """Plain values for a quality file; the 95 % half-width is that at ``device_ns``."""
         return {
             "source": self.source,
@@ -276,7 +279,7 @@ def disagreement(clock: Clock, found: Found, trace: Trace) -> tuple[float, float
     return difference_s, COVER_95 * (float(clock.error_s(at)[0]) + math.hypot(found.error_s, trace.clock_error_s))
 
 
-def _check_session(session: Mapping[str, Any]) -> None:
+def _check_session(session: ClockSession) -> None:
     """Makes sure that a session of clock.json has the form in which the device side writes it.
 
     Raises:
@@ -298,7 +301,7 @@ def _are_whole(values: Sequence[object]) -> bool:
     return all(isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**62 for value in values)
 
 
-def read(folder: Path) -> list[Mapping[str, Any]]:
+def read(folder: Path) -> list[ClockSession]:
     """Reads the sessions of a run's clock.json; none if there is no such file.
 
     Raises:

@@ -12,10 +12,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from dime.contract import files, schemas
 from dime.contract.errors import InputError, TableError
+from dime.host.metering.quality import GainData
 
 # A gain farther from 1 is no gain error: another channel, or another load than was said.
 LEAST, MOST = 0.5, 2.0
@@ -59,13 +59,15 @@ class Gain:
         return f"all together may be off by ±{196 * self.error:.2g} % (95 %): {self.source}"
 
     @classmethod
-    def checked(cls, value: Any, where: str) -> Gain:
+    def checked(cls, value: object, where: str) -> Gain:
         """Takes a gain from a file.
 
         Raises:
             TableError: It is none.
         """
         try:
+            if not isinstance(value, dict):
+                raise TypeError
             error = value["error"]
             gain = cls(float(value["factor"]), None if error is None else float(error), str(value["source"]))
         except (KeyError, TypeError, ValueError, OverflowError):
@@ -77,9 +79,9 @@ class Gain:
             )
         return cls(gain.factor, gain.error, gain.source[:LONGEST_SOURCE])
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> GainData:
         """Plain values for a file; `checked` reads them."""
-        return asdict(self)
+        return {"factor": self.factor, "error": self.error, "source": self.source}
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ def read(path: Path) -> Calibration:
     return calibration
 
 
-def _point(value: Mapping[str, Any]) -> Point:
+def _point(value: Mapping[str, float | str]) -> Point:
     watts, limit, read_w, error_w, seconds = (float(value[name]) for name in _NUMBERS)
     point = Point(watts, limit, read_w, error_w, seconds, str(value["utc"]))
     if not (all(map(math.isfinite, (watts, limit, read_w, error_w, seconds))) and point.watts > 0 and point.read_w > 0):

@@ -7,12 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from dime.contract import plugins
 from dime.contract.errors import DimeError
+from dime.host.common.statistics import Ints
 from dime.host.metering import meters
 from dime.host.metering.meters._base import FLOAT, Meter, Options, Sample, Series, now_ns
 
@@ -31,7 +31,9 @@ class Verdict:
     text: str
 
 
-def try_meter(name: str, given: Mapping[str, Any], seconds: float, busy: Callable[[], object] | None = None) -> Verdict:
+def try_meter(
+    name: str, given: Mapping[str, object], seconds: float, busy: Callable[[], object] | None = None
+) -> Verdict:
     """Reads a meter for a while, and meanwhile has the device work.
 
     Args:
@@ -131,7 +133,7 @@ def _is_hex(field: str) -> bool:
     return not field.lstrip("-").isdigit()
 
 
-def judge(series: Series, times_ns: Any, rest_until_ns: int | None = None) -> Verdict:
+def judge(series: Series, times_ns: Ints, rest_until_ns: int | None = None) -> Verdict:
     """Judges readings.
 
     Args:

@@ -12,10 +12,9 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import numpy as np
 
@@ -42,7 +41,7 @@ PERIODS_LATE = 4
 PATIENCE_S = 2.0
 
 
-def meters(**options: Any) -> dict[str, str]:
+def meters(**options: object) -> dict[str, str]:
     """Says which meters are usable here.
 
     Args:
@@ -55,7 +54,7 @@ def meters(**options: Any) -> dict[str, str]:
     return {name: str(plugins.load(meters_package, name).available(chosen)) for name in plugins.names(meters_package)}
 
 
-def log(file: str | os.PathLike[str], meter: str = "smartpower3", **options: Any) -> Path:
+def log(file: str | os.PathLike[str], meter: str = "smartpower3", **options: object) -> Path:
     """Logs until Ctrl-C, or until a recording ends.
 
     Args:
@@ -90,7 +89,7 @@ def calibrate(
     limit: float,
     meter: str = "smartpower3",
     seconds: float = 10.0,
-    **options: Any,
+    **options: object,
 ) -> gains.Calibration:
     """Reads a meter at a load whose power is known, and adds that to the meter's calibration.
 
@@ -162,7 +161,7 @@ def serve(
     anyone: bool = False,
     ready: Callable[[int], None] | None = None,
     over: threading.Event | None = None,
-    **options: Any,
+    **options: object,
 ) -> None:
     """Waits for devices to start and stop logs, until one of them asks for the end, or Ctrl-C.
 
@@ -271,7 +270,7 @@ def _listener(address: str, port: int) -> socket.socket:
 
 
 @contextlib.contextmanager
-def _recorder(meter: str, options: dict[str, Any], ended_by: str) -> Iterator[Recorder]:
+def _recorder(meter: str, options: Mapping[str, object], ended_by: str) -> Iterator[Recorder]:
     """An open meter, whose log is completed on every way out."""
     recorder = Recorder(meter, Options.of(**options), _write)
     try:

@@ -14,7 +14,6 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from dime.contract import files, schemas
 from dime.contract.clock import boot_id, monotonic_ns
@@ -23,6 +22,7 @@ from dime.host.metering.gain import Gain
 from dime.host.metering.meter_clock import WRAP_MS, follows
 from dime.host.metering.meters._base import TIMESTAMP, UNIX_MINUS_MONOTONIC_NS, Meter, Sample
 from dime.host.metering.power_trace import QUALITY_SUFFIX, quality_path
+from dime.host.metering.quality import PowerQuality, SleepNoted
 from dime.host.metering.suspends import MOST_SLEEPS
 
 SYNC_AFTER_S = 0.5
@@ -91,7 +91,7 @@ class PowerFile:
             path.unlink()
             raise
         self._own_clock = meter.own_clock
-        self._facts: dict[str, Any] = {
+        self._facts: PowerQuality = {
             "state": "logging",
             "meter": meter.writes,
             "origin": meter.origin,
@@ -101,10 +101,10 @@ class PowerFile:
             "host_clock": {"boot_id": boot_id(), "unix_minus_monotonic_ns": UNIX_MINUS_MONOTONIC_NS},
             "started_utc": _utc(),
         }
-        self.marks: list[dict[str, Any]] = []
+        self.marks: list[dict[str, object]] = []
         self.marks_lost = 0
         self.breaks_ns: list[int] = []
-        self.sleeps: list[dict[str, Any]] = []
+        self.sleeps: list[SleepNoted] = []
         self.rows = 0
         self._steps: Counter[int] = Counter()
         self._events: Counter[str] = Counter()
@@ -174,7 +174,7 @@ class PowerFile:
             step = round(step_ns / _NANOSECONDS_A_STEP)
             self._steps[step if len(self._steps) < _MOST_STEPS or step in self._steps else 0] += 1
 
-    def mark(self, mark: dict[str, Any]) -> None:
+    def mark(self, mark: dict[str, object]) -> None:
         """Keeps a mark for the quality file; beyond the first thousand they are only counted."""
         if len(self.marks) < MOST_MARKS:
             self.marks.append(mark)
@@ -215,7 +215,7 @@ class PowerFile:
         finally:
             self._stream.close()
 
-    def quality(self) -> dict[str, Any]:
+    def quality(self) -> PowerQuality:
         """What is known of the log's quality."""
         steps = {step: count for step, count in self._steps.items() if step}
         usual = max(steps, key=lambda step: steps[step], default=0)

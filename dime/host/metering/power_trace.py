@@ -9,7 +9,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from dime.host.metering import meters, suspends
 from dime.host.metering.gain import Gain
 from dime.host.metering.meter_clock import INTEGERS, quickest_line, unroll
 from dime.host.metering.meters._base import FLOAT, TIME, TIMESTAMP, Series
+from dime.host.metering.quality import HostClock, PowerQuality
 from dime.host.metering.suspends import Sleep
 
 LONGEST_WIRE_S = 10.0  # of a line on its way from the meter
@@ -73,7 +73,7 @@ class Trace:
     period_s: float
     clock_error_s: float
     counts: Mapping[str, int] = field(default_factory=dict)
-    host_clock: Mapping[str, Any] = field(default_factory=dict)
+    host_clock: HostClock = field(default_factory=HostClock)
     gain: Gain = field(default_factory=Gain)
     sleeps: tuple[Sleep, ...] = ()
 
@@ -87,7 +87,7 @@ def build(
     time_ms: INTEGERS,
     timestamp_ns: INTEGERS,
     name: str = "",
-    quality: Mapping[str, Any] | None = None,
+    quality: PowerQuality | None = None,
     gain: Gain | None = None,
 ) -> Trace:
     """Puts a channel's readings on the logger's clock.
@@ -193,7 +193,7 @@ def held_up(delay_s: FLOAT, arrival_s: FLOAT, usual_s: float) -> float | None:
     return float(max(usual_s - 1.25 * (high - low), 0.0))
 
 
-def breaks_ns(quality: Mapping[str, Any], name: str) -> INTEGERS:
+def breaks_ns(quality: PowerQuality, name: str) -> INTEGERS:
     """Where the logger noted breaks: the timestamps of the first row after each."""
     given = quality.get("breaks_ns", [])
     if not isinstance(given, list) or not all(type(one) is int and abs(one) < 2**63 for one in given):
@@ -279,11 +279,11 @@ def load(path: Path, channel: str = "", calibration: str | os.PathLike[str] | No
         raise TableError(f"{path} lacks the columns {', '.join(missing)}")
     skipped = {"damaged rows": int(end < len(content))}
 
-    def skip(_row: Any) -> str:
+    def skip(_row: object) -> str:
         skipped["damaged rows"] += 1
         return "skip"
 
-    def read(names: Sequence[str]) -> dict[str, Any]:
+    def read(names: Sequence[str]) -> dict[str, INTEGERS]:
         skipped["damaged rows"] = int(end < len(content))
         table = csv.read_csv(
             pyarrow.py_buffer(memoryview(content)[:end]),
@@ -317,14 +317,14 @@ def load(path: Path, channel: str = "", calibration: str | os.PathLike[str] | No
     return Trace(**{**vars(trace), "meter": meter, "counts": {**trace.counts, **skipped}})
 
 
-def read_quality(path: Path) -> dict[str, Any]:
+def read_quality(path: Path) -> PowerQuality:
     """Reads a log's quality file; empty where there is none, as beside a published log.
 
     Raises:
         TableError: It is damaged.
     """
     try:
-        content = json.loads(quality_path(path).read_text(encoding="utf-8"))
+        content: PowerQuality = json.loads(quality_path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:

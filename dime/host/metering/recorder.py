@@ -15,17 +15,19 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from dime.contract import plugins
 from dime.contract.clock import monotonic_ns
 from dime.contract.errors import DeviceError, DimeError, TableError
+from dime.host.common.statistics import Floats, Ints
 from dime.host.metering import gain as gains
 from dime.host.metering import judging, meters, power_trace
 from dime.host.metering.meters._base import Meter, Options, RecordingEndedError, Sample, Series, now_ns
 from dime.host.metering.power_file import PowerFile
+from dime.host.metering.quality import PowerQuality
 from dime.host.metering.suspends import Watch
 
 SILENCE_S = 3.0
@@ -47,10 +49,10 @@ class _Batch(NamedTuple):
 
 
 class _Call(NamedTuple):
-    """Something that the writing thread is asked to do."""
+    """Something that the writing thread is asked to do, and what does it and answers."""
 
-    run: Callable[[], Any]
-    answer: Future[Any]
+    run: Callable[[], object]
+    answer: Callable[[], None]
 
 
 _IDLE = _Batch((), {})
@@ -82,12 +84,13 @@ class _Recent:
         self._floats[:, place] = value, step
         self.count += 1
 
-    def since(self, timestamp_ns: int) -> tuple[Any, Any, Any, Any, Any]:
+    def since(self, timestamp_ns: int) -> tuple[Ints, Ints, Ints, Floats, Floats]:
         """Times, timestamps, numbers of breaks so far, values and steps of the readings from a moment on."""
         number = min(self.count, RECENT_ROWS)
         places = np.arange(self.count - number, self.count) % RECENT_ROWS
         places = places[np.searchsorted(self._integers[1, places], timestamp_ns) :]
-        return (*self._integers[:, places], *self._floats[:, places])
+        integers, floats = self._integers[:, places], self._floats[:, places]
+        return integers[0], integers[1], integers[2], floats[0], floats[1]
 
     def newest_ns(self) -> int:
         return int(self._integers[1, (self.count - 1) % RECENT_ROWS]) if self.count else 0
@@ -233,10 +236,7 @@ class Recorder:
                 except Exception as error:
                     self._fail(error)
                 continue
-            try:
-                work.answer.set_result(work.run())
-            except BaseException as error:
-                work.answer.set_exception(error)
+            work.answer()
             if work.run == self._finish:
                 return
 
@@ -265,7 +265,14 @@ class Recorder:
     def _ask(self, call: Callable[[], _Answer]) -> _Answer:
         """Has the writing thread do something, after all that was read before."""
         answer: Future[_Answer] = Future()
-        self._queue.put(_Call(call, answer))
+
+        def give() -> None:
+            try:
+                answer.set_result(call())
+            except BaseException as error:
+                answer.set_exception(error)
+
+        self._queue.put(_Call(call, give))
         return answer.result()
 
     def wait_for_reading(self) -> None:
@@ -321,7 +328,7 @@ class Recorder:
             raise TableError(f"{log.path}: {error.strerror}; its end is missing") from None
         return log.path
 
-    def mark(self, mark: dict[str, Any]) -> None:
+    def mark(self, mark: dict[str, object]) -> None:
         """Adds a mark to the log that is being written, if there is one."""
         self._ask(lambda: self._log.mark(mark) if self._log is not None else None)
 
@@ -392,7 +399,7 @@ class Recorder:
         meter = self._meter
         series = Series("", meter.kind, meter.own_clock, np.where(on, value, 0.0), np.where(on, step, 0.0), on)
         breaks_ns = timestamp_ns[1:][np.diff(breaks) > 0].tolist()
-        quality = {"wire_s": meter.wire_s, "breaks_ns": breaks_ns}
+        quality: PowerQuality = {"wire_s": meter.wire_s, "breaks_ns": breaks_ns}
         return power_trace.build(series, time_ms, timestamp_ns, self.name, quality, self._gain)
 
     def close(self, ended_by: str) -> Path | None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from dime.contract.errors import TableError
 from dime.contract.power_protocol import offset_ns
 from dime.host.metering.meter_clock import MAX_DRIFT
+from dime.host.metering.quality import PowerQuality
 
 # No network and no quartz explains this between two exchanges.
 STOOD_STILL_S = 0.5
@@ -59,7 +59,7 @@ class Sleep:
     slept_s: float
 
 
-def sleeps(quality: Mapping[str, Any], name: str) -> tuple[Sleep, ...]:
+def sleeps(quality: PowerQuality, name: str) -> tuple[Sleep, ...]:
     """Reads the sleeps that a log's quality file tells.
 
     Raises:

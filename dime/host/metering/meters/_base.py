@@ -149,13 +149,13 @@ class Options:
     calibration: str = ""
 
     @classmethod
-    def of(cls, **given: Any) -> Options:
+    def of(cls, **given: object) -> Options:
         """Checks options by name; None leaves the default, ``serial`` is another word for ``port``.
 
         Raises:
             InputError: An unknown option, or a value of the wrong type.
         """
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = {}  # Any: each of its field's type, which a keyword's name does not tell mypy
         for key, value in given.items():
             name = "port" if key == "serial" else key
             if name not in cls.__dataclass_fields__:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from types import ModuleType
 
 from dime.contract.errors import DeviceError, DimeError
 from dime.host.metering.gain import Gain
@@ -25,7 +25,7 @@ from dime.host.metering.meters._base import (
 GAIN = Gain.within(0.05, source="±5 %, which NVIDIA's NVML documentation states for Fermi and Kepler only")
 
 
-def _gpus(channel: str) -> tuple[Any, dict[str, Any]]:
+def _gpus(channel: str) -> tuple[ModuleType, dict[str, object]]:
     """Starts NVML; returns it with the handles of the GPUs that are meant, by name.
 
     Raises:

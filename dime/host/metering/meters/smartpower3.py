@@ -19,14 +19,24 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import xor
-from typing import Any
+from typing import overload
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from dime.contract.errors import DeviceError, InputError, TableError
 from dime.host.metering.gain import Gain
-from dime.host.metering.meters._base import TIME, Options, Reader, Reading, Sample, Series, choose_channel, now_ns
+from dime.host.metering.meters._base import (
+    FLOAT,
+    TIME,
+    Options,
+    Reader,
+    Reading,
+    Sample,
+    Series,
+    choose_channel,
+    now_ns,
+)
 
 # "Tolerant: 3% typical (above 5V 1A)", wiki.odroid.com/accessory/power_supply_battery/smartpower3. What is typical is
 # taken as one standard deviation; of smaller loads nothing is stated.
@@ -164,7 +174,15 @@ def reading(columns: Sequence[str], channel: str) -> Reading:
     return watts
 
 
-def _watts(voltage_mv: Any, current_ma: Any) -> tuple[Any, Any]:
+@overload
+def _watts(voltage_mv: int, current_ma: int) -> tuple[float, float]: ...
+
+
+@overload
+def _watts(voltage_mv: FLOAT, current_ma: FLOAT) -> tuple[FLOAT, FLOAT]: ...
+
+
+def _watts(voltage_mv: int | FLOAT, current_ma: int | FLOAT) -> tuple[float | FLOAT, float | FLOAT]:
     """Power and its step, from truncated values: on average the truth lies half a unit above each of them.
 
     The meter's own power is the truncated product of the two, so that it holds nothing more. Both are cut to whole
