@@ -12,25 +12,31 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dime.contract import files, run, schemas, tables
 from dime.contract.errors import TableError, unknown
 from dime.contract.run import RunSpec
+from dime.host.common.statistics import Bools
 from dime.host.metering import alignment, energy, power_trace, suspends
 from dime.host.metering import clock as clocks
 from dime.host.metering.gain import ENERGY_GAIN, Gain
 from dime.host.metering.meter_clock import INTEGERS
-from dime.host.metering.meters._base import TIMESTAMP
+from dime.host.metering.meters._base import FLOAT, TIMESTAMP
 from dime.host.metering.power_trace import Trace
-from dime.host.profiles.joint_summary import Groups, short_of, summarise
+from dime.host.metering.quality import GainData
+from dime.host.profiles.joint_summary import Column, Groups, short_of, summarise
 from dime.host.profiles.profile_files import sessions_of
 from dime.host.profiles.published_table import library_errors
 
 if TYPE_CHECKING:
     import pyarrow
+
+    from dime.contract.clock import ClockSession, Code, Log
+    from dime.contract.run import Session
 
 SUMMARY = "joint_summary.csv"
 QUALITY = "joint_quality.json"
@@ -40,6 +46,47 @@ CODE_SIGMAS = 4.0
 ASLEEP = "while a computer slept"
 NO_CLOCK = "no clock since a computer slept"
 CLOCKS = ("exchanges", "pattern", "same machine")
+_UNKNOWN: ClockSession = {"start_ns": 0, "boot_id": None, "bursts": [], "logs": []}
+
+
+class Timed(TypedDict):
+    """Columns of timings.csv."""
+
+    bundle: NDArray[np.object_]
+    first_layer: NDArray[np.object_]
+    last_layer: NDArray[np.object_]
+    frequency_hz: INTEGERS
+    iteration: INTEGERS
+    run: INTEGERS
+    image: NDArray[np.object_]
+    repeats: INTEGERS
+    duration_s: FLOAT
+    start_ns: INTEGERS
+    end_ns: INTEGERS
+    input_bytes: INTEGERS
+    output_bytes: INTEGERS
+    input_shape: NDArray[np.object_]
+    output_shape: NDArray[np.object_]
+
+
+class Quality(TypedDict, total=False):
+    """What joint_quality.json holds."""
+
+    clocks: list[dict[str, object]]
+    codes: list[dict[str, object]]
+    breaks: list[dict[str, object]]
+    idle_w: dict[int, float]
+    origin: str
+    rows: int
+    rejected: dict[str, int]
+    meter: str
+    channel: str
+    period_s: float
+    trace_clock_error_s: float
+    log: dict[str, int]
+    gain: GainData
+    forced: bool
+
 
 _TIMED = {column.name: column.meaning for column in tables.TIMINGS}
 COLUMNS = {
@@ -78,8 +125,8 @@ class Joined:
 
     path: Path
     rows: int
-    summary: Mapping[str, Any]
-    quality: Mapping[str, Any]
+    summary: Mapping[str, Column]
+    quality: Quality
     notes: Sequence[str]
 
 
@@ -119,16 +166,17 @@ def join(
     traces = [power_trace.load(path, channel, calibration) for path in _logs(folder, power, sessions)]
     trace = power_trace.join(traces)
     session_of = _sessions(spec, sessions, columns)
-    quality: dict[str, Any] = {"clocks": [], "codes": [], "breaks": []}
+    quality: Quality = {"clocks": [], "codes": [], "breaks": []}
     start_ns, end_ns = (
         np.full_like(columns["start_ns"], trace.epoch_ns),
         np.full_like(columns["end_ns"], trace.epoch_ns),
     )
     error_s, placed = np.zeros(len(start_ns)), np.zeros(len(start_ns), bool)
     lost = {reason: np.zeros(len(start_ns), bool) for reason in (ASLEEP, NO_CLOCK)}
+    breaks: list[suspends.Break] = []
     idle = _Idle(trace)
     for number in np.unique(session_of).tolist():
-        session = sessions[number] if sessions else {}
+        session = sessions[number] if sessions else _UNKNOWN
         rows = session_of == number
         pieces, report = _pieces(session, traces, clock, force)
         for piece in pieces:
@@ -137,7 +185,7 @@ def join(
             if piece.clock is None:
                 lost[NO_CLOCK] |= inside
                 continue
-            late = _late(piece, trace, {name: columns[name][inside] for name in ("start_ns", "end_ns", "bundle")})
+            late = _late(piece, trace, columns, inside)
             begin_ns = piece.clock.logger_ns(columns["start_ns"][inside])
             over_ns = piece.clock.logger_ns(columns["end_ns"][inside])
             start_ns[inside], end_ns[inside] = begin_ns + late.shift_ns(begin_ns), over_ns + late.shift_ns(over_ns)
@@ -150,7 +198,8 @@ def join(
             quality["clocks"].append(told)
             idle.add(session, piece)
         quality["codes"] += report
-        quality["breaks"] += [vars(piece.ended_by) for piece in pieces if piece.ended_by is not None]
+        breaks += [piece.ended_by for piece in pieces if piece.ended_by is not None]
+        quality["breaks"] = [vars(one) for one in breaks]
         lost[ASLEEP] |= rows & ~placed
     quality["idle_w"] = idle.watts()
     energies = energy.measure(trace, start_ns, end_ns, error_s)
@@ -174,27 +223,28 @@ def join(
         raise TableError(f"{folder}: no row can be given an energy: {reasons}; {_advice(trace, start_ns, end_ns)}")
     table = _table(spec, columns, energies, kept, str(quality["origin"]))
     summary = _summary(columns, energies, kept, quality["idle_w"], trace.gain)
-    notes = _notes(folder, columns, kept, quality, summary, target)
+    notes = _notes(columns, kept, quality, breaks, trace.gain, summary, target)
     _write(folder, table, summary, quality, trace)
     return Joined(folder / run.JOINT_PROFILE, int(kept.sum()), summary, quality, notes)
 
 
-def _columns(path: Path) -> dict[str, Any]:
+def _columns(path: Path) -> Timed:
     rows = tables.read(path, tables.TIMINGS)
-    kinds: dict[Any, Any] = {int: np.int64, float: np.float64, str: np.object_}
-    columns: dict[str, Any] = {}
+    kinds: dict[type, type[np.generic]] = {int: np.int64, float: np.float64, str: np.object_}
+    found: dict[str, NDArray[np.generic]] = {}
     for one in tables.TIMINGS:
         try:
-            columns[one.name] = np.array([row[one.name] for row in rows], dtype=kinds[one.kind])
+            found[one.name] = np.array([row[one.name] for row in rows], dtype=kinds[one.kind])
         except OverflowError:
             raise TableError(f"{path}: {one.name} has a number beyond 64 bits") from None
+    columns = cast(Timed, found)  # which has the names and kinds of tables.TIMINGS
     backwards = np.flatnonzero(columns["end_ns"] - columns["start_ns"] <= 0)
     if len(backwards):
         raise TableError(f"{path} line {int(backwards[0]) + 2}: a window that ends before it begins")
     return columns
 
 
-def _logs(folder: Path, power: str | os.PathLike[str] | None, sessions: Sequence[Mapping[str, Any]]) -> list[Path]:
+def _logs(folder: Path, power: str | os.PathLike[str] | None, sessions: Sequence[ClockSession]) -> list[Path]:
     """Finds the run's power logs: the file named, those that the device asked for, or all of a folder."""
     place = Path(power) if power is not None else folder
     if power is not None and not place.is_dir():
@@ -219,21 +269,25 @@ def _is_log(path: Path) -> bool:
         return stream.readline().rstrip().endswith("," + TIMESTAMP)
 
 
-def _unlogged(spec: RunSpec) -> list[dict[str, Any]]:
+def _unlogged(spec: RunSpec) -> list[ClockSession]:
     """Stands in for a missing clock.json: the run's sessions, of which only the machine is known."""
-    return [{**one, "bursts": [], "logs": []} for one in vars(spec)["sessions"] or []]
+    return [
+        {"start_ns": one.get("start_ns", 0), "boot_id": one.get("boot_id"), "bursts": [], "logs": []}
+        for one in spec.sessions or []
+    ]
 
 
-def _sessions(spec: RunSpec, sessions: Sequence[Mapping[str, Any]], columns: Mapping[str, Any]) -> INTEGERS:
+def _sessions(spec: RunSpec, sessions: Sequence[ClockSession], columns: Timed) -> INTEGERS:
     """Each row's entry in clock.json: a run that was cut off and resumed, perhaps rebooted, has several clocks."""
     rows = len(columns["start_ns"])
     number = np.zeros(rows, np.int64)
-    starts = [dict(one) for one in vars(spec)["sessions"] or []]
+    starts = spec.sessions or []
     if not all({"rows", "start_ns"} <= set(one) for one in starts):
         raise TableError(f"{run.RUN} is damaged: a session lacks rows or start_ns")
     if not starts:
         return number
-    for begin, end in zip(starts, [*starts[1:], {"rows": rows}], strict=True):
+    over: Session = {"rows": rows}
+    for begin, end in zip(starts, [*starts[1:], over], strict=True):
         fitting = [
             place
             for place, one in enumerate(sessions)
@@ -262,12 +316,12 @@ class _Piece(NamedTuple):
     clock: clocks.Clock | None
     others: list[clocks.Clock]
     ended_by: suspends.Break | None
-    codes: list[Sequence[Sequence[int]]]
+    codes: Sequence[Sequence[Sequence[int]]]
 
 
 def _pieces(
-    session: Mapping[str, Any], traces: Sequence[Trace], wanted: str | None, force: bool
-) -> tuple[list[_Piece], list[dict[str, Any]]]:
+    session: ClockSession, traces: Sequence[Trace], wanted: str | None, force: bool
+) -> tuple[list[_Piece], list[dict[str, object]]]:
     """Chooses a session's clocks, one for each stretch between two sleeps of a computer.
 
     Returns:
@@ -301,11 +355,11 @@ def _pieces(
 
 def _clock(
     bursts: Sequence[Sequence[Sequence[int]]],
-    found: Sequence[tuple[Trace, Mapping[str, Any], Mapping[str, Any], clocks.Found | None]],
+    found: Sequence[tuple[Trace, Log, Code, clocks.Found | None]],
     same: clocks.Clock | None,
     wanted: str | None,
     force: bool,
-) -> tuple[clocks.Clock | None, list[clocks.Clock], list[dict[str, Any]]]:
+) -> tuple[clocks.Clock | None, list[clocks.Clock], list[dict[str, object]]]:
     """Chooses a clock; whichever that is, the codes found in the power must fit the one that is no code's.
 
     Returns:
@@ -325,7 +379,7 @@ def _clock(
     checked = next((one for one in (chosen, *others) if one.source != "pattern"), chosen)
     report = []
     for trace, log, code, one in found:
-        entry: dict[str, Any] = {"log": log["file"], "where": code["where"], "found": one is not None}
+        entry: dict[str, object] = {"log": log["file"], "where": code["where"], "found": one is not None}
         if one is not None:
             difference_s, allowed_s = clocks.disagreement(checked, one, trace)
             entry |= {"correlation": one.correlation, "difference_s": difference_s, "allowed_s": allowed_s}
@@ -339,19 +393,20 @@ def _clock(
     return chosen, others, report
 
 
-def _late(piece: _Piece, trace: Trace, rows: Mapping[str, Any]) -> alignment.Displacement:
+def _late(piece: _Piece, trace: Trace, columns: Timed, inside: Bools) -> alignment.Displacement:
     """How late the trace is in a piece: by its load patterns, or where there are none by the windows' own edges."""
     assert piece.clock is not None
+    start_ns = columns["start_ns"][inside]
     if piece.codes:
         edges_ns = np.array([edge for busy in piece.codes for pair in busy for edge in pair], dtype=np.int64)
         group = np.arange(len(edges_ns)) // 2
     else:
-        edges_ns = np.concatenate([rows["start_ns"], rows["end_ns"]])
-        group = np.unique(np.concatenate([rows["bundle"]] * 2).astype(str), return_inverse=True)[1]
-    if not len(rows["start_ns"]):
+        edges_ns = np.concatenate([start_ns, columns["end_ns"][inside]])
+        group = np.unique(np.concatenate([columns["bundle"][inside]] * 2).astype(str), return_inverse=True)[1]
+    if not len(start_ns):
         return alignment.Displacement(trace.epoch_ns, 0.0, 0.0, trace.clock_error_s, 0.0, 0)
     order = np.argsort(edges_ns)
-    before_s = float(np.hypot(piece.clock.error_s(rows["start_ns"]), trace.clock_error_s).max())
+    before_s = float(np.hypot(piece.clock.error_s(start_ns), trace.clock_error_s).max())
     return alignment.learn(trace, piece.clock.logger_ns(edges_ns[order]), group[order], before_s)
 
 
@@ -363,7 +418,7 @@ class _Idle:
         self._joules: dict[int, float] = {}
         self._seconds: dict[int, float] = {}
 
-    def add(self, session: Mapping[str, Any], piece: _Piece) -> None:
+    def add(self, session: ClockSession, piece: _Piece) -> None:
         """Measures the rests of a session that lie in one of its pieces."""
         assert piece.clock is not None
         for log in session.get("logs", []):
@@ -384,17 +439,19 @@ class _Idle:
 
 
 def _origin(spec: RunSpec, trace: Trace) -> str:
-    origins = [str(vars(spec)["origin"] or "measured"), trace.origin]
+    origins = [spec.origin or "measured", trace.origin]
     return max(origins, key=run.ORIGINS.index)
 
 
 def _table(
-    spec: RunSpec, columns: Mapping[str, Any], energies: energy.Energies, kept: Any, origin: str
-) -> dict[str, Any]:
+    spec: RunSpec, columns: Timed, energies: energy.Energies, kept: Bools, origin: str
+) -> dict[str, Sequence[str] | NDArray[np.generic]]:
     repeats = columns["repeats"][kept]
     energy_j = energies.energy_j[kept] / repeats
+    present: dict[str, NDArray[np.generic]] = dict(columns)  # type: ignore[arg-type]
     session = sessions_of(spec, len(kept))
-    table = {name: columns[name][kept] for name in COLUMNS if name in columns} | {
+    table: dict[str, Sequence[str] | NDArray[np.generic] | None] = {
+        **{name: values[kept] for name, values in present.items() if name in COLUMNS},
         "layers": columns["bundle"][kept],
         "session": None if session is None else session[kept],
         "energy_j": energy_j,
@@ -404,20 +461,20 @@ def _table(
         "iter": columns["iteration"][kept],
         "durs": columns["duration_s"][kept],
         "run_energy": energy_j * 1e6,
-        "device": [vars(spec)["device"]] * len(repeats),
+        "device": [spec.device] * len(repeats),
         "origin": [origin] * len(repeats),
     }
-    return {name: table[name] for name in COLUMNS if table[name] is not None}
+    return {name: values for name in COLUMNS if (values := table[name]) is not None}
 
 
 def _summary(
-    columns: Mapping[str, Any], energies: energy.Energies, kept: Any, idle_w: Mapping[int, float], gain: Gain
-) -> dict[str, Any]:
+    columns: Timed, energies: energy.Energies, kept: Bools, idle_w: Mapping[int, float], gain: Gain
+) -> dict[str, Column]:
     bundle, frequency = columns["bundle"][kept], columns["frequency_hz"][kept]
     places: dict[tuple[str, int], int] = {}
     keys = zip(bundle.tolist(), frequency.tolist(), strict=True)
     group = np.array([places.setdefault(key, len(places)) for key in keys])
-    names = [{"layers": name, "frequency_hz": hertz} for name, hertz in places]
+    names: list[dict[str, str | int]] = [{"layers": name, "frequency_hz": hertz} for name, hertz in places]
     kept_energies = energy.Energies(**{name: value[kept] for name, value in vars(energies).items()})
     idle = np.array([idle_w.get(hertz, np.nan) for _, hertz in places])
     groups = Groups.of(group, columns["iteration"][kept])
@@ -427,14 +484,15 @@ def _summary(
 
 
 def _notes(
-    folder: Path,
-    columns: Mapping[str, Any],
-    kept: Any,
-    quality: Mapping[str, Any],
-    summary: Mapping[str, Any],
+    columns: Timed,
+    kept: Bools,
+    quality: Quality,
+    breaks: Sequence[suspends.Break],
+    gain: Gain,
+    summary: Mapping[str, Column],
     target: float,
 ) -> list[str]:
-    notes = [suspends.Break(**one).told for one in quality["breaks"]]
+    notes = [one.told for one in breaks]
     notes += [f"{count} of {len(kept)} rows rejected: {reason}" for reason, count in quality["rejected"].items()]
     have = set(zip(summary["layers"], summary["frequency_hz"], strict=True))
     lost = sorted(set(zip(columns["bundle"].tolist(), columns["frequency_hz"].tolist(), strict=True)) - have)
@@ -447,7 +505,6 @@ def _notes(
     damaged = {key: n for key, n in quality["log"].items() if n and key not in ("rows",)}
     if damaged:
         notes.append("power log: " + ", ".join(f"{count} {name}" for name, count in damaged.items()))
-    gain = Gain(**quality["gain"])
     if gain.error is None:
         notes.append(f"energies: {gain.told}")
     return notes + (short_of(summary, target) if target else [])
@@ -463,7 +520,7 @@ def _advice(trace: Trace, start_ns: INTEGERS, end_ns: INTEGERS) -> str:
 
 
 def _write(
-    folder: Path, table: Mapping[str, Any], summary: Mapping[str, Any], quality: Mapping[str, Any], trace: Trace
+    folder: Path, table: Mapping[str, object], summary: Mapping[str, object], quality: Quality, trace: Trace
 ) -> None:
     """Writes the three files, each in one step; none may replace a different result."""
     import pyarrow

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,6 +31,8 @@ from dime.host.metering.meters._base import FLOAT
 SOURCES = ("repeats", "sampling", "resolution", "clock")
 # Standard deviation of the absolute value of a standard normal variable.
 HALF_NORMAL_SPREAD = math.sqrt(1 - 2 / math.pi)
+
+Column = Sequence[str | int] | FLOAT | INTEGERS
 
 
 class Groups(NamedTuple):
@@ -105,14 +107,14 @@ def _scatter(group: INTEGERS, values: FLOAT, count: int) -> tuple[FLOAT, FLOAT, 
 
 
 def summarise(
-    names: Sequence[Mapping[str, Any]],
+    names: Sequence[Mapping[str, str | int]],
     groups: Groups,
     duration_s: FLOAT,
     repeats: INTEGERS,
     energies: Energies,
     idle_w: FLOAT,
     gain_error: float | None = None,
-) -> dict[str, Any]:
+) -> dict[str, Column]:
     """Makes the summary's columns; one entry a group.
 
     Args:
@@ -130,7 +132,7 @@ def summarise(
         has measured; ``energy_<source>_j`` the standard uncertainties; ``idle_j`` what an idle device would have used
         in the time of one run.
     """
-    columns: dict[str, Any] = {key: [name[key] for name in names] for key in names[0]}
+    columns: dict[str, Column] = {key: [name[key] for name in names] for key in names[0]}
     columns["n"] = groups.rows()
     columns["iterations"] = np.bincount(groups.cluster_group, minlength=groups.groups)
     time = groups.mean_and_error(duration_s)
@@ -173,7 +175,7 @@ def _interval(mean: FLOAT, error: FLOAT, dof: FLOAT, systematic: FLOAT) -> tuple
     return mean - half, mean + half
 
 
-def short_of(summary: Mapping[str, Any], target: float) -> list[str]:
+def short_of(summary: Mapping[str, Column], target: float) -> list[str]:
     """Says which bundles miss a target and why.
 
     Args:

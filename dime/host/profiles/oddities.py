@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import Any
 
 import numpy as np
 
@@ -59,9 +58,7 @@ def without_repeats(runs: RawRuns, layers: tuple[str, ...], path: str) -> tuple[
     kept = np.ones(len(runs.first), np.bool_)
     kept[later] = False
     one, other = sorted((int(earlier[0]), int(later[0])))
-    columns: dict[str, Any] = {
-        field.name: column[kept] for field in fields(runs) if (column := getattr(runs, field.name)) is not None
-    }
+    columns = {field.name: column[kept] for field in fields(runs) if (column := getattr(runs, field.name)) is not None}
     return (
         replace(runs, **columns),
         [f"{path}: row {other + 1} repeats row {one + 1}; {len(again)} of {len(kept)} rows do so and are left out"],

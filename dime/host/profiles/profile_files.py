@@ -14,7 +14,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict, cast
 
 import numpy as np
 
@@ -28,10 +28,26 @@ from dime.host.profiles.layer_order import infer_layers
 from dime.host.profiles.profiles import Profile, RawRuns, check_numbers, from_runs
 from dime.host.profiles.published_table import library_errors, listed, read_parquet, shown
 
+if TYPE_CHECKING:
+    import pyarrow
+
 SECONDS = {"s": 1.0, "ms": 1e-3}
 JOULES_PER_PUBLISHED = 1e-6
 LONGEST_NAME = 10_000
 MEASURED_TOO = ("single_s", "copy_in_s", "copy_out_s")
+
+
+class _MeasuredToo(TypedDict, total=False):
+    single_s: Floats
+    copy_in_s: Floats
+    copy_out_s: Floats
+
+
+class _Metered(TypedDict, total=False):
+    """The meter of a joined table and its gain; nothing where the table does not say."""
+
+    meter: str
+    gain: Gain
 
 
 def load(
@@ -60,11 +76,12 @@ def load(
     stem = os.path.splitext(os.path.basename(path))[0]
     taken = "" if "duration_s" in found.table.column_names else unit
     facts = _gain(found.table, path)
-    profile = _profile(runs, device=device or stem, network=network or stem, layers=chain, path=path)
-    return replace(profile, dialect=found.dialect, unit_taken=taken, **facts)
+    runs, warnings = _checked(runs, chain, path)
+    profile = from_runs(runs, device=device or stem, network=network or stem, layers=chain, path=path)
+    return replace(profile, warnings=warnings, dialect=found.dialect, unit_taken=taken, **facts)
 
 
-def _gain(table: Any, path: str) -> dict[str, Any]:
+def _gain(table: pyarrow.Table, path: str) -> _Metered:
     """The meter of a joined table and its gain; nothing where the table does not say."""
     metadata = table.schema.metadata or {}
     schemas.version(schemas.JOINT_PROFILE, schemas.of_metadata(metadata), path)
@@ -79,13 +96,12 @@ def _gain(table: Any, path: str) -> dict[str, Any]:
     return {"meter": meter, "gain": Gain.checked(said, path)}
 
 
-def _profile(runs: RawRuns, *, layers: tuple[str, ...], path: str, **facts: Any) -> Profile:
-    """A profile of the runs, with what is odd about them."""
+def _checked(runs: RawRuns, layers: tuple[str, ...], path: str) -> tuple[RawRuns, tuple[str, ...]]:
+    """The runs, each once, and what is odd about them."""
     check_numbers(runs, layers, path)
     warnings = oddities.of_runs(runs, layers, path)
     runs, repeated = oddities.without_repeats(runs, layers, path)
-    profile = from_runs(runs, layers=layers, path=path, **facts)
-    return replace(profile, warnings=(*repeated, *warnings))
+    return runs, (*repeated, *warnings)
 
 
 def _given_layers(layers: Sequence[str], path: str) -> tuple[str, ...]:
@@ -106,7 +122,7 @@ def _check_whole(runs: RawRuns, path: str) -> None:
 
 
 def _load_run(folder: str, device: str | None, layers: Sequence[str] | None, table_name: str | None = None) -> Profile:
-    spec: Any = run.RunSpec.read(folder)
+    spec = run.RunSpec.read(folder)
     if table_name is None:
         joined = os.path.exists(os.path.join(folder, run.JOINT_PROFILE))
         table_name = run.JOINT_PROFILE if joined else run.TIMINGS
@@ -116,13 +132,16 @@ def _load_run(folder: str, device: str | None, layers: Sequence[str] | None, tab
     chain = _run_layers(spec, folder)
     if layers and tuple(layers) != chain:
         raise InputError(f"layers are given for published tables; {folder} has its own: {listed(chain)}")
+    facts: _Metered = {}
     if table_name == run.TIMINGS:
-        runs, facts = _timed_runs(path, chain), {}
+        runs = _timed_runs(path, chain)
         runs = replace(runs, session=sessions_of(spec, len(runs.first)))
     else:
         table = read_parquet(path)
-        runs, facts = _joined_runs(table, _texts(table, "layers", path), chain, path, SECONDS["s"]), _gain(table, path)
-    profile = _profile(
+        runs = _joined_runs(table, _texts(table, "layers", path), chain, path, SECONDS["s"])
+        facts = _gain(table, path)
+    runs, warnings = _checked(runs, chain, path)
+    profile = from_runs(
         runs,
         device=device or spec.device,
         network=spec.network,
@@ -138,12 +157,12 @@ def _load_run(folder: str, device: str | None, layers: Sequence[str] | None, tab
         profile,
         graph=spec.graph if isinstance(spec.graph, str) else None,
         batch=1 if spec.batch is None else spec.batch,
-        warnings=(*profile.warnings, *(f"{profile.device}: {text}" for text in shared)),
+        warnings=(*warnings, *(f"{profile.device}: {text}" for text in shared)),
         **facts,
     )
 
 
-def _run_layers(spec: Any, folder: str) -> tuple[str, ...]:
+def _run_layers(spec: run.RunSpec, folder: str) -> tuple[str, ...]:
     """The layers that run.json names; what it says of them is checked first."""
     names, memory, longest = spec.layers, spec.layer_bytes, spec.max_layers
     problem = ""
@@ -170,7 +189,7 @@ def _run_layers(spec: Any, folder: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62
 
 
@@ -206,17 +225,19 @@ def _timed_runs(path: str, layers: tuple[str, ...]) -> RawRuns:
     )
 
 
-def _measured_too(table: Any, path: str) -> dict[str, Any]:
+def _measured_too(table: pyarrow.Table, path: str) -> _MeasuredToo:
     """Columns that a table may lack, or have gaps in, where something was not measured."""
     found = {name: _floats(table, name, path) for name in MEASURED_TOO if name in table.column_names}
     for name, values in found.items():
         bad = np.flatnonzero((values < 0) | np.isinf(values))
         if len(bad):
             raise TableError(f"{path}: {name} {values[bad[0]]} in row {bad[0] + 1} is no time")
-    return found
+    return cast(_MeasuredToo, found)
 
 
-def _joined_runs(table: Any, names: Sequence[str], layers: tuple[str, ...], path: str, unit_s: float) -> RawRuns:
+def _joined_runs(
+    table: pyarrow.Table, names: Sequence[str], layers: tuple[str, ...], path: str, unit_s: float
+) -> RawRuns:
     """Rows of a joined or published table; SI columns are preferred where both are there."""
     present = set(table.column_names)
     if "duration_s" in present:
@@ -252,10 +273,10 @@ def _joined_runs(table: Any, names: Sequence[str], layers: tuple[str, ...], path
     )
 
 
-def sessions_of(spec: Any, rows: int) -> Ints | None:
+def sessions_of(spec: run.RunSpec, rows: int) -> Ints | None:
     """The session of each row of timings.csv: run.json says how many rows there were when each began."""
     try:
-        begins = [int(session["rows"]) for session in spec.sessions]
+        begins = [int(session["rows"]) for session in spec.sessions or []]
     except (TypeError, KeyError, ValueError):
         return None
     if not begins or begins != sorted(begins):
@@ -263,7 +284,7 @@ def sessions_of(spec: Any, rows: int) -> Ints | None:
     return np.maximum(np.searchsorted(begins, np.arange(rows), side="right") - 1, 0).astype(np.int64)
 
 
-def _counter(table: Any, name: str, path: str) -> Ints | None:
+def _counter(table: pyarrow.Table, name: str, path: str) -> Ints | None:
     """Numbers of passes or runs; published tables also hold texts there, which say nothing."""
     try:
         return _integers(table, name, path)
@@ -283,7 +304,7 @@ def _bundles(names: Sequence[str], layers: tuple[str, ...], path: str) -> tuple[
     return both[:, 0], both[:, 1]
 
 
-def _read_csv(path: str, columns: Sequence[tables.Column]) -> Any:
+def _read_csv(path: str, columns: Sequence[tables.Column]) -> pyarrow.Table:
     """Reads one of our own tables fast; whatever is wrong with it is told by the contract's exact reader."""
     from pyarrow import ArrowException, csv
 
@@ -303,13 +324,13 @@ def _read_csv(path: str, columns: Sequence[tables.Column]) -> Any:
     raise TableError(f"{path} {problem}")
 
 
-def _arrow_types(wanted: dict[str, str]) -> dict[str, Any]:
+def _arrow_types(wanted: dict[str, str]) -> dict[str, pyarrow.DataType]:
     import pyarrow
 
     return {name: getattr(pyarrow, kind)() for name, kind in wanted.items()}
 
 
-def _keeps_rules(table: Any, columns: Sequence[tables.Column]) -> bool:
+def _keeps_rules(table: pyarrow.Table, columns: Sequence[tables.Column]) -> bool:
     """Whether all values keep the contract's rules, asked once for each distinct value."""
     for column in columns:
         there = table.column_names.count(column.name)
@@ -329,14 +350,14 @@ def _keeps_rules(table: Any, columns: Sequence[tables.Column]) -> bool:
     return True
 
 
-def _column(table: Any, name: str, path: str) -> Any:
+def _column(table: pyarrow.Table, name: str, path: str) -> pyarrow.ChunkedArray:
     if table.column_names.count(name) != 1:
         what = "has twice" if name in table.column_names else "lacks"
         raise TableError(f"{path} {what} the column {name}; it has {listed(table.column_names)}")
     return table[name]
 
 
-def _texts(table: Any, name: str, path: str) -> list[str]:
+def _texts(table: pyarrow.Table, name: str, path: str) -> list[str]:
     with library_errors(f"{path}: column {name} is not texts"):
         values = [
             value.decode() if isinstance(value, bytes) else value for value in _column(table, name, path).to_pylist()
@@ -347,7 +368,7 @@ def _texts(table: Any, name: str, path: str) -> list[str]:
     return list(values)
 
 
-def _positions(table: Any, name: str, layers: tuple[str, ...], path: str) -> Ints:
+def _positions(table: pyarrow.Table, name: str, layers: tuple[str, ...], path: str) -> Ints:
     index = {layer: position for position, layer in enumerate(layers)}
     try:
         return np.array([index[text] for text in _texts(table, name, path)], dtype=np.int64)
@@ -355,12 +376,12 @@ def _positions(table: Any, name: str, layers: tuple[str, ...], path: str) -> Int
         raise TableError(f"{path}: {name} {error} is not among the layers {', '.join(layers)}") from None
 
 
-def _floats(table: Any, name: str, path: str) -> Floats:
+def _floats(table: pyarrow.Table, name: str, path: str) -> Floats:
     with library_errors(f"{path}: column {name} is not numbers"):
         return _numbers(_column(table, name, path))
 
 
-def _numbers(column: Any) -> Floats:
+def _numbers(column: pyarrow.ChunkedArray) -> Floats:
     """A column as floats; numbers without gaps by a way that does not import pandas, which would take a second."""
     from pyarrow import types
 
@@ -369,7 +390,7 @@ def _numbers(column: Any) -> Floats:
     return np.from_dlpack(column.combine_chunks()).astype(np.float64, copy=False)
 
 
-def _integers(table: Any, name: str, path: str) -> Ints:
+def _integers(table: pyarrow.Table, name: str, path: str) -> Ints:
     values = _floats(table, name, path)
     whole = np.where(np.abs(values) < 2**62, values, 0.5).astype(np.int64)  # false for nan, too
     differing = np.flatnonzero(whole != values)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -205,7 +206,7 @@ class Profile:
         import pandas as pd
 
         per = len(self.frequencies_hz)
-        columns: dict[str, Any] = {
+        columns: dict[str, Sequence[str] | Ints | Floats] = {
             "bundle": np.repeat([spell(bundle, list(self.layers)) for bundle in self.bundles], per),
             "first": np.repeat([bundle.first for bundle in self.bundles], per),
             "last": np.repeat([bundle.last for bundle in self.bundles], per),

@@ -11,13 +11,17 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from dime.contract.errors import TableError
 from dime.contract.run import RUN
+from dime.host.common.statistics import Floats
 from dime.host.common.units import plain
+
+if TYPE_CHECKING:
+    import pyarrow
 
 TEXTS = ("layers",)
 NUMBERS = ("frequency", "durs", "duration_s", "run_energy", "energy_j", "input_bytes", "output_bytes")
@@ -51,7 +55,7 @@ class PublishedTable(NamedTuple):
         ends_open: Whether a text table's last line lacks its newline.
     """
 
-    table: Any
+    table: pyarrow.Table
     is_parquet: bool
     dialect: str
     ends_open: bool
@@ -81,7 +85,7 @@ def read(path: str) -> PublishedTable:
     return PublishedTable(table, False, dialect, not content.rstrip(b"\x00 ").endswith((b"\n", b"\r")))
 
 
-def read_parquet(path: str) -> Any:
+def read_parquet(path: str) -> pyarrow.Table:
     """Reads a parquet.
 
     Raises:
@@ -120,7 +124,7 @@ def listed(names: Sequence[object], most: int = 20) -> str:
     return ", ".join([shown(name) for name in names[:most]] + ([f"{len(names) - most} more"] if names[most:] else []))
 
 
-def _known(table: Any, path: str) -> Any:
+def _known(table: pyarrow.Table, path: str) -> pyarrow.Table:
     """The columns that are read, under their names."""
     places = _places(table.column_names, path)
     return table.select(list(places.values())).rename_columns(list(places))
@@ -169,11 +173,12 @@ def _decode(content: bytes, path: str) -> tuple[str, str]:
     return text, named
 
 
-def _read_text(content: bytes, path: str) -> tuple[Any, str]:
+def _read_text(content: bytes, path: str) -> tuple[pyarrow.Table, str]:
     text, encoding = _decode(content, path)
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     at, delimiter = _header(lines)
-    names, places, columns = [], {}, {}
+    names, places = [], {}
+    columns: dict[str, list[str] | Floats] = {}
     try:
         names = next(csv.reader([lines[at]], delimiter=delimiter), [])
         places = _places(names, path)
@@ -244,7 +249,7 @@ def _rows(
     return rows, numbers, remarks
 
 
-def _floats(cells: Sequence[str], numbers: Sequence[int], name: str, delimiter: str, path: str) -> tuple[Any, str]:
+def _floats(cells: Sequence[str], numbers: Sequence[int], name: str, delimiter: str, path: str) -> tuple[Floats, str]:
     """A column's numbers, and what stands before their decimals; empty where there are none."""
     mark = next((mark for mark in ",." if any(mark in cell for cell in cells)), "")
     if mark == ",":
