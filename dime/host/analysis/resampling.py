@@ -68,7 +68,7 @@ class Samples:
         bundle, device, column = place(self.problem, choice)
         return self.latency_ps[device][:, bundle, column], self.energy_pj[device][:, bundle, column]
 
-    def costs(self, choices: Choices) -> Costs:
+    def costs(self, choices: Choices) -> Costs[Ints]:
         """What a plan costs in each replicate."""
         latency = replace(self.problem.latency, of_devices=self.latency_ps)
         return costs_of(self.problem, choices, latency, replace(self.problem.energy, of_devices=self.energy_pj))

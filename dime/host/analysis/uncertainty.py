@@ -15,7 +15,7 @@ from dime.contract.bundles import spell
 from dime.contract.errors import InputError
 from dime.host.analysis.resampling import Choices, Samples
 from dime.host.common import statistics
-from dime.host.common.statistics import Bools, Floats
+from dime.host.common.statistics import Bools, Floats, Ints
 from dime.host.planning.cost import Costs, costs_of
 from dime.host.planning.plan import one_line
 
@@ -214,7 +214,7 @@ def _conclude(
     samples: Samples,
     plan: Choices,
     confidence: float,
-    costs: Costs,
+    costs: Costs[Ints],
     solved: tuple[list[int], Floats],
     is_best: Bools,
     on_front: Bools,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TypedDict
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Certificate:
             return None
         return max(0.0, self.objective - self.bound) / self.objective if self.objective else 0.0
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         """What files hold of it."""
         return {name: said for name, said in asdict(self).items() if name != "seconds"}
 
@@ -79,7 +78,16 @@ class Certificate:
         return f"not confirmed: {self.unconfirmed}" if self.unconfirmed else ""
 
 
-def from_sentence(fields: Mapping[str, Any]) -> Certificate:
+class Sentence(TypedDict):
+    """What a plan.json before version 2 holds of it."""
+
+    proof: str
+    solver: str
+    value: float
+    bound: float | None
+
+
+def from_sentence(fields: Sentence) -> Certificate:
     """Reads the certificate of a plan.json before version 2, which held the sentence, the bound and the version."""
     text, version = str(fields["proof"]), str(fields["solver"])
     chance = re.match(r"best mean whose limits hold with ([\d.]+)", text)

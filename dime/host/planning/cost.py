@@ -5,20 +5,23 @@ Amounts are numbers, or arrays with one entry a replicate; both are added up by 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple, TypeVar, overload
 
 import numpy as np
 
 from dime.contract.bundles import covers, spell
 from dime.contract.errors import InputError
+from dime.host.common.statistics import Bools, Floats, Ints
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
 from dime.host.planning.quantity import Quantity
 
-Amount = Any  # an int, a float, or an array with one entry a replicate
-NOTHING: Mapping[Choice, Amount] = {}
+A = TypeVar("A", int, Ints, Floats)
+"""A number, or an array with one entry a replicate."""
+NOTHING: Mapping[Choice, int] = {}
 
 
 class Part(NamedTuple):
@@ -70,7 +73,7 @@ def _crossing(problem: Problem, boundary: int, source: int, target: int) -> Part
 
 
 @dataclass(frozen=True, eq=False)
-class Sums:
+class Sums(Generic[A]):
     """A quantity added up along a plan.
 
     Attributes:
@@ -79,17 +82,31 @@ class Sums:
         slowest: The largest sum that one device has altogether, or one link one way: a pipeline's slowest stage.
     """
 
-    computing: Amount
-    crossing: Amount
-    slowest: Amount
+    computing: A
+    crossing: A
+    slowest: A
 
     @property
-    def total(self) -> Amount:
+    def total(self) -> A:
         """Over steps and crossings."""
         return self.computing + self.crossing
 
 
-def add_up(parts: Sequence[Part], quantity: Quantity, instead: Mapping[Choice, Amount] = NOTHING) -> Sums:
+@overload
+def add_up(parts: Sequence[Part], quantity: Quantity, instead: Mapping[Choice, int] = ...) -> Sums[int]: ...
+
+
+@overload
+def add_up(parts: Sequence[Part], quantity: Quantity, instead: Mapping[Choice, Ints]) -> Sums[Ints]: ...
+
+
+@overload
+def add_up(parts: Sequence[Part], quantity: Quantity, instead: Mapping[Choice, Floats]) -> Sums[Floats]: ...
+
+
+def add_up(
+    parts: Sequence[Part], quantity: Quantity, instead: Mapping[Choice, int | Ints | Floats] = NOTHING
+) -> Sums[int] | Sums[Ints] | Sums[Floats]:
     """Adds up a quantity along a plan.
 
     Args:
@@ -100,12 +117,11 @@ def add_up(parts: Sequence[Part], quantity: Quantity, instead: Mapping[Choice, A
     Returns:
         The sums: numbers, or arrays where any amount is one.
     """
-    computing: Amount = 0
-    crossing: Amount = 0
-    stages: dict[tuple[int, int], Amount] = {}
+    computing = crossing = 0
+    stages: defaultdict[tuple[int, int], int] = defaultdict(int)
     for source, target, row, column, choice in parts:
         if choice is None:
-            more: Amount = quantity.crossing[row, source, target].item()
+            more = quantity.crossing[row, source, target].item()
             crossing = crossing + more
         else:
             more = instead.get(choice)
@@ -113,20 +129,20 @@ def add_up(parts: Sequence[Part], quantity: Quantity, instead: Mapping[Choice, A
                 amounts = quantity.of_devices[source]
                 more = amounts[row, column].item() if amounts.ndim == 2 else amounts[..., row, column]
             computing = computing + more
-        stages[source, target] = stages.get((source, target), 0) + more
+        stages[source, target] = stages[source, target] + more
     if isinstance(computing, np.ndarray):
         return Sums(computing, crossing, reduce(np.maximum, stages.values(), np.zeros_like(computing)))
     return Sums(computing, crossing, max(stages.values()))
 
 
-def amount(parts: Sequence[Part], quantity: Quantity) -> Amount:
+def amount(parts: Sequence[Part], quantity: Quantity) -> int:
     """A plan's amount of a quantity: its sum, or the slowest stage's."""
     sums = add_up(parts, quantity)
     return sums.slowest if quantity.slowest else sums.total
 
 
 @dataclass(frozen=True)
-class Costs:
+class Costs(Generic[A]):
     """What a plan costs: numbers, or arrays with one entry a replicate.
 
     Attributes:
@@ -135,22 +151,31 @@ class Costs:
         period_ps: Slowest stage of a pipeline: all that one device computes, or all that crosses one link one way.
     """
 
-    latency_ps: Amount
-    energy_pj: Amount
-    period_ps: Amount
+    latency_ps: A
+    energy_pj: A
+    period_ps: A
 
-    def time_ps(self, problem: Problem) -> Amount:
+    def time_ps(self, problem: Problem) -> A:
         """The time that the goal counts: the latency, or the slowest stage's."""
         return self.period_ps if problem.goal.is_pipeline else self.latency_ps
 
-    def value(self, problem: Problem) -> Amount:
+    @overload
+    def value(self: Costs[int], problem: Problem) -> float: ...
+
+    @overload
+    def value(self: Costs[Ints], problem: Problem) -> Floats: ...
+
+    @overload
+    def value(self: Costs[Floats], problem: Problem) -> Floats: ...
+
+    def value(self, problem: Problem) -> float | Floats:
         """The goal's value, in its unit: s, J, s of the slowest stage, or the weighted sum."""
         goal = problem.goal
         if goal.kind == "weighted":
             return goal.per_s * (self.latency_ps / PER_S) + goal.per_j * (self.energy_pj / PER_J)
         return self.energy_pj / PER_J if goal.kind == "energy" else self.time_ps(problem) / PER_S
 
-    def kept(self, problem: Problem) -> Amount:
+    def kept(self, problem: Problem) -> Bools:
         """Whether the limits on latency and energy are kept."""
         kept = np.ones(np.shape(self.latency_ps), np.bool_)
         if problem.latency_limit_ps is not None:
@@ -160,13 +185,27 @@ class Costs:
         return kept
 
 
+@overload
+def costs_of(problem: Problem, choices: Sequence[Choice]) -> Costs[int]: ...
+
+
+@overload
+def costs_of(problem: Problem, choices: Sequence[Choice], latency: Quantity, energy: Quantity) -> Costs[Ints]: ...
+
+
+@overload
+def costs_of(
+    problem: Problem, choices: Sequence[Choice], *, instead: Mapping[Choice, tuple[Ints, Ints]]
+) -> Costs[Ints]: ...
+
+
 def costs_of(
     problem: Problem,
     choices: Sequence[Choice],
     latency: Quantity | None = None,
     energy: Quantity | None = None,
-    instead: Mapping[Choice, tuple[Amount, Amount]] | None = None,
-) -> Costs:
+    instead: Mapping[Choice, tuple[Ints, Ints]] | None = None,
+) -> Costs[int] | Costs[Ints]:
     """What a plan costs where all or some costs are others than the problem's.
 
     Args:

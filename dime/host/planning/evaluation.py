@@ -13,7 +13,7 @@ from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
 
 
 @dataclass(frozen=True)
-class Totals(Costs):
+class Totals(Costs[int]):
     """What a plan costs, recomputed from the problem alone.
 
     Attributes:
@@ -58,7 +58,7 @@ def evaluate(problem: Problem, choices: Sequence[Choice]) -> Totals:
     )
 
 
-def value(problem: Problem, costs: Costs) -> float:
+def value(problem: Problem, costs: Costs[int]) -> float:
     """The goal's value for a plan: s, J, s of the slowest stage, or the weighted sum."""
     return float(costs.value(problem))
 

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from dime.contract.errors import InputError, unknown
 from dime.contract.quantities import plain
@@ -98,7 +97,7 @@ class Link:
         return size_bytes * 8 / (self.upload_bit_s if upload else self.download_bit_s)
 
 
-def _from_fields(name: str, fields: Mapping[str, Any], where: str) -> Link:
+def _from_fields(name: str, fields: Mapping[str, object], where: str) -> Link:
     known = (*_REQUIRED, *_OPTIONAL, "source")
     extra = sorted(set(fields) - set(known))
     if extra:
@@ -179,7 +178,7 @@ def load_link(text: str) -> Link:
 
 
 def _inline(text: str) -> Link:
-    fields: dict[str, Any] = {}
+    fields: dict[str, float] = {}
     for part in text.split(","):
         short, _, value = (piece.strip() for piece in part.partition("="))
         if short not in _SHORT:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-Table = npt.NDArray[Any]  # integers for a search; floats where nothing but a sum is asked for
+Table = npt.NDArray[Any]  # Any: integers for a search; floats where nothing but a sum is asked for
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,9 +7,10 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dime.contract import schemas
 from dime.contract.errors import InfeasibleError, OutOfTimeError
@@ -22,6 +23,7 @@ from dime.host.search.solvers import TIME_LIMIT_S, exact
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,14 +120,14 @@ class Frontier:
         places.write_new(path, written.getvalue().to_pybytes())
 
 
-def _column(kind: Any, values: Any, count: int | None = None) -> Any:
+def _column(kind: pyarrow.DataType, values: NDArray[np.generic], count: int | None = None) -> pyarrow.Array:
     import pyarrow
 
     buffer = pyarrow.py_buffer(np.ascontiguousarray(values))
     return pyarrow.Array.from_buffers(kind, len(values) if count is None else count, [None, buffer])
 
 
-def _texts(values: Sequence[str]) -> Any:
+def _texts(values: Sequence[str]) -> pyarrow.Array:
     import pyarrow
 
     builder = pyarrow.lib.StringBuilder()

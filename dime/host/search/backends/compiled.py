@@ -13,7 +13,7 @@ from __future__ import annotations
 import types
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numba import njit
@@ -22,6 +22,8 @@ from dime.host.common.statistics import Bools, Floats, Ints
 from dime.host.search.graph import Graph
 
 Pair = tuple[Ints, Ints]
+Arcs = tuple[Ints, Ints, Ints, Ints]
+Known = tuple[Floats, Floats, Floats, Floats, Floats]
 MARGIN = 1e-9
 DIRECTIONS = 24
 CHUNK = 20_000_000
@@ -72,7 +74,9 @@ class Bounds:
 
 
 @njit(cache=True)
-def _shortest(arcs: Any, per_ps: float, per_pj: float, ahead: Any, to_go: Any) -> None:  # pragma: no cover - compiled
+def _shortest(  # pragma: no cover - compiled
+    arcs: Arcs, per_ps: float, per_pj: float, ahead: Floats, to_go: Floats
+) -> None:
     """Fills (value, latency, energy) of the best path from the source and to the sink, one row a node."""
     starts, tail, latency, energy = arcs
     nodes = len(starts) - 1
@@ -97,7 +101,9 @@ def _shortest(arcs: Any, per_ps: float, per_pj: float, ahead: Any, to_go: Any) -
 
 
 @njit(cache=True)
-def _hopeless(value: Any, corner_ps: Any, corner_pj: Any, corners: Any) -> bool:  # pragma: no cover - compiled
+def _hopeless(  # pragma: no cover - compiled
+    value: Floats, corner_ps: Floats, corner_pj: Floats, corners: Floats
+) -> bool:
     """Whether no corner is at least ``value`` in every direction."""
     low = np.searchsorted(corner_ps, value[0])
     for corner in range(low, len(corner_ps)):
@@ -114,7 +120,7 @@ def _hopeless(value: Any, corner_ps: Any, corner_pj: Any, corners: Any) -> bool:
 
 
 @njit(cache=True)
-def _worthwhile(arcs: Any, known: Any, ahead: Any) -> Any:  # pragma: no cover - compiled
+def _worthwhile(arcs: Arcs, known: Known, ahead: Floats) -> Bools:  # pragma: no cover - compiled
     """For each arc whether some path through it may be undominated."""
     starts, tail, latency, energy = arcs
     weights, to_go, corner_ps, corner_pj, corners = known
@@ -130,7 +136,9 @@ def _worthwhile(arcs: Any, known: Any, ahead: Any) -> Any:  # pragma: no cover -
 
 
 @njit(cache=True)
-def _merge(ours: Any, count: int, theirs: Any, at: int, stop: int, step: Any, merged: Any) -> int:  # pragma: no cover
+def _merge(  # pragma: no cover - compiled
+    ours: Pair, count: int, theirs: Pair, at: int, stop: int, step: tuple[int, int], merged: Pair
+) -> int:
     """Merges two sets that ascend in latency and descend in energy; keeps what is undominated, returns how many."""
     a_ps, a_pj = ours
     b_ps, b_pj = theirs
@@ -154,7 +162,7 @@ def _merge(ours: Any, count: int, theirs: Any, at: int, stop: int, step: Any, me
 
 
 @njit(cache=True)
-def _room(held: Any, count: int, size: int) -> Any:  # pragma: no cover - compiled
+def _room(held: Pair, count: int, size: int) -> Pair:  # pragma: no cover - compiled
     """The first ``count`` labels in arrays of a new size."""
     latency, energy = np.empty(size, np.int64), np.empty(size, np.int64)
     latency[:count] = held[0][:count]
@@ -163,7 +171,9 @@ def _room(held: Any, count: int, size: int) -> Any:  # pragma: no cover - compil
 
 
 @njit(cache=True)
-def _label(arcs: Any, known: Any, node: int, span: Any, labels: Any, used: int) -> Any:  # pragma: no cover - compiled
+def _label(  # pragma: no cover - compiled
+    arcs: Arcs, known: Known, node: int, span: Pair, labels: Pair, used: int
+) -> tuple[int, int]:
     """Labels nodes from ``node`` on, for a while or until room runs out; returns the next node and the room used."""
     starts, tail, latency, energy = arcs
     weights, to_go, corner_ps, corner_pj, corners = known
@@ -229,11 +239,11 @@ def label(graph: Graph, costs: Pair, deadline: float, bounds: Bounds = _NOTHING)
     return Labels(start, end, *labels)
 
 
-def _arcs(graph: Graph, costs: Pair) -> tuple[Ints, Ints, Ints, Ints]:
+def _arcs(graph: Graph, costs: Pair) -> Arcs:
     return graph.starts, graph.tail, *costs
 
 
-def _known(bounds: Bounds) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+def _known(bounds: Bounds) -> Known:
     return bounds.weights, bounds.to_go, bounds.corner_ps, bounds.corner_pj, bounds.corners
 
 
@@ -293,8 +303,7 @@ def _corners(points: Floats, latency_limit_ps: float, energy_limit_pj: float) ->
 
 def worthwhile(graph: Graph, costs: Pair, bounds: Bounds) -> Bools:
     """For each arc whether some path through it may be on the frontier."""
-    kept: Bools = _worthwhile(_arcs(graph, costs), _known(bounds), bounds.ahead)
-    return kept
+    return _worthwhile(_arcs(graph, costs), _known(bounds), bounds.ahead)
 
 
 def prepare() -> None:

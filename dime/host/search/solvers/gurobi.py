@@ -10,11 +10,14 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING
 
 from dime.host.planning.problem import Problem
 from dime.host.planning.solution import Solution
 from dime.host.search.solvers import Capabilities, _ilp, conclude
+
+if TYPE_CHECKING:
+    import gurobipy
 
 CAPABILITIES = Capabilities()
 FREE_SIZE = 2000
@@ -23,10 +26,10 @@ WLS = {"GRB_WLSACCESSID": "WLSAccessID", "GRB_WLSSECRET": "WLSSecret", "GRB_LICE
 
 
 @lru_cache(maxsize=1)
-def _environment() -> Any:
+def _environment() -> gurobipy.Env:
     import gurobipy
 
-    params: dict[str, Any] = {"OutputFlag": 0, "LogToConsole": 0}
+    params: dict[str, str | int] = {"OutputFlag": 0, "LogToConsole": 0}
     if all(variable in os.environ for variable in WLS):
         params |= {parameter: os.environ[variable] for variable, parameter in WLS.items()}
         params["LicenseID"] = int(params["LicenseID"])

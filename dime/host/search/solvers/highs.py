@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from time import monotonic
-from typing import Any, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from dime.contract.errors import InputError
 from dime.host.planning.problem import Problem
 from dime.host.planning.solution import Solution
 from dime.host.search.solvers import Capabilities, _ilp, conclude
+
+if TYPE_CHECKING:
+    import highspy
 
 CAPABILITIES = Capabilities()
 TOLERANCE = 1e-9
@@ -71,14 +74,14 @@ def solve(problem: Problem, time_limit_s: float, gap: float) -> Solution:
     return conclude(problem, status, plan, bound, "highs", version(), monotonic() - began)
 
 
-def _run(solver: Any) -> None:
+def _run(solver: highspy.Highs) -> None:
     """Runs HiGHS beside this thread, so that Ctrl-C ends the command at once and is not taken for a time limit."""
     solver.startSolve()
     try:
         while not solver.wait(0.1)[0]:
             pass
     except KeyboardInterrupt:
-        solver.cancelSolve()
+        solver.cancelSolve()  # type: ignore[no-untyped-call]
         solver.wait(1.0)
         raise
 
@@ -108,7 +111,7 @@ def write_lp(problem: Problem, path: str) -> None:
         raise InputError(f"{path}: the disk would not take the integer program")
 
 
-def load(program: _ilp.Model) -> tuple[Any, float]:
+def load(program: _ilp.Model) -> tuple[highspy.Highs, float]:
     """Gives a program to HiGHS; returns it with the goal's value for a scaled cost of 1."""
     import highspy
 
@@ -117,9 +120,9 @@ def load(program: _ilp.Model) -> tuple[Any, float]:
 
         def enableCallbacks(self) -> None:  # noqa: N802
             self.setOptionValue("output_flag", False)
-            cast(Any, super()).enableCallbacks()
+            super().enableCallbacks()  # type: ignore[no-untyped-call]
 
-    solver: Any = cast(Any, Quiet)()
+    solver = Quiet()  # type: ignore[no-untyped-call]
     cost, unit = program.scaled_cost()
     count = len(cost)
     none = np.empty(0, np.int32)
@@ -136,7 +139,7 @@ def load(program: _ilp.Model) -> tuple[Any, float]:
     return solver, unit
 
 
-def add(solver: Any, row: _ilp.Row) -> None:
+def add(solver: highspy.Highs, row: _ilp.Row) -> None:
     """Adds a row to HiGHS."""
     coefficients, low, high = row.scaled()
     columns = np.array(row.columns, dtype=np.int32)
