@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, StrMethodFormatter
@@ -13,6 +13,8 @@ from dime.host.report.report_data import Data
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.typing import RcKeyType
 
 # Okabe and Ito's palette, which people with any form of colour vision can tell apart.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
@@ -21,7 +23,7 @@ HATCHES = {"measured": "", "replayed": "...", "emulated": "---", "modelled": "//
 MARKERS = {"measured": "o", "replayed": ">", "emulated": "s", "modelled": "D"}
 ORIGINS = tuple(MARKERS)
 DEVICE_MARKERS = "os^vPX"
-STYLE: dict[Any, Any] = {
+STYLE: dict[RcKeyType, object] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.spines.top": False,
@@ -39,6 +41,22 @@ STYLE: dict[Any, Any] = {
 }
 WIDTH_IN = 7.0
 CHOSEN = "#7a1f5c"
+
+
+class Fill(TypedDict):
+    """How a bar is filled."""
+
+    color: str
+    hatch: str
+    edgecolor: str
+    linewidth: float
+
+
+class Ink(TypedDict):
+    """How text is drawn on a colour."""
+
+    color: str
+    bbox: dict[str, object]
 
 
 def new_figure(height_in: float) -> tuple[Figure, Axes]:
@@ -84,7 +102,7 @@ def weakest(data: Data, steps: Sequence[Sequence[int]], names: Sequence[str]) ->
     return ORIGINS[max((ORIGINS.index(origin) for origin in found if origin), default=0)]
 
 
-def room(limit: Callable[[float, float], Any], values: Sequence[float]) -> None:
+def room(limit: Callable[[float, float], object], values: Sequence[float]) -> None:
     """Limits of an axis around some values; equal ones, but for their last digits, are not drawn apart."""
     low, high = min(values), max(values)
     margin = max(0.05 * (high - low), 0.01 * abs(high))
@@ -126,7 +144,7 @@ def cost_parts(data: Data, plan: Data, which: int) -> list[tuple[int | None, flo
     return [(device, value) for device, value in parts if value]
 
 
-def texture(data: Data, device: int | None, origin: str) -> dict[str, Any]:
+def texture(data: Data, device: int | None, origin: str) -> Fill:
     """How a bar of a device, or of transfers, is filled: its colour, and the hatching of its origin."""
     if device is None:
         return {"color": SENT, "hatch": HATCHES["modelled"], "edgecolor": "white", "linewidth": 0.4}
@@ -134,7 +152,7 @@ def texture(data: Data, device: int | None, origin: str) -> dict[str, Any]:
     return {"color": COLOURS[device % len(COLOURS)], "hatch": hatch, "edgecolor": "white", "linewidth": 0.4}
 
 
-def ink(device: int | None) -> dict[str, Any]:
+def ink(device: int | None) -> Ink:
     """Text on a device's colour; the hatching ends beside it."""
     ground = SENT if device is None else COLOURS[device % len(COLOURS)]
     light = device is not None and device % len(COLOURS) in (0, 5)
@@ -154,7 +172,7 @@ def device_legend(data: Data, figure: Figure, axes: Axes) -> None:
     )
 
 
-def label_axis(axis: Any, name: str, unit: str) -> None:
+def label_axis(axis: Axis, name: str, unit: str) -> None:
     """Names an axis, with prefixes before its unit."""
     axis.set_major_formatter(EngFormatter(unit=unit) if unit else StrMethodFormatter("{x:.3g}"))
     axis.set_label_text(name)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -72,7 +72,7 @@ def write(data: Data, folder: str | os.PathLike[str], formats: Sequence[str] = F
     Raises:
         InputError: The folder exists already, or the disk would not take a file.
     """
-    data = _legible(data)
+    data = {name: _legible(value) for name, value in data.items()}
     written = []
     try:
         Path(folder).mkdir(parents=True)
@@ -92,7 +92,7 @@ def write(data: Data, folder: str | os.PathLike[str], formats: Sequence[str] = F
     return written
 
 
-def _legible(data: Any) -> Any:
+def _legible(data: object) -> object:
     """The same data with every text fit to be drawn: no control characters, and not too long."""
     if isinstance(data, dict):
         return {name: _legible(value) for name, value in data.items()}

@@ -13,7 +13,6 @@ import shutil
 from base64 import b64encode
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from dime.contract import files, schemas
 from dime.contract.errors import InputError, TableError
@@ -105,7 +104,7 @@ def remake(folder: str | os.PathLike[str], figures: bool = False) -> list[Path]:
 
 def _read(path: Path) -> tuple[report_data.Data, str]:
     try:
-        kept: Any = json.loads(path.read_text(encoding="utf-8"))
+        kept = json.loads(path.read_text(encoding="utf-8"))
         version = schemas.version(schemas.REPORT, kept if "version" in kept else {"version": kept["format"]}, path)
         data, text = kept["data"], kept["text"]
         if kept["sha256"] != _digest(text, data):

@@ -51,7 +51,7 @@ RUN_FACTS = (
     *("temperatures_c", "started_utc", "state", "command_line"),
 )
 MOST_WINNERS = 6
-Data = dict[str, Any]
+Data = dict[str, Any]  # Any: a part of report.json: numbers, texts, lists and objects, whose names are the report's own
 # A plan -> [[low, high] of its time in s, [low, high] of its energy in J, or empty].
 Intervals = dict[tuple[Choice, ...] | None, list[list[float]]]
 
@@ -293,7 +293,7 @@ def _source(profile: Profile) -> Data:
     """What run.json says, where the profile was read from a run's folder."""
     facts: list[list[str]] = []
     try:
-        run: Any = RunSpec.read(os.path.dirname(profile.path) or ".")
+        run = RunSpec.read(os.path.dirname(profile.path) or ".")
         facts = [[name, _fact(getattr(run, name))] for name in RUN_FACTS if getattr(run, name) not in (None, {}, [])]
     except DimeError:
         pass
@@ -301,7 +301,7 @@ def _source(profile: Profile) -> Data:
     return {**found, "dialect": profile.dialect} if profile.dialect else found
 
 
-def _fact(value: Any) -> str:
+def _fact(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_fact(item)}" for key, item in value.items() if item not in (None, {}, []))
     if isinstance(value, list):

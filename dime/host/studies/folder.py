@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -102,7 +101,7 @@ def _read_frontier(problem: Problem, path: Path) -> Frontier:
     return Frontier(problem, time_ps, energy_pj, complete, plans.__getitem__)
 
 
-def _choices(steps: Sequence[Any]) -> tuple[Choice, ...]:
+def _choices(steps: Sequence[Sequence[int]]) -> tuple[Choice, ...]:
     return tuple(Choice(Bundle(int(a), int(b)), int(device), int(hz)) for a, b, device, hz in steps)
 
 
