@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dime.contract import messages
 from dime.contract.errors import DeviceError, InputError
@@ -21,6 +21,8 @@ from dime.host.bench.session.state import State
 from dime.host.common.units import plain
 
 if TYPE_CHECKING:
+    import docker
+    import requests
     from docker.models.containers import Container
 
 BLOCK = 1 << 20
@@ -137,7 +139,8 @@ def lines(container: Container, tail: int | None = None) -> list[tuple[str, str]
     Raises:
         DeviceError: It is longer than it may be.
     """
-    parameters = {"stdout": 1, "stderr": 1, "timestamps": 1, "tail": "all" if tail is None else tail}
+    last = "all" if tail is None else tail
+    parameters: dict[str, str | int] = {"stdout": 1, "stderr": 1, "timestamps": 1, "tail": last}
     complete = _log(container, parameters).rpartition(b"\n")[0]
     pairs = (line[:LINE_BYTES].partition(b" ") for line in complete.split(b"\n") if line)
     return [(stamp.decode(errors="replace"), line.decode(errors="replace")) for stamp, _, line in pairs]
@@ -157,7 +160,14 @@ def output(container: Container, errors: bool = False) -> list[str]:
     return [line[:LINE_BYTES].decode(errors="replace") for line in text.split(b"\n") if line]
 
 
-def facts(said: object, numbers: Mapping[str, float | None], texts: Sequence[str]) -> dict[str, Any] | None:
+class Facts(NamedTuple):
+    """The fields of an object that were asked for, checked."""
+
+    numbers: dict[str, float]
+    texts: dict[str, str]
+
+
+def facts(said: object, numbers: Mapping[str, float | None], texts: Sequence[str]) -> Facts | None:
     """An object's fields, checked.
 
     Args:
@@ -175,17 +185,17 @@ def facts(said: object, numbers: Mapping[str, float | None], texts: Sequence[str
             return None
     if not isinstance(said, dict):
         return None
-    found: dict[str, Any] = {}
+    found = Facts({}, {})
     for name, otherwise in numbers.items():
-        value: Any = said.get(name, otherwise)
-        if type(value) not in (int, float) or not abs(value) < LARGEST_NUMBER:
+        value = said.get(name, otherwise)
+        if value is None or type(value) not in (int, float) or not abs(value) < LARGEST_NUMBER:
             return None
-        found[name] = value
+        found.numbers[name] = value
     for name in texts:
         text = said.get(name) or ""
         if not isinstance(text, str):
             return None
-        found[name] = text[:WORDS]
+        found.texts[name] = text[:WORDS]
     return found
 
 
@@ -203,11 +213,16 @@ def described(lines: Sequence[str], verb: str) -> object:
     Raises:
         EarlierImageError: There is no such verb in the image.
     """
-    found: dict[str, Any] = {message["kind"]: message for message in map(messages.decode, lines) if message}
-    if "description" in found:
-        facts: object = found["description"]["facts"]
+    facts: dict[str, object] | None = None
+    trouble = ""
+    for message in map(messages.decode, lines):
+        if message and message["kind"] == "description":
+            facts = message["facts"]
+        elif message and message["kind"] == "error":
+            trouble = str(message["text"])[:ERROR_WORDS]
+    if facts is not None:
         return facts
-    if re.search(rf"invalid choice: '{verb}'", str(found.get("error", {}).get("text", ""))[:ERROR_WORDS]):
+    if re.search(rf"invalid choice: '{verb}'", trouble):
         raise EarlierImageError(
             f"its image is of an earlier version, which has no '{verb}'; type: make build; where it comes "
             "from a registry, make push"
@@ -220,7 +235,7 @@ def words(lines: Sequence[str]) -> str:
     return " | ".join(line[:WORDS] for line in lines[-2:])
 
 
-def _log(container: Container, parameters: dict[str, Any]) -> bytes:
+def _log(container: Container, parameters: Mapping[str, str | int]) -> bytes:
     """A log without its frames: eight bytes before each piece, of which the last four are its length."""
     raw = b"".join(
         _bounded(container, "logs", parameters, LOG_BYTES, f"its log is over {LOG_BYTES >> 20} MiB; refused")
@@ -233,12 +248,32 @@ def _log(container: Container, parameters: dict[str, Any]) -> bytes:
     return b"".join(pieces)
 
 
-def _bounded(container: Container, what: str, parameters: dict[str, Any], most: int, over: str) -> Iterator[bytes]:
-    """An answer's blocks; the SDK's own way waits without end and takes whatever comes."""
+def stream(
+    api: docker.APIClient, path: str, name: str | None, parameters: Mapping[str, str | int]
+) -> requests.Response:
+    """An engine's answer that comes in blocks; the SDK's own way waits without end and takes whatever comes.
+
+    Args:
+        api: The engine's client.
+        path: The question, with ``{0}`` for the name.
+        name: Of what it asks.
+        parameters: Of the question.
+
+    Raises:
+        docker.errors.APIError: The engine refuses.
+    """
+    own: Any = api  # Any: its types leave out what begins with an underscore
+    answer: requests.Response = own._get(own._url(path, name), params=parameters, stream=True)
+    own._raise_for_status(answer)
+    return answer
+
+
+def _bounded(
+    container: Container, what: str, parameters: Mapping[str, str | int], most: int, over: str
+) -> Iterator[bytes]:
+    """An answer's blocks, up to a number of bytes."""
     assert container.client is not None
-    api: Any = container.client.api
-    answer = api._get(api._url("/containers/{0}/" + what, container.id), params=parameters, stream=True)
-    api._raise_for_status(answer)
+    answer = stream(container.client.api, "/containers/{0}/" + what, container.id, parameters)
     received = 0
     with closing(answer):
         for block in answer.iter_content(BLOCK):

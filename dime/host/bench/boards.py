@@ -8,13 +8,12 @@ from __future__ import annotations
 import ast
 import importlib.util
 from pathlib import Path
-from typing import Any
 
 import dime
 from dime.contract import plugins
 from dime.contract.errors import InputError, unknown
 
-GENERIC: dict[str, Any] = {"image": "dime-host", "platform": "", "runtime": "", "set_clock": False}
+GENERIC: dict[str, str | bool] = {"image": "dime-host", "platform": "", "runtime": "", "set_clock": False}
 
 
 def names() -> list[str]:
@@ -23,7 +22,7 @@ def names() -> list[str]:
     return sorted({*own, *plugins.added("boards")})
 
 
-def facts(name: str) -> dict[str, Any]:
+def facts(name: str) -> dict[str, str | bool]:
     """A kind of board's image, platform, runtime and whether runs set its clock; what its file does not say is generic.
 
     Args:

@@ -202,7 +202,7 @@ def of_device(name: str, lab: Lab) -> tuple[str, str]:
         image, platform = device.image, device.platform
     else:
         facts = boards.facts(name)
-        image, platform = facts["image"], facts["platform"]
+        image, platform = str(facts["image"]), str(facts["platform"])
     repository = image.rpartition("/")[2].partition(":")[0] or IMAGES["host"]
     found = next((target for target, ours in IMAGES.items() if ours == repository), None)
     if found is None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dime.contract.errors import ConnectionLostError, DeviceError, NotLetInError
 from dime.host.bench import contexts, ssh
+from dime.host.bench.containers import Rights
 from dime.host.bench.lab import Device
 from dime.host.bench.pulse import Pulse
 
@@ -55,7 +56,7 @@ def connect(device: Device) -> Iterator[docker.DockerClient]:
         client.close()
 
 
-def gpus(device: Device) -> dict[str, Any]:
+def gpus(device: Device) -> Rights:
     """The options that hand a device's GPUs to a container; empty for none."""
     import docker.types
 
@@ -144,18 +145,20 @@ def _over_ssh(device: Device) -> docker.APIClient:
     from docker.transport import SSHHTTPAdapter
 
     class Bounded(SSHHTTPAdapter):
-        def _create_paramiko_client(self: Any, base_url: str) -> None:
+        def _create_paramiko_client(self, base_url: str) -> None:
             logging.getLogger("paramiko").setLevel(logging.CRITICAL)
             self.ssh_client = paramiko.SSHClient()
 
-        def _connect(self: Any) -> None:
+        def _connect(self) -> None:
             login = ssh.login(device)
             if not login.proxy:
                 _reach(device, login.host, login.port)
+            assert self.ssh_client is not None
             login.connect(self.ssh_client, CONNECT_S)
             _watch(self.ssh_client)
 
     # The client is made for an address that it never uses, since it would make the SDK's own connection otherwise.
+    # Any: its types leave out what begins with an underscore.
     api: Any = docker.APIClient("tcp://ssh:22", version=MINIMUM_DOCKER_API_VERSION, timeout=int(GREETING_S))
     api._custom_adapter = Bounded(device.engine, timeout=int(GREETING_S), pool_connections=9)
     api.mount("http+docker://ssh", api._custom_adapter)

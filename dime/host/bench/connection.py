@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from threading import Event
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from dime.contract.errors import ConnectionLostError, NotLetInError
 from dime.host.bench import clients
@@ -46,7 +47,7 @@ class Link:
 
     def __init__(self, device: Device, wishes: Wishes, patience_s: float = PATIENCE_S):
         self._device, self._wishes, self._patience_s = device, wishes, patience_s
-        self._context: Any = None
+        self._context: AbstractContextManager[docker.DockerClient] | None = None
         self._client: docker.DockerClient | None = None
 
     def client(self) -> docker.DockerClient:

@@ -6,9 +6,12 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from dime.contract.errors import DeviceError
+
+if TYPE_CHECKING:
+    from docker.tls import TLSConfig
 
 USUAL_SOCKET = "unix:///var/run/docker.sock"
 NAME = "this computer"
@@ -40,18 +43,16 @@ def endpoint() -> Endpoint:
     found = _read(_folder() / "contexts/meta" / key / "meta.json", name)
     try:
         docker = found["Endpoints"]["docker"]
-        address = docker["Host"]
-        if not isinstance(address, str) or "://" not in address:
+        host = docker["Host"]
+        if not isinstance(host, str) or "://" not in host:
             raise ValueError
     except (KeyError, TypeError, ValueError):
         raise _unusable(name, "it names no engine") from None
     certificates = _folder() / "contexts/tls" / key / "docker"
-    return Endpoint(
-        address, certificates if certificates.is_dir() else None, not dict.get(docker, "SkipTLSVerify", False)
-    )
+    return Endpoint(host, certificates if certificates.is_dir() else None, not dict.get(docker, "SkipTLSVerify", False))
 
 
-def tls(found: Endpoint) -> Any:
+def tls(found: Endpoint) -> TLSConfig | Literal[False]:
     """The SDK's settings for an engine that wants certificates; False for one that wants none.
 
     Raises:
@@ -86,9 +87,10 @@ def _chosen() -> str:
     return name if isinstance(name, str) else ""
 
 
-def _read(path: Path, name: str) -> Any:
+def _read(path: Path, name: str) -> dict[str, dict[str, dict[str, object]]]:
     try:
-        return json.loads(path.read_bytes())
+        found: dict[str, dict[str, dict[str, object]]] = json.loads(path.read_bytes())
+        return found
     except FileNotFoundError:
         raise _unusable(name, "there is none of that name") from None
     except (OSError, ValueError, RecursionError) as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import filecmp
 from pathlib import Path
-from typing import Any
 
 from dime.contract import files
 from dime.contract.errors import TableError
@@ -21,7 +20,7 @@ def is_complete(folder: Path) -> bool:
     return bool(spec is not None and spec.state == "complete")
 
 
-def check(folder: Path, device: str, there: Any) -> None:
+def check(folder: Path, device: str, there: RunSpec | None) -> None:
     """Makes sure that a folder can take a run, before anything is measured.
 
     Args:
@@ -78,22 +77,22 @@ def merge(source: Path, target: Path) -> None:
                 path.unlink()
 
 
-def _spec(folder: Path) -> Any:
+def _spec(folder: Path) -> RunSpec | None:
     return RunSpec.read(str(folder)) if (folder / RUN).exists() else None
 
 
-def _same(one: Any, other: Any) -> bool:
+def _same(one: RunSpec, other: RunSpec) -> bool:
     """Whether two descriptions are of one run, which may have gone on between them: it has begun only once."""
     return not one.differences(other) and _beginning(one) == _beginning(other)
 
 
-def _beginning(spec: Any) -> tuple[object, ...]:
+def _beginning(spec: RunSpec) -> tuple[object, ...]:
     first = spec.sessions[0] if isinstance(spec.sessions, list) and spec.sessions else None
     known = (first.get("boot_id"), first.get("start_ns")) if isinstance(first, dict) else ()
     return (spec.started_utc, *known)
 
 
-def _length(spec: Any, folder: Path) -> tuple[bool, int, int]:
+def _length(spec: RunSpec, folder: Path) -> tuple[bool, int, int]:
     """How far a copy has got: a run that goes on drops the rows of the bundle in which it was cut off."""
     sessions = len(spec.sessions) if isinstance(spec.sessions, list) else 0
     path = folder / TIMINGS

@@ -9,10 +9,10 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING
 
 from dime.contract.errors import DeviceError, DimeError
-from dime.host.bench import clients, volumes
+from dime.host.bench import answers, clients, volumes
 from dime.host.bench.lab import IMAGE, IMAGES, Device
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _from_here(
                 if sent is None:
                     say(f"streams {name} from this computer")
                     archive.seek(0)
-                    loaded = client.images.load(cast(Any, _counted(archive, progress)))
+                    loaded = client.images.load(_counted(archive, progress))  # type: ignore[arg-type] # blocks are sent
                     sent = _first(client, ids) or loaded[0]
             sent.tag(*mark.rsplit(":", 1))
             say(_told(sent, name, "as it was sent from this computer"))
@@ -200,9 +200,7 @@ def _save(local: docker.DockerClient, name: str, platform: str, archive: IO[byte
     if platform and tuple(map(int, local.api.api_version.split("."))) >= (1, 48):
         system, architecture = platform.split("/")[:2]
         parameters = {"platform": json.dumps({"os": system, "architecture": architecture})}
-    api: Any = local.api
-    answer = api._get(api._url("/images/{0}/get", name), params=parameters, stream=True)
-    api._raise_for_status(answer)
+    answer = answers.stream(local.api, "/images/{0}/get", name, parameters)
     for block in answer.iter_content(BLOCK):
         with volumes.on_this_computer(Path(tempfile.gettempdir())):
             archive.write(block)

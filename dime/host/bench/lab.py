@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import dime
 from dime.contract import plugins
@@ -15,6 +15,7 @@ from dime.contract.errors import InputError, nearest, unknown
 from dime.contract.run import BOUNDS
 from dime.host.bench import boards
 
+T = TypeVar("T")
 DEFAULT_FILE = Path("lab.toml")
 LOCAL = "local"
 
@@ -68,7 +69,7 @@ class Meter:
     """A power meter: its plug-in's name and the options that are passed on to it."""
 
     name: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -242,7 +243,7 @@ def _plug_ins(folder: str) -> list[str]:
     return sorted({*own, *plugins.added(Path(folder).name)})
 
 
-def _device(where: str, name: str, entry: dict[str, Any]) -> Device:
+def _device(where: str, name: str, entry: dict[str, Any]) -> Device:  # Any: TOML, of which each key is checked
     """Checks one device's table, whose place in the file ``where`` names."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name) or name == "all":
         raise InputError(f"{where}: a device's name has small letters, digits, '-', '_' and '.', and is not 'all'")
@@ -328,13 +329,13 @@ def _text(where: str, key: str, value: object) -> str:
     return value
 
 
-def _list(where: str, key: str, value: object, kind: type) -> tuple[Any, ...]:
+def _list(where: str, key: str, value: object, kind: type[T]) -> tuple[T, ...]:
     items = value if isinstance(value, list) else [value]
     if not all(type(item) is kind for item in items):
         raise InputError(
             f"{where}: {key} must be a list of {'whole numbers' if kind is int else 'texts'}, not {value!r}"
         )
-    return tuple(items)
+    return tuple(item for item in items if isinstance(item, kind))
 
 
 def _meter(where: str, value: object) -> Meter:

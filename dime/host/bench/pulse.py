@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Any
 from dime.host.common import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import docker
+    import requests
+    from urllib3.connection import HTTPConnection
 
 BEAT_S = 5.0  # a call that takes longer makes the engine be asked, as often as that
 ANSWER_S = 15.0  # for the engine to say that it is there
@@ -41,11 +45,12 @@ class Pulse:
     """
 
     def __init__(self, name: str, api: docker.APIClient):
-        self._name, self._api = name, api
-        self._adapter: Any = getattr(api, "_custom_adapter", None)
+        self._name = name
+        self._api: Any = api  # Any: one of its methods is replaced, and its types leave out private ones
+        self._adapter = getattr(api, "_custom_adapter", None)
         self._calls: dict[int, tuple[float, str]] = {}
-        self._streams: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._streams: weakref.WeakSet[requests.Response] = weakref.WeakSet()
+        self._connections: weakref.WeakSet[HTTPConnection] = weakref.WeakSet()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._told_s = 0.0
@@ -61,12 +66,14 @@ class Pulse:
 
     def _observe(self) -> None:
         """Puts itself between the client and its calls, and remembers the connections that these take."""
-        client: Any = self._api
+        client = self._api
         send, numbers = client.send, iter(range(1 << 62))
 
-        def watched(request: Any, **options: Any) -> Any:
+        def watched(request: requests.PreparedRequest, **options: object) -> requests.Response:
+            response: requests.Response
             if threading.current_thread() is self._thread:
-                return send(request, **options)
+                response = send(request, **options)
+                return response
             number = next(numbers)
             self._calls[number] = (time.monotonic(), f"{request.method} {_path(request.path_url)}")
             try:
@@ -78,25 +85,26 @@ class Pulse:
             return response
 
         client.send = watched
-        if not hasattr(self._adapter, "pools"):
+        adapter = self._adapter
+        if adapter is None or not hasattr(adapter, "pools"):
             return
-        get_connection, pools = self._adapter.get_connection, weakref.WeakSet[Any]()
+        get_connection, pools = adapter.get_connection, weakref.WeakSet[object]()
 
-        def with_memory(url: str, proxies: Any = None) -> Any:
+        def with_memory(url: str, proxies: Mapping[str, str] | None = None) -> object:
             pool = get_connection(url, proxies)
             if pool not in pools:
                 pools.add(pool)
                 make = pool._new_conn
 
-                def remembered() -> Any:
-                    made = make()
+                def remembered() -> HTTPConnection:
+                    made: HTTPConnection = make()
                     self._connections.add(made)
                     return made
 
                 pool._new_conn = remembered
             return pool
 
-        self._adapter.get_connection = with_memory
+        adapter.get_connection = with_memory
 
     def _slow(self) -> tuple[float, str]:
         """The oldest call's age in s and what it is; 0 where none is slow."""
@@ -121,7 +129,7 @@ class Pulse:
                 shown.tell(f"{self._name}: {words} takes its time, {age_s:.0f} s so far; the engine is alive")
 
     def _answers(self) -> bool:
-        client: Any = self._api
+        client = self._api
         try:
             return bool(client.get(client._url("/_ping", versioned_api=False), timeout=ANSWER_S).ok)
         except Exception:  # whatever the network, ssh or the engine make of it

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from dime.contract.errors import DeviceError
 from dime.host.bench.lab import Address, Device
@@ -103,14 +103,14 @@ class Login:
         for host_key in self.host_keys():
             known.add(filed, host_key.get_name(), host_key)
         client.set_missing_host_key_policy(paramiko.RejectPolicy())
-        cast(Any, client)._agent = _Agent(self)
+        client._agent = _Agent(self)  # type: ignore[attr-defined] # what it would ask the environment's for
         sock = paramiko.ProxyCommand(shlex.join(["sh", "-c", f"exec {self.proxy}"])) if self.proxy else None
         try:
             client.connect(
                 self.host,
                 self.port,
                 self.user,
-                key_filename=cast(Any, [str(key) for key in self.keys if _readable(key)]),
+                key_filename=[str(key) for key in self.keys if _readable(key)],  # type: ignore[arg-type] # it takes several
                 look_for_keys=False,
                 sock=sock,
                 timeout=bound_s,
@@ -136,21 +136,21 @@ class _Agent:
 
     def __init__(self, login: Login):
         self._login = login
-        self._agent: Any = None
+        self._agent: paramiko.agent.AgentSSH | None = None
 
-    def get_keys(self) -> Sequence[Any]:
+    def get_keys(self) -> Sequence[paramiko.AgentKey]:
         """Its keys, of which ssh would offer; none where it does not answer."""
         import paramiko.agent
 
         path = self._login.agent or os.environ.get("SSH_AUTH_SOCK", "")
         if path in ("", "none"):
             return ()
-        agent: Any = paramiko.agent.AgentSSH()
+        agent = paramiko.agent.AgentSSH()
         sock = socket.socket(socket.AF_UNIX)
         try:
             sock.settimeout(CONFIG_S)
             sock.connect(path)
-            agent._connect(sock)
+            agent._connect(sock)  # type: ignore[attr-defined] # to the one that the configuration names
             sock.settimeout(None)  # a person may have to touch something
         except Exception:  # no socket, or something else behind it: ssh goes on with the files
             sock.close()
@@ -163,7 +163,7 @@ class _Agent:
     def close(self) -> None:
         """Lets go of it."""
         if self._agent is not None:
-            self._agent._close()
+            self._agent._close()  # type: ignore[attr-defined] # as the library does with its own
 
 
 def _public(path: Path) -> str:

@@ -16,18 +16,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, cast
 
 from dime.contract import files as contract_files
 from dime.contract.errors import DeviceError, TableError
 from dime.contract.run import FROM_DEVICE, TIMINGS
 from dime.host.bench import answers
+from dime.host.bench.containers import Options
 from dime.host.common.units import plain
 
 if TYPE_CHECKING:
     import docker
     from docker.models.containers import Container
     from docker.models.images import Image
+    from typing_extensions import Unpack
 
 RESULTS = "dime-results-"  # before a run's key: the volume of its results
 LABEL = "dime"  # everything that is ours on an engine carries it
@@ -79,7 +81,7 @@ def helper(
     run: bool = False,
     name: str = "",
     labels: Mapping[str, str] | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Iterator[Container]:
     """A container without network and rights that lends its view of a volume at /volume; gone whatever ends it.
 
@@ -94,7 +96,7 @@ def helper(
     """
     key = secrets.token_hex(6)
     _sweep(client)
-    defaults: dict[str, Any] = {
+    defaults: Options = {
         "entrypoint": ["true"],
         "network_mode": "none",
         "cap_drop": ["ALL"],
@@ -108,7 +110,7 @@ def helper(
             image,
             name=name or f"{LABEL}-helper-{key}",
             labels={**(labels or {}), LABEL: "helper", "dime.key": key, "dime.by": _process(os.getpid())},
-            **{**defaults, **options},
+            **cast(Options, {**defaults, **options}),
         )
         answered = True
         if run:
@@ -200,7 +202,7 @@ def send(
                     progress(f"samples {sent / total:.0%} of {total / 1e6:.0f} MB")
 
             try:
-                container.put_archive("/volume", cast(Any, blocks()))
+                container.put_archive("/volume", blocks())
                 return True
             except docker.errors.APIError as error:
                 if "no space left" not in str(error.explanation):
@@ -273,7 +275,7 @@ def receive(container: Container, path: str, folder: Path, watch: Callable[[], N
                     archive.write(block)
             with on_this_computer(folder, STILL_THERE):
                 archive.seek(0)
-                with tarfile.open(fileobj=cast(Any, _Careful(archive)), mode="r:") as tar:
+                with tarfile.open(fileobj=cast(IO[bytes], _Careful(archive)), mode="r:") as tar:
                     unpack(tar, PurePosixPath(path).name, aside)
                 contract_files.move(aside, folder)
     except NOT_INTACT:
@@ -294,7 +296,7 @@ def read(container: Container, path: str) -> bytes | None:
         archive = _Careful(
             io.BytesIO(b"".join(answers.archive(container, path, SMALL_BYTES, f"{SMALL_BYTES >> 20} MiB; refused")))
         )
-        with tarfile.open(fileobj=cast(Any, archive), mode="r:") as tar:
+        with tarfile.open(fileobj=cast(IO[bytes], archive), mode="r:") as tar:
             member = tar.next()
             if member is None or member.type != tarfile.REGTYPE or member.issparse():
                 raise DeviceError(f"{path} there is no plain file")

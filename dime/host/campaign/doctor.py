@@ -6,11 +6,12 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dime.contract import messages
 from dime.contract.errors import DeviceError, DimeError, nearest
 from dime.host.bench import answers, clients, engines, holding, images, volumes
+from dime.host.bench.containers import Rights
 from dime.host.bench.engines import process
 from dime.host.bench.lab import LOCAL, Device, Lab
 from dime.host.bench.volumes import ENTRY
@@ -18,6 +19,7 @@ from dime.host.bench.volumes import ENTRY
 if TYPE_CHECKING:
     import docker
     from docker.models.images import Image
+    from typing_extensions import Unpack
 
 LEAST_DISK_BYTES = 1e9  # for feature maps and results; the image is there by then
 LARGEST_OFFSET_S = 2.0
@@ -76,7 +78,7 @@ def _engine(device: Device, registry: str) -> Iterator[Finding]:
                 yield Finding(name, "ssh", True, f"{device.engine.removeprefix('ssh://')}: key and host key are right")
             text = f"Docker {version['Version']} on {version['Os']}/{version['Arch']}, {info['NCPU']} processors"
             yield Finding(name, "engine", True, text)
-            yield _runtime(device, info)
+            yield _runtime(device, sorted(info.get("Runtimes", {})), info.get("DefaultRuntime", "default"))
             if holder := holding.holder(client):
                 yield Finding(name, "held", True, f"by {holder}: image, disk, clocks and network are not tried")
                 return
@@ -100,17 +102,18 @@ def _engine(device: Device, registry: str) -> Iterator[Finding]:
         yield Finding(name, "engine", False, str(error).removeprefix(f"{name}: "))
 
 
-def _runtime(device: Device, info: dict[str, Any]) -> Finding:
-    known = sorted(info.get("Runtimes", {}))
+def _runtime(device: Device, known: list[str], usual: str) -> Finding:
     if device.runtime and device.runtime not in known:
         slip = nearest(device.runtime, known)
         remedy = slip or "; install nvidia-container-runtime there"
         text = f"the engine has no '{device.runtime}', only {', '.join(known)}{remedy}"
         return Finding(device.name, "runtime", False, text)
-    return Finding(device.name, "runtime", True, device.runtime or info.get("DefaultRuntime", "default"))
+    return Finding(device.name, "runtime", True, device.runtime or usual)
 
 
-def _output(client: docker.DockerClient, device: Device, image: Image, words: list[str], **options: Any) -> list[str]:
+def _output(
+    client: docker.DockerClient, device: Device, image: Image, words: list[str], **options: Unpack[Rights]
+) -> list[str]:
     """What a short-lived container printed, which held the device meanwhile.
 
     Raises:
@@ -118,13 +121,14 @@ def _output(client: docker.DockerClient, device: Device, image: Image, words: li
     """
     import docker.errors
 
-    held: dict[str, Any] = {"name": holding.HOLD, "labels": holding.marks("the doctor")}
     try:
         holding.make_way(client, device)
     except DeviceError as error:
         raise _HeldError(str(error)) from None
     try:
-        with volumes.helper(client, image, run=True, entrypoint=words, **held, **options) as container:
+        with volumes.helper(
+            client, image, "", True, holding.HOLD, holding.marks("the doctor"), entrypoint=words, **options
+        ) as container:
             volumes.wait(container, CONTAINER_S)
             return answers.output(container, errors=True)
     except docker.errors.APIError as error:
@@ -141,11 +145,11 @@ def _disk_and_clock(client: docker.DockerClient, device: Device, image: Image) -
     if facts is None:
         yield Finding(device.name, "container", False, f"does not run Python: {answers.words(lines) or 'no output'}")
         return
-    free = facts["free_bytes"]
+    free = facts.numbers["free_bytes"]
     text = f"{free / 1e9:.1f} GB free"
     few = free < LEAST_DISK_BYTES
     yield Finding(device.name, "disk", not few, text + (f"; make clean-device DEVICE={device.name}" if few else ""))
-    outside_s = max(before_s - facts["time_s"], facts["time_s"] - after_s, 0.0)
+    outside_s = max(before_s - facts.numbers["time_s"], facts.numbers["time_s"] - after_s, 0.0)
     wrong = outside_s > LARGEST_OFFSET_S
     text = f"{outside_s:.0f} s off; type there: sudo timedatectl set-ntp true" if wrong else "agrees with ours"
     yield Finding(device.name, "clock", not wrong, text)
@@ -154,24 +158,27 @@ def _disk_and_clock(client: docker.DockerClient, device: Device, image: Image) -
 def _board(client: docker.DockerClient, device: Device, image: Image) -> Finding:
     """What the board is, and whether its clocks can be fixed: the lowest and the highest are, and put back."""
     name = device.name
-    options: dict[str, Any] = {"privileged": True, "user": "0:0", "cap_drop": None} if device.set_clock else {}
+    options: Rights = {"privileged": True, "user": "0:0", "cap_drop": None} if device.set_clock else {}
     words = [*ENTRY, "board", f"--device={name}", f"--board={device.board}"]
     lines = _output(client, device, image, [*words, *(["--set-clocks"] if device.set_clock else [])], **options)
     facts = answers.facts(answers.described(lines, "board"), {"steps": 0}, ("model", "error"))
     if facts is None:
         return Finding(name, "board", False, answers.words(lines) or "says nothing")
-    model = facts["model"] or device.board
+    model = facts.texts["model"] or device.board
     if not device.set_clock:
         return Finding(name, "board", True, f"{model}, clock left alone")
-    if not facts["steps"]:
-        return Finding(name, "board", False, f"{model}; its clocks cannot be set: {facts['error'] or 'it has none'}")
-    return Finding(name, "board", True, f"{model}, {facts['steps']} frequencies; the lowest and the highest were set")
+    steps, trouble = facts.numbers["steps"], facts.texts["error"]
+    if not steps:
+        return Finding(name, "board", False, f"{model}; its clocks cannot be set: {trouble or 'it has none'}")
+    return Finding(name, "board", True, f"{model}, {steps} frequencies; the lowest and the highest were set")
 
 
 def _smoke(client: docker.DockerClient, device: Device, image: Image) -> Finding:
     """Whether a network really runs there, on the GPU too where there is one."""
     words = [*ENTRY, "smoke", f"--device={device.name}", f"--board={device.board}"]
-    lines = _output(client, device, image, words, runtime=device.runtime or None, **clients.gpus(device))
+    options: Rights = {"runtime": device.runtime or None}
+    options |= clients.gpus(device)
+    lines = _output(client, device, image, words, **options)
     said = [message for message in map(messages.decode, reversed(lines)) if message]
     described = next((message["facts"] for message in said if message["kind"] == "description"), None)
     facts = answers.facts(described, {}, ("torch", "gpu", "processor"))
@@ -179,8 +186,9 @@ def _smoke(client: docker.DockerClient, device: Device, image: Image) -> Finding
         told = next((message["text"] for message in said if message["kind"] == "error"), "")[: answers.ERROR_WORDS]
         text = told or answers.words(lines) or "illegal instruction, or nothing said"
         return Finding(device.name, "network", False, text)
-    on = f"{facts['gpu']} and the CPU agree" if facts["gpu"] else f"on the {facts['processor'].upper()}"
-    return Finding(device.name, "network", True, f"alexnet runs with torch {facts['torch']}: {on}")
+    gpu, processor = facts.texts["gpu"], facts.texts["processor"]
+    on = f"{gpu} and the CPU agree" if gpu else f"on the {processor.upper()}"
+    return Finding(device.name, "network", True, f"alexnet runs with torch {facts.texts['torch']}: {on}")
 
 
 def _meter(device: Device, busy: Callable[[], object] | None = None) -> Finding:

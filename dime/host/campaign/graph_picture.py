@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from typing import Any
 from xml.sax.saxutils import escape
 
 from dime.contract.errors import InputError
+from dime.host.campaign.naming import NetworkFacts
 from dime.host.common import places
 from dime.host.common.units import quantity
 
@@ -30,7 +30,7 @@ def check(path: str | None) -> None:
         raise InputError(f"{path} exists already; nothing was overwritten")
 
 
-def write(facts: dict[str, Any], path: str) -> None:
+def write(facts: NetworkFacts, path: str) -> None:
     """Writes the picture of a network into a new file.
 
     Raises:
@@ -40,7 +40,7 @@ def write(facts: dict[str, Any], path: str) -> None:
     places.write_new(path, svg(facts).encode())
 
 
-def svg(facts: dict[str, Any]) -> str:
+def svg(facts: NetworkFacts) -> str:
     """Draws a network.
 
     Args:
@@ -65,12 +65,12 @@ def svg(facts: dict[str, Any]) -> str:
     )
 
 
-def _x(facts: dict[str, Any], node: float) -> float:
+def _x(facts: NetworkFacts, node: float) -> float:
     """Where a node stands; the place behind it lies half a step to its right, the input at -1."""
     return LEFT + (WIDTH - LEFT - RIGHT) * (node + 1.5) / (float(facts["operations"]) + 1.5)
 
 
-def _head(facts: dict[str, Any]) -> Iterator[str]:
+def _head(facts: NetworkFacts) -> Iterator[str]:
     kept = sum(1 for place in facts["places"] if place["kept"])
     inputs = ", ".join(f"{'x'.join(map(str, shape))} {dtype}" for shape, dtype in facts["inputs"])
     told = f"{facts['operations']} operations, {len(facts['places'])} places, {kept} layers"
@@ -83,7 +83,7 @@ def _head(facts: dict[str, Any]) -> Iterator[str]:
         yield f'<text x="{left + 14}" y="20">{what}</text>'
 
 
-def _bars(facts: dict[str, Any]) -> Iterator[str]:
+def _bars(facts: NetworkFacts) -> Iterator[str]:
     places, floor = facts["places"], TOP + BARS
     sizes = [max(1, place["size_bytes"]) for place in places]
     low, high = math.floor(math.log10(min(sizes))), math.ceil(math.log10(max(sizes)) + 1e-9)
@@ -120,7 +120,7 @@ def _bars(facts: dict[str, Any]) -> Iterator[str]:
             )
 
 
-def _branches(facts: dict[str, Any]) -> Iterator[str]:
+def _branches(facts: NetworkFacts) -> Iterator[str]:
     ground = TOP + BARS + NAMES + ARCS
     first, last = _x(facts, -1), _x(facts, facts["operations"] - 1)
     yield f'<line x1="{first:.1f}" x2="{last:.1f}" y1="{ground}" y2="{ground}" stroke="#5b6570"/>'

@@ -196,7 +196,9 @@ def _logged(run: _Run) -> Iterator[tuple[list[str], str]]:
     def serve() -> None:
         try:
             folder = run.folder / "power"
-            power.serve(address, port, meter.name, folder, token, ready=lambda _: started.set(), over=over, **options)
+            power.serve(
+                address, port, meter.name, folder, token, False, False, lambda _: started.set(), over, **options
+            )
         except BaseException as error:
             failures.append(error)
         finally:

@@ -5,13 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from dime.contract import networks
 from dime.host.common.options import option
 from dime.host.common.units import quantity
 
 GRAPH = "graph"  # the folder of a network's document, in its feature maps
+
+
+class PlaceFacts(TypedDict):
+    """What the device side says of a place at which a network can be cut."""
+
+    name: str
+    node: int
+    shapes: list[list[int]]
+    size_bytes: int
+    macs: int
+    parameters: int
+    kept: str
+
+
+class NetworkFacts(TypedDict):
+    """What the device side says of a network; see ``dime.device.graphs.summary.describe``."""
+
+    name: str
+    torch: str
+    inputs: list[tuple[list[int], str]]
+    operations: int
+    parts_that_share_memory: int
+    places: list[PlaceFacts]
+    branches: list[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -49,7 +73,7 @@ def is_made(net: str, samples: Path) -> bool:
     return networks.NAME.match(net) is not None and (samples / net / GRAPH).is_dir()
 
 
-def table(facts: dict[str, Any]) -> Iterator[str]:
+def table(facts: NetworkFacts) -> Iterator[str]:
     """A network's places as lines of text."""
     inputs = ", ".join(f"{'x'.join(map(str, shape))} {dtype}" for shape, dtype in facts["inputs"])
     kept = sum(1 for place in facts["places"] if place["kept"])

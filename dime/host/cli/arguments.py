@@ -21,7 +21,8 @@ from typing import Any
 from dime.contract.errors import InputError, unknown
 from dime.contract.quantities import plain
 
-Commands = Mapping[str, Any]
+Command = Callable[..., object]
+Commands = Mapping[str, "Command | Commands"]
 HELP = ("-h", "--help", "help")
 
 
@@ -41,7 +42,7 @@ class Option:
     name: str
     kind: type
     unit: str
-    default: Any
+    default: object
     help: str
     group: str
 
@@ -49,12 +50,12 @@ class Option:
     def needed(self) -> bool:
         return self.default is inspect.Parameter.empty
 
-    def convert(self, text: str) -> Any:
+    def convert(self, text: str) -> object:
         """Turns what was typed into the option's type."""
         return _convert(self.name, text, self.kind, self.unit)
 
 
-def options(command: Callable[..., Any]) -> dict[str, Option]:
+def options(command: Command) -> dict[str, Option]:
     """The options of a command by name, in the order in which they may be given without their names."""
     found: dict[str, Option] = {}
     hints = typing.get_type_hints(command, include_extras=True)
@@ -75,7 +76,7 @@ def options(command: Callable[..., Any]) -> dict[str, Option]:
 class Call:
     """A command with its arguments, ready to run."""
 
-    run: Callable[[], Any]
+    run: Callable[[], object]
 
 
 def _nothing(result: object) -> None:
@@ -104,7 +105,7 @@ def parse(commands: Commands, arguments: Sequence[str], name: str) -> Call | Non
     command = path[: len(path) - len(rest)]
     if asks_help:
         command += ["--", "--help"]
-    elif callable(function):
+    elif not isinstance(function, Mapping):
         command += [f"--{name}={text!r}" for name, text in _check(function, rest).items()]
     else:
         raise InputError(f"'{' '.join(arguments)}' needs one of: {', '.join(function)}")
@@ -118,11 +119,11 @@ def parse(commands: Commands, arguments: Sequence[str], name: str) -> Call | Non
     return result if isinstance(result, Call) else None
 
 
-def _find(commands: Commands, path: Sequence[str]) -> tuple[Any, list[str]]:
+def _find(commands: Commands, path: Sequence[str]) -> tuple[Command | Commands, list[str]]:
     """Walks down the groups; returns the command or group reached, and the words left."""
-    place: Any = commands
+    place: Command | Commands = commands
     for position, word in enumerate(path):
-        if callable(place):
+        if not isinstance(place, Mapping):
             return place, list(path[position:])
         known = {key.replace("-", "_"): key for key in place}
         if word.replace("-", "_") not in known:
@@ -131,7 +132,7 @@ def _find(commands: Commands, path: Sequence[str]) -> tuple[Any, list[str]]:
     return place, []
 
 
-def _check(function: Callable[..., Any], words: Sequence[str]) -> dict[str, str]:
+def _check(function: Command, words: Sequence[str]) -> dict[str, str]:
     """Assigns every word to a parameter; refuses what the function cannot take, and what it lacks."""
     known = options(function)
     given: dict[str, str] = {}
@@ -174,7 +175,7 @@ def _named(option: str, known: Iterable[str]) -> str:
     return name or by_letter[0]
 
 
-def _kind(hint: Any) -> tuple[type, str]:
+def _kind(hint: Any) -> tuple[type, str]:  # Any: a class, or what typing makes of one, which has no name
     """An annotation's type and unit; ``X | None`` counts as X."""
     members = [member for member in typing.get_args(hint) if member is not type(None)]
     if hasattr(hint, "__metadata__"):
@@ -182,7 +183,7 @@ def _kind(hint: Any) -> tuple[type, str]:
     return _kind(members[0]) if members else (hint, "")
 
 
-def _convert(name: str, text: str, kind: type, unit: str = "") -> Any:
+def _convert(name: str, text: str, kind: type, unit: str = "") -> object:
     """Turns the text of an option into its parameter's type."""
     if kind is str:
         return text
@@ -202,14 +203,14 @@ def _convert(name: str, text: str, kind: type, unit: str = "") -> Any:
         raise InputError(f"{_option(name)}: '{text}' is not {what}") from None
 
 
-def _deferred(commands: Commands) -> dict[str, Any]:
+def _deferred(commands: Commands) -> Commands:
     return {
         name: _deferred(command) if isinstance(command, Mapping) else _defer(command)
         for name, command in commands.items()
     }
 
 
-def _defer(function: Callable[..., Any]) -> Callable[..., Call]:
+def _defer(function: Command) -> Callable[..., Call]:
     """The command as Fire is to see it: a parameter for each option, and the help that goes with it."""
     known = options(function)
     hints = typing.get_type_hints(function)
@@ -217,12 +218,12 @@ def _defer(function: Callable[..., Any]) -> Callable[..., Call]:
         name: hints[name] for name in hints if dataclasses.is_dataclass(hints[name])
     }
 
-    def bind(*values: Any) -> Call:  # Fire fills in the defaults, which have their types already
+    def bind(*values: object) -> Call:  # Fire fills in the defaults, which have their types already
         given = {
             name: option.convert(value) if isinstance(value, str) else value
             for (name, option), value in zip(known.items(), values, strict=True)
         }
-        named: dict[str, Any] = {name: given[name] for name, option in known.items() if not option.group}
+        named: dict[str, object] = {name: given[name] for name, option in known.items() if not option.group}
         for group, made_of in groups.items():
             named[group] = made_of(**{name: given[name] for name, option in known.items() if option.group == group})
         return Call(partial(function, **named))

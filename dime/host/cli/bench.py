@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from dime.contract.errors import DimeError, InputError
 from dime.host.cli.options import Built, Collected, Devices, LabFile, NamedDevices, Pushed
@@ -60,7 +60,13 @@ def push(wanted: Pushed, lab: LabFile) -> None:
     builds.push(registry, wanted.image, **_variables(wanted.torch))
 
 
-def _variables(torch: str) -> dict[str, Any]:  # Any: texts, but mypy tries them as all that build takes
+class _Variables(TypedDict, total=False):
+    """Variables of docker/docker-bake.hcl."""
+
+    torch: str
+
+
+def _variables(torch: str) -> _Variables:
     return {"torch": torch} if torch else {}
 
 

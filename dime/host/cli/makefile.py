@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 
 from dime.host.cli import arguments
 from dime.host.cli.main import COMMANDS
@@ -14,8 +14,13 @@ PLACE = {"join": ("run",)}  # what a target makes of other words
 def lines() -> Iterator[str]:
     """The file, line by line."""
     yield "# Made from the commands' own options: .venv/bin/python -m dime.host.cli.makefile > scripts/options.mk"
-    targets: dict[str, Callable[..., None]] = {name: command for name, command in COMMANDS.items() if callable(command)}
-    targets |= {target: COMMANDS[group][name] for target, (group, name) in NAMED.items()}
+    targets = {name: command for name, command in COMMANDS.items() if not isinstance(command, Mapping)}
+    for target, (group, name) in NAMED.items():
+        commands = COMMANDS[group]
+        assert isinstance(commands, Mapping)
+        command = commands[name]
+        assert not isinstance(command, Mapping)
+        targets[target] = command
     for target, command in sorted(targets.items()):
         names = [name.upper() for name in arguments.options(command) if name not in PLACE.get(target, ())]
         yield f"options.{target} := {' '.join(names)}"

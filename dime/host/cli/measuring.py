@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from typing import cast
 
-from dime.host.campaign.naming import Naming
+from dime.host.campaign.naming import Naming, NetworkFacts
 from dime.host.campaign.profile_options import ProfileOptions
 from dime.host.cli.options import DrawnNetwork, Join, LabFile, ProfiledDevice, SampleOptions
 
@@ -37,7 +38,8 @@ def network(drawn: DrawnNetwork, naming: Naming) -> None:
     spec = naming.spec(drawn.net)
     graph_picture.check(drawn.figure)
     made_of = drawn.net if spec.kind != "built-in" else f"torchvision:{drawn.net}"
-    facts = process.describe(["network", f"--network={made_of}", *naming.words()], spec.name)
+    described = process.describe(["network", f"--network={made_of}", *naming.words()], spec.name)
+    facts = cast(NetworkFacts, described)  # this computer's own device side said it
     print("\n".join(table(facts)))
     if drawn.figure:
         graph_picture.write(facts, drawn.figure)

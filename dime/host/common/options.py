@@ -16,7 +16,7 @@ Bytes: TypeAlias = Annotated[int, "B"]
 Share: TypeAlias = Annotated[float, "%"]
 
 
-def option(help: str, default: Any = dataclasses.MISSING) -> Any:  # Any: what a field's own annotation says it is
+def option(help: str, default: object = dataclasses.MISSING) -> Any:  # Any: what a field's own annotation says it is
     """A field of an options' class.
 
     Args:

@@ -9,11 +9,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypedDict
 
 from tqdm import tqdm
 
 from dime.host.common.units import plain
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 LINE_CHARACTERS = 4000
 
@@ -32,7 +35,7 @@ class _Plain:
         for line in lines:
             self.write(line)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Any:  # Any: whatever the stream has of that name
         return getattr(self.raw, name)
 
 
@@ -66,10 +69,19 @@ def _raw_errors() -> TextIO:
     return sys.stderr.raw if isinstance(sys.stderr, _Plain) else sys.stderr
 
 
+class _BarOptions(TypedDict, total=False):
+    """What tqdm is told of a bar."""
+
+    total: int
+    unit: str
+    bar_format: str
+    leave: bool
+
+
 class Bar(tqdm):  # type: ignore[type-arg]
     """A progress bar on standard error, only where that is a terminal; all that it shows is plain."""
 
-    def __init__(self, desc: str = "", **options: Any):
+    def __init__(self, desc: str = "", **options: Unpack[_BarOptions]):
         super().__init__(desc=line(desc), file=_raw_errors(), mininterval=0.2, disable=None, **options)
         self.unit = line(options.get("unit", "step"))  # tqdm has none where it shows nothing
         self.state = "starting"

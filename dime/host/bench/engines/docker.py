@@ -11,12 +11,13 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from dime.contract.errors import DeviceError
 from dime.contract.run import RUN
 from dime.host.bench import abilities, answers, clients, folders, holding, images, volumes
 from dime.host.bench.connection import Link, Wishes
+from dime.host.bench.containers import Rights
 from dime.host.bench.holding import HOLD, make_way
 from dime.host.bench.lab import Device
 from dime.host.bench.session import results
@@ -125,7 +126,7 @@ class Docker:
         assert self._image is not None
         volume = client.volumes.create(self._volume, labels={volumes.LABEL: "results"})
         threads = {"OMP_NUM_THREADS": str(job.threads), "OPENBLAS_NUM_THREADS": str(job.threads)} if job.threads else {}
-        options: dict[str, Any] = {
+        options: Rights = {
             "runtime": device.runtime or None,
             "network_mode": _network(job),
             "mem_limit": device.memory or None,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import dime
 from dime.contract import messages
@@ -148,7 +148,7 @@ def run(arguments: Sequence[str], label: str, unit: str = "bundle") -> str:
             raise DeviceError(f"{error}{_killed(process.wait())}") from None
 
 
-def describe(arguments: Sequence[str], label: str) -> dict[str, Any]:
+def describe(arguments: Sequence[str], label: str) -> dict[str, object]:
     """Runs a verb that answers with one description, and gives its facts.
 
     Raises:

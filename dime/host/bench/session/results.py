@@ -9,11 +9,12 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dime.contract.errors import DeviceError, TableError
 from dime.contract.run import LEDGER, RUN, RunSpec
 from dime.host.bench import answers, folders, images, volumes
+from dime.host.bench.containers import Options
 from dime.host.bench.lab import Device
 from dime.host.common.units import plain
 
@@ -94,7 +95,7 @@ def discard(container: Container, volume: str) -> None:
     volumes.discard(container.client, volume)
 
 
-def described(container: Container) -> Any:
+def described(container: Container) -> RunSpec | None:
     """A run's description as it is on the device; None before its first session."""
     text = volumes.read(container, f"/results/{FOLDER}/{RUN}")
     if text is None:
@@ -113,9 +114,14 @@ def restore_clocks(client: docker.DockerClient, image: Image, volume: str, devic
     Raises:
         DeviceError: The clocks could not be put back; it says what to do.
     """
-    options: dict[str, Any] = {"privileged": True, "cap_drop": None, "user": "0:0", "entrypoint": volumes.ENTRY}
-    command = ["restore", f"--out=/volume/{FOLDER}"]
-    with volumes.helper(client, image, volume, run=True, command=command, **options) as container:
+    options: Options = {
+        "command": ["restore", f"--out=/volume/{FOLDER}"],
+        "entrypoint": volumes.ENTRY,
+        "privileged": True,
+        "cap_drop": None,
+        "user": "0:0",
+    }
+    with volumes.helper(client, image, volume, run=True, **options) as container:
         code = volumes.wait(container, STOP_S)
         if code:
             words = plain(" ".join(line for _, line in answers.lines(container, 1))[: answers.WORDS])
