@@ -23,7 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from dime.contract import messages, tables
 from dime.contract.run import RUN, SPEC_FIELDS, TIMINGS, RunSpec
@@ -50,6 +50,28 @@ class Volume:
     files: dict[str, bytes] = field(default_factory=dict)
 
 
+class Config(TypedDict, total=False):
+    """What a container's maker asks for, as far as it is looked at."""
+
+    Image: str
+    Entrypoint: list[str] | None
+    Cmd: list[str] | None
+    Labels: dict[str, str]
+    HostConfig: Mapping[str, list[str] | None]
+
+
+class ImageAnswer(TypedDict, total=False):
+    """What the engine says of an image."""
+
+    Id: str
+    Os: str
+    Architecture: str
+    RepoTags: list[str]
+    RepoDigests: list[str]
+    Config: dict[str, dict[str, str]]
+    Size: int
+
+
 @dataclass
 class Container:
     """A container; tests change what it is and read what was done to it.
@@ -71,10 +93,10 @@ class Container:
     engine: FakeEngine
     id: str
     name: str
-    config: dict[str, Any]
-    labels: Any
+    config: Config
+    labels: dict[str, str]
     status: str = "created"
-    exit_code: Any = 0
+    exit_code: object = 0
     out_of_memory: bool = False
     started: str = "0001-01-01T00:00:00Z"
     lines: list[tuple[int, bytes]] = field(default_factory=list)
@@ -111,7 +133,7 @@ class Container:
         volume = self.engine.volumes[self.mounts["/results"]]
         volume.files |= {f"run/{name}": content for name, content in files.items()}
 
-    def end(self, code: Any = 0) -> None:
+    def end(self, code: object = 0) -> None:
         """Ends it."""
         self.status, self.exit_code = "exited", code
 
@@ -122,7 +144,7 @@ class Container:
                 return self.engine.volumes[volume], path[len(place) :].strip("/")
         return Volume({}), path
 
-    def answer(self) -> dict[str, Any]:
+    def answer(self) -> dict[str, object]:
         """What the engine says of it."""
         return {
             "Id": self.id, "Name": f"/{self.name}", "Image": self.engine.image_of(self), "Created": stamp(0),
@@ -164,7 +186,7 @@ class FakeEngine:
     def __init__(self, folder: str | Path, *names: str):
         self.path = str(Path(folder, "engine.sock"))
         self.address = f"unix://{self.path}"
-        self.images: list[dict[str, Any]] = []
+        self.images: list[ImageAnswer] = []
         self.registry: dict[str, dict[str, str]] | str = {}
         self.containers: dict[str, Container] = {}
         self.volumes: dict[str, Volume] = {}
@@ -195,7 +217,7 @@ class FakeEngine:
         self._server.shutdown()
         self._server.server_close()
 
-    def device(self, **keys: Any) -> Device:
+    def device(self, **keys: Any) -> Device:  # Any: each key has its own type
         """A lab file's entry for it."""
         return Device("nano", self.address, **{"image": "dime-host", **keys})
 
@@ -208,7 +230,7 @@ class FakeEngine:
         size_bytes: int = 0,
     ) -> str:
         """Puts an image there; gives its id."""
-        made: dict[str, Any] = {
+        made: ImageAnswer = {
             "Os": "linux", "Architecture": architecture, "RepoTags": list(names), "RepoDigests": list(digests),
             "Config": {"Labels": dict(labels or {})}, "Size": size_bytes,
         }  # fmt: skip
@@ -216,7 +238,7 @@ class FakeEngine:
         self.images.append(made)
         return str(made["Id"])
 
-    def image(self, name: str) -> dict[str, Any]:
+    def image(self, name: str) -> ImageAnswer:
         """One of its images by name or id.
 
         Raises:
@@ -233,7 +255,7 @@ class FakeEngine:
             return str(self.image(str(container.config.get("Image")))["Id"])
         return str(self.images[0]["Id"] if self.images else "sha256:" + "1" * 64)
 
-    def run(self, key: str = "0123456789ab", **labels: Any) -> Container:
+    def run(self, key: str = "0123456789ab", **labels: str) -> Container:
         """A run that has ended, as an earlier command left it; further words change its labels."""
         container = self.create("dime-profile", {
             "Entrypoint": ["python3", "-m", "dime.device"], "Cmd": ["profile"],
@@ -246,7 +268,7 @@ class FakeEngine:
         container.status = "exited"
         return container
 
-    def create(self, name: str, config: dict[str, Any]) -> Container:
+    def create(self, name: str, config: Config) -> Container:
         """Makes a container."""
         number = f"{next(self._ids):064x}"
         container = Container(self, number, name or f"random_{number[-4:]}", config, config.get("Labels") or {})
@@ -311,7 +333,7 @@ def stamp(time_ns: int) -> str:
 
 def files(bundles: int = 4, state: str = "complete", sessions: int = 1, seed: int = 0) -> dict[str, bytes]:
     """A run's files: one row a bundle."""
-    fields: dict[str, Any] = {name: None for name in SPEC_FIELDS}
+    fields: dict[str, object] = {name: None for name in SPEC_FIELDS}
     fields |= {"network": "alexnet", "device": "nano", "seed": seed}
     begun = [{"boot_id": f"boot {seed}", "start_ns": 1 + seed, "rows": 0, "clocks": []} for _ in range(sessions)]
     spec = RunSpec(**fields, state=state, sessions=begun, started_utc="2026-01-01T00:00:00Z")
@@ -347,7 +369,7 @@ def tar(entries: Mapping[str, bytes], top: str = "") -> bytes:
 class _Answer:
     """What is replied: JSON, bytes, or blocks as they come."""
 
-    content: Any = None
+    content: object = None
     status: int = 200
     kind: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
@@ -364,7 +386,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
     request_queue_size = 32
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: object, client_address: object) -> None:
         """A client that hangs up is a test's purpose."""
 
 
@@ -372,7 +394,7 @@ class _Handler(BaseHTTPRequestHandler):
     engine: FakeEngine
     protocol_version = "HTTP/1.1"
 
-    def log_message(self, *words: Any) -> None:
+    def log_message(self, *words: object) -> None:
         pass
 
     def address_string(self) -> str:
@@ -614,7 +636,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.engine.registry[name]
 
 
-def _asked(labels: Any, query: Mapping[str, str]) -> bool:
+def _asked(labels: object, query: Mapping[str, str]) -> bool:
     """Whether something carries all the labels that a request wants."""
     wanted = (label.partition("=") for label in json.loads(query.get("filters", "{}")).get("label", []))
     return all(
