@@ -1,7 +1,7 @@
 """The errors a person can mend. Everything else is a defect and keeps its traceback."""
 
 import difflib
-from typing import Any, Dict, Iterable, Optional, Tuple
+from typing import Dict, Iterable, Optional, Tuple
 
 
 class DimeError(Exception):
@@ -56,7 +56,7 @@ class OutOfTimeError(InputError):
     def __init__(
         self,
         message: str,
-        plan: Optional[Tuple[Any, ...]] = None,
+        plan: Optional[Tuple[object, ...]] = None,
         bound: Optional[float] = None,
         objective: Optional[float] = None,
     ) -> None:

@@ -16,12 +16,13 @@ PART = ".part"  # What ends the name of a file or folder that is being written.
 BLOCK_BYTES = 1 << 20
 
 
+# Any: a caller knows what its document may hold.
 def as_json(content: object, default: Optional[Callable[[Any], object]] = None) -> bytes:
     """A JSON document as DIME writes it into a file, for people too.
 
     Args:
         content: The document.
-        default: Turns what JSON does not know into what it does; Any, since a caller knows what that may be.
+        default: Turns what JSON does not know into what it does.
     """
     return (json.dumps(content, indent=1, default=default) + "\n").encode()
 

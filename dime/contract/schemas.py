@@ -106,7 +106,7 @@ def of_metadata(metadata: "Optional[Mapping[bytes, bytes]]") -> "Dict[str, str]"
     return {name: about[name.encode()].decode("utf-8", "replace") for name in KEYS if name.encode() in about}
 
 
-def without(said: "Mapping[str, object]") -> "OrderedDict[str, Any]":
+def without(said: "Mapping[str, object]") -> "OrderedDict[str, Any]":  # Any: each reader looks at its own fields
     """A document's own fields: what it says but its schema."""
     return OrderedDict((name, value) for name, value in said.items() if name not in KEYS)
 
