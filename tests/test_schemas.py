@@ -2,6 +2,7 @@
 
 import fnmatch
 import json
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ from tests.lab.loads import Load
 from tests.lab.meter import StandInMeter
 
 LISTED = Path(dime.__file__).parents[1] / "ARCHITECTURE.md"
+OLDER_REPORT = Path(__file__).parent / "data/older_reports/version_2.json"
 MODEL = "from torch import nn\ndef build():\n    return nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten())\n"
 
 
@@ -125,8 +127,9 @@ def log_of(folder: Path) -> Path:
     return next(path for path in folder.glob("*.csv") if path.with_name(path.stem + "_quality.json").exists())
 
 
-def test_what_says_nothing_is_the_first_version(made):
-    folder, page_folder, log = made / "run", made / "plans", log_of(made / "logs")
+def test_what_says_nothing_is_the_first_version(made, tmp_path):
+    folder, page_folder, log = made / "run", tmp_path, log_of(made / "logs")
+    shutil.copy(OLDER_REPORT, page_folder / "report.json")
     before = load_profile(folder), read_quality(log), page._read(page_folder / "report.json")
     for path in [*folder.glob("*.json"), *log.parent.glob("*.json")]:
         changed(path, schema=None, version=None, tables=None)

@@ -28,7 +28,7 @@ JOINT_QUALITY = Schema("dime.joint_quality", 1)
 PLAN = Schema("dime.plan", 2)
 PROBLEM = Schema("dime.problem", 1)
 FRONTIER = Schema("dime.frontier", 2)
-REPORT = Schema("dime.report", 2)
+REPORT = Schema("dime.report", 3)
 SWEEP = Schema("dime.sweep", 1)
 SWEEPS = Schema("dime.sweeps", 1)
 

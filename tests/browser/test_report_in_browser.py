@@ -5,8 +5,10 @@ import contextlib
 import itertools
 import json
 import re
+import shutil
 import zlib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +56,18 @@ def test_it_opens_without_a_complaint_and_asks_for_nothing_else(page, pages, nam
     assert page.requests == [path.as_uri()]
     assert page.complaints == []
     assert "The plan" in text(page)
+
+
+@pytest.mark.parametrize("kept", ["older_results/plans/report.json", "older_reports/version_2.json"])
+def test_a_report_of_an_earlier_version_opens_as_well(page, tmp_path, kept):
+    shutil.copy(Path(__file__).parents[1] / "data" / kept, tmp_path / "report.json")
+    report.remake(tmp_path)
+    page.open(tmp_path / "report.html")
+    assert page.complaints == []
+    link = json.loads((tmp_path / "report.json").read_text())["data"]["links"][0]
+    assert "The plan" in text(page) and quantity(link["plan"]["latency_s"], "s") in text(page)
+    cells = page.value("document.querySelectorAll('#panel .strip:not(.small) .bundle').length")
+    assert cells == len(link["plan"]["steps"])
 
 
 @pytest.mark.parametrize("name", ["full", "no energy", "hostile"])

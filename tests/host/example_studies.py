@@ -37,6 +37,15 @@ def with_uncertainty(found: Study, replicates: int = 30) -> Study:
     return replace(found, links=tuple(links))
 
 
+def three_devices() -> Study:
+    """A pipeline of a board, a hub and a server."""
+    chain = synthetic.ALEXNET
+    hub = synthetic.profile(chain, "hub", (-1,), 4e11, None, runs=3)
+    edge = synthetic.profile(chain, frequencies_hz=(921600000,), runs=3)
+    pairs = "nano-hub: WiFi; nano-wiscad: 4G; hub-wiscad: WiFi"
+    return make_study([edge, hub, synthetic.server(chain)], pairs, "throughput")
+
+
 def hostile() -> Study:
     """A study whose names try to be markup, or to steer a terminal."""
     chain = synthetic.ALEXNET

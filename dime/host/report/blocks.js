@@ -51,8 +51,9 @@ function percent(part) {
 }
 const clock = (hz) => hz < 0 ? "clock left alone" : quantity(hz, "Hz");
 const count = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
-const deviceName = (at) => data.devices[at].name;
-const tint = (at) => `d${at % 6}`;
+const devices = new Map(data.devices.map((device, at) => [device.name, { ...device, at }]));
+const edge = data.devices.find((device) => device.is_edge).name;
+const tint = (device) => `d${devices.get(device).at % 6}`;
 
 // A name that fits: its beginning and its end, by which layers differ.
 function shortened(name, most) {
@@ -61,7 +62,7 @@ function shortened(name, most) {
   return `${name.slice(0, Math.max(1, most - tail - 1))}…${name.slice(-tail)}`;
 }
 
-function bundleName(first, last) {
+function bundleName({ first, last }) {
   return first === last ? data.layers[first] : `${data.layers[first]} – ${data.layers[last]}`;
 }
 
@@ -108,7 +109,7 @@ function badge(origin, what = "") {
 }
 
 function planOrigin(steps, quantityName) {
-  const origins = steps.map((step) => data.devices[step[2]][quantityName === "energy" ? "energy_origin" : "origin"]);
+  const origins = steps.map((step) => devices.get(step.device)[quantityName === "energy" ? "energy_origin" : "origin"]);
   return weakest(origins);
 }
 
@@ -119,24 +120,25 @@ function strip(steps, size = "", width = 0) {
   const across = size === "" && room >= 6.5 * longest + 3;
   const upright = size === "" && !across && room >= 15;
   const cells = [];
-  let here = 0;
+  let here = edge;
   const cross = (to) => {
     if (to !== here) {
-      const title = `${deviceName(here)} to ${deviceName(to)}`;
-      cells.push(h("div", { class: "sent fill modelled", title }, to > here ? "⇡" : "⇣"));
+      const title = `${here} to ${to}`;
+      cells.push(h("div", { class: "sent fill modelled", title }, devices.get(to).at > devices.get(here).at ? "⇡" : "⇣"));
     }
     here = to;
   };
-  for (const [first, last, device, hz] of steps) {
+  for (const step of steps) {
+    const { first, last, device } = step;
     cross(device);
-    const kind = `layer fill ${tint(device)} ${data.devices[device].origin}`;
+    const kind = `layer fill ${tint(device)} ${devices.get(device).origin}`;
     const layers = data.layers.slice(first, last + 1);
-    const title = `${bundleName(first, last)} on ${deviceName(device)}, ${clock(hz)}`;
+    const title = `${bundleName(step)} on ${device}, ${clock(step.frequency_hz)}`;
     cells.push(h("div", { class: "bundle", title, style: { flex: `${layers.length} 1 0` } },
       layers.map((name) => h("div", { class: kind }, across || upright ? h("span", null, name) : null))));
   }
-  cross(0);
-  const described = steps.map(([first, last, device]) => `${bundleName(first, last)} on ${deviceName(device)}`).join("; ");
+  cross(edge);
+  const described = steps.map((step) => `${bundleName(step)} on ${step.device}`).join("; ");
   const tall = upright && longest > 3;
   const style = tall ? { height: `${Math.min(180, 7 * longest + 12)}px` } : {};
   return h("div", { class: `strip ${tall ? "tall" : size}`, role: "img", "aria-label": described, style }, cells);
@@ -285,27 +287,28 @@ function table(head, rows) {
 
 function originBadges(steps, transfers) {
   const badges = [badge(planOrigin(steps, "latency"), "time")];
-  if (data.has_energy && steps.some((step) => data.devices[step[2]].energy_origin)) {
-    badges.push(badge(weakest(steps.map((step) => data.devices[step[2]].energy_origin)), "energy"));
+  if (data.has_energy && steps.some((step) => devices.get(step.device).energy_origin)) {
+    badges.push(badge(planOrigin(steps, "energy"), "energy"));
   }
   if (transfers) badges.push(badge("modelled", "transfers"));
   return h("div", { class: "badges" }, badges);
 }
 
 const costs = (time, energy) => quantity(time, "s") + (energy === null || energy === undefined ? "" : ` · ${quantity(energy, "J")}`);
-const between = (ends, unit) => [...new Set(ends.map((end) => quantity(end, unit)))].join(" to ");
+const between = ({ low, high }, unit) => [...new Set([low, high].map((end) => quantity(end, unit)))].join(" to ");
 
 // The steps in words, a device's together: "conv1 – conv3 + conv4 at 922 MHz, conv5 at 614 MHz on nano; fc1 on server".
 function stepTexts(steps) {
-  const devices = [];
-  for (const [first, last, device, hz] of steps) {
-    if (!devices.length || devices.at(-1).device !== device) devices.push({ device, clocks: [] });
-    const { clocks } = devices.at(-1);
+  const runs = [];
+  for (const step of steps) {
+    const { device, frequency_hz: hz } = step;
+    if (!runs.length || runs.at(-1).device !== device) runs.push({ device, clocks: [] });
+    const { clocks } = runs.at(-1);
     if (!clocks.length || clocks.at(-1).hz !== hz) clocks.push({ hz, names: [] });
-    clocks.at(-1).names.push(bundleName(first, last));
+    clocks.at(-1).names.push(bundleName(step));
   }
   const told = ({ hz, names }) => names.join(" + ") + (hz < 0 ? "" : ` at ${clock(hz)}`);
-  return devices.map(({ device, clocks }) => `${clocks.map(told).join(", ")} on ${deviceName(device)}`).join("; ");
+  return runs.map(({ device, clocks }) => `${clocks.map(told).join(", ")} on ${device}`).join("; ");
 }
 
 // A plan as a small strip with its steps in words below.
@@ -336,5 +339,3 @@ function choice(options, pressed, act, what = "") {
     } }, name));
   return h("div", { class: "choice" }, what ? h("span", null, what) : null, buttons);
 }
-
-const letters = (at) => String.fromCharCode(97 + at);

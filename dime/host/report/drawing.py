@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, StrMethodFormatter
 
 from dime.host.common.units import quantity
-from dime.host.report.report_data import Data
+from dime.host.report import model
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,6 +40,8 @@ STYLE: dict[RcKeyType, object] = {
     "text.parse_math": False,
 }
 WIDTH_IN = 7.0
+Origin = Literal["origin", "energy_origin"]
+Cost = Literal["latency_s", "energy_j"]
 CHOSEN = "#7a1f5c"
 
 
@@ -65,7 +67,7 @@ def new_figure(height_in: float) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def finished(data: Data, figure: Figure) -> Figure:
+def finished(data: model.Report, figure: Figure) -> Figure:
     """Writes below the picture where its numbers come from."""
     origins = []
     for device in data["devices"]:
@@ -76,29 +78,33 @@ def finished(data: Data, figure: Figure) -> Figure:
     return figure
 
 
-def heading(data: Data, link: Data) -> str:
+def heading(data: model.Report, link: model.Link) -> str:
     """Network and link."""
     return f"{network(data)}, {link['name']}"
 
 
-def network(data: Data) -> str:
+def network(data: model.Report) -> str:
     """The network, with its batch where that is more than one."""
-    batch = data.get("batch", 1)
-    return f"{data['network']}, batch of {batch}" if batch > 1 else str(data["network"])
+    return f"{data['network']}, batch of {data['batch']}" if data["batch"] > 1 else data["network"]
 
 
-def per_picture(data: Data, plan: Data) -> str:
+def place(data: model.Report, device: str) -> int:
+    """A device's place in their order, by which it is coloured."""
+    return [one["name"] for one in data["devices"]].index(device)
+
+
+def per_picture(data: model.Report, plan: model.Plan) -> str:
     """What a plan costs for one input of its batch, in words; empty where a batch is one."""
-    batch = data.get("batch", 1)
+    batch = data["batch"]
     if batch == 1:
         return ""
     energy = f", {quantity(plan['energy_j'] / batch, 'J')}" if plan["energy_j"] else ""
     return f"; {quantity(plan['latency_s'] / batch, 's')}{energy} a picture"
 
 
-def weakest(data: Data, steps: Sequence[Sequence[int]], names: Sequence[str]) -> str:
+def weakest(data: model.Report, steps: Sequence[model.Step], names: Sequence[Origin]) -> str:
     """The origin that is furthest from a measurement, among what some steps run on."""
-    found = [data["devices"][step[2]][name] for step in steps for name in names]
+    found = [data["devices"][place(data, step["device"])][name] for step in steps for name in names]
     return ORIGINS[max((ORIGINS.index(origin) for origin in found if origin), default=0)]
 
 
@@ -113,18 +119,22 @@ def whiskers(
     axes: Axes,
     x: Sequence[float],
     y: Sequence[float],
-    intervals: Sequence[list[list[float]] | None],
+    intervals: Sequence[model.PlanInterval | None],
     faint: bool = False,
 ) -> None:
     """The intervals of some points, where there are any."""
-    bars = [(a, b, interval[0], interval[1]) for a, b, interval in zip(x, y, intervals, strict=True) if interval]
+    bars = [
+        (a, b, interval["time_s"], interval["energy_j"])
+        for a, b, interval in zip(x, y, intervals, strict=True)
+        if interval and interval["energy_j"]
+    ]
     if not bars:
         return
     axes.errorbar(
         [a for a, *_ in bars],
         [b for _, b, *_ in bars],
-        xerr=[[max(0.0, a - ends[0]) for a, _, ends, _ in bars], [max(0.0, ends[1] - a) for a, _, ends, _ in bars]],
-        yerr=[[max(0.0, b - ends[0]) for _, b, _, ends in bars], [max(0.0, ends[1] - b) for _, b, _, ends in bars]],
+        xerr=_errors([(a, time_s) for a, _, time_s, _ in bars]),
+        yerr=_errors([(b, energy_j) for _, b, _, energy_j in bars]),
         fmt="none",
         ecolor="#5b6570",
         elinewidth=0.6,
@@ -134,36 +144,46 @@ def whiskers(
     )
 
 
-def cost_parts(data: Data, plan: Data, which: int) -> list[tuple[int | None, float]]:
-    """Time (0) or energy (1) of each device, then of the transfers, where there is any."""
-    parts: list[tuple[int | None, float]] = [
-        (at, sum(cost[which] or 0.0 for cost, step in zip(plan["costs"], plan["steps"], strict=True) if step[2] == at))
-        for at in range(len(data["devices"]))
+def _errors(values: Sequence[tuple[float, model.Interval]]) -> list[list[float]]:
+    """How far each interval reaches below its value, and above."""
+    return [
+        [max(0.0, value - interval["low"]) for value, interval in values],
+        [max(0.0, interval["high"] - value) for value, interval in values],
     ]
-    parts.append((None, plan["communication_s"] if which == 0 else plan["radio_j"]))
+
+
+def cost_parts(data: model.Report, plan: model.Plan, cost: Cost) -> list[tuple[str | None, float]]:
+    """Time or energy of each device, then of the transfers (None), where there is any."""
+    parts: list[tuple[str | None, float]] = [
+        (device["name"], sum(step[cost] or 0.0 for step in plan["steps"] if step["device"] == device["name"]))
+        for device in data["devices"]
+    ]
+    parts.append((None, (plan["communication_s"] if cost == "latency_s" else plan["radio_j"]) or 0.0))
     return [(device, value) for device, value in parts if value]
 
 
-def texture(data: Data, device: int | None, origin: str) -> Fill:
+def texture(data: model.Report, device: str | None, origin: Origin) -> Fill:
     """How a bar of a device, or of transfers, is filled: its colour, and the hatching of its origin."""
     if device is None:
         return {"color": SENT, "hatch": HATCHES["modelled"], "edgecolor": "white", "linewidth": 0.4}
-    hatch = HATCHES[data["devices"][device][origin] or "measured"]
-    return {"color": COLOURS[device % len(COLOURS)], "hatch": hatch, "edgecolor": "white", "linewidth": 0.4}
+    at = place(data, device)
+    hatch = HATCHES[data["devices"][at][origin] or "measured"]
+    return {"color": COLOURS[at % len(COLOURS)], "hatch": hatch, "edgecolor": "white", "linewidth": 0.4}
 
 
-def ink(device: int | None) -> Ink:
+def ink(data: model.Report, device: str | None) -> Ink:
     """Text on a device's colour; the hatching ends beside it."""
-    ground = SENT if device is None else COLOURS[device % len(COLOURS)]
-    light = device is not None and device % len(COLOURS) in (0, 5)
+    at = None if device is None else place(data, device) % len(COLOURS)
+    ground = SENT if at is None else COLOURS[at]
+    light = at in (0, 5)
     return {"color": "white" if light else "black", "bbox": {"facecolor": ground, "edgecolor": "none", "pad": 0.8}}
 
 
-def device_legend(data: Data, figure: Figure, axes: Axes) -> None:
+def device_legend(data: model.Report, figure: Figure, axes: Axes) -> None:
     """Names the devices' colours and hatchings below the axes."""
-    for at, device in enumerate(data["devices"]):
-        axes.barh(0, 0, label=f"{device['name']} ({device['origin']})", **texture(data, at, "origin"))
-    axes.barh(0, 0, label="transfers (modelled)", **texture(data, None, ""))
+    for device in data["devices"]:
+        axes.barh(0, 0, label=f"{device['name']} ({device['origin']})", **texture(data, device["name"], "origin"))
+    axes.barh(0, 0, label="transfers (modelled)", **texture(data, None, "origin"))
     height_in = figure.get_figheight() - 1.2
     axes.legend(
         loc="upper center",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import NamedTuple, cast
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -19,12 +19,15 @@ from matplotlib.ticker import LogLocator, PercentFormatter
 from dime.contract import files
 from dime.contract.errors import InputError
 from dime.host.common.units import clock, plain, quantity
+from dime.host.report import model
 from dime.host.report.drawing import (
     CHOSEN,
     COLOURS,
     DEVICE_MARKERS,
     MARKERS,
     STYLE,
+    Cost,
+    Origin,
     cost_parts,
     device_legend,
     finished,
@@ -34,15 +37,12 @@ from dime.host.report.drawing import (
     network,
     new_figure,
     per_picture,
+    place,
     room,
     texture,
     weakest,
     whiskers,
 )
-from dime.host.report.report_data import Data
-
-if TYPE_CHECKING:
-    pass
 
 FORMATS = ("png", "svg")
 KNOBS = {
@@ -58,7 +58,7 @@ MOST_ROWS = 40
 LONGEST = 48
 
 
-def write(data: Data, folder: str | os.PathLike[str], formats: Sequence[str] = FORMATS) -> list[Path]:
+def write(data: model.Report, folder: str | os.PathLike[str], formats: Sequence[str] = FORMATS) -> list[Path]:
     """Writes each picture of each link, and the bundle effect.
 
     Args:
@@ -72,7 +72,7 @@ def write(data: Data, folder: str | os.PathLike[str], formats: Sequence[str] = F
     Raises:
         InputError: The folder exists already, or the disk would not take a file.
     """
-    data = {name: _legible(value) for name, value in data.items()}
+    data = legible(data)
     written = []
     try:
         Path(folder).mkdir(parents=True)
@@ -92,14 +92,22 @@ def write(data: Data, folder: str | os.PathLike[str], formats: Sequence[str] = F
     return written
 
 
-def _legible(data: object) -> object:
-    """The same data with every text fit to be drawn: no control characters, and not too long."""
+def legible(data: model.Report) -> model.Report:
+    """The same data with every text fit to be drawn: no control characters, and not too long; devices still differ."""
+    names: dict[str, str] = {}
+    for device in data["devices"]:
+        name = str(_legible(device["name"], {}))
+        names[device["name"]] = f"{len(names) + 1}: {name}" if name in names.values() else name
+    return cast(model.Report, _legible(data, names))
+
+
+def _legible(data: object, names: dict[str, str]) -> object:
     if isinstance(data, dict):
-        return {name: _legible(value) for name, value in data.items()}
+        return {name: _legible(value, names) for name, value in data.items()}
     if isinstance(data, list):
-        return [_legible(value) for value in data]
+        return [_legible(value, names) for value in data]
     if isinstance(data, str):
-        return plain(data) if len(data) <= LONGEST else plain(data)[: LONGEST - 1] + "…"
+        return names.get(data) or (plain(data) if len(data) <= LONGEST else plain(data)[: LONGEST - 1] + "…")
     return data
 
 
@@ -107,14 +115,14 @@ def _metadata(kind: str) -> dict[str, None]:
     return {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}.get(kind, {})
 
 
-def _pictures(data: Data) -> list[tuple[str, Callable[[], Figure]]]:
+def _pictures(data: model.Report) -> list[tuple[str, Callable[[], Figure]]]:
     """Names, without ending, and what draws them; only those whose data are there."""
     found: list[tuple[str, Callable[[], Figure]]] = []
     for at, link in enumerate(data["links"]):
         suffix = re.sub(r"[^A-Za-z0-9._-]+", "_", link["name"])[:40]
         if suffix in [re.sub(r"[^A-Za-z0-9._-]+", "_", other["name"])[:40] for other in data["links"][:at]]:
             suffix += f"_{at}"
-        drawn: dict[str, Callable[[Data, Data], Figure]] = {"plan": plan}
+        drawn: dict[str, Callable[[model.Report, model.Link], Figure]] = {"plan": plan}
         if link["frontier"]:
             drawn["frontier"] = frontier
         if link["baselines"]:
@@ -128,15 +136,17 @@ def _pictures(data: Data) -> list[tuple[str, Callable[[], Figure]]]:
     return found
 
 
-def frontier(data: Data, link: Data) -> Figure:
+def frontier(data: model.Report, link: model.Link) -> Figure:
     """Time against energy: all best trade-offs, the baselines by letter, intervals, knee and chosen plan."""
     figure, axes = new_figure(4.0)
     front, plan = link["frontier"], link["plan"]
-    time, energy = front["time_s"], front["energy_j"]
+    points = front["points"] if front else []
+    own_j = plan["energy_j"] or 0.0
+    time, energy = [point["time_s"] for point in points], [point["energy_j"] for point in points]
     axes.step(time, energy, where="post", color=COLOURS[0], linewidth=0.9, zorder=2)
     by_origin: dict[str, list[int]] = {}
-    for at, steps in enumerate(front["steps"]):
-        by_origin.setdefault(weakest(data, steps, ("origin", "energy_origin")), []).append(at)
+    for at, point in enumerate(points):
+        by_origin.setdefault(weakest(data, point["steps"], ("origin", "energy_origin")), []).append(at)
     for origin, places in by_origin.items():
         filled = COLOURS[0] if origin == "measured" else "white"
         axes.plot(
@@ -151,23 +161,26 @@ def frontier(data: Data, link: Data) -> Figure:
         )
     axes.plot(
         [_time(data, plan)],
-        [plan["energy_j"]],
+        [own_j],
         "o",
         markersize=11,
         markerfacecolor="none",
         color=CHOSEN,
         label="chosen",
     )
-    if 0 < front["knee"] < len(time) - 1:
-        axes.annotate(
-            "knee", (time[front["knee"]], energy[front["knee"]]), (-6, -11), textcoords="offset points", ha="right"
-        )
-    whiskers(axes, time, energy, front["intervals"], faint=len(time) > CROWD)
-    most = 1.5 * max([*time, _time(data, plan)]), 1.5 * max([*energy, plan["energy_j"]])
+    for point in points[1:-1]:
+        if front and point["number"] == front["knee_number"]:
+            corner = point["time_s"], point["energy_j"]
+            axes.annotate("knee", corner, (-6, -11), textcoords="offset points", ha="right")
+    whiskers(axes, time, energy, [point["interval"] for point in points], faint=len(time) > CROWD)
+    most = 1.5 * max([*time, _time(data, plan)]), 1.5 * max([*energy, own_j])
     beyond = []
     marked: dict[tuple[str, str], tuple[tuple[float, float], list[str]]] = {}
-    for letter, row in _rivals(link):
-        cost = _time(data, row["plan"]), row["plan"]["energy_j"]
+    for row in link["baselines"]:
+        letter, its = row["letter"], row["plan"]
+        if row["is_chosen"] or its is None or its["energy_j"] is None:
+            continue
+        cost = _time(data, its), its["energy_j"]
         told = quantity(cost[0], "s"), quantity(cost[1], "J")
         named = f"{letter}: {row['name']}" + (" (breaks a limit)" if row["reason"] else "")
         if cost[0] > most[0] or cost[1] > most[1]:
@@ -179,7 +192,7 @@ def frontier(data: Data, link: Data) -> Figure:
     for cost, letters in marked.values():
         axes.annotate(" ".join(letters), cost, (5, 5), textcoords="offset points", weight="bold")
     room(axes.set_xlim, [*time, _time(data, plan), *axes.dataLim.intervalx])
-    room(axes.set_ylim, [*energy, plan["energy_j"], *axes.dataLim.intervaly])
+    room(axes.set_ylim, [*energy, own_j, *axes.dataLim.intervaly])
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(
         handles, labels, title="not drawn: " + "; ".join(beyond) if beyond else None, title_fontsize=7, loc="best"
@@ -191,7 +204,7 @@ def frontier(data: Data, link: Data) -> Figure:
     return finished(data, figure)
 
 
-def plan(data: Data, link: Data) -> Figure:
+def plan(data: model.Report, link: model.Link) -> Figure:
     """The chosen plan: its layers coloured by device, each bundle's clock and cost, then where time and energy go."""
     shown, layers = link["plan"], data["layers"]
     longest = max(map(len, layers))
@@ -199,40 +212,40 @@ def plan(data: Data, link: Data) -> Figure:
     strip = 1.0 if across or not upright else 0.5 + longest / 8
     figure, axes = new_figure(1.9 + 0.4 * strip)
     cells = _way(data, shown)
-    total = sum(wide for wide, *_ in cells)
+    total = sum(cell.width for cell in cells)
     left = 0.0
     for wide, device, step, cost in cells:
         fill = texture(data, device, "origin")
         if step is None:
             axes.barh(0, wide / total, left=left, height=strip, **fill)
         else:
-            for at in range(step[0], step[1] + 1):
-                place = left + (at - step[0]) / total
-                axes.barh(0, 1 / total, left=place, height=strip, **fill)
+            for at in range(step["first"], step["last"] + 1):
+                start = left + (at - step["first"]) / total
+                axes.barh(0, 1 / total, left=start, height=strip, **fill)
                 if across or upright:
                     rotation = 0 if across else 90
                     axes.text(
-                        place + 0.5 / total,
+                        start + 0.5 / total,
                         0,
                         layers[at],
                         ha="center",
                         va="center",
                         fontsize=7,
                         rotation=rotation,
-                        **ink(device),
+                        **ink(data, device),
                     )
             axes.plot([left, left], [-strip / 2, strip / 2], color="white", linewidth=3)
-            told = [clock(step[3])] if step[3] >= 0 else []
-            told += [quantity(cost[0], "s")] + ([quantity(cost[1], "J")] if cost[1] else [])
+            told = [clock(step["frequency_hz"])] if step["frequency_hz"] >= 0 else []
+            told += [quantity(cost["latency_s"], "s")] + ([quantity(cost["energy_j"], "J")] if cost["energy_j"] else [])
             if wide / total > 0.011 * max(map(len, told)):
                 axes.text(
                     left + wide / total / 2, -strip / 2 - 0.1, "\n".join(told), ha="center", va="bottom", fontsize=6
                 )
         left += wide / total
     names, places = ["layers"], [0.0]
-    rows = [("time", "s", shown["latency_s"], 0, "origin")]
+    rows: list[tuple[str, str, float, Cost, Origin]] = [("time", "s", shown["latency_s"], "latency_s", "origin")]
     if shown["energy_j"]:
-        rows.append(("energy", "J", shown["energy_j"], 1, "energy_origin"))
+        rows.append(("energy", "J", shown["energy_j"], "energy_j", "energy_origin"))
     for name, unit, whole, which, origin in rows:
         places.append(strip / 2 + 0.6 + 0.8 * (len(places) - 1))
         left = 0.0
@@ -242,7 +255,7 @@ def plan(data: Data, link: Data) -> Figure:
             if value / whole > 0.09:
                 middle = left + value / whole / 2
                 axes.text(
-                    middle, places[-1], quantity(value, unit), ha="center", va="center", fontsize=7, **ink(device)
+                    middle, places[-1], quantity(value, unit), ha="center", va="center", fontsize=7, **ink(data, device)
                 )
             left += value / whole
         names.append(f"{name} {quantity(whole, unit)}")
@@ -258,36 +271,48 @@ def plan(data: Data, link: Data) -> Figure:
     return finished(data, figure)
 
 
-def _way(data: Data, plan: Data) -> list[tuple[float, int | None, list[int] | None, list[float | None]]]:
-    """Steps and transfers in their order: width in layers, device (None: transfer), step, [time, energy]."""
-    found: list[tuple[float, int | None, list[int] | None, list[float | None]]] = []
-    sent = iter(plan["transfers"])
-    here = 0
-    for step, cost in zip(plan["steps"], plan["costs"], strict=True):
-        if step[2] != here:
-            found.append((len(data["layers"]) / 40, None, None, next(sent)[4:6]))
-        here = step[2]
-        found.append((step[1] - step[0] + 1.0, here, step, cost))
-    return found + [(len(data["layers"]) / 40, None, None, transfer[4:6]) for transfer in sent]
+class _Cell(NamedTuple):
+    """A step or a transfer (no device, no step) of a plan, as wide as so many layers."""
+
+    width: float
+    device: str | None
+    step: model.PlanStep | None
+    cost: model.PlanStep | model.Transfer
 
 
-def baselines(data: Data, link: Data) -> Figure:
+def _way(data: model.Report, plan: model.Plan) -> list[_Cell]:
+    """Steps and transfers in their order."""
+    sent = {transfer["boundary"]: transfer for transfer in plan["transfers"]}
+    found: list[_Cell] = []
+
+    def cross(boundary: int) -> None:
+        if boundary in sent:
+            found.append(_Cell(len(data["layers"]) / 40, None, None, sent[boundary]))
+
+    for step in plan["steps"]:
+        cross(step["first"])
+        found.append(_Cell(step["last"] - step["first"] + 1.0, step["device"], step, step))
+    cross(len(data["layers"]))
+    return found
+
+
+def baselines(data: model.Report, link: model.Link) -> Figure:
     """What each way of placing the network takes: computation by device, and transfers."""
-    rows = [row for row in link["baselines"] if row["plan"]]
+    rows = [(row, row["plan"]) for row in link["baselines"] if row["plan"]]
     figure, axes = new_figure(0.9 + 0.32 * len(rows))
-    longest = min(max(row["plan"]["latency_s"] for row in rows), 4 * rows[0]["plan"]["latency_s"])
-    for at, row in enumerate(rows):
+    longest = min(max(its["latency_s"] for _, its in rows), 4 * link["plan"]["latency_s"])
+    for at, (row, its) in enumerate(rows):
         left = 0.0
-        for device, value in cost_parts(data, row["plan"], 0):
+        for device, value in cost_parts(data, its, "latency_s"):
             kept = min(value, longest - left)
             axes.barh(at, kept, left=left, height=0.65, **texture(data, device, "origin"))
             left += kept
-        total = row["plan"]["latency_s"]
+        total = its["latency_s"]
         cut = "→ " if total > longest * 1.001 else ""
-        energy = "" if row["plan"]["energy_j"] is None else f", {quantity(row['plan']['energy_j'], 'J')}"
+        energy = "" if its["energy_j"] is None else f", {quantity(its['energy_j'], 'J')}"
         broken = " (breaks a limit)" if row["reason"] else ""
         axes.text(left + longest / 100, at, f"{cut}{quantity(total, 's')}{energy}{broken}", va="center", fontsize=7)
-    axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
+    axes.set_yticks(range(len(rows)), [row["name"] for row, _ in rows])
     axes.invert_yaxis()
     axes.set_xlim(0, longest * 1.32)
     axes.grid(False, axis="y")
@@ -297,7 +322,7 @@ def baselines(data: Data, link: Data) -> Figure:
     return finished(data, figure)
 
 
-def best_plans(data: Data, link: Data, best: Data) -> Figure:
+def best_plans(data: model.Report, link: model.Link, best: model.Map) -> Figure:
     """The best plan for every bandwidth or round trip: columns are its ranges, rows the layers, colours the devices."""
     layers = data["layers"]
     figure, axes = new_figure(min(5.0, 1.5 + 0.2 * len(layers)))
@@ -314,17 +339,17 @@ def best_plans(data: Data, link: Data, best: Data) -> Figure:
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if right < 1000 * left else (1,), numticks=12))
     for low, high, region in ranges:
         start, end = max(low, left), min(high, right)
-        for first, last, device, _ in region["steps"] or ():
-            axes.barh(
-                (first + last) / 2, end - start, left=start, height=last - first + 1, **texture(data, device, "origin")
-            )
+        for step in region["steps"] or ():
+            middle, height = (step["first"] + step["last"]) / 2, step["last"] - step["first"] + 1
+            fill = texture(data, step["device"], "origin")
+            axes.barh(middle, end - start, left=start, height=height, **fill)
         if region["steps"] is None:
             axes.text(start, 0, " no plan", va="center", fontsize=7, color="#5b6570")
         if low > left:
             axes.axvline(low, color="black", linewidth=0.8)
-            place = (view(low) - view(left)) / (view(right) - view(left))
-            if all(abs(place - other) > 0.11 for other in named):
-                named.append(place)
+            along = (view(low) - view(left)) / (view(right) - view(left))
+            if all(abs(along - other) > 0.11 for other in named):
+                named.append(along)
                 corner = ("data", "axes fraction")
                 axes.annotate(
                     _told(best, low), (low, 1), (0, 3), corner, textcoords="offset points", ha="center", fontsize=7
@@ -349,7 +374,7 @@ def best_plans(data: Data, link: Data, best: Data) -> Figure:
         axes.set_ylabel("layer")
     axes.grid(False)
     name, unit = KNOBS[best["vary"]], "s" if best["vary"] == "round_trip" else "bit/s"
-    if best["vary"] != "round_trip" and not best["rates_bit_s"]:
+    if best["vary"] != "round_trip" and not best["rates"]:
         name, unit = "multiple of the links' rates", ""
     label_axis(axes.xaxis, name, unit)
     axes.minorticks_off()
@@ -358,7 +383,7 @@ def best_plans(data: Data, link: Data, best: Data) -> Figure:
     return finished(data, figure)
 
 
-def _ranges(best: Data) -> list[tuple[float, float, Data]]:
+def _ranges(best: model.Map) -> list[tuple[float, float, model.Region]]:
     """Regions with their ends on the drawn axis, in its order."""
     found = []
     for region in best["regions"]:
@@ -367,50 +392,44 @@ def _ranges(best: Data) -> list[tuple[float, float, Data]]:
     return sorted(found, key=lambda item: item[:2])
 
 
-def _knob(best: Data, value: float | None) -> float:
+def _knob(best: model.Map, value: float | None) -> float:
     """A value of the knob on the drawn axis: a rate falls as the time on the air grows."""
     if best["vary"] == "round_trip":
         return math.inf if value is None else float(value)
-    rates = best["rates_bit_s"]
-    rate = rates[best["vary"] == "download"] if rates else 1.0
+    rates = best["rates"]
+    rate = 1.0 if rates is None else rates["download_bit_s" if best["vary"] == "download" else "upload_bit_s"]
     if value is None:
         return 0.0
     return float(rate / value) if value else math.inf
 
 
-def _told(best: Data, value: float) -> str:
-    return quantity(value, "s" if best["vary"] == "round_trip" else "bit/s" if best["rates_bit_s"] else "")
+def _told(best: model.Map, value: float) -> str:
+    return quantity(value, "s" if best["vary"] == "round_trip" else "bit/s" if best["rates"] else "")
 
 
-def bundle_effect(data: Data) -> Figure:
+def bundle_effect(data: model.Report) -> Figure:
     """Time of each bundle relative to its layers' sum, by length, at each device's fastest clock; lines are medians."""
     figure, axes = new_figure(3.4)
     fastest = {group["device"]: group for group in data["effect"] if group["bundles"]}
     groups = list(fastest.values())
     count = len(data["layers"])
     for at, group in enumerate(groups):
-        device = group["device"]
+        device = place(data, group["device"])
         colour, offset = COLOURS[device % len(COLOURS)], 0.6 * ((at + 0.5) / len(groups) - 0.5)
         spread = 0.6 / len(groups)
+        long = [bundle["last"] - bundle["first"] + 1 for bundle in group["bundles"]]
         x = [
-            last - first + 1 + offset + spread * ((first + 1) / (count + 1) - 0.5)
-            for first, last, *_ in group["bundles"]
+            length + offset + spread * ((bundle["first"] + 1) / (count + 1) - 0.5)
+            for length, bundle in zip(long, group["bundles"], strict=True)
         ]
-        y = [time / total - 1 for *_, time, total in group["bundles"]]
+        y = [bundle["latency_s"] / bundle["sum_s"] - 1 for bundle in group["bundles"]]
         origin = data["devices"][device]["origin"]
-        label = f"{data['devices'][device]['name']}, {clock(group['frequency_hz'])} ({origin})"
+        label = f"{group['device']}, {clock(group['frequency_hz'])} ({origin})"
         face = colour if origin == "measured" else "white"
         marker = DEVICE_MARKERS[device % len(DEVICE_MARKERS)]
         axes.plot(x, y, marker, color=colour, markerfacecolor=face, markersize=3.5, label=label)
-        lengths = sorted({last - first + 1 for first, last, *_ in group["bundles"]})
-        middle = [
-            median(
-                ratio
-                for ratio, (first, last, *_) in zip(y, group["bundles"], strict=True)
-                if last - first + 1 == length
-            )
-            for length in lengths
-        ]
+        lengths = sorted(set(long))
+        middle = [median(ratio for ratio, one in zip(y, long, strict=True) if one == length) for length in lengths]
         axes.plot([length + offset for length in lengths], middle, color=colour)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -421,10 +440,5 @@ def bundle_effect(data: Data) -> Figure:
     return finished(data, figure)
 
 
-def _time(data: Data, plan: Data) -> float:
+def _time(data: model.Report, plan: model.Plan) -> float:
     return float(plan["period_s"] if data["goal"] == "throughput" else plan["latency_s"])
-
-
-def _rivals(link: Data) -> list[tuple[str, Data]]:
-    lettered = [(chr(ord("a") + at), row) for at, row in enumerate(link["baselines"][1:])]
-    return [(letter, row) for letter, row in lettered if row["plan"] and row["plan"]["energy_j"] is not None]

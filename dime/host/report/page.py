@@ -18,7 +18,7 @@ from dime.contract import files, schemas
 from dime.contract.errors import InputError, TableError
 from dime.contract.run import REPORT
 from dime.host.common import places
-from dime.host.report import report_data, terminal
+from dime.host.report import model, report_data, terminal, upgrade
 from dime.host.studies.study import Study
 
 STYLE = "report.css"
@@ -96,38 +96,33 @@ def remake(folder: str | os.PathLike[str], figures: bool = False) -> list[Path]:
         return [where / REPORT, *drawn]
     except OSError as error:
         raise InputError(f"{where}: {error.strerror}") from None
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise TableError(f"{where / KEPT} is damaged: {error!r}") from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _read(path: Path) -> tuple[report_data.Data, str]:
+def _read(path: Path) -> tuple[model.Report, str]:
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         version = schemas.version(schemas.REPORT, kept if "version" in kept else {"version": kept["format"]}, path)
         data, text = kept["data"], kept["text"]
         if kept["sha256"] != _digest(text, data):
             raise TableError(f"{path} is damaged: it is not what was written (sha256)")
-        if version == 1:  # which held sentences only
-            for link in data["links"]:
-                proven = re.match("optimal|within|best mean", link["proof"]) is not None
-                _, _, by = link["confirmation"].partition("confirmed by ")
-                link["certificate"] = {"status": "optimal" if proven else "feasible", "confirmed_by": by}
-        return data, text
+        return upgrade.upgrade(data, version), text
     except FileNotFoundError:
         raise TableError(f"there is no {path}; a study's folder has one: dime solve --net=NETWORK") from None
     except OSError as error:
         raise TableError(f"{path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise TableError(f"{path} is damaged: {error}") from None
 
 
-def _digest(text: str, data: report_data.Data) -> str:
+def _digest(text: str, data: object) -> str:
     return hashlib.sha256(json.dumps([text, data], separators=(",", ":"), allow_nan=False).encode()).hexdigest()
 
 
-def _render(data: report_data.Data, text: str) -> str:
+def _render(data: model.Report, text: str) -> str:
     style = _asset(STYLE)
     script = "\n".join(map(_asset, SCRIPTS))
     parts = {
@@ -149,7 +144,7 @@ def _hash(content: str) -> str:
     return f"'sha256-{b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
-def _embed(data: report_data.Data) -> str:
+def _embed(data: model.Report) -> str:
     """JSON that cannot end the element it stands in, whatever names it holds."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

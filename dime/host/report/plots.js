@@ -3,15 +3,15 @@
 
 function frontierPoints(link) {
   const front = link.frontier;
-  return front.time_s.map((time, at) => ({ x: time, y: front.energy_j[at], steps: front.steps[at], interval: front.intervals[at], name: `point ${front.places[at] + 1} of ${front.count}` }));
+  return front.points.map(({ number, time_s: x, energy_j: y, steps, interval }) => ({ x, y, steps, interval, number, name: `point ${number} of ${front.count}` }));
 }
 
 function frontierSection(link) {
   const front = link.frontier;
   if (!front) return null;
   const points = frontierPoints(link);
-  const rivals = link.baselines.slice(1).map((row, at) => ({ row, letter: letters(at) })).filter(({ row }) => row.plan && row.plan.energy_j !== null)
-    .map(({ row, letter }) => ({ x: timeOf(row.plan), y: row.plan.energy_j, steps: row.plan.steps, interval: row.interval, name: row.name, letter, out: Boolean(row.reason) }));
+  const rivals = link.baselines.filter((row) => !row.is_chosen && row.plan && row.plan.energy_j !== null)
+    .map((row) => ({ x: timeOf(row.plan), y: row.plan.energy_j, steps: row.plan.steps, interval: row.interval, name: row.name, letter: row.letter, out: Boolean(row.reason) }));
   const chosen = { x: timeOf(link.plan), y: link.plan.energy_j, steps: link.plan.steps, interval: link.interval, name: "the chosen plan" };
   const shown = readout();
   const most = { x: 1.5 * Math.max(chosen.x, ...points.map((point) => point.x)), y: 1.5 * Math.max(chosen.y, ...points.map((point) => point.y)) };
@@ -41,20 +41,20 @@ const CROWD = 30;
 
 function tellPoint(shown, point) {
   shown.show(point.name, costs(point.x, point.y), point.steps, [
-    point.out ? "Breaks a limit." : "", point.interval ? `Interval: ${between(point.interval[0], "s")}, ${between(point.interval[1], "J")}.` : ""].join(" ").trim());
+    point.out ? "Breaks a limit." : "", point.interval ? `Interval: ${between(point.interval.time_s, "s")}, ${between(point.interval.energy_j, "J")}.` : ""].join(" ").trim());
 }
 
 function frontierPlot(link, width, points, rivals, far, chosen, shown) {
   const all = [...points, ...rivals, chosen];
   const height = Math.round(Math.min(460, Math.max(300, width * 0.62)));
-  const last = points.length - 1, { knee } = link.frontier;
+  const last = points.length - 1, knee = points.findIndex((point) => point.number === link.frontier.knee_number);
   const named = last ? [["fastest", 0], ...(knee > 0 && knee < last ? [["knee", knee]] : []), ["least energy", last]] : [];
   const crowded = points.length > CROWD;
-  const ends = (which) => (crowded ? [chosen] : all).flatMap(({ interval }) => interval ? interval[which] : []);
+  const ends = (which) => (crowded ? [chosen] : all).flatMap(({ interval }) => interval ? Object.values(interval[which]) : []);
   const svg = plot({
     width, height, label: `${timeName} against energy: ${points.length} best trade-offs and ${rivals.length} baselines`,
-    x: { label: timeName, unit: "s", ...bounds([...all.map((point) => point.x), ...ends(0)]) },
-    y: { label: "energy", unit: "J", ...bounds([...all.map((point) => point.y), ...ends(1)]) },
+    x: { label: timeName, unit: "s", ...bounds([...all.map((point) => point.x), ...ends("time_s")]) },
+    y: { label: "energy", unit: "J", ...bounds([...all.map((point) => point.y), ...ends("energy_j")]) },
     points: all,
     pick: (point) => tellPoint(shown, point),
     mark: (point, layer, X, Y, area) => point.interval ? whiskers(layer, point, X, Y, area, "picked") : null,
@@ -75,9 +75,9 @@ function frontierPlot(link, width, points, rivals, far, chosen, shown) {
   return svg;
 }
 
-function whiskers(layer, { x, y, interval: [time, energy] }, X, Y, area, kind) {
-  const [left, right] = time.map((end) => Math.min(area.right, Math.max(area.left, X(end))));
-  const [low, high] = energy.map((end) => Math.min(area.bottom, Math.max(area.top, Y(end))));
+function whiskers(layer, { x, y, interval }, X, Y, area, kind) {
+  const [left, right] = [interval.time_s.low, interval.time_s.high].map((end) => Math.min(area.right, Math.max(area.left, X(end))));
+  const [low, high] = [interval.energy_j.low, interval.energy_j.high].map((end) => Math.min(area.bottom, Math.max(area.top, Y(end))));
   const caps = `M${left} ${Y(y) - 3}v6M${right} ${Y(y) - 3}v6M${X(x) - 3} ${low}h6M${X(x) - 3} ${high}h6`;
   layer.append(s("path", { class: `whisker ${kind}`, d: `M${left} ${Y(y)}H${right}M${X(x)} ${low}V${high}${kind === "faint" ? "" : caps}` }));
 }
@@ -139,10 +139,10 @@ function mapSection(link) {
 
 // What is drawn along the axis: a rate falls as the knob, the multiple of time on the air, grows.
 function knobAxis(map) {
-  const rate = map.rates_bit_s ? map.rates_bit_s[map.vary === "download" ? 1 : 0] : 1;
+  const rate = map.rates ? map.rates[map.vary === "download" ? "download_bit_s" : "upload_bit_s"] : 1;
   if (map.vary === "round_trip") return { of: (knob) => knob === null ? Infinity : knob, unit: "s", label: "round trip", tell: (value) => quantity(value, "s"), log: false };
-  const label = !map.rates_bit_s ? "multiple of the links' rates" : map.vary === "bandwidth" ? "upload rate" : KNOBS[map.vary];
-  const unit = map.rates_bit_s ? "bit/s" : "";
+  const label = !map.rates ? "multiple of the links' rates" : map.vary === "bandwidth" ? "upload rate" : KNOBS[map.vary];
+  const unit = map.rates ? "bit/s" : "";
   return { of: (knob) => knob === null ? 0 : knob === 0 ? Infinity : rate / knob, unit, label, tell: (value) => quantity(value, unit) + (unit ? "" : " times"), log: true };
 }
 
@@ -156,16 +156,19 @@ function mapOf(link, map) {
   const marks = [here, ...ranges.flatMap(({ from, to }) => [from, to])].filter((value) => value > 0 && Number.isFinite(value));
   const ends = axis.log ? { low: Math.min(...marks) / 4, high: Math.max(...marks) * 4 } : { low: 0, high: (marks.length ? Math.max(...marks) : 0.05) * 1.5 };
   const told = ({ from, to }) => !(from > 0) ? (Number.isFinite(to) ? `up to ${axis.tell(to)}` : "always") : Number.isFinite(to) ? `${axis.tell(from)} to ${axis.tell(to)}` : `from ${axis.tell(from)} on`;
-  const spans = ({ constant, slope, low, high }) => between([low, high].filter((knob) => knob !== null).map((knob) => constant + slope * knob), map.unit);
+  const spans = ({ constant, slope, low, high }) => {
+    const ends = [low, high === null ? low : high].map((knob) => constant + slope * knob);
+    return between({ low: ends[0], high: ends[1] }, data.goal_unit);
+  };
   const shown = readout();
   const points = ranges.map((range) => ({ ...range, from: Math.max(range.from, ends.low), to: Math.min(range.to, ends.high), told: told(range) }));
   const tell = (point) => shown.show(point.told, point.steps ? `${data.goal_name} ${spans(point)}` : "no plan keeps the limits", point.steps);
   tell(points.find((point) => here >= point.from && here <= point.to));
   return [
     h("figure", null, responsive((width) => mapPlot(width, link, axis, ends, here, points, tell)),
-    h("figcaption", null, data.devices.map((device, k) => h("span", null, h("span", { class: `key fill ${tint(k)} ${device.origin}` }), device.name, badge(device.origin))),
+    h("figcaption", null, data.devices.map((device) => h("span", null, h("span", { class: `key fill ${tint(device.name)} ${device.origin}` }), device.name, badge(device.origin))),
       h("span", null, "transfers ", badge("modelled")),
-      map.vary === "bandwidth" && map.rates_bit_s ? h("span", null, `the download rate is ${rounded(map.rates_bit_s[1] / map.rates_bit_s[0], "")} times the upload rate`) : null)),
+      map.vary === "bandwidth" && map.rates ? h("span", null, `the download rate is ${rounded(map.rates.download_bit_s / map.rates.upload_bit_s, "")} times the upload rate`) : null)),
     shown,
     h("details", { open: points.length <= 6 ? "" : null }, h("summary", null, `${count(points.length, "range")} from ${axis.unit === "s" ? "short to long" : "slow to fast"}`),
       table([[axis.label], ["best plan"], [data.goal_name, "num"]], points.map((point) =>
@@ -187,10 +190,10 @@ function mapPlot(width, link, axis, ends, here, points, pick) {
     paint: (layer, X, Y, area) => {
       for (const point of points) {
         const [x, wide] = [X(point.from), X(point.to) - X(point.from)];
-        for (const [first, last, device] of point.steps || []) {
+        for (const { first, last, device } of point.steps || []) {
           const high = Y(last + 1) - Y(first);
-          layer.append(s("rect", { class: `v${device % 6} cell`, x, y: Y(first), width: wide, height: high }),
-            texture(data.devices[device].origin, x, Y(first), wide, high));
+          layer.append(s("rect", { class: `v${devices.get(device).at % 6} cell`, x, y: Y(first), width: wide, height: high }),
+            texture(devices.get(device).origin, x, Y(first), wide, high));
         }
         if (!point.steps) layer.append(s("text", { class: "soft", x: x + 6, y: area.top + 18 }, "no plan"));
       }
@@ -219,39 +222,40 @@ function effectSection() {
   const groups = data.effect.filter((group) => group.bundles.length);
   if (!groups.length) return null;
   const shown = readout();
-  const clocks = data.devices.map((device, at) => groups.filter((group) => group.device === at));
+  const clocks = data.devices.map(({ name }) => groups.filter((group) => group.device === name));
   const picked = clocks.map((list) => list.length - 1);
   const host = h("div");
   const redraw = () => host.replaceChildren(responsive((width) => effectPlot(width, clocks.map((list, at) => list[picked[at]]).filter(Boolean), shown)));
   const buttons = clocks.map((list, at) => list.length < 2 ? null : choice(list.map((group, k) => [clock(group.frequency_hz), k]), picked[at], (k) => {
     picked[at] = k;
     redraw();
-  }, deviceName(at)));
+  }, data.devices[at].name));
   redraw();
   return section("The bundle effect", `Time of each bundle against the sum of its layers' times, each run alone. Below zero, running layers together is faster than the sum says. ${HINT} the bundle behind the nearest mark appears below.`,
     buttons,
     h("figure", null, host, h("figcaption", null, groups.filter((group, at) => groups.findIndex((other) => other.device === group.device) === at).map((group) =>
-      h("span", null, s("svg", { width: 14, height: 14 }, deviceMark(group.device, 7, 7, 4.5)), deviceName(group.device), badge(data.devices[group.device].origin))),
+      h("span", null, s("svg", { width: 14, height: 14 }, deviceMark(group.device, 7, 7, 4.5)), group.device, badge(devices.get(group.device).origin))),
       h("span", null, "lines: medians"))), shown);
 }
 
 const signed = (percent) => `${percent > 0 ? "+" : percent < 0 ? "−" : ""}${Math.abs(Number(percent.toPrecision(3)))} %`;
 
-function deviceMark(at, x, y, r) {
-  const kind = `v${at % 6}` + (data.devices[at].origin === "measured" ? "" : " hollow");
+function deviceMark(device, x, y, r) {
+  const { at, origin } = devices.get(device);
+  const kind = `v${at % 6}` + (origin === "measured" ? "" : " hollow");
   if (at % 3 === 1) return s("rect", { class: kind, x: x - r * 0.85, y: y - r * 0.85, width: r * 1.7, height: r * 1.7 });
   if (at % 3 === 2) return s("path", { class: kind, d: `M${x} ${y - r}L${x + r} ${y + r * 0.8}H${x - r}Z` });
   return s("circle", { class: kind, cx: x, cy: y, r: r * 0.9 });
 }
 
 function tellBundle(shown, { first, last, device, hz, time, sum, y }) {
-  shown.show(`${bundleName(first, last)} on ${deviceName(device)}`, `${quantity(time, "s")} together, ${quantity(sum, "s")} as a sum: ${signed(100 * y)}`, null,
+  shown.show(`${bundleName({ first, last })} on ${device}`, `${quantity(time, "s")} together, ${quantity(sum, "s")} as a sum: ${signed(100 * y)}`, null,
     `${count(last - first + 1, "layer")}, ${clock(hz)}`);
 }
 
 function effectPlot(width, groups, shown) {
   const N = data.layers.length;
-  const points = groups.flatMap((group, k) => group.bundles.map(([first, last, time, sum]) => ({
+  const points = groups.flatMap((group, k) => group.bundles.map(({ first, last, latency_s: time, sum_s: sum }) => ({
     x: last - first + 1 + 0.6 * ((k + (first + 1) / (N + 1)) / groups.length - 0.5), y: time / sum - 1, first, last, time, sum, device: group.device, hz: group.frequency_hz })));
   tellBundle(shown, points.reduce((most, point) => Math.abs(point.y) > Math.abs(most.y) ? point : most));
   const range = bounds([0, ...points.map((point) => point.y)], Infinity);
@@ -274,7 +278,7 @@ function effectPlot(width, groups, shown) {
           const x = length + 0.6 * ((k + 0.5) / groups.length - 0.5);
           path.push(`${path.length ? "L" : "M"}${X(x)} ${Y(middle)}`);
         }
-        layer.append(s("path", { class: `median v${group.device % 6}`, style: { fill: "none" }, d: path.join("") }));
+        layer.append(s("path", { class: `median v${devices.get(group.device).at % 6}`, style: { fill: "none" }, d: path.join("") }));
       });
     },
   });

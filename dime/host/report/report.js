@@ -1,7 +1,7 @@
 "use strict";
 // The report's sections. Each is shown when its data are there.
 
-const batch = data.batch || 1;  // reports from before it was told are of one
+const { batch } = data;
 
 function header() {
   const weights = [...new Set(data.devices.map((device) => device.weights).filter(Boolean))];
@@ -9,7 +9,7 @@ function header() {
     h("h1", null, data.network, batch > 1 ? `, batch of ${batch}` : "", ": ", data.devices.map((device) => device.name).join(" → ")),
     h("div", { class: "subtitle" }, `Plans for least ${data.goal_name}; ${count(data.layers.length, "layer")}; weights: ${weights.join(" / ") || "not stated"}`
       + (data.arithmetic === "correct" ? "" : `; arithmetic: ${data.arithmetic}`)),
-    h("div", { class: "devices" }, data.devices.map((device, at) => h("div", { class: `device ${tint(at)}` },
+    h("div", { class: "devices" }, data.devices.map((device) => h("div", { class: `device ${tint(device.name)}` },
       h("b", null, device.name), ` ${device.is_edge ? "holds input and result" : "is reached over a link"}`,
       h("div", { class: "note" }, `${device.frequencies_hz.length > 1 ? count(device.frequencies_hz.length, "clock") : clock(device.frequencies_hz[0])}, `
         + `${count(device.runs, "run")} of ${count(device.bundles, "bundle")}`),
@@ -17,8 +17,8 @@ function header() {
         device.energy_origin ? badge(device.energy_origin, "energy") : h("span", { class: "note" }, "no energy")),
       device.energy_model ? h("div", { class: "note" }, `energy model: ${device.energy_model}`) : null,
       device.energy_gain ? h("div", { class: "note" }, `energies: ${device.energy_gain}`) : null))),
-    (data.warnings || []).map((warning) => h("p", { class: "note warning", role: "note" }, `Warning: ${warning}`)),
-    (data.without_plan || []).map((link) => h("p", { class: "note warning", role: "note" }, h("b", null, link.name), `: no plan, because ${link.reason}`)));
+    data.warnings.map((warning) => h("p", { class: "note warning", role: "note" }, `Warning: ${warning}`)),
+    data.without_plan.map((link) => h("p", { class: "note warning", role: "note" }, h("b", null, link.name), `: no plan, because ${link.reason}`)));
 }
 
 function overview() {
@@ -59,96 +59,99 @@ function planSection(link) {
     way(link));
 }
 
+// A plan's steps and transfers, as they come one after the other: {step} or {sent}.
+function inOrder(plan) {
+  const sentAt = (boundary) => plan.transfers.filter((sent) => sent.boundary === boundary).map((sent) => ({ sent }));
+  return [...plan.steps.flatMap((step) => [...sentAt(step.first), { step }]), ...sentAt(data.layers.length)];
+}
+
+// Names of a time's and of an energy's fields: of a step or transfer, of a plan, of what a method believes, of a device.
+const FIELDS = {
+  time: { unit: "s", cost: "latency_s", sent: "communication_s", believed: "believed_latency_s", origin: "origin" },
+  energy: { unit: "J", cost: "energy_j", sent: "radio_j", believed: "believed_energy_j", origin: "energy_origin" },
+};
+
 function shares(plan, width) {
-  const parts = [];
-  let here = 0, sent = 0;
-  const crossing = (to) => { if (to !== here) parts.push({ sent: plan.transfers[sent++] }); here = to; };
-  plan.steps.forEach((step, at) => { crossing(step[2]); parts.push({ step, cost: plan.costs[at] }); });
-  crossing(0);
-  const bar = (what, unit, total) => {
-    const cells = parts.map((part) => {
-      const value = part.sent ? part.sent[what === "time" ? 4 : 5] : part.cost[what === "time" ? 0 : 1];
+  const parts = inOrder(plan);
+  const bar = (what) => {
+    const { unit, cost, origin: itsOrigin } = FIELDS[what];
+    const total = plan[cost];
+    const cells = parts.map(({ step, sent }) => {
+      const value = (sent || step)[cost];
       if (!value) return null;
-      const origin = part.sent ? "modelled" : data.devices[part.step[2]][what === "time" ? "origin" : "energy_origin"];
-      const name = part.sent ? `${deviceName(part.sent[1])} to ${deviceName(part.sent[2])}` : `${bundleName(part.step[0], part.step[1])} on ${deviceName(part.step[2])}`;
+      const origin = sent ? "modelled" : devices.get(step.device)[itsOrigin];
+      const name = sent ? `${sent.source} to ${sent.target}` : `${bundleName(step)} on ${step.device}`;
       const text = quantity(value, unit);
       const label = value / total * (width - 70) > 7 * text.length + 4 ? text : "";
-      return h("i", { class: `fill ${part.sent ? "sent" : tint(part.step[2])} ${origin}`, title: `${name}: ${quantity(value, unit)}`, style: { flex: `${value / total} 1 0` } }, label);
+      return h("i", { class: `fill ${sent ? "sent" : tint(step.device)} ${origin}`, title: `${name}: ${quantity(value, unit)}`, style: { flex: `${value / total} 1 0` } }, label);
     });
     return [h("span", null, what), h("div", { class: "bar" }, cells)];
   };
-  return h("div", { class: "shares" }, bar("time", "s", plan.latency_s), plan.energy_j ? bar("energy", "J", plan.energy_j) : null);
+  return h("div", { class: "shares" }, bar("time"), plan.energy_j ? bar("energy") : null);
 }
 
 function way(link) {
-  const rows = [];
-  const plan = link.plan;
-  let here = 0, sent = 0;
-  const crossing = (to) => {
-    if (to !== here) {
-      const [boundary, source, target, size, time, energy] = plan.transfers[sent++];
-      const what = boundary === 0 ? "input" : boundary === data.layers.length ? "result" : `output of ${data.layers[boundary - 1]}`;
-      rows.push(h("li", { class: "crossing" }, h("span", { class: "mark fill sent modelled" }),
-        h("span", null, `${what}, ${quantity(size, "B")}: ${deviceName(source)} → ${deviceName(target)}`),
-        h("div", { class: "badges" }, badge("modelled")),
-        h("span", { class: "cost num" }, costs(time, energy))));
-    }
-    here = to;
+  const crossing = ({ boundary, source, target, size_bytes: size, latency_s: time, energy_j: energy }) => {
+    const what = boundary === 0 ? "input" : boundary === data.layers.length ? "result" : `output of ${data.layers[boundary - 1]}`;
+    return h("li", { class: "crossing" }, h("span", { class: "mark fill sent modelled" }),
+      h("span", null, `${what}, ${quantity(size, "B")}: ${source} → ${target}`),
+      h("div", { class: "badges" }, badge("modelled")),
+      h("span", { class: "cost num" }, costs(time, energy)));
   };
-  plan.steps.forEach(([first, last, device, hz], at) => {
-    crossing(device);
-    const origins = [badge(data.devices[device].origin, data.devices[device].energy_origin ? "time" : "")];
-    if (data.has_energy && data.devices[device].energy_origin) origins.push(badge(data.devices[device].energy_origin, "energy"));
-    rows.push(h("li", null, h("span", { class: `mark fill ${tint(device)} ${data.devices[device].origin}` }),
-      h("span", null, h("b", null, bundleName(first, last)), " ", h("small", null, `${count(last - first + 1, "layer")} on ${deviceName(device)}, ${clock(hz)}`)),
+  const running = (step) => {
+    const { origin, energy_origin: energyOrigin } = devices.get(step.device);
+    const origins = [badge(origin, energyOrigin ? "time" : "")];
+    if (data.has_energy && energyOrigin) origins.push(badge(energyOrigin, "energy"));
+    return h("li", null, h("span", { class: `mark fill ${tint(step.device)} ${origin}` }),
+      h("span", null, h("b", null, bundleName(step)), " ", h("small", null, `${count(step.last - step.first + 1, "layer")} on ${step.device}, ${clock(step.frequency_hz)}`)),
       h("div", { class: "badges" }, origins),
-      h("span", { class: "cost num" }, costs(...plan.costs[at]))));
-  });
-  crossing(0);
-  return h("ol", { class: "way" }, rows);
+      h("span", { class: "cost num" }, costs(step.latency_s, step.energy_j)));
+  };
+  return h("ol", { class: "way" }, inOrder(link.plan).map(({ step, sent }) => sent ? crossing(sent) : running(step)));
 }
 
 function baselineSection(link) {
   const rows = link.baselines;
   if (!rows.length) return null;
   const bar = (row, what) => {
-    const [total, believed] = what === "time" ? [row.plan.latency_s, row.believed_latency_s] : [row.plan.energy_j, row.believed_energy_j];
-    const own = what === "time" ? rows[0].plan.latency_s : rows[0].plan.energy_j;
-    const feasible = rows.filter((other) => other.plan).map((other) => what === "time" ? other.plan.latency_s : other.plan.energy_j);
+    const { unit, cost } = FIELDS[what];
+    const total = row.plan[cost], believed = row[FIELDS[what].believed];
+    const own = link.plan[cost];
+    const feasible = rows.filter((other) => other.plan).map((other) => other.plan[cost]);
     const most = Math.min(Math.max(...feasible), own > 0 ? 4 * own : Infinity);
     const per = rowParts(row.plan, what);
     const clipped = total > most * 1.001;
     const shownParts = clipped ? clip(per, most) : per;
     const sum = shownParts.reduce((part, { value }) => part + value, 0);
     const cells = shownParts.map(({ kind, value }) => h("i", { class: kind, style: { flex: `${value / sum} 1 0` } }));
-    const unit = what === "time" ? "s" : "J";
     return h("div", { class: "bar", title: `${what}: ${quantity(total, unit)}` },
       h("div", { style: { display: "flex", gap: "1px", width: `${(clipped ? 94 : 94 * total / most) || 0}%` } }, cells),
       clipped ? h("span", { class: "cut" }, "…") : null,
-      row !== rows[0] && believed > 0 && believed <= most && Math.abs(believed - total) > 0.005 * total
+      !row.is_chosen && believed > 0 && believed <= most && Math.abs(believed - total) > 0.005 * total
         ? h("span", { class: "believed", title: `believed: ${quantity(believed, unit)}`, style: { left: `${94 * believed / most}%` } }) : null);
   };
   const energetic = (row) => row.plan.energy_j !== null;
-  const marks = rows.some((row, at) => at && row.plan && Math.abs(row.believed_latency_s - row.plan.latency_s) > 0.005 * row.plan.latency_s);
+  const marks = rows.some((row) => !row.is_chosen && row.plan && Math.abs(row.believed_latency_s - row.plan.latency_s) > 0.005 * row.plan.latency_s);
   return section("Against other ways to place the network",
     (data.has_energy ? `What each plan really costs, by the bundles it runs: latency above, energy below${data.goal === "throughput" ? "; the slowest stage as a number" : ""}.` : "What each plan really takes, by the bundles it runs.") + " Computation in the device's colour, transfers grey; a bar that ends in … goes on."
     + (marks ? " The black tick is what the method itself believes." : ""),
-    h("div", { class: "rows" }, rows.map((row, at) => [
-      h("div", { class: row.reason ? "who infeasible" : "who" }, h("span", { class: at ? "letter" : "letter ours" }, at ? letters(at - 1) : "D"),
-        h("span", null, row.name, h("small", null, at ? row.source : "this plan"))),
+    h("div", { class: "rows" }, rows.map((row) => [
+      h("div", { class: row.reason ? "who infeasible" : "who" }, h("span", { class: row.is_chosen ? "letter ours" : "letter" }, row.letter),
+        h("span", null, row.name, h("small", null, row.is_chosen ? "this plan" : row.source))),
       h("div", { class: row.reason ? "bars infeasible" : "bars" }, row.plan ? [bar(row, "time"), energetic(row) ? bar(row, "energy") : null] : null,
         row.reason ? h("small", null, row.reason) : null),
       h("div", { class: "figures" }, row.plan ? [h("div", { class: "num" }, quantity(timeOf(row.plan), "s")), energetic(row) ? h("div", { class: "num" }, quantity(row.plan.energy_j, "J")) : null] : "–",
-        at && !row.reason ? h("div", { class: "note num" }, `DIME saves ${share(row.gain)}`) : null),
+        !row.is_chosen && !row.reason ? h("div", { class: "note num" }, `DIME saves ${share(row.gain)}`) : null),
     ])));
 }
 
 function rowParts(plan, what) {
-  const parts = data.devices.map((device, at) => ({
-    kind: `fill ${tint(at)} ${(what === "time" ? device.origin : device.energy_origin) || ""}`,
-    value: plan.steps.reduce((sum, step, k) => sum + (step[2] === at ? plan.costs[k][what === "time" ? 0 : 1] || 0 : 0), 0),
+  const { cost, sent, origin } = FIELDS[what];
+  const parts = data.devices.map((device) => ({
+    kind: `fill ${tint(device.name)} ${device[origin] || ""}`,
+    value: plan.steps.reduce((sum, step) => sum + (step.device === device.name ? step[cost] || 0 : 0), 0),
   }));
-  parts.push({ kind: "fill sent modelled", value: what === "time" ? plan.communication_s : plan.radio_j });
+  parts.push({ kind: "fill sent modelled", value: plan[sent] });
   return parts.filter(({ value }) => value > 0);
 }
 
@@ -168,17 +171,17 @@ function explanationSection(link) {
   if (!found || !(found.rivals.length + found.slacks.length)) return null;
   const same = (one, other) => JSON.stringify(one.steps) === JSON.stringify(other.steps);
   const rivals = found.rivals.filter((rival, at) => found.rivals.findIndex((other) => same(rival, other)) === at);
-  const sure = (rival) => rival.interval === null ? null : h("div", { class: rival.interval[0] > 0 ? "note yes" : "note no" },
-    `${rival.interval[0] > 0 ? "✓ sure" : "! within what the measurements leave open"}: ${percent(found.confidence)} interval ${between(rival.interval, found.unit)}`);
+  const sure = (rival) => rival.interval === null ? null : h("div", { class: rival.interval.low > 0 ? "note yes" : "note no" },
+    `${rival.interval.low > 0 ? "✓ sure" : "! within what the measurements leave open"}: ${percent(found.confidence)} interval ${between(rival.interval, data.goal_unit)}`);
   return section("Why this plan", null,
     rivals.length ? table([["next to it"], ["plan"], ["worse by"]], rivals.map((rival) => [
       WHAT[rival.what] || rival.what, planCell(rival.steps),
-      h("td", null, h("div", null, h("div", null, rival.margin ? `${quantity(rival.margin, found.unit)}${rival.share === null ? "" : ` (${percent(rival.share)})`}` : "nothing: it is as good"),
+      h("td", null, h("div", null, h("div", null, rival.margin ? `${quantity(rival.margin, data.goal_unit)}${rival.share === null ? "" : ` (${percent(rival.share)})`}` : "nothing: it is as good"),
         rival.margin ? sure(rival) : null))])) : null,
     found.slacks.length ? [h("h3", null, "Limits"),
       table([["limit"], ["allowed", "num"], ["used", "num"], ["left", "num"], [`${data.goal_name} without it`, "num"]], found.slacks.map((slack) => [
         slack.limit, ...[slack.most, slack.used, slack.slack].map((amount) => num(amountOf(amount, slack.unit))),
-        num(slack.price === null ? "–" : slack.price > 0 ? `${quantity(slack.price, found.unit)} less` : "the same")]))] : null);
+        num(slack.price === null ? "–" : slack.price > 0 ? `${quantity(slack.price, data.goal_unit)} less` : "the same")]))] : null);
 }
 
 const amountOf = (amount, unit) => unit === "bytes" ? quantity(amount, "B") : ["s", "J"].includes(unit) ? quantity(amount, unit) : count(amount, unit.replace(/s$/, ""));
@@ -186,10 +189,8 @@ const amountOf = (amount, unit) => unit === "bytes" ? quantity(amount, "B") : ["
 function heldSection(link) {
   if (!link.held.length) return null;
   return section("Limits that hold with a probability", "The plan is the best of those whose single runs keep the limits so often, not only their means. By the model, runs are normal and independent; beside it, plans made of raw runs drawn at random.",
-    table([["limit"], ["allowed", "num"], ["mean", "num"], ["standard deviation", "num"], ["holds by the model", "num"], ["holds in drawn runs", "num"]], link.held.map((held) => {
-      const unit = held.name === "latency" ? "s" : "J";
-      return [held.name, ...[held.limit, held.mean, held.sd].map((value) => num(quantity(value, unit))), ...[held.share, held.drawn_share].map((part) => num(percent(part)))];
-    })));
+    table([["limit"], ["allowed", "num"], ["mean", "num"], ["standard deviation", "num"], ["holds by the model", "num"], ["holds in drawn runs", "num"]], link.held.map((held) =>
+      [held.name, ...[held.limit, held.mean, held.sd].map((value) => num(quantity(value, held.unit))), ...[held.share, held.drawn_share].map((part) => num(percent(part)))])));
 }
 
 function notesSection(link) {
@@ -199,12 +200,12 @@ function notesSection(link) {
 function certaintySection(link) {
   const found = link.certainty;
   if (!found) return null;
-  const winners = (list) => table([["plan"], ["share of the draws", "num"]], list.map(([steps, part]) => [planCell(steps), num(percent(part))]));
+  const winners = (list) => table([["plan"], ["share of the draws", "num"]], list.map((winner) => [planCell(winner.steps), num(percent(winner.share))]));
   const others = count(found.winners.length - 3 + found.other_winners, "more plan");
   const best = [
     fact(percent(found.best_share), "of the draws: no plan is better"),
-    found.regret === null ? null : fact(quantity(found.regret, found.unit), "behind the best one, on average"),
-    found.regret_high === null ? null : fact(quantity(found.regret_high, found.unit), `behind it at most, in ${percent((1 + found.confidence) / 2)}`)];
+    found.regret === null ? null : fact(quantity(found.regret, data.goal_unit), "behind the best one, on average"),
+    found.regret_high === null ? null : fact(quantity(found.regret_high, data.goal_unit), `behind it at most, in ${percent((1 + found.confidence) / 2)}`)];
   return section("How sure this is", `Intervals are Student's t of the passes; shares come from ${found.replicates} draws of the means as they may truly be. Transfers are modelled and do not vary.`,
     h("div", { class: "facts" },
       // A plan whose limits hold with a probability is not meant to be the best by its means.
@@ -212,13 +213,13 @@ function certaintySection(link) {
       found.kept_share < 1 ? fact(percent(found.kept_share), "of the draws: it keeps the limits") : null,
       found.infeasible_share > 0 ? fact(percent(found.infeasible_share), "of the draws: no plan keeps the limits") : null),
     h("p", null, `${percent(found.confidence)} interval of the latency ${between(found.latency_s, "s")}`, found.energy_j ? `, of the energy ${between(found.energy_j, "J")}` : "",
-      ["latency", "energy"].includes(data.goal) ? "." : found.value ? `, of the ${data.goal_name} ${between(found.value, found.unit)}.` : "."),
+      ["latency", "energy"].includes(data.goal) ? "." : found.value ? `, of the ${data.goal_name} ${between(found.value, data.goal_unit)}.` : "."),
     found.notes.map((note) => h("p", { class: "note" }, note)),
     found.winners.length > 1 && !link.held.length ? [h("h3", null, "Plans that are the best at times"), winners(found.winners.slice(0, 3)),
       found.winners.length > 3 ? h("details", null, h("summary", null, others), winners(found.winners.slice(3)),
         found.other_winners ? h("p", { class: "note" }, `and ${count(found.other_winners, "rarer one")}`) : null) : null] : null,
     link.held.length ? null : [h("h3", null, "Worth measuring again"), found.measure_next.length ? table([["bundle"], ["device"], ["clock", "num"], ["chance to change the plan", "num"], ["expected gain", "num"]], found.measure_next.map((cell) =>
-      [cell.bundle, cell.device, num(cell.frequency_hz < 0 ? "left alone" : clock(cell.frequency_hz)), num(percent(cell.chance)), num(quantity(cell.gain, found.unit))]))
+      [cell.bundle, cell.device, num(cell.frequency_hz < 0 ? "left alone" : clock(cell.frequency_hz)), num(percent(cell.chance)), num(quantity(cell.gain, data.goal_unit))]))
       : h("p", { class: "note" }, "No single bundle, measured again, would change the plan.")]);
 }
 
@@ -230,12 +231,12 @@ function sourcesSection() {
     h("div", { class: "badges" }, badge("modelled"), h("span", { class: "note" }, "a formula: every transfer (bytes over the link's rate), radio energy, energy from a stated power")),
     h("h3", null, "Links"),
     table([["link"], ["from – to"], ["up", "num"], ["down", "num"], ["round trip", "num"], ["source"]], data.links.flatMap((link) => link.rates.map((rate) => [
-      link.name, rate.pair.map(deviceName).join(" – "), num(quantity(rate.upload_bit_s, "bit/s")), num(quantity(rate.download_bit_s, "bit/s")), num(quantity(rate.round_trip_s, "s")), rate.source]))),
+      link.name, `${rate.from_device} – ${rate.to_device}`, num(quantity(rate.upload_bit_s, "bit/s")), num(quantity(rate.download_bit_s, "bit/s")), num(quantity(rate.round_trip_s, "s")), rate.source]))),
     h("h3", null, "Runs"),
     data.sources.map((source) => h("details", null, h("summary", null, source.device),
       h("dl", { class: "run" }, h("dt", null, "table"), h("dd", null, h("code", null, source.path)),
         source.dialect ? [h("dt", null, "read with"), h("dd", null, source.dialect)] : null,
-        source.facts.map(([name, value]) => [h("dt", null, name), h("dd", null, h("code", null, value))])),
+        source.facts.map(({ name, value }) => [h("dt", null, name), h("dd", null, h("code", null, value))])),
       source.facts.length ? null : h("p", { class: "note" }, "There is no run.json beside this table: how it came to be is not recorded."))),
     data.command ? [h("h3", null, "Command"), h("p", null, h("code", null, data.command))] : null,
     h("p", { class: "note" }, `DIME ${data.versions.dime}, Python ${data.versions.python}`));

@@ -1,14 +1,10 @@
-"""What the report shows, as plain data: one source for the page and for the static figures.
-
-Steps of a plan are short rows, ``[first, last, device, frequency_hz]``; devices are positions in ``devices``.
-"""
+"""What the report shows, gathered from a study: one source for the page and for the static figures."""
 
 from __future__ import annotations
 
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +17,7 @@ from dime.host.analysis.baselines import Row, layer_sums
 from dime.host.planning.plan import Plan
 from dime.host.planning.problem import Choice, Problem
 from dime.host.profiles.profiles import Profile
+from dime.host.report import model, text_plot
 from dime.host.report.findings import goal_name
 from dime.host.search.frontier import Frontier
 from dime.host.studies.study import MOST_INTERVALS, LinkStudy, Study
@@ -28,6 +25,9 @@ from dime.host.studies.study import MOST_INTERVALS, LinkStudy, Study
 if TYPE_CHECKING:
     from dime.host.analysis.alternatives import Explanation
     from dime.host.analysis.break_even import BestPlans
+    from dime.host.analysis.confidence import Held
+    from dime.host.analysis.uncertainty import Uncertainty
+    from dime.host.planning.certificate import Certificate
 
 # A frontier or a scatter with more points than this is drawn thinned, and says so: of a frontier, every second point
 # drawn is then one that has an interval.
@@ -51,12 +51,10 @@ RUN_FACTS = (
     *("temperatures_c", "started_utc", "state", "command_line"),
 )
 MOST_WINNERS = 6
-Data = dict[str, Any]  # Any: a part of report.json: numbers, texts, lists and objects, whose names are the report's own
-# A plan -> [[low, high] of its time in s, [low, high] of its energy in J, or empty].
-Intervals = dict[tuple[Choice, ...] | None, list[list[float]]]
+Intervals = dict[tuple[Choice, ...] | None, model.PlanInterval]  # by plan
 
 
-def collect(study: Study, command: str = "") -> Data:
+def collect(study: Study, command: str = "") -> model.Report:
     """Gathers everything that the report shows.
 
     Args:
@@ -64,7 +62,7 @@ def collect(study: Study, command: str = "") -> Data:
         command: The command line that asked for it.
 
     Returns:
-        Numbers, texts, lists and dictionaries, as JSON takes them; SI units.
+        What report.json holds; SI units.
     """
     problem = study.links[0].problem
     return {
@@ -73,12 +71,13 @@ def collect(study: Study, command: str = "") -> Data:
         "layers": list(problem.layers),
         "goal": study.goal.kind,
         "goal_name": goal_name(study.goal),
+        "goal_unit": study.goal.unit,
         "has_energy": problem.has_energy,
         "arithmetic": problem.arithmetic,
         "warnings": list(problem.warnings),
-        "devices": [_device(profile, at) for at, profile in enumerate(study.profiles)],
+        "devices": [_device(profile, at == 0) for at, profile in enumerate(study.profiles)],
         "links": [_link(link) for link in study.links],
-        "without_plan": [asdict(link) for link in study.without_plan],
+        "without_plan": [{"name": link.name, "reason": link.reason} for link in study.without_plan],
         "effect": [effect for at in range(len(problem.devices)) for effect in _bundle_effect(study, at)],
         "sources": [_source(profile) for profile in study.profiles],
         "command": command,
@@ -86,10 +85,10 @@ def collect(study: Study, command: str = "") -> Data:
     }
 
 
-def _device(profile: Profile, at: int) -> Data:
+def _device(profile: Profile, is_edge: bool) -> model.Device:
     return {
         "name": profile.device,
-        "is_edge": at == 0,
+        "is_edge": is_edge,
         "origin": profile.origin,
         "energy_origin": None if profile.run_energy_j is None else profile.energy_origin,
         "energy_model": profile.energy_model,
@@ -97,59 +96,104 @@ def _device(profile: Profile, at: int) -> Data:
         "frequencies_hz": list(profile.frequencies_hz),
         "runs": len(profile.run_duration_s),
         "bundles": len(profile.bundles),
-        "weights": profile.weights,
+        "weights": profile.weights or "",
     }
 
 
-def _link(link: LinkStudy) -> Data:
+def _link(link: LinkStudy) -> model.Link:
     known = _intervals(link)
+    problem, certificate = link.problem, link.plan.certificate
     return {
         "name": link.name,
         "rates": _rates(link),
-        "sizes_bytes": list(link.problem.sizes_bytes),
-        "plan": _plan(link.problem, link.plan),
-        "certificate": link.plan.certificate.data(),
-        "proof": str(link.plan.certificate),
-        "confirmation": link.plan.certificate.confirmation,
-        "frontier": None if link.frontier is None else _frontier(link.frontier, known),
-        "baselines": [{**_baseline(link.problem, row), "interval": known.get(row.choices)} for row in link.baselines],
-        "interval": known.get(link.plan.choices(link.problem)),
-        "certainty": _certainty(link),
+        "tensors": [{"boundary": at, "size_bytes": size} for at, size in enumerate(problem.sizes_bytes)],
+        "plan": _plan(problem, link.plan),
+        "certificate": _certificate(certificate),
+        "proof": str(certificate),
+        "confirmation": certificate.confirmation,
+        "frontier": None if link.frontier is None else _frontier(problem, link.frontier, known),
+        "baselines": [
+            _baseline(problem, row, letter, known.get(row.choices))
+            for letter, row in text_plot.lettered(link.baselines)
+        ],
+        "interval": known.get(link.plan.choices(problem)),
+        "certainty": None if link.uncertainty is None else _certainty(problem, link.uncertainty),
         "maps": [_map(best) for best in link.maps],
-        "held": [asdict(held) for held in link.held],
+        "held": [_held(held) for held in link.held],
         "notes": list(link.notes),
-        "explanation": None if link.explanation is None else _explanation(link.explanation),
+        "explanation": None if link.explanation is None else _explanation(problem, link.explanation),
     }
 
 
-def _explanation(found: Explanation) -> Data:
-    rivals = [
-        {
-            "what": rival.what,
-            "steps": _steps(rival.choices),
-            "margin": rival.margin,
-            "share": rival.share,
-            "interval": None if rival.interval is None else list(rival.interval),
-        }
-        for rival in found.rivals
-    ]
-    slacks = [asdict(slack) for slack in found.slacks]
-    return {"unit": found.unit, "confidence": found.confidence, "rivals": rivals, "slacks": slacks}
+def _certificate(certificate: Certificate) -> model.Certificate:
+    return {
+        "status": certificate.status,
+        "solver": certificate.solver,
+        "version": certificate.version,
+        "objective": certificate.objective,
+        "bound": certificate.bound,
+        "note": certificate.note,
+        "complete": certificate.complete,
+        "chance": certificate.chance,
+        "confirmed_by": certificate.confirmed_by,
+        "unconfirmed": certificate.unconfirmed,
+    }
 
 
-def _map(best: BestPlans) -> Data:
+def _held(held: Held) -> model.Held:
+    return {
+        "name": held.name,
+        "unit": held.unit,
+        "limit": held.limit,
+        "mean": held.mean,
+        "sd": held.sd,
+        "bound": held.bound,
+        "share": held.share,
+        "drawn_share": held.drawn_share,
+    }
+
+
+def _explanation(problem: Problem, found: Explanation) -> model.Explanation:
+    return {
+        "confidence": found.confidence,
+        "rivals": [
+            {
+                "what": rival.what,
+                "steps": _steps(problem, rival.choices),
+                "margin": rival.margin,
+                "share": rival.share,
+                "interval": _interval(rival.interval),
+            }
+            for rival in found.rivals
+        ],
+        "slacks": [
+            {
+                "limit": slack.limit,
+                "unit": slack.unit,
+                "most": slack.most,
+                "used": slack.used,
+                "slack": slack.slack,
+                "price": slack.price,
+            }
+            for slack in found.slacks
+        ],
+    }
+
+
+def _map(best: BestPlans) -> model.Map:
     """The knob's ranges; a rate is the link's own over the knob, so that the last region has the slowest links."""
+    link = best.link
     return {
         "vary": best.vary,
+        "knob_unit": "s" if best.vary == "round_trip" else "",
         "here": float(best.here),
         "round_trip_s": best.round_trip_s,
-        "rates_bit_s": None if best.link is None else [best.link.upload_bit_s, best.link.download_bit_s],
-        "unit": best.problem.goal.unit,
+        "rates": None if link is None else {"upload_bit_s": link.upload_bit_s, "download_bit_s": link.download_bit_s},
         "regions": [
             {
                 "low": float(region.low),
                 "high": None if region.high is None else float(region.high),
-                "steps": None if region.choices is None else _steps(region.choices),
+                "steps": None if region.choices is None else _steps(best.problem, region.choices),
                 "constant": float(region.constant),
                 "slope": float(region.slope),
             }
@@ -158,43 +202,59 @@ def _map(best: BestPlans) -> Data:
     }
 
 
+def _interval(ends: tuple[float, float] | None) -> model.Interval | None:
+    return None if ends is None else {"low": ends[0], "high": ends[1]}
+
+
 def _intervals(link: LinkStudy) -> Intervals:
     """Ends of each known plan's time (of the slowest stage, for a pipeline) and energy."""
-    if link.uncertainty is None:
-        return {}
-    time = "value" if link.problem.goal.is_pipeline else "latency_s"
-    needs_energy = link.problem.has_energy
-    return {
-        plan.choices: [list(getattr(plan, time)), list(plan.energy_j or ())]
-        for plan in link.uncertainty.plans
-        if getattr(plan, time) is not None and (plan.energy_j is not None or not needs_energy)
-    }
+    found: Intervals = {}
+    for plan in link.uncertainty.plans if link.uncertainty is not None else ():
+        time_s = _interval(plan.value if link.problem.goal.is_pipeline else plan.latency_s)
+        if time_s is not None and (plan.energy_j is not None or not link.problem.has_energy):
+            found[plan.choices] = {"time_s": time_s, "energy_j": _interval(plan.energy_j)}
+    return found
 
 
-def _certainty(link: LinkStudy) -> Data | None:
-    found = link.uncertainty
-    if found is None:
-        return None
+def _certainty(problem: Problem, found: Uncertainty) -> model.Certainty:
     chosen = found.chosen
     return {
         "confidence": found.confidence,
         "replicates": found.solved,
         "notes": list(found.notes),
-        "unit": link.problem.goal.unit,
-        **{name: getattr(chosen, name) for name in ("latency_s", "energy_j", "value", "best_share", "frontier_share")},
-        **{name: getattr(chosen, name) for name in ("kept_share", "regret", "regret_high")},
+        "latency_s": {"low": chosen.latency_s[0], "high": chosen.latency_s[1]},
+        "energy_j": _interval(chosen.energy_j),
+        "value": _interval(chosen.value),
+        "best_share": chosen.best_share,
+        "frontier_share": chosen.frontier_share,
+        "kept_share": chosen.kept_share,
+        "regret": chosen.regret,
+        "regret_high": chosen.regret_high,
         "infeasible_share": found.infeasible_share,
-        "winners": [[_steps(choices), share] for choices, share in found.winners[:MOST_WINNERS]],
+        "winners": [
+            {"steps": _steps(problem, choices), "share": share} for choices, share in found.winners[:MOST_WINNERS]
+        ],
         "other_winners": max(0, len(found.winners) - MOST_WINNERS),
-        "measure_next": [asdict(cell) for cell in found.measure_next],
+        "measure_next": [
+            {
+                "device": cell.device,
+                "bundle": cell.bundle,
+                "frequency_hz": cell.frequency_hz,
+                "chance": cell.chance,
+                "gain": cell.gain,
+            }
+            for cell in found.measure_next
+        ],
     }
 
 
-def _rates(link: LinkStudy) -> list[Data]:
+def _rates(link: LinkStudy) -> list[model.Rate]:
     """What joins each pair of devices."""
+    devices = link.problem.devices
     return [
         {
-            "pair": [weaker, other],
+            "from_device": devices[weaker].name,
+            "to_device": devices[other].name,
             "upload_bit_s": joined.upload_bit_s,
             "download_bit_s": joined.download_bit_s,
             "round_trip_s": joined.round_trip_s,
@@ -205,40 +265,61 @@ def _rates(link: LinkStudy) -> list[Data]:
     ]
 
 
-def _plan(problem: Problem, plan: Plan) -> Data:
-    names = [device.name for device in problem.devices]
+def _plan(problem: Problem, plan: Plan) -> model.Plan:
+    steps = zip(_steps(problem, plan.choices(problem)), plan.steps, strict=True)
     return {
-        "steps": _steps(plan.choices(problem)),
-        "costs": [[step.latency_s, step.energy_j] for step in plan.steps],
+        "steps": [{**step, "latency_s": cost.latency_s, "energy_j": cost.energy_j} for step, cost in steps],
         "transfers": [
-            [t.boundary, names.index(t.source), names.index(t.target), t.size_bytes, t.latency_s, t.energy_j]
-            for t in plan.transfers
+            {
+                "boundary": sent.boundary,
+                "source": sent.source,
+                "target": sent.target,
+                "size_bytes": sent.size_bytes,
+                "latency_s": sent.latency_s,
+                "energy_j": sent.energy_j,
+            }
+            for sent in plan.transfers
         ],
-        **{
-            name: getattr(plan, name)
-            for name in (
-                *("latency_s", "computation_s", "communication_s", "energy_j", "computation_j", "radio_j"),
-                *("period_s", "value"),
-            )
-        },
+        "latency_s": plan.latency_s,
+        "computation_s": plan.computation_s,
+        "communication_s": plan.communication_s,
+        "energy_j": plan.energy_j,
+        "computation_j": plan.computation_j,
+        "radio_j": plan.radio_j,
+        "period_s": plan.period_s,
+        "value": plan.value,
     }
 
 
-def _steps(choices: Sequence[Choice]) -> list[list[int]]:
-    return [[*choice.bundle, choice.device, choice.frequency_hz] for choice in choices]
+def _steps(problem: Problem, choices: Sequence[Choice]) -> list[model.Step]:
+    return [
+        {
+            "first": choice.bundle.first,
+            "last": choice.bundle.last,
+            "device": problem.devices[choice.device].name,
+            "frequency_hz": choice.frequency_hz,
+        }
+        for choice in choices
+    ]
 
 
-def _frontier(frontier: Frontier, intervals: Intervals) -> Data:
-    kept = thin(len(frontier), (frontier.knee,))
-    choices = [frontier.choices(at) for at in kept]
+def _frontier(problem: Problem, frontier: Frontier, intervals: Intervals) -> model.Frontier:
+    points: list[model.Point] = []
+    for at in thin(len(frontier), (frontier.knee,)):
+        choices = frontier.choices(at)
+        points.append(
+            {
+                "number": at + 1,
+                "time_s": _short(frontier.time_s[at]),
+                "energy_j": _short(frontier.energy_j[at]),
+                "steps": _steps(problem, choices),
+                "interval": intervals.get(choices),
+            }
+        )
     return {
         "time_name": frontier.time_name,
-        "time_s": [_short(frontier.time_s[at]) for at in kept],
-        "energy_j": [_short(frontier.energy_j[at]) for at in kept],
-        "steps": [_steps(steps) for steps in choices],
-        "intervals": [intervals.get(steps) for steps in choices],
-        "places": kept,
-        "knee": kept.index(frontier.knee),
+        "points": points,
+        "knee_number": frontier.knee + 1,
         "count": len(frontier),
         "complete": frontier.complete,
     }
@@ -256,8 +337,10 @@ def _short(number: float) -> float:
     return float(f"{number:.9g}")
 
 
-def _baseline(problem: Problem, row: Row) -> Data:
+def _baseline(problem: Problem, row: Row, letter: str, interval: model.PlanInterval | None) -> model.Baseline:
     return {
+        "letter": letter,
+        "is_chosen": letter == text_plot.CHOSEN,
         "name": row.name,
         "source": row.source,
         "plan": None if row.plan is None else _plan(problem, row.plan),
@@ -265,40 +348,51 @@ def _baseline(problem: Problem, row: Row) -> Data:
         "believed_energy_j": row.believed_energy_j,
         "gain": row.gain,
         "reason": row.reason,
+        "interval": interval,
     }
 
 
-def _bundle_effect(study: Study, at: int) -> list[Data]:
+def _bundle_effect(study: Study, at: int) -> list[model.Effect]:
     """For a device, at its fastest clock and at those that plans use: each bundle against the sum of its layers."""
     problem = study.links[0].problem
     device, sums = problem.devices[at], layer_sums(problem).devices[at]
     used = {step.frequency_hz for link in study.links for step in link.plan.steps if step.device == device.name}
-    found = []
+    found: list[model.Effect] = []
     for column, frequency_hz in enumerate(device.frequencies_hz):
         if frequency_hz not in {*used, max(device.frequencies_hz)}:
             continue
-        rows = [
-            [first, last, int(device.latency_ps[row, column]) / 1e12, int(sums.latency_ps[row, column]) / 1e12]
+        rows: list[model.BundleEffect] = [
+            {
+                "first": first,
+                "last": last,
+                "latency_s": int(device.latency_ps[row, column]) / 1e12,
+                "sum_s": int(sums.latency_ps[row, column]) / 1e12,
+            }
             for row, (first, last) in enumerate(enumerate_bundles(len(problem.layers), problem.max_layers))
             if last > first and device.latency_ps[row, column] >= 0 and sums.latency_ps[row, column] > 0
         ]
-        kept = thin(len(rows))
-        found.append(
-            {"device": at, "frequency_hz": frequency_hz, "bundles": [rows[k] for k in kept], "count": len(rows)}
-        )
+        kept = [rows[k] for k in thin(len(rows))]
+        found.append({"device": device.name, "frequency_hz": frequency_hz, "bundles": kept, "count": len(rows)})
     return found
 
 
-def _source(profile: Profile) -> Data:
+def _source(profile: Profile) -> model.Source:
     """What run.json says, where the profile was read from a run's folder."""
-    facts: list[list[str]] = []
+    facts: list[model.Fact] = []
     try:
-        run = RunSpec.read(os.path.dirname(profile.path) or ".")
-        facts = [[name, _fact(getattr(run, name))] for name in RUN_FACTS if getattr(run, name) not in (None, {}, [])]
+        run: Any = RunSpec.read(os.path.dirname(profile.path) or ".")
+        for name in RUN_FACTS:
+            if getattr(run, name) not in (None, {}, []):
+                facts.append({"name": name, "value": _fact(getattr(run, name))})
     except DimeError:
         pass
-    found = {"device": profile.device, "path": profile.path, "file": RUN if facts else "", "facts": facts}
-    return {**found, "dialect": profile.dialect} if profile.dialect else found
+    return {
+        "device": profile.device,
+        "path": profile.path,
+        "dialect": profile.dialect,
+        "file": RUN if facts else "",
+        "facts": facts,
+    }
 
 
 def _fact(value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import string
 from collections.abc import Callable, Sequence
+from itertools import product
 
 from dime.host.analysis.baselines import Row
 from dime.host.common.units import plain, quantity
@@ -24,7 +25,8 @@ Place = tuple[float, float]
 
 def lettered(rows: Sequence[Row]) -> list[tuple[str, Row]]:
     """DIME's row and the baselines', each with its letter."""
-    return list(zip([CHOSEN, *string.ascii_lowercase], rows, strict=False))
+    letters = [CHOSEN, *string.ascii_lowercase, *map("".join, product(string.ascii_lowercase, repeat=2))]
+    return list(zip(letters, rows, strict=False))
 
 
 def trade_off(link: LinkStudy, width: int) -> list[str]:

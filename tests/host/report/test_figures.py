@@ -1,5 +1,6 @@
 """Pictures for papers."""
 
+import json
 from xml.etree import ElementTree
 
 import pytest
@@ -8,7 +9,7 @@ from dime.contract.errors import InputError
 from dime.host.common.units import quantity
 from dime.host.report import page as report
 from dime.host.report import report_data
-from dime.host.report.figures import STYLE, write
+from dime.host.report.figures import COLOURS, STYLE, write
 from tests.host import example_studies as studies
 
 
@@ -71,14 +72,8 @@ def test_plans_that_cost_the_same_but_for_rounding_are_not_drawn_apart(tmp_path,
     link = data["links"][0]
     cost = link["plan"]["latency_s"], link["plan"]["energy_j"]
     steps = link["plan"]["steps"]
-    link["frontier"] |= {
-        "time_s": [cost[0] * (1 + 1e-10)],
-        "energy_j": [cost[1] * (1 + 1e-10)],
-        "steps": [steps],
-        "intervals": [None],
-        "knee": 0,
-        "count": 1,
-    }
+    point = {"number": 1, "time_s": cost[0] * (1 + 1e-10), "energy_j": cost[1] * (1 + 1e-10), "interval": None}
+    link["frontier"] |= {"points": [{**point, "steps": steps}], "knee_number": 1, "count": 1}
     link["baselines"] = []
     write(data, tmp_path / "figures", ["svg"])
     texts = list(ElementTree.parse(tmp_path / "figures/frontier_WiFi.svg").getroot().itertext())
@@ -96,6 +91,17 @@ def test_without_energy_there_is_no_trade_off_to_draw(tmp_path):
 def test_strange_names_stay_texts_and_inside_the_folder(tmp_path):
     paths = write(report_data.collect(studies.hostile()), tmp_path / "figures", ["svg"])
     assert all(path.parent == tmp_path / "figures" for path in paths)
+
+
+def test_devices_whose_long_names_begin_alike_are_drawn_as_two(tmp_path, monkeypatch):
+    monkeypatch.setitem(STYLE, "svg.fonttype", "none")
+    edge, server = (f"a board with a very long name, the one with the number {at}" for at in (1, 2))
+    text = json.dumps(report_data.collect(studies.study("WiFi")))
+    write(json.loads(text.replace('"nano"', f'"{edge}"').replace('"wiscad"', f'"{server}"')), tmp_path / "a", ["svg"])
+    write(json.loads(text), tmp_path / "b", ["svg"])
+    drawn, plain = ((tmp_path / name / "plan_WiFi.svg").read_text() for name in "ab")
+    for colour in COLOURS[:2]:
+        assert drawn.count(colour) == plain.count(colour) > 0
 
 
 def test_a_folder_that_exists_is_left_alone(tmp_path):
