@@ -39,7 +39,7 @@ _HOMES = {
     "load_profile": "dime.host.profiles.profiles",
     "load_study": "dime.host.studies.folder",
     "make_plan": "dime.host.planning.solution",
-    "plan_with_confidence": "dime.host.analysis.confidence",
+    "plan_with_confidence": "dime.host.analysis.chance_limits",
     "read_plan": "dime.host.planning.plan",
     "resample": "dime.host.analysis.resampling",
     "round_trips": "dime.host.analysis.break_even",

@@ -3,7 +3,7 @@ from dime.host.analysis import baselines as baselines
 from dime.host.analysis.alternatives import explain as explain
 from dime.host.analysis.break_even import best_plans as best_plans
 from dime.host.analysis.break_even import round_trips as round_trips
-from dime.host.analysis.confidence import plan_with_confidence as plan_with_confidence
+from dime.host.analysis.chance_limits import plan_with_confidence as plan_with_confidence
 from dime.host.analysis.resampling import resample as resample
 from dime.host.analysis.uncertainty import bootstrap as bootstrap
 from dime.host.compat import sweeps as sweeps

@@ -28,15 +28,15 @@ from typing import (
 
 from dime.contract import files, schemas
 from dime.contract import power_protocol as protocol
-from dime.contract.clock import boot_id, monotonic_ns
 from dime.contract.errors import ConnectionLostError, DeviceError, InputError, TableError
 from dime.contract.intervals import mean_and_error, t95
 from dime.contract.run import CLOCK, RunSpec
+from dime.contract.timebase import boot_id, monotonic_ns
 
 if TYPE_CHECKING:
-    from dime.contract.clock import ClockSession, Log
     from dime.contract.messages import Emit
     from dime.contract.tables import Timing
+    from dime.contract.timebase import ClockSession, Log
 
     AfterPass = Callable[[Sequence[Timing], Iterable[str]], Iterable[str]]
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Generic, NamedTuple, Opti
 import torch
 
 from dime import __version__
-from dime.contract.clock import monotonic_ns
 from dime.contract.errors import DeviceError, unknown
+from dime.contract.timebase import monotonic_ns
 
 if TYPE_CHECKING:
     from dime.contract.messages import Emit

@@ -4,7 +4,7 @@ import os
 import time
 from typing import TYPE_CHECKING, List, Optional, Tuple
 
-from dime.contract.clock import monotonic_ns
+from dime.contract.timebase import monotonic_ns
 
 if TYPE_CHECKING:
     from dime.contract.surroundings import Noted

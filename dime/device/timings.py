@@ -32,9 +32,9 @@ import torch
 from dime import __version__
 from dime.contract import files, surroundings, tables
 from dime.contract.bundles import Bundle, enumerate_bundles, spell
-from dime.contract.clock import boot_id, monotonic_ns
 from dime.contract.errors import InputError, TableError
 from dime.contract.run import LEDGER, RUN, TIMINGS, RunSpec, check_options
+from dime.contract.timebase import boot_id, monotonic_ns
 from dime.device import boards, processor, stop, storage
 from dime.device import surroundings as around
 

@@ -27,7 +27,7 @@ from typing import Any, TypedDict
 
 from dime.contract import messages, tables
 from dime.contract.run import RUN, SPEC_FIELDS, TIMINGS, RunSpec
-from dime.host.bench.lab import Device
+from dime.host.bench.lab import LabDevice
 
 REVISION = "org.opencontainers.image.revision"
 PIECE_BYTES = 16_384  # an engine takes a longer line in pieces
@@ -217,9 +217,9 @@ class FakeEngine:
         self._server.shutdown()
         self._server.server_close()
 
-    def device(self, **keys: Any) -> Device:  # Any: each key has its own type
+    def device(self, **keys: Any) -> LabDevice:  # Any: each key has its own type
         """A lab file's entry for it."""
-        return Device("nano", self.address, **{"image": "dime-host", **keys})
+        return LabDevice("nano", self.address, **{"image": "dime-host", **keys})
 
     def add_image(
         self,

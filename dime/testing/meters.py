@@ -11,7 +11,7 @@ import pytest
 from dime.contract import plugins
 from dime.contract.errors import InputError
 from dime.host.metering import meters, power, power_trace
-from dime.host.metering.meters._base import Options
+from dime.host.metering.api import Options
 from dime.host.metering.recorder import Recorder
 
 

@@ -10,7 +10,7 @@ import pytest
 from dime.contract import tables
 from dime.contract.bundles import enumerate_bundles, spell
 from dime.contract.run import TIMINGS
-from dime.host.metering import energy, power_trace
+from dime.host.metering import integrate, power_trace
 from dime.host.metering.meters import smartpower3
 from dime.host.profiles import joint_profile
 from tests.host import powered
@@ -87,9 +87,9 @@ def test_an_hour_of_readings_with_43200_windows(tmp_path, capsys):
     read_s, trace = timed(lambda: power_trace.load(tmp_path / "power.csv"))
     start_ns = START_NS + 1_000_000_000 + np.arange(WINDOWS) * HOUR_MS * 1_000_000 // WINDOWS
     end_ns = start_ns + 60_000_000
-    one_pass_s, energies = timed(lambda: energy.measure(trace, start_ns, end_ns, 0.001))
+    one_pass_s, energies = timed(lambda: integrate.measure(trace, start_ns, end_ns, 0.001))
     few = slice(0, None, 50)
-    on_time = energy.measure(trace, start_ns[few], end_ns[few], 0.0)  # masks know no error of the clock
+    on_time = integrate.measure(trace, start_ns[few], end_ns[few], 0.0)  # masks know no error of the clock
     masks_s, plain_j = timed(lambda: by_masks(trace, start_ns[few], end_ns[few]))
     masks_s *= WINDOWS / len(plain_j)
     assert result.rows == WINDOWS and (energies.rejected == "").all()
@@ -107,7 +107,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 from dime.host.metering.meters import smartpower3
-from dime.host.metering.meters._base import Options, RecordingEndedError, Sample
+from dime.host.metering.api import Options, RecordingEndedError, Sample
 from dime.host.metering.recorder import Recorder
 
 ROWS, AT_ONCE, HOUR = 24 * 720_000, 500, 720_000

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from dime.host.analysis import confidence, resampling, uncertainty
+from dime.host.analysis import chance_limits, resampling, uncertainty
 from dime.host.planning.goals import Limits
 from dime.host.planning.problem import build_problem
 from dime.host.search.frontier import frontier
@@ -50,12 +50,12 @@ def test_a_limit_that_holds_costs_a_few_solves(capsys):
     chain = synthetic.ALEXNET
     profiles = [synthetic.profile(chain), synthetic.server(chain)]
     problem = build_problem(profiles, "4G", "energy", Limits(latency_s=0.1))
-    confidence.plan_with_confidence(problem, profiles, 0.95)
+    chance_limits.plan_with_confidence(problem, profiles, 0.95)
     began = time.perf_counter()
     exact.solve(problem, 60, 0.0)
     solve_s = time.perf_counter() - began
     began = time.perf_counter()
-    confidence.plan_with_confidence(problem, profiles, 0.95)
+    chance_limits.plan_with_confidence(problem, profiles, 0.95)
     confident_s = time.perf_counter() - began
     with capsys.disabled():
         print(f"\nalexnet, free: a limit that holds with 95 % takes {confident_s / solve_s:.1f} plain solves")

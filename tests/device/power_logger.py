@@ -4,7 +4,7 @@ import socket
 import threading
 
 from dime.contract import power_protocol as protocol
-from dime.contract.clock import monotonic_ns
+from dime.contract.timebase import monotonic_ns
 
 OFFSET_NS = 1700000000 * 10**9
 

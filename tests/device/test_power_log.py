@@ -8,9 +8,9 @@ import pytest
 
 from dime.contract import power_protocol as protocol
 from dime.contract import tables
-from dime.contract.clock import boot_id, monotonic_ns
 from dime.contract.errors import ConnectionLostError, DeviceError, InputError
 from dime.contract.run import CLOCK, TIMINGS, RunSpec
+from dime.contract.timebase import boot_id, monotonic_ns
 from dime.device import boards, power_log, timings
 from dime.device.power_log import PowerLog, code, play, wanting
 from tests.device.conftest import OPTIONS, device

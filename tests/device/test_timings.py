@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from dime.contract import tables
-from dime.contract.clock import monotonic_ns
 from dime.contract.errors import DeviceError, InputError, TableError
 from dime.contract.run import RUN, TIMINGS, RunSpec
+from dime.contract.timebase import monotonic_ns
 from dime.device import processor, stop, storage, timings
 
 

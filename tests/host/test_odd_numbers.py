@@ -18,7 +18,7 @@ from dime.host.bench import lab
 from dime.host.campaign import doctor
 from dime.host.cli import main as cli
 from dime.host.metering import gain
-from dime.host.metering.meters._base import Options
+from dime.host.metering.api import Options
 from dime.host.planning.links import load_link
 from dime.host.planning.problem import build_problem
 from dime.host.profiles.joint_profile import join
@@ -150,7 +150,7 @@ def test_every_key_of_the_lab_file(tmp_path):
     for value in IN_TOML:
         check(f"registry = {value}\n[a]\nengine = 'local'\n")
         check(f"[a]\nengine = {value}\n")
-        for key in lab.Device.__dataclass_fields__:
+        for key in lab.LabDevice.__dataclass_fields__:
             if key != "engine":
                 check(f"[a]\nengine = 'local'\n{key} = {value}\n")
         for key in Options.__dataclass_fields__:

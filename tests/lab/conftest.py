@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from dime.host.bench import builds, lab
+from dime.host.bench import lab
+from dime.host.bench.images import build
 from dime.host.bench.session.job import Job
 
 from . import machine
@@ -55,7 +56,7 @@ def built(bench):
         "jetson_wheels": str(WHEELS), "host_torch": "boards", "host_wheels": "",
     }  # fmt: skip
     for name in lab.IMAGES:
-        builds.push(REGISTRY, name, **settings)
+        build.push(REGISTRY, name, **settings)
     docker("image", "prune", "--force")  # what earlier sources have left would fill the disk in a day of work
     docker("buildx", "prune", "--force", "--max-used-space=6gb")
     return settings

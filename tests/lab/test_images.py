@@ -7,7 +7,7 @@ import urllib.request
 import pytest
 
 from dime.contract.errors import DeviceError
-from dime.host.bench import builds
+from dime.host.bench.images import build
 from dime.host.bench.lab import IMAGES
 
 from .place import REGISTRY, docker
@@ -88,7 +88,7 @@ def test_nobodys_secrets_are_in_them(built):
 
 def test_the_same_source_and_date_give_the_same_layers(built):
     def layers():
-        builds.build("jetson", "", REGISTRY, no_cache=True, tried=False, source_date_epoch="1700000000", **built)
+        build.build("jetson", "", REGISTRY, no_cache=True, tried=False, source_date_epoch="1700000000", **built)
         return json.loads(docker("image", "inspect", f"{REGISTRY}/dime-jetson:latest").stdout)[0]["RootFS"]["Layers"]
 
     assert layers() == layers()
@@ -96,8 +96,8 @@ def test_the_same_source_and_date_give_the_same_layers(built):
 
 def test_an_image_is_tried_when_it_is_built(built, tmp_path):
     """A wheel for a newer processor is found before it reaches a board: here a torch that dies as such a wheel does."""
-    assert builds.smoke("jetson", f"{REGISTRY}/dime-jetson:latest", "linux/arm64").startswith("works: torch ")
-    assert "plans and logs" in builds.smoke("host", f"{REGISTRY}/dime-host:latest", "linux/amd64")
+    assert build.smoke("jetson", f"{REGISTRY}/dime-jetson:latest", "linux/arm64").startswith("works: torch ")
+    assert "plans and logs" in build.smoke("host", f"{REGISTRY}/dime-host:latest", "linux/amd64")
     (tmp_path / "Dockerfile").write_text(
         f"FROM {REGISTRY}/dime-jetson:latest\nCOPY torch.py /broken/torch.py\nENV PYTHONPATH=/broken:/dime:/dime-site\n"
     )
@@ -105,4 +105,4 @@ def test_an_image_is_tried_when_it_is_built(built, tmp_path):
     name = f"{REGISTRY}/dime-broken:latest"
     docker("buildx", "build", "-q", "--platform=linux/arm64", "--provenance=false", "--push", "-t", name, tmp_path)
     with pytest.raises(DeviceError, match=r"dime-broken.*illegal instruction: .* \(cortex-a57\)"):
-        builds.smoke("jetson", name, "linux/arm64")
+        build.smoke("jetson", name, "linux/arm64")

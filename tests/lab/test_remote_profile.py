@@ -10,9 +10,9 @@ import pytest
 from dime.contract import tables
 from dime.contract.errors import ConnectionLostError, DeviceError
 from dime.contract.run import TIMINGS, RunSpec
-from dime.host.bench import cleaning, fleet
+from dime.host.bench import cleanup, fleet
 from dime.host.bench.connection import DetachedError, Wishes
-from dime.host.bench.holding import HOLD
+from dime.host.bench.lock import HOLD
 from dime.host.bench.session.session import Session
 
 from .place import REGISTRY, wait_for
@@ -198,7 +198,7 @@ def test_stopped_by_wish_it_goes_on_later_where_it_was(potato, job):
 
 
 def test_the_boards_disk_is_full(nano, job):
-    cleaning.clean(job(nano).device, caches=True)
+    cleanup.clean(job(nano).device, caches=True)
     nano.fill_disk(40)
     with pytest.raises(DeviceError, match=r"nano: .*(disk|room|space)") as caught:
         fleet.profile([job(nano)], REGISTRY)
@@ -287,10 +287,10 @@ def test_an_image_that_is_nowhere(potato, job):
 
 
 def test_without_a_registry_the_image_is_streamed_over_the_connection(potato, job, built):
-    from dime.host.bench import builds
+    from dime.host.bench.images import build
 
-    cleaning.clean(job(potato, potato_image="dime-jetson").device)
-    builds.build("jetson", **built)
+    cleanup.clean(job(potato, potato_image="dime-jetson").device)
+    build.build("jetson", **built)
     work = job(potato, potato_image="dime-jetson")
     assert len(rows(fleet.profile([work])[0])) == 8
     assert "sent-" in potato.docker("images").stdout
@@ -317,6 +317,6 @@ def test_clean_removes_all_that_is_ours_and_nothing_else(potato, job):
     potato.docker("volume", "create", "somebodys")
     device = job(potato, potato_image="dime-jetson").device
     fleet.profile([job(potato, potato_image="dime-jetson")], REGISTRY)
-    assert any("dime-jetson" in line for line in cleaning.clean(device))
+    assert any("dime-jetson" in line for line in cleanup.clean(device))
     assert potato.docker("volume", "ls", "-q").stdout.split() == ["somebodys"]
     potato.docker("volume", "rm", "somebodys")

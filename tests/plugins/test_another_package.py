@@ -11,9 +11,9 @@ import time
 
 from dime.contract.errors import DimeError
 from dime.host.metering.gain import Gain
-from dime.host.metering.meters._base import ENERGY, Counters, Polled, choose_counters
-from dime.host.metering.meters._base import counter_reading as reading
-from dime.host.metering.meters._base import counter_series as series
+from dime.host.metering.api import ENERGY, Counters, Polled, choose_counters
+from dime.host.metering.api import counter_reading as reading
+from dime.host.metering.api import counter_series as series
 
 GAIN = Gain(source="its data sheet")
 

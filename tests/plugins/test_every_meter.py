@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from dime.contract import plugins
 from dime.contract.errors import DeviceError, InputError, TableError
-from dime.host.metering import energy, meters, power, power_trace, recorder
-from dime.host.metering.meters._base import Counters, Options, RecordingEndedError, Series
+from dime.host.metering import integrate, meters, power, power_trace, recorder
+from dime.host.metering.api import Counters, Options, RecordingEndedError, Series
 from dime.host.metering.power_file import PowerFile
 from dime.host.metering.recorder import Recorder
 from dime.testing.meters import *  # noqa: F403
@@ -308,7 +308,7 @@ def test_no_joule_of_a_counter_is_negative_and_none_is_made_up(events, range_uj)
         quality = {"breaks_ns": [row[3] for row in rows if row[1]]}
         series = Series("one", "energy", False, values, np.full(len(rows), 1e-6), np.ones(len(rows), bool))
         trace = power_trace.build(series, times // 1_000_000, times, "log", quality)
-        found = energy.measure(trace, times[:-1] + 1, times[1:] - 1, 0.001)
+        found = integrate.measure(trace, times[:-1] + 1, times[1:] - 1, 0.001)
         known = found.energy_j[found.rejected == ""] - found.edge_j[found.rejected == ""]
         assert (known >= -1e-9).all() and (np.diff(trace.value) >= 0).all()
 
@@ -331,7 +331,7 @@ def test_a_counter_that_comes_back_from_a_failed_read_begins_anew(tmp_path, monk
     assert "the meter is back" in said and trace.segment[-1] == 1 and counter
     middle_ns = trace.epoch_ns + int(trace.time_s[trace.segment == 0][-1] * 1e9)
     edges = np.array([middle_ns - 10**8]), np.array([middle_ns + 4 * 10**8])
-    assert energy.measure(trace, *edges, 0.001).rejected == "across a break in the log"
+    assert integrate.measure(trace, *edges, 0.001).rejected == "across a break in the log"
     assert (np.diff(trace.value) >= 0).all() and trace.value[-1] < TRUE_W * trace.time_s[-1]
 
 

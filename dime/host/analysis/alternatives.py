@@ -12,8 +12,8 @@ import numpy as np
 from dime.contract.errors import InputError
 from dime.host.analysis.resampling import Samples
 from dime.host.analysis.uncertainty import difference
-from dime.host.common import statistics
-from dime.host.common.statistics import Bools
+from dime.host.common import stats
+from dime.host.common.stats import Bools
 from dime.host.planning.cost import add_up, walk
 from dime.host.planning.evaluation import evaluate, value
 from dime.host.planning.plan import one_line
@@ -130,7 +130,7 @@ def explain(
     problem: Problem | Solution,
     choices: Sequence[Choice] | None = None,
     samples: Samples | None = None,
-    confidence: float = statistics.CONFIDENCE,
+    confidence: float = stats.CONFIDENCE,
     time_limit_s: float = TIME_LIMIT_S,
 ) -> Explanation:
     """Explains a plan.

@@ -17,7 +17,7 @@ import numpy as np
 
 from dime.contract.bundles import Bundle
 from dime.contract.errors import InfeasibleError, OutOfTimeError
-from dime.host.common.statistics import Ints
+from dime.host.common.stats import Ints
 from dime.host.planning.certificate import Certificate
 from dime.host.planning.evaluation import evaluate, value
 from dime.host.planning.goals import Limits

@@ -16,8 +16,8 @@ from time import monotonic
 import numpy as np
 
 from dime.contract.errors import InputError
-from dime.host.common import statistics, student
-from dime.host.common.statistics import Floats, Ints
+from dime.host.common import stats, student
+from dime.host.common.stats import Floats, Ints
 from dime.host.planning.cost import Costs, costs_of
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem, bundle_bounds
 from dime.host.profiles.profiles import Profile
@@ -83,7 +83,7 @@ class Samples:
         plan: Choices,
         other: Choices = (),
         quantity: str = "goal",
-        confidence: float = statistics.CONFIDENCE,
+        confidence: float = stats.CONFIDENCE,
     ) -> tuple[float, float] | None:
         """The interval of what a plan costs, or of what it costs more than another; what the two share cancels.
 
@@ -178,8 +178,8 @@ def unknown(profiles: Sequence[Profile]) -> str:
 def resample(
     problem: Problem,
     profiles: Sequence[Profile],
-    replicates: int = statistics.REPLICATES,
-    seed: int = statistics.SEED,
+    replicates: int = stats.REPLICATES,
+    seed: int = stats.SEED,
 ) -> Samples:
     """Draws replicates of all costs of a problem.
 

@@ -14,8 +14,8 @@ import numpy as np
 from dime.contract.bundles import spell
 from dime.contract.errors import InputError
 from dime.host.analysis.resampling import Choices, Samples
-from dime.host.common import statistics
-from dime.host.common.statistics import Bools, Floats, Ints
+from dime.host.common import stats
+from dime.host.common.stats import Bools, Floats, Ints
 from dime.host.planning.cost import Costs, costs_of
 from dime.host.planning.plan import one_line
 
@@ -134,7 +134,7 @@ class Uncertainty:
 def bootstrap(
     samples: Samples,
     plans: Sequence[Choices],
-    confidence: float = statistics.CONFIDENCE,
+    confidence: float = stats.CONFIDENCE,
     time_limit_s: float = TIME_LIMIT_S,
 ) -> Uncertainty:
     """Solves every replicate and sees how given plans do in it.
@@ -281,7 +281,7 @@ def measure_next(
 
 
 def difference(
-    samples: Samples, plan: Choices, other: Choices, confidence: float = statistics.CONFIDENCE
+    samples: Samples, plan: Choices, other: Choices, confidence: float = stats.CONFIDENCE
 ) -> tuple[float, float] | None:
     """Interval of V(other) - V(plan), in the goal's unit; what the plans share cancels. None where none would hold."""
     return samples.interval(other, plan, "goal", confidence)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from dime.contract import operations
 from dime.contract.errors import DeviceError
-from dime.host.bench.lab import Device
+from dime.host.bench.lab import LabDevice
 
 TORCH = "dime.torch"  # an image's label: the version in it
 MOST = 5
 
 
-def check(labels: object, device: Device, samples: Path) -> None:
+def check(labels: object, device: LabDevice, samples: Path) -> None:
     """Makes sure that a device's image can run a network that was named, as far as its torch is known.
 
     Args:

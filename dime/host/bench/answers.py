@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dime.contract import messages
 from dime.contract.errors import DeviceError, InputError
 from dime.contract.run import parse_name
-from dime.host.bench.lab import Device
+from dime.host.bench.lab import LabDevice
 from dime.host.bench.session.state import State
 from dime.host.common.units import plain
 
@@ -66,7 +66,7 @@ def key(container: Container) -> str:
     return text
 
 
-def folder(container: Container, device: Device) -> Path:
+def folder(container: Container, device: LabDevice) -> Path:
     """Where a run's results belong below the folder of results: DEVICE/NETWORK, two plain names.
 
     Raises:

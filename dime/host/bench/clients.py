@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from dime.contract.errors import ConnectionLostError, DeviceError, NotLetInError
 from dime.host.bench import contexts, ssh
 from dime.host.bench.containers import Rights
-from dime.host.bench.lab import Device
+from dime.host.bench.lab import LabDevice
 from dime.host.bench.pulse import Pulse
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ LONG_S = 1800.0  # for one call without a byte, although the engine is alive
 
 
 @contextmanager
-def connect(device: Device) -> Iterator[docker.DockerClient]:
+def connect(device: LabDevice) -> Iterator[docker.DockerClient]:
     """Connects to a device's engine.
 
     Over ssh: as `ssh HOST` would connect (see ``dime.host.bench.ssh``), with the agent's keys too, and only to hosts
@@ -56,7 +56,7 @@ def connect(device: Device) -> Iterator[docker.DockerClient]:
         client.close()
 
 
-def gpus(device: Device) -> Rights:
+def gpus(device: LabDevice) -> Rights:
     """The options that hand a device's GPUs to a container; empty for none."""
     import docker.types
 
@@ -67,7 +67,7 @@ def gpus(device: Device) -> Rights:
 
 
 @contextmanager
-def translated(device: Device) -> Iterator[None]:
+def translated(device: LabDevice) -> Iterator[None]:
     """Turns what a lost connection, ssh or the engine raises into one clear line with the device's name.
 
     Args:
@@ -121,7 +121,7 @@ def translated(device: Device) -> Iterator[None]:
         ) from None
 
 
-def _hint(device: Device, error: Exception) -> str:
+def _hint(device: LabDevice, error: Exception) -> str:
     if device.host:
         return f"; type: ssh {ssh.login(device).typed} docker version"
     if "Permission denied" in str(error):
@@ -129,7 +129,7 @@ def _hint(device: Device, error: Exception) -> str:
     return "; is it running?"
 
 
-def _directly(device: Device) -> docker.APIClient:
+def _directly(device: LabDevice) -> docker.APIClient:
     """An API client over a socket of this computer, or over the network where the docker command goes there."""
     import docker
 
@@ -137,7 +137,7 @@ def _directly(device: Device) -> docker.APIClient:
     return docker.APIClient(device.engine, timeout=int(GREETING_S), tls=encrypted)
 
 
-def _over_ssh(device: Device) -> docker.APIClient:
+def _over_ssh(device: LabDevice) -> docker.APIClient:
     """An API client over an ssh connection of ours: the SDK's own bounds neither the connection nor a dead one."""
     import docker
     import paramiko
@@ -171,7 +171,7 @@ def _over_ssh(device: Device) -> docker.APIClient:
     return cast("docker.APIClient", api)
 
 
-def address_towards(device: Device) -> str:
+def address_towards(device: LabDevice) -> str:
     """This computer's address as a device sees it, so that nothing else has to be listened at.
 
     Args:
@@ -192,7 +192,7 @@ def address_towards(device: Device) -> str:
     return _reach(device, login.host, login.port)
 
 
-def _reach(device: Device, host: str, port: int) -> str:
+def _reach(device: LabDevice, host: str, port: int) -> str:
     """Fails within CONNECT_S when the host is off, before ssh waits for minutes; gives our address on the way there."""
     try:
         with socket.create_connection((host, port), timeout=CONNECT_S) as probe:
@@ -222,10 +222,10 @@ def _watch(client: paramiko.SSHClient) -> None:
         transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(DEAD_S * 1000))
 
 
-def this_computer() -> Device:
+def this_computer() -> LabDevice:
     """The engine of the lab's computer, where the docker command finds it.
 
     Raises:
         DeviceError: A docker context is chosen that cannot be used.
     """
-    return Device(contexts.NAME, engine=contexts.endpoint().address)
+    return LabDevice(contexts.NAME, engine=contexts.endpoint().address)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dime.contract.errors import ConnectionLostError, NotLetInError
 from dime.host.bench import clients
-from dime.host.bench.lab import Device
+from dime.host.bench.lab import LabDevice
 
 if TYPE_CHECKING:
     import docker
@@ -42,10 +42,10 @@ class DetachedError(Exception):
     """The person waits no longer; a run that has begun goes on."""
 
 
-class Link:
+class Connection:
     """A connection to a device that is made anew when it was lost, for as long as that is of use."""
 
-    def __init__(self, device: Device, wishes: Wishes, patience_s: float = PATIENCE_S):
+    def __init__(self, device: LabDevice, wishes: Wishes, patience_s: float = PATIENCE_S):
         self._device, self._wishes, self._patience_s = device, wishes, patience_s
         self._context: AbstractContextManager[docker.DockerClient] | None = None
         self._client: docker.DockerClient | None = None

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dime.contract.errors import ConnectionLostError, DeviceError, DimeError
-from dime.host.bench import answers, clients, engines, folders, volumes
+from dime.host.bench import answers, clients, engines, folders, transfer
 from dime.host.bench.connection import DetachedError, Wishes
-from dime.host.bench.lab import Device
+from dime.host.bench.lab import LabDevice
 from dime.host.bench.session import results as sessions
 from dime.host.bench.session.job import Job
 from dime.host.bench.session.session import Session
 from dime.host.bench.session.state import Stage
-from dime.host.common import interrupts, shown
+from dime.host.common import console, interrupts
 
 if TYPE_CHECKING:
     import docker
@@ -81,7 +81,7 @@ def _at_once(jobs: Sequence[Job], registry: str) -> list[Job]:
             except DimeError as error:
                 failures.append(error)
                 if len(devices) > 1:
-                    shown.tell(f"dime: {error}")
+                    console.tell(f"dime: {error}")
             except BaseException as error:
                 crashes.append(error)
             ended.add(number)
@@ -108,7 +108,7 @@ def _at_once(jobs: Sequence[Job], registry: str) -> list[Job]:
                 stage = begun[number].stage if number in begun else Stage.BRINGING
                 teller(job.device.name)(f"{job.network}: {stage.value}" if len(jobs) > len(devices) else stage.value)
         for failure in failures if len(devices) == 1 else ():  # of several, each was told when it came
-            shown.tell(failure)
+            console.tell(failure)
         raise KeyboardInterrupt
     if len(failures) == 1:
         raise failures[0]
@@ -157,7 +157,7 @@ def _stop_wished() -> bool:
     return answer.strip().lower().startswith("s")
 
 
-def collect(device: Device, results: str | Path = "results") -> list[Path]:
+def collect(device: LabDevice, results: str | Path = "results") -> list[Path]:
     """Fetches the results of runs that ended while nobody was there, complete or not; complete ones are then removed.
 
     Args:
@@ -174,7 +174,7 @@ def collect(device: Device, results: str | Path = "results") -> list[Path]:
     folders, failures = list[Path](), list[DimeError]()
     try:
         with clients.connect(device) as client, clients.translated(device):
-            for container in volumes.ours(client, "run"):
+            for container in transfer.ours(client, "run"):
                 if container.status == "running":
                     say(f"{answers.label(container, 'dime.what', 'a run')} is still running")
                     continue
@@ -196,11 +196,11 @@ def collect(device: Device, results: str | Path = "results") -> list[Path]:
 
 
 def _collect(
-    client: docker.DockerClient, device: Device, container: Container, results: Path, say: Callable[[str], None]
+    client: docker.DockerClient, device: LabDevice, container: Container, results: Path, say: Callable[[str], None]
 ) -> Path:
     """Fetches one run; removes it if it is complete."""
     out = results / answers.folder(container, device)
-    volume = f"{volumes.RESULTS}{answers.key(container)}"
+    volume = f"{transfer.RESULTS}{answers.key(container)}"
     assert container.image is not None
     sessions.fetch(client, container, container.image, volume, out)
     if folders.is_complete(out):
@@ -215,7 +215,7 @@ class Status:
 
     def __init__(self, label: str):
         self._label = label
-        self._bar = shown.Bar(total=0, bar_format="{desc}", leave=False)
+        self._bar = console.Bar(total=0, bar_format="{desc}", leave=False)
 
     def __enter__(self) -> Callable[[str], None]:
         return lambda text: self._bar.say(f"{self._label}: {text}" if text else "")
@@ -226,4 +226,4 @@ class Status:
 
 def teller(name: str) -> Callable[[str], None]:
     """Says lines in a device's name."""
-    return lambda text: shown.tell(text if text.startswith(f"{name}: ") else f"{name}: {text}")
+    return lambda text: console.tell(text if text.startswith(f"{name}: ") else f"{name}: {text}")

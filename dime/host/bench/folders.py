@@ -8,7 +8,7 @@ from pathlib import Path
 from dime.contract import files
 from dime.contract.errors import TableError
 from dime.contract.run import FROM_DEVICE, RUN, TIMINGS, RunSpec
-from dime.host.bench.volumes import STILL_THERE, on_this_computer
+from dime.host.bench.transfer import STILL_THERE, on_this_computer
 from dime.host.common import places
 
 DERIVED = "joint_*"  # what was made from a shorter copy

@@ -73,7 +73,7 @@ class Meter:
 
 
 @dataclass(frozen=True)
-class Device:
+class LabDevice:
     """One device of the bench.
 
     Attributes:
@@ -116,7 +116,7 @@ class Device:
 
 
 # Known without a lab file: `local` is this machine in both roles, weak device (one thread) and server (all threads).
-THIS_MACHINE = (Device("edge", threads=(1,), tags=(LOCAL,)), Device("server", tags=(LOCAL,)))
+THIS_MACHINE = (LabDevice("edge", threads=(1,), tags=(LOCAL,)), LabDevice("server", tags=(LOCAL,)))
 BUILT_IN = (LOCAL, *(device.name for device in THIS_MACHINE))
 
 
@@ -124,11 +124,11 @@ BUILT_IN = (LOCAL, *(device.name for device in THIS_MACHINE))
 class Lab:
     """The bench: its devices by name, and the registry that they pull from."""
 
-    devices: Mapping[str, Device]
+    devices: Mapping[str, LabDevice]
     registry: str = ""
     path: Path | None = None
 
-    def choose(self, names: str) -> list[Device]:
+    def choose(self, names: str) -> list[LabDevice]:
         """Finds devices by a list of names and tags.
 
         Args:
@@ -140,7 +140,7 @@ class Lab:
         Raises:
             InputError: A word is neither a name nor a tag; the known ones are listed.
         """
-        chosen: dict[str, Device] = {}
+        chosen: dict[str, LabDevice] = {}
         for word in filter(None, (part.strip() for part in names.split(","))):
             found = [d for d in self.devices.values() if word in (d.name, "all") or word in d.tags]
             found = found or [d for d in THIS_MACHINE if word == d.name or word in d.tags]
@@ -243,11 +243,11 @@ def _plug_ins(folder: str) -> list[str]:
     return sorted({*own, *plugins.added(Path(folder).name)})
 
 
-def _device(where: str, name: str, entry: dict[str, Any]) -> Device:  # Any: TOML, of which each key is checked
+def _device(where: str, name: str, entry: dict[str, Any]) -> LabDevice:  # Any: TOML, of which each key is checked
     """Checks one device's table, whose place in the file ``where`` names."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name) or name == "all":
         raise InputError(f"{where}: a device's name has small letters, digits, '-', '_' and '.', and is not 'all'")
-    known = [f.name for f in fields(Device) if f.name != "name"]
+    known = [f.name for f in fields(LabDevice) if f.name != "name"]
     for key in entry:
         if key not in known:
             raise InputError(f"{where}: {unknown('key', key, known)}")
@@ -278,7 +278,7 @@ def _device(where: str, name: str, entry: dict[str, Any]) -> Device:  # Any: TOM
             raise InputError(f"{where}: a tag has letters, digits, '-', '_' and '.', and is not 'all'; not {tag!r}")
     if "meter" in values:
         values["meter"] = _meter(where, values["meter"])
-    return Device(name=name, **values)
+    return LabDevice(name=name, **values)
 
 
 def _image(where: str, text: str) -> str:

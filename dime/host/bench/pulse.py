@@ -9,7 +9,7 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from dime.host.common import shown
+from dime.host.common import console
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -126,7 +126,7 @@ class Pulse:
             elif not missed and age_s >= SAY_S and time.monotonic() - self._told_s >= SAY_S:
                 self._told_s = time.monotonic()
                 words = next((text for start, text in WORDS.items() if what.startswith(start)), "a call")
-                shown.tell(f"{self._name}: {words} takes its time, {age_s:.0f} s so far; the engine is alive")
+                console.tell(f"{self._name}: {words} takes its time, {age_s:.0f} s so far; the engine is alive")
 
     def _answers(self) -> bool:
         client = self._api

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dime.contract.errors import DeviceError
-from dime.host.bench.lab import Address, Device
+from dime.host.bench.lab import Address, LabDevice
 
 if TYPE_CHECKING:
     import paramiko
@@ -176,7 +176,7 @@ def _public(path: Path) -> str:
     return ""
 
 
-def login(device: Device) -> Login:
+def login(device: LabDevice) -> Login:
     """Finds out what `ssh` would do for a device: asked of ssh itself; of ~/.ssh/config where there is no ssh.
 
     Args:

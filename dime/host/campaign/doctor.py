@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from dime.contract import messages
 from dime.contract.errors import DeviceError, DimeError, nearest
-from dime.host.bench import answers, clients, engines, holding, images, volumes
+from dime.host.bench import answers, clients, engines, lock, transfer
 from dime.host.bench.containers import Rights
 from dime.host.bench.engines import process
-from dime.host.bench.lab import LOCAL, Device, Lab
-from dime.host.bench.volumes import ENTRY
+from dime.host.bench.images import deliver
+from dime.host.bench.lab import LOCAL, Lab, LabDevice
+from dime.host.bench.transfer import ENTRY
 
 if TYPE_CHECKING:
     import docker
@@ -56,7 +57,7 @@ def check(lab: Lab, names: str = "all") -> Iterator[Finding]:
     Yields:
         What was found, as it comes. A device that cannot be reached has no further findings.
     """
-    for device in [Device(LOCAL)] if names == "all" and not lab.devices else lab.choose(names):
+    for device in [LabDevice(LOCAL)] if names == "all" and not lab.devices else lab.choose(names):
         read = False
         is_apart = engines.of(device).is_apart
         if not is_apart:
@@ -69,7 +70,7 @@ def check(lab: Lab, names: str = "all") -> Iterator[Finding]:
             yield _meter(device, None if is_apart else _spin)
 
 
-def _engine(device: Device, registry: str) -> Iterator[Finding]:
+def _engine(device: LabDevice, registry: str) -> Iterator[Finding]:
     name = device.name
     try:
         with clients.connect(device) as client, clients.translated(device):
@@ -79,12 +80,12 @@ def _engine(device: Device, registry: str) -> Iterator[Finding]:
             text = f"Docker {version['Version']} on {version['Os']}/{version['Arch']}, {info['NCPU']} processors"
             yield Finding(name, "engine", True, text)
             yield _runtime(device, sorted(info.get("Runtimes", {})), info.get("DefaultRuntime", "default"))
-            if holder := holding.holder(client):
+            if holder := lock.holder(client):
                 yield Finding(name, "held", True, f"by {holder}: image, disk, clocks and network are not tried")
                 return
             said: list[str] = []
             try:
-                image = images.ensure(client, device, registry, said.append)
+                image = deliver.ensure(client, device, registry, said.append)
             except DimeError as error:
                 yield Finding(name, "image", False, str(error).removeprefix(f"{name}: "))
                 return
@@ -102,7 +103,7 @@ def _engine(device: Device, registry: str) -> Iterator[Finding]:
         yield Finding(name, "engine", False, str(error).removeprefix(f"{name}: "))
 
 
-def _runtime(device: Device, known: list[str], usual: str) -> Finding:
+def _runtime(device: LabDevice, known: list[str], usual: str) -> Finding:
     if device.runtime and device.runtime not in known:
         slip = nearest(device.runtime, known)
         remedy = slip or "; install nvidia-container-runtime there"
@@ -112,7 +113,7 @@ def _runtime(device: Device, known: list[str], usual: str) -> Finding:
 
 
 def _output(
-    client: docker.DockerClient, device: Device, image: Image, words: list[str], **options: Unpack[Rights]
+    client: docker.DockerClient, device: LabDevice, image: Image, words: list[str], **options: Unpack[Rights]
 ) -> list[str]:
     """What a short-lived container printed, which held the device meanwhile.
 
@@ -122,22 +123,22 @@ def _output(
     import docker.errors
 
     try:
-        holding.make_way(client, device)
+        lock.make_way(client, device)
     except DeviceError as error:
         raise _HeldError(str(error)) from None
     try:
-        with volumes.helper(
-            client, image, "", True, holding.HOLD, holding.marks("the doctor"), entrypoint=words, **options
+        with transfer.helper(
+            client, image, "", True, lock.HOLD, lock.marks("the doctor"), entrypoint=words, **options
         ) as container:
-            volumes.wait(container, CONTAINER_S)
+            transfer.wait(container, CONTAINER_S)
             return answers.output(container, errors=True)
     except docker.errors.APIError as error:
         if error.status_code == 409:  # somebody was faster
-            raise _HeldError(f"{device.name}: is held by {holding.holder(client) or 'somebody'}") from None
+            raise _HeldError(f"{device.name}: is held by {lock.holder(client) or 'somebody'}") from None
         raise
 
 
-def _disk_and_clock(client: docker.DockerClient, device: Device, image: Image) -> Iterator[Finding]:
+def _disk_and_clock(client: docker.DockerClient, device: LabDevice, image: Image) -> Iterator[Finding]:
     before_s = time.time()
     lines = _output(client, device, image, [*ENTRY, "probe"])
     after_s = time.time()
@@ -155,7 +156,7 @@ def _disk_and_clock(client: docker.DockerClient, device: Device, image: Image) -
     yield Finding(device.name, "clock", not wrong, text)
 
 
-def _board(client: docker.DockerClient, device: Device, image: Image) -> Finding:
+def _board(client: docker.DockerClient, device: LabDevice, image: Image) -> Finding:
     """What the board is, and whether its clocks can be fixed: the lowest and the highest are, and put back."""
     name = device.name
     options: Rights = {"privileged": True, "user": "0:0", "cap_drop": None} if device.set_clock else {}
@@ -173,7 +174,7 @@ def _board(client: docker.DockerClient, device: Device, image: Image) -> Finding
     return Finding(name, "board", True, f"{model}, {steps} frequencies; the lowest and the highest were set")
 
 
-def _smoke(client: docker.DockerClient, device: Device, image: Image) -> Finding:
+def _smoke(client: docker.DockerClient, device: LabDevice, image: Image) -> Finding:
     """Whether a network really runs there, on the GPU too where there is one."""
     words = [*ENTRY, "smoke", f"--device={device.name}", f"--board={device.board}"]
     options: Rights = {"runtime": device.runtime or None}
@@ -191,7 +192,7 @@ def _smoke(client: docker.DockerClient, device: Device, image: Image) -> Finding
     return Finding(device.name, "network", True, f"alexnet runs with torch {facts.texts['torch']}: {on}")
 
 
-def _meter(device: Device, busy: Callable[[], object] | None = None) -> Finding:
+def _meter(device: LabDevice, busy: Callable[[], object] | None = None) -> Finding:
     """Whether the meter sends readings, and whether they can be the device's power."""
     from dime.host.metering import judging
 

@@ -9,7 +9,7 @@ from dime.contract.errors import DimeError, InputError
 from dime.host.cli.options import Built, Collected, Devices, LabFile, NamedDevices, Pushed
 
 if TYPE_CHECKING:
-    from dime.host.bench.lab import Device
+    from dime.host.bench.lab import LabDevice
 
 
 def doctor(devices: Devices, lab: LabFile) -> None:
@@ -37,14 +37,14 @@ def build(wanted: Built, lab: LabFile) -> None:
         dime build --image=host --platform=linux/amd64
         dime build --device=nano --torch=1.10
     """
-    from dime.host.bench import builds
     from dime.host.bench import lab as lab_file
+    from dime.host.bench.images import build as images
 
     chosen = [(wanted.image, wanted.platform)]
     if wanted.device:
-        chosen = builds.for_device(wanted.device, lab_file.load(lab.lab))
+        chosen = images.for_device(wanted.device, lab_file.load(lab.lab))
     for image, platforms in chosen:
-        builds.build(image, platforms, wanted.registry, **_variables(wanted.torch))
+        images.build(image, platforms, wanted.registry, **_variables(wanted.torch))
 
 
 def push(wanted: Pushed, lab: LabFile) -> None:
@@ -53,11 +53,11 @@ def push(wanted: Pushed, lab: LabFile) -> None:
     Examples:
         dime push --registry=bench:5000
     """
-    from dime.host.bench import builds
     from dime.host.bench import lab as lab_file
+    from dime.host.bench.images import build as images
 
     registry = wanted.registry or lab_file.load(lab.lab).registry
-    builds.push(registry, wanted.image, **_variables(wanted.torch))
+    images.push(registry, wanted.image, **_variables(wanted.torch))
 
 
 class _Variables(TypedDict, total=False):
@@ -93,15 +93,15 @@ def clean_device(devices: NamedDevices, lab: LabFile) -> None:
         dime clean-device --device=nano
     """
     for entry in _remote_devices(devices.device, lab.lab):
-        from dime.host.bench import cleaning
+        from dime.host.bench import cleanup
 
         def told(what: str, name: str = entry.name) -> None:
             print(f"{name}: removed {what}", flush=True)
 
-        cleaning.clean(entry, told=told)
+        cleanup.clean(entry, told=told)
 
 
-def _remote_devices(names: str, lab: str | None) -> list[Device]:
+def _remote_devices(names: str, lab: str | None) -> list[LabDevice]:
     from dime.host.bench import lab as lab_file
 
     chosen = lab_file.load(lab).choose(names)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dime.contract.errors import DeviceError, InputError
 from dime.host.bench import lab
-from dime.host.bench.builds import docker_command, run_command
+from dime.host.bench.images.build import docker_command, run_command
 from dime.host.search.solvers import gurobi
 
 REVISION_OF = '{{index .Config.Labels "org.opencontainers.image.revision"}}'

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dime import __version__
 from dime.contract.errors import DimeError, unknown
 from dime.host.cli import arguments, bench, endings, measuring, metering, planning
-from dime.host.common import shown
+from dime.host.common import console
 
 # What a disk answers to a write, where Python names no file.
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
@@ -95,11 +95,11 @@ def main(words: Sequence[str] | None = None) -> int:
             with endings.in_order():
                 return run_in_host_image(words)
         if call:
-            with shown.plainly(), endings.in_order(_kept(words)):
+            with console.plainly(), endings.in_order(_kept(words)):
                 call.run()
                 sys.stdout.flush()
     except DimeError as error:
-        print(f"dime: {shown.line(error)}", file=sys.stderr)
+        print(f"dime: {console.line(error)}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # whoever read our output has enough, such as head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -107,10 +107,10 @@ def main(words: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.filename is None and error.errno not in DISK:
             raise
-        print(f"dime: {shown.line(_refusal(error))}", file=sys.stderr)
+        print(f"dime: {console.line(_refusal(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
         kept = str(stop) or _kept(words)
-        print(f"dime: interrupted{kept and '; '}{shown.line(kept)}", file=sys.stderr)
+        print(f"dime: interrupted{kept and '; '}{console.line(kept)}", file=sys.stderr)
         return 130
     return 0

@@ -19,9 +19,9 @@ def samples(wanted: SampleOptions, naming: Naming) -> None:
         dime samples --net=vgg11 --source=/home/me/pictures
         dime samples --net=torchvision:mobilenet_v3_small
     """
-    from dime.host.campaign import measure
+    from dime.host.campaign import profile
 
-    print(measure.make_samples(wanted.net, wanted.source, wanted.samples, wanted.weights, naming))
+    print(profile.make_samples(wanted.net, wanted.source, wanted.samples, wanted.weights, naming))
 
 
 def network(drawn: DrawnNetwork, naming: Naming) -> None:
@@ -54,9 +54,9 @@ def profile(wanted: ProfiledDevice, options: ProfileOptions, naming: Naming, lab
         dime profile --net=vgg11 --device=nano --freqs=460800000,921600000
         dime profile --net=models/mine.py:build --input=1x3x640x640 --weights=mine.pt
     """
-    from dime.host.campaign import measure
+    from dime.host.campaign import profile
 
-    for folder in measure.profile(
+    for folder in profile.profile(
         wanted.net, wanted.device, options, wanted.threads, wanted.samples, wanted.weights, wanted.results, lab.lab,
         naming=naming,
     ):  # fmt: skip

@@ -35,7 +35,7 @@ def solve(
         dime solve --net=alexnet --edge=nano --server=hub,pc --link='nano-hub:WiFi; nano-pc:4G; hub-pc:none'
         dime solve --net=alexnet --goal=energy --max-latency=0.1 --confidence=95%
     """
-    from dime.host.analysis import confidence as probability
+    from dime.host.analysis import chance_limits as probability
     from dime.host.campaign.naming import short
     from dime.host.report import output
     from dime.host.studies import study
@@ -126,11 +126,11 @@ def demo(demo: Demo) -> None:
         dime demo
         dime demo --net=resnet18 --runs=5
     """
-    from dime.host.campaign import measure
+    from dime.host.campaign import profile
     from dime.host.campaign.naming import short
     from dime.host.campaign.profile_options import ProfileOptions
 
     options = ProfileOptions(runs=demo.runs, iterations=demo.iterations)
-    list(measure.profile(demo.net, "local", options, results=demo.results, keep=True))
+    list(profile.profile(demo.net, "local", options, results=demo.results, keep=True))
     planned = PlannedNetwork(short(demo.net), edge_power=demo.edge_power, results=demo.results)
     solve(planned, Search(), Placement(), Arithmetic(), WrittenStudy())

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from dime.contract import messages
 from dime.contract.errors import DeviceError
-from dime.host.common import shown
+from dime.host.common import console
 
 REFRESH_S, LINE_S = 1.0, 10.0
 STARTING = "{desc}: starting [{elapsed}]"
@@ -33,7 +33,7 @@ def follow(lines: Iterable[str], label: str, unit: str = "bundle") -> str:
         DeviceError: The run reported an error, or its output ended without saying that it is done.
     """
     last_words: deque[str] = deque(maxlen=3)
-    with shown.Bar(label, unit=unit, bar_format=STARTING) as bar, _alive(bar, label):
+    with console.Bar(label, unit=unit, bar_format=STARTING) as bar, _alive(bar, label):
         for line in lines:
             message = messages.decode(line)
             if message is None:
@@ -46,9 +46,9 @@ def follow(lines: Iterable[str], label: str, unit: str = "bundle") -> str:
                 case "progress":
                     bar.reach(message["done"], message["what"])
                 case "note":
-                    shown.tell(f"{label}: {message['text']}")
+                    console.tell(f"{label}: {message['text']}")
                 case "warning":
-                    shown.tell(f"{label}: warning: {message['text']}")
+                    console.tell(f"{label}: warning: {message['text']}")
                 case "error":
                     raise DeviceError(message["text"])
                 case "done":
@@ -58,14 +58,14 @@ def follow(lines: Iterable[str], label: str, unit: str = "bundle") -> str:
 
 
 @contextmanager
-def _alive(bar: shown.Bar, label: str) -> Iterator[None]:
+def _alive(bar: console.Bar, label: str) -> Iterator[None]:
     """Keeps the bar's clock going, or says a line now and then where there is no bar."""
     over = threading.Event()
 
     def beat() -> None:
         while not over.wait(LINE_S if bar.disable else REFRESH_S):
             if bar.disable:
-                shown.tell(f"{label}: {bar.state}")
+                console.tell(f"{label}: {bar.state}")
             else:
                 bar.refresh()
 

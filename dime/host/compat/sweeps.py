@@ -27,7 +27,7 @@ from dime.contract import files, schemas
 from dime.contract.bundles import spell
 from dime.contract.errors import InfeasibleError, InputError
 from dime.host.common import places
-from dime.host.common.statistics import Ints
+from dime.host.common.stats import Ints
 from dime.host.planning.evaluation import evaluate
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
 from dime.host.search.frontier import Frontier, frontier

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dime.host.metering.energy import Integral
-from dime.host.metering.meter_clock import INTEGERS
-from dime.host.metering.meters._base import FLOAT
+from dime.host.metering.api import FLOAT
+from dime.host.metering.integrate import Integral
+from dime.host.metering.meter_timebase import INTEGERS
 from dime.host.metering.power_trace import Trace
 
 # An edge counts whose neighbours are at least twice this many of the meter's periods away.

@@ -12,9 +12,9 @@ import numpy as np
 
 from dime.contract import plugins
 from dime.contract.errors import DimeError
-from dime.host.common.statistics import Ints
+from dime.host.common.stats import Ints
 from dime.host.metering import meters
-from dime.host.metering.meters._base import FLOAT, Meter, Options, Sample, Series, now_ns
+from dime.host.metering.api import FLOAT, Meter, Options, Sample, Series, now_ns
 
 # What a device that runs uses, and by how much it uses more with all its processors busy.
 LEAST_W, MOST_W = 0.05, 3000.0

@@ -21,11 +21,11 @@ import numpy as np
 from dime.contract import plugins
 from dime.contract.errors import DeviceError, InputError
 from dime.contract.power_protocol import TOKEN_VARIABLE
-from dime.host.common import shown
-from dime.host.metering import energy
+from dime.host.common import console
 from dime.host.metering import gain as gains
+from dime.host.metering import integrate
 from dime.host.metering import meters as meters_package
-from dime.host.metering.meters._base import Options, now_ns
+from dime.host.metering.api import Options, now_ns
 from dime.host.metering.power_server import Server
 from dime.host.metering.recorder import Recorder
 
@@ -60,7 +60,7 @@ def log(file: str | os.PathLike[str], meter: str = "smartpower3", **options: obj
     Args:
         file: The log; its quality file will lie beside it. Neither may exist.
         meter: The meter's name.
-        **options: Of the meter, as in `meters._base.Options`.
+        **options: Of the meter, as in `api.Options`.
 
     Returns:
         The log.
@@ -99,7 +99,7 @@ def calibrate(
         limit: To which part of it that is known.
         meter: The meter's name.
         seconds: How long to read.
-        **options: Of the meter, as in `meters._base.Options`.
+        **options: Of the meter, as in `api.Options`.
 
     Returns:
         The calibration, with this load.
@@ -130,7 +130,7 @@ def calibrate(
         trace = recorder.trace(since_ns, now_ns() - PERIODS_LATE * round(recorder.period_s() * 1e9), PATIENCE_S)
     edges = np.linspace(max(trace.seconds(np.array([since_ns]))[0], trace.time_s[0]), trace.time_s[-1], BLOCKS + 1)
     edges_ns = trace.epoch_ns + np.rint(edges * 1e9).astype(np.int64)
-    found = energy.measure(trace, edges_ns[:-1], edges_ns[1:], 0.0)
+    found = integrate.measure(trace, edges_ns[:-1], edges_ns[1:], 0.0)
     if (found.rejected[1:-1] != "").any():
         raise DeviceError(f"the readings have gaps: {next(filter(None, found.rejected[1:-1].tolist()))}")
     inside = slice(1, -1)  # a meter's first and last moments have no reading on one side
@@ -176,7 +176,7 @@ def serve(
         anyone: Whether whoever reaches another address than the loopback's may start and stop logs without a token.
         ready: Told the port once clients may connect.
         over: Ends it when set.
-        **options: Of the meter, as in `meters._base.Options`.
+        **options: Of the meter, as in `api.Options`.
 
     Raises:
         DimeError: The meter cannot be opened or gives no readings, the address cannot be listened at or is open to a
@@ -335,7 +335,7 @@ def _write(text: str, end: str = "\n") -> None:
     """Says a line on standard error; where that is gone (a closed terminal), the logger goes on without."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         if _is_terminal():
-            shown.live(text, end)
+            console.live(text, end)
         else:
-            sys.stderr.write(f"{shown.line(text)}{end}")
+            sys.stderr.write(f"{console.line(text)}{end}")
             sys.stderr.flush()

@@ -16,11 +16,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dime.contract import files, schemas
-from dime.contract.clock import boot_id, monotonic_ns
 from dime.contract.errors import InputError, TableError
+from dime.contract.timebase import boot_id, monotonic_ns
+from dime.host.metering.api import TIMESTAMP, UNIX_MINUS_MONOTONIC_NS, Meter, Sample
 from dime.host.metering.gain import Gain
-from dime.host.metering.meter_clock import WRAP_MS, follows
-from dime.host.metering.meters._base import TIMESTAMP, UNIX_MINUS_MONOTONIC_NS, Meter, Sample
+from dime.host.metering.meter_timebase import WRAP_MS, follows
 from dime.host.metering.power_trace import QUALITY_SUFFIX, quality_path
 from dime.host.metering.quality import PowerQuality, SleepNoted
 from dime.host.metering.suspends import MOST_SLEEPS

@@ -17,8 +17,8 @@ import numpy as np
 
 from dime.contract import power_protocol as protocol
 from dime.contract.errors import DimeError, InputError
-from dime.host.metering import energy
-from dime.host.metering.meters._base import now_ns
+from dime.host.metering import integrate
+from dime.host.metering.api import now_ns
 from dime.host.metering.power_file import check_name
 from dime.host.metering.recorder import Recorder
 
@@ -271,7 +271,7 @@ class Conversation:
             raise ValueError
         trace = self._recorder.trace(int(start_ns.min()), int(end_ns.max()), PATIENCE_S)
         error_s = math.hypot(error_ns * 1e-9, trace.clock_error_s)
-        found = energy.measure(trace, start_ns, end_ns, error_s)
+        found = integrate.measure(trace, start_ns, end_ns, error_s)
         clock_j = np.maximum(np.abs(found.early_j), np.abs(found.late_j))
         systematic_j = np.sqrt(found.sampling_j**2 + found.resolution_j**2 + clock_j**2)
         columns = (found.energy_j, systematic_j, found.samples, found.rejected)

@@ -18,9 +18,9 @@ from dime.contract.errors import DimeError, TableError
 from dime.contract.run import ORIGINS
 from dime.host.metering import gain as gains
 from dime.host.metering import meters, suspends
+from dime.host.metering.api import FLOAT, TIME, TIMESTAMP, Series
 from dime.host.metering.gain import Gain
-from dime.host.metering.meter_clock import INTEGERS, quickest_line, unroll
-from dime.host.metering.meters._base import FLOAT, TIME, TIMESTAMP, Series
+from dime.host.metering.meter_timebase import INTEGERS, quickest_line, unroll
 from dime.host.metering.quality import HostClock, PowerQuality
 from dime.host.metering.suspends import Sleep
 

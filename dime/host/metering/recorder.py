@@ -20,12 +20,12 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from dime.contract import plugins
-from dime.contract.clock import monotonic_ns
 from dime.contract.errors import DeviceError, DimeError, TableError
-from dime.host.common.statistics import Floats, Ints
+from dime.contract.timebase import monotonic_ns
+from dime.host.common.stats import Floats, Ints
 from dime.host.metering import gain as gains
 from dime.host.metering import judging, meters, power_trace
-from dime.host.metering.meters._base import Meter, Options, RecordingEndedError, Sample, Series, now_ns
+from dime.host.metering.api import Meter, Options, RecordingEndedError, Sample, Series, now_ns
 from dime.host.metering.power_file import PowerFile
 from dime.host.metering.quality import PowerQuality
 from dime.host.metering.suspends import Watch

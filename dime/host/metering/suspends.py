@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from dime.contract.errors import TableError
 from dime.contract.power_protocol import offset_ns
-from dime.host.metering.meter_clock import MAX_DRIFT
+from dime.host.metering.meter_timebase import MAX_DRIFT
 from dime.host.metering.quality import PowerQuality
 
 # No network and no quartz explains this between two exchanges.

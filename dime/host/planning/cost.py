@@ -15,7 +15,7 @@ import numpy as np
 
 from dime.contract.bundles import covers, spell
 from dime.contract.errors import InputError
-from dime.host.common.statistics import Bools, Floats, Ints
+from dime.host.common.stats import Bools, Floats, Ints
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
 from dime.host.planning.quantity import Quantity
 

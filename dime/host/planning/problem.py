@@ -20,7 +20,7 @@ import numpy as np
 
 from dime.contract.bundles import Bundle, enumerate_bundles
 from dime.contract.errors import InputError, unknown
-from dime.host.common.statistics import Bools, Floats, Ints
+from dime.host.common.stats import Bools, Floats, Ints
 from dime.host.planning.goals import Goal, Limits
 from dime.host.planning.links import Link, connect
 from dime.host.planning.quantity import Quantity

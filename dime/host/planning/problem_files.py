@@ -20,7 +20,7 @@ import numpy as np
 from dime.contract import files, schemas
 from dime.contract.errors import InputError, TableError
 from dime.host.common import places
-from dime.host.common.statistics import Ints
+from dime.host.common.stats import Ints
 from dime.host.planning.goals import Goal, Limits
 from dime.host.planning.links import Link
 from dime.host.planning.problem import LARGEST_TABLE, Device, Problem

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from dime.contract import files, run, schemas, tables
 from dime.contract.errors import TableError, unknown
 from dime.contract.run import RunSpec
-from dime.host.common.statistics import Bools
-from dime.host.metering import alignment, energy, power_trace, suspends
-from dime.host.metering import clock as clocks
+from dime.host.common.stats import Bools
+from dime.host.metering import alignment, integrate, power_trace, suspends
+from dime.host.metering import timebase as clocks
+from dime.host.metering.api import FLOAT, TIMESTAMP
 from dime.host.metering.gain import ENERGY_GAIN, Gain
-from dime.host.metering.meter_clock import INTEGERS
-from dime.host.metering.meters._base import FLOAT, TIMESTAMP
+from dime.host.metering.meter_timebase import INTEGERS
 from dime.host.metering.power_trace import Trace
 from dime.host.metering.quality import GainData
 from dime.host.profiles.joint_summary import Column, Groups, short_of, summarise
@@ -35,8 +35,8 @@ from dime.host.profiles.published_table import library_errors
 if TYPE_CHECKING:
     import pyarrow
 
-    from dime.contract.clock import ClockSession, Code, Log
     from dime.contract.run import Session
+    from dime.contract.timebase import ClockSession, Code, Log
 
 SUMMARY = "joint_summary.csv"
 QUALITY = "joint_quality.json"
@@ -202,9 +202,9 @@ def join(
         quality["breaks"] = [vars(one) for one in breaks]
         lost[ASLEEP] |= rows & ~placed
     quality["idle_w"] = idle.watts()
-    energies = energy.measure(trace, start_ns, end_ns, error_s)
+    energies = integrate.measure(trace, start_ns, end_ns, error_s)
     for reason, rows in lost.items():
-        energies = energy.without(energies, rows, reason)
+        energies = integrate.without(energies, rows, reason)
     kept = energies.rejected == ""
     quality |= {
         "origin": _origin(spec, trace),
@@ -426,7 +426,7 @@ class _Idle:
             if not inside:
                 continue
             windows = piece.clock.logger_ns(np.array(inside, dtype=np.int64))
-            rest = energy.measure(self._trace, windows[:, 0], windows[:, 1], 0.0)
+            rest = integrate.measure(self._trace, windows[:, 0], windows[:, 1], 0.0)
             good = rest.rejected == ""
             hertz = int(log["frequency_hz"])
             joules = float((rest.energy_j - rest.edge_j)[good].sum())
@@ -444,7 +444,7 @@ def _origin(spec: RunSpec, trace: Trace) -> str:
 
 
 def _table(
-    spec: RunSpec, columns: Timed, energies: energy.Energies, kept: Bools, origin: str
+    spec: RunSpec, columns: Timed, energies: integrate.Energies, kept: Bools, origin: str
 ) -> dict[str, Sequence[str] | NDArray[np.generic]]:
     repeats = columns["repeats"][kept]
     energy_j = energies.energy_j[kept] / repeats
@@ -468,14 +468,14 @@ def _table(
 
 
 def _summary(
-    columns: Timed, energies: energy.Energies, kept: Bools, idle_w: Mapping[int, float], gain: Gain
+    columns: Timed, energies: integrate.Energies, kept: Bools, idle_w: Mapping[int, float], gain: Gain
 ) -> dict[str, Column]:
     bundle, frequency = columns["bundle"][kept], columns["frequency_hz"][kept]
     places: dict[tuple[str, int], int] = {}
     keys = zip(bundle.tolist(), frequency.tolist(), strict=True)
     group = np.array([places.setdefault(key, len(places)) for key in keys])
     names: list[dict[str, str | int]] = [{"layers": name, "frequency_hz": hertz} for name, hertz in places]
-    kept_energies = energy.Energies(**{name: value[kept] for name, value in vars(energies).items()})
+    kept_energies = integrate.Energies(**{name: value[kept] for name, value in vars(energies).items()})
     idle = np.array([idle_w.get(hertz, np.nan) for _, hertz in places])
     groups = Groups.of(group, columns["iteration"][kept])
     return summarise(

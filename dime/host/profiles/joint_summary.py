@@ -24,9 +24,9 @@ from typing import NamedTuple
 import numpy as np
 
 from dime.contract.intervals import t95
-from dime.host.metering.energy import Energies
-from dime.host.metering.meter_clock import INTEGERS
-from dime.host.metering.meters._base import FLOAT
+from dime.host.metering.api import FLOAT
+from dime.host.metering.integrate import Energies
+from dime.host.metering.meter_timebase import INTEGERS
 
 SOURCES = ("repeats", "sampling", "resolution", "clock")
 # Standard deviation of the absolute value of a standard normal variable.

@@ -12,7 +12,7 @@ import numpy as np
 
 from dime.contract.bundles import Bundle, spell
 from dime.contract.errors import TableError
-from dime.host.common.statistics import Floats, Ints
+from dime.host.common.stats import Floats, Ints
 from dime.host.common.units import quantity
 from dime.host.profiles.profiles import Profile, RawRuns
 from dime.host.profiles.published_table import shown

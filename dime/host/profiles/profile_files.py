@@ -21,7 +21,7 @@ import numpy as np
 from dime.contract import run, schemas, surroundings, tables
 from dime.contract.bundles import canonical, parse
 from dime.contract.errors import InputError, TableError, unknown
-from dime.host.common.statistics import Floats, Ints
+from dime.host.common.stats import Floats, Ints
 from dime.host.metering.gain import ENERGY_GAIN, Gain
 from dime.host.profiles import oddities, published_table
 from dime.host.profiles.layer_order import infer_layers

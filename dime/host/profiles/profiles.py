@@ -17,8 +17,8 @@ import numpy as np
 
 from dime.contract.bundles import Bundle, enumerate_bundles, spell
 from dime.contract.errors import DimeError, InputError, TableError
-from dime.host.common import statistics
-from dime.host.common.statistics import Bools, Floats, Ints
+from dime.host.common import stats
+from dime.host.common.stats import Bools, Floats, Ints
 from dime.host.metering.gain import Gain
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Profile:
     energy_model: str = ""
     run_iteration: Ints | None = None
     run_session: Ints | None = None
-    trims: tuple[float, float] = (statistics.TRIM, 0.0)
+    trims: tuple[float, float] = (stats.TRIM, 0.0)
     pooled: bool = False
     warnings: tuple[str, ...] = ()
     graph: str | None = None
@@ -146,10 +146,10 @@ class Profile:
     def means(self) -> Means:
         """Means over the passes: of durations without each pass's extremes, so of typical runs; of energies plain."""
         passes = None if self.pooled else self.run_iteration
-        duration_s = statistics.mean_of_passes(self.run_duration_s, self.starts, passes, self.trims[0])
+        duration_s = stats.mean_of_passes(self.run_duration_s, self.starts, passes, self.trims[0])
         if self.run_energy_j is None:
             return Means(self._by_bundle(duration_s), None)
-        energy_j = statistics.mean_of_passes(self.run_energy_j, self.starts, passes, self.trims[1])
+        energy_j = stats.mean_of_passes(self.run_energy_j, self.starts, passes, self.trims[1])
         return Means(self._by_bundle(duration_s), self._by_bundle(energy_j))
 
     @cached_property
@@ -190,7 +190,7 @@ class Profile:
         part = slice(int(self.starts[cell]), int(self.starts[cell + 1]))
         return self.run_duration_s[part], None if self.run_energy_j is None else self.run_energy_j[part]
 
-    def bootstrap(self, replicates: int = statistics.REPLICATES, seed: int = statistics.SEED) -> Replicates:
+    def bootstrap(self, replicates: int = stats.REPLICATES, seed: int = stats.SEED) -> Replicates:
         """Draws the means as they may truly be, by how passes differ; see ``scatter``."""
         from dime.host.profiles.scatter import Scatter
 
@@ -220,9 +220,9 @@ class Profile:
             if values is None or mean is None:
                 continue
             columns[name] = mean.ravel()
-            columns[name + "_iqr"] = statistics.interquartile_range(values, self.starts)
+            columns[name + "_iqr"] = stats.interquartile_range(values, self.starts)
             if intervals:
-                half = statistics.half_width(values, self.starts, self.run_iteration, trim)
+                half = stats.half_width(values, self.starts, self.run_iteration, trim)
                 columns[name + "_low"], columns[name + "_high"] = mean.ravel() - half, mean.ravel() + half
         table: pd.DataFrame = pd.DataFrame(columns)
         return table

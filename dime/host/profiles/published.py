@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from dime.contract.errors import InputError
-from dime.host.common.statistics import Bools
+from dime.host.common.stats import Bools
 from dime.host.profiles.profiles import Profile
 
 TRIMS = (0.1, 0.0)

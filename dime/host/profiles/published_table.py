@@ -17,7 +17,7 @@ import numpy as np
 
 from dime.contract.errors import TableError
 from dime.contract.run import RUN
-from dime.host.common.statistics import Floats
+from dime.host.common.stats import Floats
 from dime.host.common.units import plain
 
 if TYPE_CHECKING:

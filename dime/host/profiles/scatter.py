@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dime.contract.bundles import spell
-from dime.host.common import statistics, student
-from dime.host.common.statistics import Floats, Ints
+from dime.host.common import stats, student
+from dime.host.common.stats import Floats, Ints
 from dime.host.profiles.profiles import Profile, Replicates
 
 # A cell's own variance counts as its degrees of freedom say, that of the cells beside it as so many more.
@@ -53,8 +53,8 @@ class Scatter:
         """Looks at a profile's runs."""
         starts, of_pass, trims = profile.starts, profile.run_iteration, profile.trims
         duration_s, energy_j = profile.run_duration_s, profile.run_energy_j
-        error, dof = statistics.trimmed_error(duration_s, starts, trims[0])
-        error_j = None if energy_j is None else statistics.trimmed_error(energy_j, starts, trims[1])[0]
+        error, dof = stats.trimmed_error(duration_s, starts, trims[0])
+        error_j = None if energy_j is None else stats.trimmed_error(energy_j, starts, trims[1])[0]
         passes, apart = None, None
         if of_pass is not None and profile.run_session is not None:
             apart, count = _sessions_apart(profile, of_pass, profile.run_session)
@@ -62,8 +62,8 @@ class Scatter:
                 of_pass, apart = profile.run_session, None
         if of_pass is not None:
             passes = (
-                statistics.pass_means(duration_s, starts, of_pass, trims[0]),
-                None if energy_j is None else statistics.pass_means(energy_j, starts, of_pass, trims[1]),
+                stats.pass_means(duration_s, starts, of_pass, trims[0]),
+                None if energy_j is None else stats.pass_means(energy_j, starts, of_pass, trims[1]),
             )
         together, moments = np.zeros(len(starts) - 1), (0.0, 0.0)
         if energy_j is not None:
@@ -183,7 +183,7 @@ def _sessions_apart(profile: Profile, of_pass: Ints, of_session: Ints) -> tuple[
     sessions = np.unique(of_label)
     if len(sessions) < 2:
         return None, len(sessions)
-    means = statistics.pass_means(profile.run_duration_s, profile.starts, of_pass, profile.trims[0])
+    means = stats.pass_means(profile.run_duration_s, profile.starts, of_pass, profile.trims[0])
     worst = None
     for frequency in range(len(profile.frequencies_hz)):
         column = means[:, frequency :: len(profile.frequencies_hz)]

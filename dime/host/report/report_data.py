@@ -18,14 +18,14 @@ from dime.host.planning.plan import Plan
 from dime.host.planning.problem import Choice, Problem
 from dime.host.profiles.profiles import Profile
 from dime.host.report import model, text_plot
-from dime.host.report.findings import goal_name
+from dime.host.report.sentences import goal_name
 from dime.host.search.frontier import Frontier
 from dime.host.studies.study import MOST_INTERVALS, LinkStudy, Study
 
 if TYPE_CHECKING:
     from dime.host.analysis.alternatives import Explanation
     from dime.host.analysis.break_even import BestPlans
-    from dime.host.analysis.confidence import Held
+    from dime.host.analysis.chance_limits import Held
     from dime.host.analysis.uncertainty import Uncertainty
     from dime.host.planning.certificate import Certificate
 

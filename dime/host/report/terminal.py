@@ -10,7 +10,7 @@ from functools import partial
 from dime.host.analysis.baselines import Row
 from dime.host.common.units import plain, quantity, share
 from dime.host.planning.plan import Plan
-from dime.host.report import findings, text_plot
+from dime.host.report import sentences, text_plot
 from dime.host.search.frontier import Frontier
 from dime.host.studies.study import LinkStudy, Study
 
@@ -41,7 +41,7 @@ def sources(study: Study) -> Iterator[str]:
     """Where the numbers come from: the network, then a line a device and one for the links."""
     batch = study.links[0].problem.batch
     yield _cut(
-        f"{plain(study.network)}{f', batch of {batch}' if batch > 1 else ''}: least {findings.goal_name(study.goal)}"
+        f"{plain(study.network)}{f', batch of {batch}' if batch > 1 else ''}: least {sentences.goal_name(study.goal)}"
     )
     for profile in study.profiles:
         energy = "no energy"
@@ -99,7 +99,7 @@ def comparison(study: Study) -> str:
             lines += textwrap.wrap(
                 f"same plan as {known}: {', '.join(names)}", WIDTH, initial_indent="  ", subsequent_indent="    "
             )
-    lines.append(f"saved: share of the {findings.goal_name(study.goal)} that DIME's plan saves")
+    lines.append(f"saved: share of the {sentences.goal_name(study.goal)} that DIME's plan saves")
     lines.append("bars: latency, # computation, . communication")
     return "\n".join(line.rstrip() for line in lines)
 
@@ -110,7 +110,7 @@ def _link(link: LinkStudy) -> str:
         lines.append(f"    {plain(confirmation)}")
     if link.frontier is not None and len(link.frontier):
         lines.append(f"    frontier: {_points(link.frontier)}")
-    lines += findings.lines(link, WIDTH)
+    lines += sentences.lines(link, WIDTH)
     lines += text_plot.trade_off(link, WIDTH)
     return "\n".join(lines)
 

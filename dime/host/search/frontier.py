@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dime.contract import schemas
 from dime.contract.errors import InfeasibleError, OutOfTimeError
 from dime.host.common import places
-from dime.host.common.statistics import Floats, Ints
+from dime.host.common.stats import Floats, Ints
 from dime.host.planning.certificate import Certificate
 from dime.host.planning.plan import Plan, describe, one_line
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem

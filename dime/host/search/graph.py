@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dime.contract.errors import InputError
-from dime.host.common.statistics import Bools, Ints
+from dime.host.common.stats import Bools, Ints
 from dime.host.planning.problem import Choice, Problem
 from dime.host.planning.quantity import Quantity, Table
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from dime.host.common.statistics import Ints
+from dime.host.common.stats import Ints
 from dime.host.planning.cost import amount, walk
 from dime.host.planning.problem import Choice
 from dime.host.planning.quantity import Quantity

@@ -10,7 +10,7 @@ from time import monotonic
 import numpy as np
 
 from dime.contract.errors import InputError, OutOfTimeError
-from dime.host.common.statistics import Ints
+from dime.host.common.stats import Ints
 from dime.host.planning.goals import Goal
 from dime.host.planning.problem import LARGEST_SUM, PER_S, Choice, Problem
 from dime.host.planning.quantity import Quantity

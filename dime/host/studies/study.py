@@ -37,7 +37,7 @@ from dime.host.search.frontier import Frontier, frontier
 if TYPE_CHECKING:
     from dime.host.analysis.alternatives import Explanation
     from dime.host.analysis.break_even import BestPlans
-    from dime.host.analysis.confidence import Held
+    from dime.host.analysis.chance_limits import Held
     from dime.host.analysis.resampling import Samples
     from dime.host.analysis.uncertainty import Uncertainty
 
@@ -326,7 +326,7 @@ def _plan_with_confidence(
 ) -> LinkStudy:
     if solver not in ("auto", "exact"):
         raise InputError(f"a confidence is for the solver exact, not {solver}: it is beyond a linear integer program")
-    from dime.host.analysis.confidence import plan_with_confidence
+    from dime.host.analysis.chance_limits import plan_with_confidence
 
     found = plan_with_confidence(problem, profiles, confidence, time_limit_s)
     return LinkStudy(

@@ -9,7 +9,7 @@ import pytest
 
 from dime.contract.errors import ConnectionLostError, DeviceError
 from dime.host.bench import clients
-from dime.host.bench.lab import Device
+from dime.host.bench.lab import LabDevice
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def home(tmp_path, monkeypatch):
 
 
 def refuse(engine):
-    with clients.connect(Device("nano", engine)):
+    with clients.connect(LabDevice("nano", engine)):
         pass
 
 
@@ -77,7 +77,7 @@ def test_our_address_is_found_through_what_ssh_knows_of_a_name(home, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         text = f"Host nano\n  HostName 127.0.0.1\n  Port {server.getsockname()[1]}\nHost far\n  ProxyJump nano\n"
         (tmp_path / ".ssh/config").write_text(text)
-        assert clients.address_towards(Device("nano", "ssh://me@nano")) == "127.0.0.1"
-    assert clients.address_towards(Device("here", "unix:///var/run/docker.sock")) == "127.0.0.1"
+        assert clients.address_towards(LabDevice("nano", "ssh://me@nano")) == "127.0.0.1"
+    assert clients.address_towards(LabDevice("here", "unix:///var/run/docker.sock")) == "127.0.0.1"
     with pytest.raises(DeviceError, match="far: is behind another host"):
-        clients.address_towards(Device("far", "ssh://me@far"))
+        clients.address_towards(LabDevice("far", "ssh://me@far"))

@@ -8,7 +8,7 @@ import pytest
 from dime.contract.errors import NotLetInError
 from dime.host.bench import connection, fleet
 from dime.host.bench.connection import Wishes
-from dime.host.bench.lab import Device
+from dime.host.bench.lab import LabDevice
 
 
 @pytest.mark.parametrize("stop", [True, False])
@@ -32,12 +32,12 @@ def test_after_the_answer_to_ctrl_c_the_runs_are_still_waited_for(stop, monkeypa
 def test_a_board_that_lets_nobody_in_any_more_is_left_to_its_run(failure, monkeypatch):
     import paramiko
 
-    device = Device("nano", engine="ssh://dime@nano")
+    device = LabDevice("nano", engine="ssh://dime@nano")
     key = paramiko.ECDSAKey.generate()
     error = (
         paramiko.BadHostKeyException("nano", key, key) if "Key" in failure else paramiko.AuthenticationException("no")
     )
-    link, tries = connection.Link(device, Wishes()), []
+    link, tries = connection.Connection(device, Wishes()), []
 
     def refused(_):
         tries.append(1)

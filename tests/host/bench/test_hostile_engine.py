@@ -18,7 +18,7 @@ from dime.contract.errors import DeviceError, DimeError
 from dime.contract.run import FROM_DEVICE
 from dime.host.bench import answers, fleet
 from dime.host.bench.engines import docker
-from dime.host.bench.lab import Device
+from dime.host.bench.lab import LabDevice
 from dime.host.bench.session import results
 from dime.host.bench.session.job import Job
 from dime.testing import fake_engine
@@ -148,7 +148,7 @@ def test_a_device_with_several_counts_of_threads_has_folders_of_its_own(engine):
     labelled = engine.run(dime_folder="nano-4threads/alexnet")
     labelled.client = None
     container = type("Container", (), {"attrs": labelled.answer(), "short_id": "0"})()
-    assert answers.folder(container, Device("nano")) == Path("nano-4threads/alexnet")
+    assert answers.folder(container, LabDevice("nano")) == Path("nano-4threads/alexnet")
 
 
 def test_of_several_runs_the_others_come_home_all_the_same(engine, tmp_path, capsys):

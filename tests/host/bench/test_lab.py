@@ -207,7 +207,7 @@ VALUES = st.recursive(
 
 
 @settings(deadline=None)
-@given(st.dictionaries(st.sampled_from([*(f.name for f in fields(lab.Device) if f.name != "name"), "x"]), VALUES))
+@given(st.dictionaries(st.sampled_from([*(f.name for f in fields(lab.LabDevice) if f.name != "name"), "x"]), VALUES))
 def test_no_value_of_a_device_is_worse_than_a_refusal(entry):
     from docker.utils import parse_bytes
 

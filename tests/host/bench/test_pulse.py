@@ -10,7 +10,7 @@ import pytest
 
 from dime.contract.errors import ConnectionLostError
 from dime.host.bench import clients, pulse
-from dime.host.bench.lab import Device
+from dime.host.bench.lab import LabDevice
 from dime.testing.fake_engine import FakeEngine
 from tests.host.bench.test_ssh import Server
 
@@ -83,10 +83,10 @@ def board(request, tmp_path, monkeypatch):
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     with FakeEngine(tmp_path, "dime-host:latest") as engine:
         if request.param == "unix":
-            yield engine, Device("nano", engine=engine.address)
+            yield engine, LabDevice("nano", engine=engine.address)
         else:
             with over_ssh(engine, tmp_path) as address:
-                yield engine, Device("nano", engine=address)
+                yield engine, LabDevice("nano", engine=address)
 
 
 def test_a_long_call_goes_on_while_the_engine_is_alive(board, quick, capsys, monkeypatch):

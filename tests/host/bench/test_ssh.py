@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dime.contract.errors import ConnectionLostError, DeviceError
 from dime.host.bench import clients, ssh
-from dime.host.bench.lab import Device
+from dime.host.bench.lab import LabDevice
 
 
 @pytest.fixture(params=[True, False], ids=["with ssh", "without ssh"])
@@ -29,7 +29,7 @@ def home(request, tmp_path, monkeypatch):
 
 
 def to(name):
-    return Device("nano", f"ssh://{name}")
+    return LabDevice("nano", f"ssh://{name}")
 
 
 class Server(paramiko.ServerInterface):

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dime.contract import messages
-from dime.host.bench import volumes
-from dime.host.bench.holding import HOLD
-from dime.host.bench.lab import Device, Lab
+from dime.host.bench import transfer
+from dime.host.bench.lab import Lab, LabDevice
+from dime.host.bench.lock import HOLD
 from dime.host.campaign import doctor
 from dime.testing.fake_engine import FakeEngine, RefusalError, kind
 
@@ -46,7 +46,7 @@ def board(tmp_path, monkeypatch):
     with FakeEngine(tmp_path, "dime-host:latest") as engine:
         engine.work = saying(answers)
         monkeypatch.setenv("DOCKER_HOST", engine.address)
-        monkeypatch.setattr(volumes, "LATE_S", 0.3)
+        monkeypatch.setattr(transfer, "LATE_S", 0.3)
         yield engine
 
 
@@ -118,7 +118,7 @@ def test_the_doctors_own_containers_hold_the_board(board):
 def volumes_client(board):
     from dime.host.bench import clients
 
-    return clients.connect(Device("nano", engine=board.address))
+    return clients.connect(LabDevice("nano", engine=board.address))
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from dime.contract.errors import DeviceError
-from dime.host.bench.lab import Device, Meter
+from dime.host.bench.lab import LabDevice, Meter
 from dime.host.campaign import doctor
 from dime.host.metering import judging
-from dime.host.metering.meters._base import Series
+from dime.host.metering.api import Series
 from tests.lab.loads import Load
 from tests.lab.meter import StandInMeter
 
@@ -19,7 +19,7 @@ def finding(monkeypatch, power_w, **options):
     monkeypatch.setattr(doctor, "METER_S", 0.5)
     with StandInMeter(lambda now_s: power_w) as meter:
         return doctor._meter(
-            Device("nano", meter=Meter("smartpower3", {"port": meter.port, "baud": 500000, **options}))
+            LabDevice("nano", meter=Meter("smartpower3", {"port": meter.port, "baud": 500000, **options}))
         )
 
 
@@ -79,7 +79,7 @@ def test_both_channels_on_and_none_named_is_told_as_a_join_would(monkeypatch):
     with StandInMeter(lambda now_s: 2.5) as meter:
         meter.states = (1, 1)
         time.sleep(0.1)
-        found = doctor._meter(Device("nano", meter=Meter("smartpower3", {"port": meter.port, "baud": 500000})))
+        found = doctor._meter(LabDevice("nano", meter=Meter("smartpower3", {"port": meter.port, "baud": 500000})))
     assert not found.works and "both channels were on: choose with --channel one of 0, 1, input" in found.text
 
 
@@ -93,7 +93,7 @@ def test_the_doctor_tries_a_meter_under_load_and_says_of_which_channel(monkeypat
         load.change(time.monotonic(), 1.5)
 
     with StandInMeter(load) as meter:
-        device = Device("nano", meter=Meter("smartpower3", {"port": meter.port, "baud": 500000}))
+        device = LabDevice("nano", meter=Meter("smartpower3", {"port": meter.port, "baud": 500000}))
         found = doctor._meter(device, busy)
         assert found.works and found.text.startswith("smartpower3 of 0: ")
         assert found.text.endswith("1.5 W at rest, 5 W with all processors busy")

@@ -11,7 +11,7 @@ import pytest
 from dime.contract import messages
 from dime.contract.errors import DeviceError
 from dime.host.cli import main as cli
-from dime.host.common import progress, shown
+from dime.host.common import console, progress
 from dime.host.common.progress import follow
 
 
@@ -112,7 +112,7 @@ def test_a_bar_that_has_not_begun_counts_nothing():
 
 
 def test_no_text_is_shown_without_end(capsys):
-    shown.tell("x" * 10**6)
+    console.tell("x" * 10**6)
     assert len(capsys.readouterr().err) < 5000
     with redirect_stderr(Terminal()) as terminal:
         follow(said(HELLO, ("progress", {"done": 1, "what": "y" * 10**6}), DONE), "edge alexnet")

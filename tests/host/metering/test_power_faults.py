@@ -8,8 +8,8 @@ import pytest
 
 from dime.contract.errors import DeviceError, InputError
 from dime.host.metering import power, recorder
+from dime.host.metering.api import Options
 from dime.host.metering.meters import smartpower3
-from dime.host.metering.meters._base import Options
 from tests.host.powered import Client, Logger, quality_of, serving, wait_for_rows, wave
 from tests.lab.meter import StandInMeter
 

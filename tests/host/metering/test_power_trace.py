@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from dime.contract.errors import TableError
-from dime.host.metering import energy, power_trace
-from dime.host.metering.meter_clock import WRAP_MS, follows, quickest_line, unroll
+from dime.host.metering import integrate, power_trace
+from dime.host.metering.api import Series
+from dime.host.metering.meter_timebase import WRAP_MS, follows, quickest_line, unroll
 from dime.host.metering.meters import smartpower3
-from dime.host.metering.meters._base import Series
 from dime.host.metering.power_trace import build
 from tests.lab import meter as stand_in
 
@@ -67,7 +67,7 @@ def test_a_counter_that_restarts_ends_a_segment_and_gives_no_negative_joule(note
     trace = build(counted(values), stamps // 1_000_000, stamps, "log", quality)
     assert trace.segment.tolist() == [0] * 20 + [1] * 20 and trace.counts["restarts"] == 1
     assert (np.diff(trace.value) >= 0).all() and trace.value[-1] - trace.value[0] == pytest.approx(19.0)
-    found = energy.measure(trace, stamps[[2, 15, 25]] + 1, stamps[[12, 30, 35]] + 1, 0.01)
+    found = integrate.measure(trace, stamps[[2, 15, 25]] + 1, stamps[[12, 30, 35]] + 1, 0.01)
     assert found.rejected.tolist() == ["", "across a break in the log", ""]
     assert found.energy_j[[0, 2]] == pytest.approx(5.0, rel=0.01)
 
@@ -77,7 +77,7 @@ def test_a_small_gap_that_stays_positive_is_a_break_where_the_logger_noted_it():
     values = np.concatenate([0.5 * np.arange(20), 50 + 0.5 * np.arange(20)])
     trace = build(counted(values), stamps // 1_000_000, stamps, "log", {"breaks_ns": [int(stamps[20])]})
     assert trace.value[-1] == pytest.approx(19.0), "the 40.5 J between were counted by nobody"
-    assert energy.measure(trace, stamps[[15]], stamps[[30]], 0.01).rejected == "across a break in the log"
+    assert integrate.measure(trace, stamps[[15]], stamps[[30]], 0.01).rejected == "across a break in the log"
 
 
 def test_a_break_that_the_logger_noted_divides_a_meter_with_its_own_clock():

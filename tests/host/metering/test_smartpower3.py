@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dime.contract.errors import InputError, TableError
+from dime.host.metering.api import Options
 from dime.host.metering.meters import smartpower3
-from dime.host.metering.meters._base import Options
 from dime.host.metering.meters.smartpower3 import Lines, fault
 from tests.lab import meter as stand_in
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from dime.host.metering import clock as clocks
-from dime.host.metering import energy, power_trace
+from dime.host.metering import integrate, power_trace
+from dime.host.metering import timebase as clocks
+from dime.host.metering.api import Series
 from dime.host.metering.gain import Gain
-from dime.host.metering.meters._base import Series
 from dime.host.profiles.joint_summary import Groups, summarise
 from tests.lab.loads import Load
 
@@ -112,7 +112,7 @@ def joined(seed, **shape):
     start_s, stop_s, bundle, iteration, repeats = (np.array(column) for column in zip(*windows, strict=True))
     start_ns, stop_ns = (np.rint(edge * 1e9).astype(np.int64) for edge in (start_s, stop_s))
     error_s = np.hypot(clock.error_s(start_ns), trace.clock_error_s)
-    energies = energy.measure(trace, clock.logger_ns(start_ns), clock.logger_ns(stop_ns), error_s)
+    energies = integrate.measure(trace, clock.logger_ns(start_ns), clock.logger_ns(stop_ns), error_s)
     assert (energies.rejected == "").all()
     names = [{"layers": str(one), "frequency_hz": -1} for one in range(BUNDLES)]
     groups = Groups.of(bundle, iteration)

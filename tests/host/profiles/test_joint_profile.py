@@ -302,7 +302,7 @@ def summary_of(values, systematic=0.0):
     count = len(values)
     groups = joint_summary.Groups.of(np.zeros(count, int), np.arange(count))
     zero, ones = np.zeros(count), np.ones(count)
-    energies = joint_profile.energy.Energies(
+    energies = joint_profile.integrate.Energies(
         energy_j=np.array(values), edge_j=zero, sampling_j=zero, resolution_j=ones * systematic, early_j=zero,
         late_j=zero, alias_j=zero, phase=zero, samples=np.full(count, 20), rejected=np.full(count, ""),
     )  # fmt: skip

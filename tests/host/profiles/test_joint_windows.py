@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from dime.device.power_log import code
-from dime.host.metering import alignment, energy, power_trace
-from dime.host.metering import clock as clocks
-from dime.host.metering.meters._base import Series
+from dime.host.metering import alignment, integrate, power_trace
+from dime.host.metering import timebase as clocks
+from dime.host.metering.api import Series
 from dime.host.profiles.joint_summary import Groups, summarise
 from tests.host.profiles.test_joint_coverage import OFFSET_NS, exchanges
 from tests.lab.loads import Load
@@ -123,11 +123,11 @@ def joined(seed, window_s, response=two_samples, batch_s=0.0, still=False, **sha
     assert late.steps > 30
     ends_ns = [clock.logger_ns(nanoseconds(edge)) for edge in (start_s, end_s)]
     ends_ns = [edge_ns + late.shift_ns(edge_ns) for edge_ns in ends_ns]
-    energies = energy.measure(trace, *ends_ns, late.spread_s(ends_ns[0]))
+    energies = integrate.measure(trace, *ends_ns, late.spread_s(ends_ns[0]))
     kept = energies.rejected == ""
     if len(np.unique(bundle[kept])) < BUNDLES:
         return None, set(energies.rejected.tolist()), 1.0
-    energies = energy.Energies(**{name: value[kept] for name, value in vars(energies).items()})
+    energies = integrate.Energies(**{name: value[kept] for name, value in vars(energies).items()})
     names = [{"layers": str(one), "frequency_hz": -1} for one in range(BUNDLES)]
     groups, ones = Groups.of(bundle[kept], iteration[kept]), np.ones(kept.sum())
     summary = summarise(names, groups, (end_s - start_s)[kept], ones, energies, np.full(BUNDLES, np.nan))
@@ -167,7 +167,7 @@ def test_the_interval_covers_the_truth_and_the_mean_is_not_biased(window_s, shap
 def test_a_short_window_without_rest_around_it_is_refused(shape):
     """A step between two windows that the meter cannot tell apart, or work beside a window that is no window itself."""
     summary, reasons, _ = joined(0, 0.007, **shape)
-    assert summary is None and reasons <= {energy.CROWDED, "no reading inside"}
+    assert summary is None and reasons <= {integrate.CROWDED, "no reading inside"}
 
 
 def test_unlogged_work_beside_a_window_is_not_counted_in():

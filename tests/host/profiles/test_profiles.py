@@ -13,7 +13,7 @@ from pyarrow import parquet
 from dime.contract import run, schemas, tables
 from dime.contract.bundles import Bundle, spell
 from dime.contract.errors import InputError, TableError
-from dime.host.common import statistics
+from dime.host.common import stats
 from dime.host.profiles.layer_order import infer_layers
 from dime.host.profiles.profiles import RawRuns, from_runs, load_profile
 from dime.testing import synthetic
@@ -405,33 +405,33 @@ class TestStatistics:
         cut = int(0.2 * len(values))
         expected = np.mean(sorted(values)[cut : len(values) - cut])
         starts = np.array([0, len(values)])
-        assert statistics.trimmed_mean(np.array(values), starts)[0] == pytest.approx(expected)
+        assert stats.trimmed_mean(np.array(values), starts)[0] == pytest.approx(expected)
 
     def test_cells_of_different_sizes(self):
         values = np.arange(10.0)
-        assert statistics.trimmed_mean(values, np.array([0, 1, 4, 10])).tolist() == [0.0, 2.0, 6.5]
+        assert stats.trimmed_mean(values, np.array([0, 1, 4, 10])).tolist() == [0.0, 2.0, 6.5]
 
     @pytest.mark.parametrize("count", [10, 200])
     def test_the_interval_of_independent_runs_covers_the_mean(self, count):
         values = np.random.default_rng(2).normal(5, 1, 1000 * count)
         starts = np.arange(0, 1001) * count
-        half = statistics.half_width(values, starts, None)
-        covered = (abs(statistics.trimmed_mean(values, starts) - 5) <= half).mean()
+        half = stats.half_width(values, starts, None)
+        covered = (abs(stats.trimmed_mean(values, starts) - 5) <= half).mean()
         assert 0.93 < covered < 0.97
         assert half.mean() == pytest.approx(2 / count**0.5, rel=0.35)
 
     def test_a_pass_counts_once_however_many_runs_it_has(self):
         values, passes = np.array([1.0, 1.0, 1.0, 1.0, 3.0, 5.0]), np.array([0, 0, 0, 0, 1, 2])
         starts = np.array([0, 6])
-        assert statistics.mean_of_passes(values, starts, passes) == [3.0]
-        assert statistics.half_width(values, starts, passes) == pytest.approx([4.302653 * 2 / 3**0.5])
-        assert np.isnan(statistics.half_width(values, starts, np.zeros(6, np.int64)))
+        assert stats.mean_of_passes(values, starts, passes) == [3.0]
+        assert stats.half_width(values, starts, passes) == pytest.approx([4.302653 * 2 / 3**0.5])
+        assert np.isnan(stats.half_width(values, starts, np.zeros(6, np.int64)))
 
     def test_passes_that_a_cell_lacks(self):
         values, passes = np.array([1.0, 2.0, 3.0, 10.0, 20.0]), np.array([0, 1, 2, 1, 2])
-        means = statistics.pass_means(values, np.array([0, 3, 5]), passes)
+        means = stats.pass_means(values, np.array([0, 3, 5]), passes)
         assert np.array_equal(means, [[1, np.nan], [2, 10], [3, 20]], equal_nan=True)
-        assert statistics.mean_of_passes(values, np.array([0, 3, 5]), passes).tolist() == [2.0, 15.0]
+        assert stats.mean_of_passes(values, np.array([0, 3, 5]), passes).tolist() == [2.0, 15.0]
 
     def test_the_same_seed_gives_the_same_replicates(self):
         one, two, other = (ALEXNET.bootstrap(20, seed) for seed in (1, 1, 2))
@@ -450,7 +450,7 @@ class TestStatistics:
     def test_raw_runs(self):
         duration, energy = ALEXNET.runs(Bundle(0, 4), 200)
         assert len(duration) == len(energy) == RUNS
-        assert statistics.trimmed_mean(duration, np.array([0, RUNS]))[0] == ALEXNET.means.duration_s[4, 1]
+        assert stats.trimmed_mean(duration, np.array([0, RUNS]))[0] == ALEXNET.means.duration_s[4, 1]
         with pytest.raises(InputError, match="no bundle"):
             ALEXNET.runs(Bundle(0, 4), 300)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dime.host.common.units import percent, quantity
 from dime.host.planning.certificate import Certificate
 from dime.host.planning.goals import Limits
-from dime.host.report import findings, terminal, text_plot
+from dime.host.report import sentences, terminal, text_plot
 from dime.host.studies.study import make_study
 from dime.testing import synthetic
 from tests.host import example_studies as studies
@@ -120,7 +120,7 @@ def pipeline():
 
 def found(link):
     """The findings, each in one line."""
-    return re.sub(r"\n {8}", " ", "\n".join(findings.lines(link, 100))).splitlines()
+    return re.sub(r"\n {8}", " ", "\n".join(sentences.lines(link, 100))).splitlines()
 
 
 def test_margins_say_whether_they_exceed_what_the_measurements_leave_open():
@@ -130,7 +130,7 @@ def test_margins_say_whether_they_exceed_what_the_measurements_leave_open():
         line = next(line for line in told if line.strip().startswith(name))
         assert f"+{quantity(rival.margin, 's')}" in line
         assert f"{'sure' if rival.sure else 'not sure'} ({quantity(rival.interval[0], 's').split()[0]} " in line
-        assert line.endswith(findings.steps(link.problem, rival.choices))
+        assert line.endswith(sentences.steps(link.problem, rival.choices))
     assert {rival.sure for rival in link.explanation.rivals} == {True, False}
 
 
@@ -144,7 +144,7 @@ def test_break_even_points_are_the_nearest_ones_on_both_sides():
     for word, knob, region in (("from", bandwidth.chosen.low, faster), ("up to", slower.low, slower)):
         where = quantity(float(rate / knob), "bit/s")
         on = " on" if word == "from" else ""
-        assert f"{word} {where} upload{on}: {findings.steps(link.problem, region.choices)}" in told
+        assert f"{word} {where} upload{on}: {sentences.steps(link.problem, region.choices)}" in told
     after = trip.regions[trip.regions.index(trip.chosen) + 1]
     assert f"from {quantity(float(after.low), 's')} round trip on: " in told
     assert after.low > trip.here == Fraction(0)

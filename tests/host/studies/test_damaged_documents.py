@@ -5,7 +5,7 @@ import pytest
 from dime.contract import messages, run
 from dime.contract.errors import DimeError
 from dime.host.bench import lab
-from dime.host.metering import clock
+from dime.host.metering import timebase
 from dime.host.metering.power_trace import quality_path, read_quality
 from dime.host.planning.goals import parse_limits
 from dime.host.planning.links import connect
@@ -30,7 +30,7 @@ def test_json(tmp_path, content, read):
     readers = {
         "plan": (run.PLAN, lambda: read_plan(tmp_path / run.PLAN)),
         "run": (run.RUN, lambda: run.RunSpec.read(str(tmp_path))),
-        "clock": (run.CLOCK, lambda: clock.read(tmp_path)),
+        "clock": (run.CLOCK, lambda: timebase.read(tmp_path)),
         "report": (report.KEPT, lambda: report.remake(str(tmp_path))),
         "quality": (quality_path(tmp_path / "power.csv").name, lambda: read_quality(tmp_path / "power.csv")),
     }

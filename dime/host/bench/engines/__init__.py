@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import ClassVar, Protocol
 
 from dime.host.bench.connection import Wishes
-from dime.host.bench.lab import LOCAL, Device
+from dime.host.bench.lab import LOCAL, LabDevice
 from dime.host.bench.session.job import Job
 from dime.host.bench.session.state import Stage, State
 
@@ -87,7 +87,7 @@ class Engine(Protocol):
         """
 
 
-def of(device: Device) -> type[Engine]:
+def of(device: LabDevice) -> type[Engine]:
     """The kind of engine that a device of the lab file has."""
     if device.engine == LOCAL:
         from dime.host.bench.engines.process import Process

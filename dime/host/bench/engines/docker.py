@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from dime.contract.errors import DeviceError
 from dime.contract.run import RUN
-from dime.host.bench import abilities, answers, clients, folders, holding, images, volumes
-from dime.host.bench.connection import Link, Wishes
+from dime.host.bench import abilities, answers, clients, folders, lock, transfer
+from dime.host.bench.connection import Connection, Wishes
 from dime.host.bench.containers import Rights
-from dime.host.bench.holding import HOLD, make_way
-from dime.host.bench.lab import Device
+from dime.host.bench.images import deliver
+from dime.host.bench.lab import LabDevice
+from dime.host.bench.lock import HOLD, make_way
 from dime.host.bench.session import results
 from dime.host.bench.session.job import Job
 from dime.host.bench.session.state import Stage, State
@@ -49,7 +50,7 @@ class Docker:
     ):
         self._job, self._registry, self._wishes, self._say, self._status = job, registry, wishes, say, status
         self.stage = Stage.BRINGING
-        self._link = Link(job.device, wishes)
+        self._link = Connection(job.device, wishes)
         self._key = ""
         self._image: Image | None = None
         self._is_new = False
@@ -82,10 +83,10 @@ class Docker:
         device = self._job.device
         _runtime_known(client, device)
         self._wishes.heed()
-        self._image = images.ensure(client, device, self._registry, self._say, self._on_its_way)
+        self._image = deliver.ensure(client, device, self._registry, self._say, self._on_its_way)
         abilities.check(self._image.labels, device, self._job.samples)
         self._wishes.heed()
-        samples, files = volumes.digest(self._job.samples)
+        samples, files = transfer.digest(self._job.samples)
         self._key = _key(self._job, samples, str(self._image.id))
         found = self._find(client)
         self._is_new = found is None
@@ -95,7 +96,7 @@ class Docker:
             volume = f"dime-samples-{self._job.network}-{samples[:12]}"
             try:
                 named = {f"{self._job.network}/{name}": path for name, path in files.items()}
-                if volumes.send(client, self._image, volume, named, self._on_its_way):
+                if transfer.send(client, self._image, volume, named, self._on_its_way):
                     self._say(f"samples are in its volume {volume}")
             except DeviceError as error:
                 raise DeviceError(f"{device.name}: {error}; type: make clean-device DEVICE={device.name}") from None
@@ -124,7 +125,7 @@ class Docker:
 
         job, device = self._job, self._job.device
         assert self._image is not None
-        volume = client.volumes.create(self._volume, labels={volumes.LABEL: "results"})
+        volume = client.volumes.create(self._volume, labels={transfer.LABEL: "results"})
         threads = {"OMP_NUM_THREADS": str(job.threads), "OPENBLAS_NUM_THREADS": str(job.threads)} if job.threads else {}
         options: Rights = {
             "runtime": device.runtime or None,
@@ -142,13 +143,13 @@ class Docker:
             return client.containers.create(
                 self._image,
                 [*_words(job), "--samples=/samples", f"--out=/results/{results.FOLDER}"],
-                entrypoint=volumes.ENTRY,
+                entrypoint=transfer.ENTRY,
                 name=HOLD,
                 labels={
-                    volumes.LABEL: "run",
+                    transfer.LABEL: "run",
                     "dime.key": self._key,
                     "dime.folder": "/".join(job.out.parts[-2:]),
-                    **holding.marks(f"{job.network} on {device.name}"),
+                    **lock.marks(f"{job.network} on {device.name}"),
                 },
                 volumes={
                     samples: {"bind": "/samples", "mode": "ro"},
@@ -184,7 +185,7 @@ class Docker:
     def _start_now(self, container: Container) -> None:
         """Starts the container; what it said before it was started is not shown again."""
         if self._job.token:
-            volumes.put(container, TOKEN, self._job.token.encode("utf-8", "surrogateescape"))
+            transfer.put(container, TOKEN, self._job.token.encode("utf-8", "surrogateescape"))
         self._place.to_the_end(container)
         self._wishes.heed()
         self.stage = Stage.STARTING
@@ -235,7 +236,7 @@ class Docker:
             return
         self._say("stops it")
         self.stage = Stage.STOPPING
-        volumes.end(container, results.STOP_S)
+        transfer.end(container, results.STOP_S)
 
     def _give_up(self, client: docker.DockerClient, finished: int, total: int) -> str:
         container = self._find(client)
@@ -243,7 +244,7 @@ class Docker:
             return ""
         name = self._job.device.name
         try:
-            volumes.wait(container, results.STOP_S)
+            transfer.wait(container, results.STOP_S)
         except DeviceError:
             return f". It goes on running there: the same command follows it, make clean-device DEVICE={name} ends it"
         self._restore(client)
@@ -277,7 +278,7 @@ class Docker:
         except (DeviceError, docker.errors.APIError, docker.errors.NullResource):
             if self._find(client) is not None:
                 raise
-        volumes.discard(client, self._volume)  # looking into it when it was gone has made it anew
+        transfer.discard(client, self._volume)  # looking into it when it was gone has made it anew
         if not folders.is_complete(self._job.out):
             raise DeviceError(self._gone)
 
@@ -291,7 +292,7 @@ class Docker:
 
     @property
     def _volume(self) -> str:
-        return f"{volumes.RESULTS}{self._key}"
+        return f"{transfer.RESULTS}{self._key}"
 
 
 def _network(job: Job) -> str:
@@ -312,7 +313,7 @@ def _key(job: Job, samples: str, image: str) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 
-def _runtime_known(client: docker.DockerClient, device: Device) -> None:
+def _runtime_known(client: docker.DockerClient, device: LabDevice) -> None:
     if device.runtime and device.runtime not in (known := client.info().get("Runtimes", {})):
         raise DeviceError(
             f"{device.name}: its engine has no runtime '{device.runtime}' (it has {', '.join(sorted(known))}); "
@@ -320,7 +321,7 @@ def _runtime_known(client: docker.DockerClient, device: Device) -> None:
         )
 
 
-def _start_failure(device: Device, reason: str) -> str:
+def _start_failure(device: LabDevice, reason: str) -> str:
     if "could not select device driver" in reason:
         return f"{device.name}: its engine cannot hand out GPUs; install nvidia-container-toolkit there, or drop gpus"
     if "no space left" in reason:

@@ -19,7 +19,7 @@ from dime.contract.errors import DeviceError
 from dime.host.bench.connection import Wishes
 from dime.host.bench.session.job import Job
 from dime.host.bench.session.state import Stage, State
-from dime.host.common import shown
+from dime.host.common import console
 from dime.host.common.progress import follow
 
 ENTRY = (sys.executable, str(Path(dime.__file__).resolve().with_name("entry.py")), "device")
@@ -182,9 +182,9 @@ def _process(command: Sequence[str], environment: dict[str, str], label: str) ->
         try:
             process.wait(GRACE_S)
         except subprocess.TimeoutExpired:
-            shown.tell(f"{label}: ends by itself after the run under way; what it has finished is kept")
+            console.tell(f"{label}: ends by itself after the run under way; what it has finished is kept")
         else:
-            shown.tell(f"{label}: what it has finished is kept; the same command goes on")
+            console.tell(f"{label}: what it has finished is kept; the same command goes on")
         raise
     except BaseException:
         process.terminate()

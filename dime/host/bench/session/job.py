@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dime.host.bench.lab import Device
+from dime.host.bench.lab import LabDevice
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Job:
         token: What the power logger wants proved; it is handed over as a file.
     """
 
-    device: Device
+    device: LabDevice
     network: str
     words: tuple[str, ...]
     samples: Path

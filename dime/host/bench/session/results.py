@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from dime.contract.errors import DeviceError, TableError
 from dime.contract.run import LEDGER, RUN, RunSpec
-from dime.host.bench import answers, folders, images, volumes
+from dime.host.bench import answers, folders, transfer
 from dime.host.bench.containers import Options
-from dime.host.bench.lab import Device
+from dime.host.bench.images import deliver
+from dime.host.bench.lab import LabDevice
 from dime.host.common.units import plain
 
 if TYPE_CHECKING:
@@ -50,33 +51,33 @@ def fetch(
     """
     expected = _expected(client, image, volume)
     aside = out.with_name(f".{out.name}.{os.getpid()}-{threading.get_ident()}")
-    with volumes.on_this_computer(out, volumes.STILL_THERE):
+    with transfer.on_this_computer(out, transfer.STILL_THERE):
         out.parent.mkdir(parents=True, exist_ok=True)
         for path in out.parent.iterdir():  # what a command has left that was ended before it could tidy up
             found = re.fullmatch(rf"\.+{re.escape(out.name)}\.([0-9]{{1,9}})-[0-9]+(\.part)?", path.name, re.ASCII)
-            if found and not volumes.lives(int(found[1])):
-                volumes.remove(path)
-    volumes.receive(container, f"/results/{FOLDER}", aside, watch)
+            if found and not transfer.lives(int(found[1])):
+                transfer.remove(path)
+    transfer.receive(container, f"/results/{FOLDER}", aside, watch)
     try:
-        volumes.verify(aside, expected)
+        transfer.verify(aside, expected)
         folders.merge(aside, out)
     finally:
-        volumes.remove(aside)
+        transfer.remove(aside)
 
 
 def _expected(client: docker.DockerClient, image: Image, volume: str) -> dict[str, str]:
     """Hashes of a run's files by its own image; by another of ours, if that is of an earlier version."""
     try:
-        return volumes.hashes(client, image, volume, FOLDER)
+        return transfer.hashes(client, image, volume, FOLDER)
     except answers.EarlierImageError:
-        for other in images.ours(client):
+        for other in deliver.ours(client):
             with suppress(answers.EarlierImageError):
-                return volumes.hashes(client, other, volume, FOLDER)
+                return transfer.hashes(client, other, volume, FOLDER)
         raise
 
 
 def settle(
-    client: docker.DockerClient, container: Container, image: Image, volume: str, device: Device, out: Path
+    client: docker.DockerClient, container: Container, image: Image, volume: str, device: LabDevice, out: Path
 ) -> None:
     """Leaves nothing of a complete run that is home: clocks that it had still fixed are put back first."""
     if (out / LEDGER).exists():
@@ -92,12 +93,12 @@ def discard(container: Container, volume: str) -> None:
     with suppress(docker.errors.NotFound):
         container.remove(force=True)
     assert container.client is not None
-    volumes.discard(container.client, volume)
+    transfer.discard(container.client, volume)
 
 
 def described(container: Container) -> RunSpec | None:
     """A run's description as it is on the device; None before its first session."""
-    text = volumes.read(container, f"/results/{FOLDER}/{RUN}")
+    text = transfer.read(container, f"/results/{FOLDER}/{RUN}")
     if text is None:
         return None
     with tempfile.TemporaryDirectory() as folder:
@@ -108,7 +109,7 @@ def described(container: Container) -> RunSpec | None:
             raise DeviceError(f"{RUN} of this run there is damaged; make clean-device discards the run") from None
 
 
-def restore_clocks(client: docker.DockerClient, image: Image, volume: str, device: Device) -> None:
+def restore_clocks(client: docker.DockerClient, image: Image, volume: str, device: LabDevice) -> None:
     """Runs the device side's ``restore`` on a run's folder.
 
     Raises:
@@ -116,13 +117,13 @@ def restore_clocks(client: docker.DockerClient, image: Image, volume: str, devic
     """
     options: Options = {
         "command": ["restore", f"--out=/volume/{FOLDER}"],
-        "entrypoint": volumes.ENTRY,
+        "entrypoint": transfer.ENTRY,
         "privileged": True,
         "cap_drop": None,
         "user": "0:0",
     }
-    with volumes.helper(client, image, volume, run=True, **options) as container:
-        code = volumes.wait(container, STOP_S)
+    with transfer.helper(client, image, volume, run=True, **options) as container:
+        code = transfer.wait(container, STOP_S)
         if code:
             words = plain(" ".join(line for _, line in answers.lines(container, 1))[: answers.WORDS])
             raise DeviceError(

@@ -1,1 +1,1 @@
-"""Power meters: one file each. A meter's module defines ``available``, ``open_meter`` and ``series``; see ``_base``."""
+"""Power meters: one file each. What a meter's module defines stands in dime/host/metering/api.py."""

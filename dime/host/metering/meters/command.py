@@ -19,10 +19,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dime.contract.clock import monotonic_ns
 from dime.contract.errors import DeviceError, TableError
-from dime.host.metering.gain import Gain
-from dime.host.metering.meters._base import (
+from dime.contract.timebase import monotonic_ns
+from dime.host.metering.api import (
     TIME,
     UNIX_MINUS_MONOTONIC_NS,
     Options,
@@ -32,6 +31,7 @@ from dime.host.metering.meters._base import (
     Series,
     choose_channel,
 )
+from dime.host.metering.gain import Gain
 
 GAIN = Gain(source="what a program prints has no accuracy that DIME could know; calibrate it")
 CHANNEL, POWER = "printed", "power (uW)"

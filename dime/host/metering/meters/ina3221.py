@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from dime.contract.errors import DeviceError, DimeError, TableError
+from dime.host.metering.api import Options, Polled, Reader, Reading, Series, choose_parts, is_number, read_text
 from dime.host.metering.gain import Gain
-from dime.host.metering.meters._base import Options, Polled, Reader, Reading, Series, choose_parts, is_number, read_text
 
 # Gain error of the shunt's voltage and of the bus voltage, at most 0.25 % each: Texas Instruments, data sheet SBOS576,
 # electrical characteristics. The board's shunt and the chip's offset of up to 80 uV come on top; nobody states the

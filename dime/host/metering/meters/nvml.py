@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from dime.contract.errors import DeviceError, DimeError
-from dime.host.metering.gain import Gain
-from dime.host.metering.meters._base import (
+from dime.host.metering.api import (
     ENERGY,
     Counters,
     Options,
@@ -19,6 +18,7 @@ from dime.host.metering.meters._base import (
     counter_reading,
     counter_series,
 )
+from dime.host.metering.gain import Gain
 
 # "On Fermi and Kepler GPUs the reading is accurate to within +/- 5% of current power draw", NVIDIA's documentation of
 # nvmlDeviceGetPowerUsage. Of the later GPUs, which alone count energy, it says nothing; the figure is taken for them.

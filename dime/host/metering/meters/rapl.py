@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dime.contract.errors import DeviceError, DimeError
-from dime.host.metering.gain import Gain
-from dime.host.metering.meters._base import (
+from dime.host.metering.api import (
     ENERGY,
     Counters,
     Options,
@@ -24,6 +23,7 @@ from dime.host.metering.meters._base import (
     is_number,
     read_text,
 )
+from dime.host.metering.gain import Gain
 
 # Neither Intel's Software Developer's Manual (volume 3, power management) nor AMD's processor references state one.
 GAIN = Gain(source="neither Intel nor AMD states an accuracy of RAPL")

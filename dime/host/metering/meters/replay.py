@@ -9,11 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from dime.contract.clock import monotonic_ns
 from dime.contract.errors import DeviceError, TableError
-from dime.host.metering.gain import Gain
-from dime.host.metering.meters import ina3221, rapl, smartpower3
-from dime.host.metering.meters._base import (
+from dime.contract.timebase import monotonic_ns
+from dime.host.metering.api import (
     ENERGY,
     TIME,
     TIMESTAMP,
@@ -25,6 +23,8 @@ from dime.host.metering.meters._base import (
     Sample,
     Series,
 )
+from dime.host.metering.gain import Gain
+from dime.host.metering.meters import ina3221, rapl, smartpower3
 from dime.host.metering.power_trace import breaks_ns, read_quality
 
 GAIN = Gain(source="a recording; the meter that was recorded is not known")

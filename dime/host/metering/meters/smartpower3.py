@@ -25,8 +25,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from dime.contract.errors import DeviceError, InputError, TableError
-from dime.host.metering.gain import Gain
-from dime.host.metering.meters._base import (
+from dime.host.metering.api import (
     FLOAT,
     TIME,
     Options,
@@ -37,6 +36,7 @@ from dime.host.metering.meters._base import (
     choose_channel,
     now_ns,
 )
+from dime.host.metering.gain import Gain
 
 # "Tolerant: 3% typical (above 5V 1A)", wiki.odroid.com/accessory/power_supply_battery/smartpower3. What is typical is
 # taken as one standard deviation; of smaller loads nothing is stated.

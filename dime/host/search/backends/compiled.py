@@ -18,7 +18,7 @@ from typing import cast
 import numpy as np
 from numba import njit
 
-from dime.host.common.statistics import Bools, Floats, Ints
+from dime.host.common.stats import Bools, Floats, Ints
 from dime.host.search.graph import Graph
 
 Pair = tuple[Ints, Ints]

@@ -13,7 +13,7 @@ from time import monotonic
 
 import numpy as np
 
-from dime.host.common.statistics import Ints
+from dime.host.common.stats import Ints
 from dime.host.search.graph import Graph
 
 BITS = 62

@@ -12,7 +12,7 @@ from time import monotonic
 
 import numpy as np
 
-from dime.host.common.statistics import Bools, Ints
+from dime.host.common.stats import Bools, Ints
 from dime.host.planning.quantity import Quantity
 from dime.host.search.graph import Graph
 

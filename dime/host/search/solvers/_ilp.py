@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dime.contract.bundles import Bundle
-from dime.host.common.statistics import Floats
+from dime.host.common.stats import Floats
 from dime.host.planning.evaluation import evaluate
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
 from dime.host.search.graph import undominated

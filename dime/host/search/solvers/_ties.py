@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from dime.host.common.statistics import Ints
+from dime.host.common.stats import Ints
 from dime.host.planning.evaluation import Totals, evaluate
 from dime.host.planning.problem import Choice, Problem
 

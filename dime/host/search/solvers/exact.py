@@ -15,7 +15,7 @@ from time import monotonic
 import numpy as np
 
 import dime
-from dime.host.common.statistics import Ints
+from dime.host.common.stats import Ints
 from dime.host.planning.evaluation import evaluate, value
 from dime.host.planning.problem import PER_S, Choice, Problem
 from dime.host.planning.quantity import Quantity

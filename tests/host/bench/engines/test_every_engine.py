@@ -12,7 +12,7 @@ from dime.contract.errors import DeviceError
 from dime.host.bench import engines, fleet
 from dime.host.bench.connection import Wishes
 from dime.host.bench.engines import docker, process
-from dime.host.bench.lab import Device
+from dime.host.bench.lab import LabDevice
 from dime.host.bench.session.session import Session
 from dime.host.bench.session.state import Stage
 from dime.testing import fake_engine
@@ -41,7 +41,7 @@ def session(request, engine, job, monkeypatch, tmp_path):
             program = tmp_path / "program.py"
             program.write_text(PROGRAM.replace("LINES", repr(lines)).replace("CODE", repr(code)))
             monkeypatch.setattr(process, "ENTRY", (sys.executable, str(program)))
-            work = replace(work, device=Device("nano"))
+            work = replace(work, device=LabDevice("nano"))
             return Session(work, "", Wishes(), print, print)
 
         def run(container):
@@ -75,7 +75,7 @@ def test_a_process_that_is_killed_is_told_with_the_signal_and_not_started_again(
     program = tmp_path / "program.py"
     program.write_text(PROGRAM.replace("LINES", "[]").replace("CODE", "-9"))
     monkeypatch.setattr(process, "ENTRY", (sys.executable, str(program)))
-    work = replace(job(), device=Device("edge"), token="secret")
+    work = replace(job(), device=LabDevice("edge"), token="secret")
     with pytest.raises(DeviceError, match=r"ended without a result; killed by SIGKILL, likely for want of memory"):
         fleet.profile([work])
     words = json.loads((work.out / "words.json").read_text())
@@ -90,10 +90,10 @@ def test_what_is_apart_and_what_is_not_are_profiled_with_one_call(engine, job, m
     program.write_text(PROGRAM.replace("LINES", "[]").replace("CODE", "0"))
     monkeypatch.setattr(process, "ENTRY", (sys.executable, str(program)))
     monkeypatch.setattr(docker, "POLL_S", 0.01)
-    here = replace(job(), device=Device("edge"), out=tmp_path / "results/edge/alexnet")
+    here = replace(job(), device=LabDevice("edge"), out=tmp_path / "results/edge/alexnet")
     assert fleet.profile([here, job()]) == [here.out, job().out]
 
 
 def test_the_lab_file_says_which_kind_a_device_has():
-    assert engines.of(Device("edge")) is process.Process
-    assert engines.of(Device("nano", "ssh://nano")) is engines.of(Device("here", "unix:///x")) is docker.Docker
+    assert engines.of(LabDevice("edge")) is process.Process
+    assert engines.of(LabDevice("nano", "ssh://nano")) is engines.of(LabDevice("here", "unix:///x")) is docker.Docker

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dime.contract import messages
 from dime.contract.errors import ConnectionLostError, DeviceError, InputError, TableError
-from dime.host.bench import answers, clients, connection, fleet, volumes
+from dime.host.bench import answers, clients, connection, fleet, transfer
 from dime.host.bench.engines import docker
 from dime.host.bench.session import judge
 from dime.testing import fake_engine
@@ -268,8 +268,8 @@ def test_one_file_is_read_whole_or_not_at_all(engine, monkeypatch):
     engine.run().put(**{"run.json": b"x" * (3 << 20)})
     with clients.connect(engine.device()) as client:
         container = client.containers.get("dime-profile")
-        assert volumes.read(container, "/results/run/run.json") == b"x" * (3 << 20)
-        assert volumes.read(container, "/results/run/nothing") is None
-        monkeypatch.setattr(volumes, "SMALL_BYTES", 1 << 20)
+        assert transfer.read(container, "/results/run/run.json") == b"x" * (3 << 20)
+        assert transfer.read(container, "/results/run/nothing") is None
+        monkeypatch.setattr(transfer, "SMALL_BYTES", 1 << 20)
         with pytest.raises(DeviceError, match=r"run\.json there are over 1 MiB"):
-            volumes.read(container, "/results/run/run.json")
+            transfer.read(container, "/results/run/run.json")

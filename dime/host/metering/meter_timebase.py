@@ -12,7 +12,7 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-from dime.host.metering.meters._base import FLOAT
+from dime.host.metering.api import FLOAT
 
 INTEGERS = NDArray[np.int64]
 WRAP_MS = 1 << 32

@@ -4,7 +4,7 @@ import pytest
 
 from dime.contract import messages
 from dime.contract.errors import DeviceError
-from dime.host.bench import cleaning, connection, fleet, volumes
+from dime.host.bench import cleanup, connection, fleet, transfer
 from dime.host.bench.engines import docker
 from dime.host.bench.session import results
 from dime.testing import fake_engine
@@ -16,7 +16,7 @@ LEDGER = {"clocks_to_restore.json": b"[]"}
 def soon(monkeypatch):
     monkeypatch.setattr(docker, "POLL_S", 0.02)
     monkeypatch.setattr(results, "STOP_S", 0.5)
-    monkeypatch.setattr(volumes, "END_POLL_S", 0.02)
+    monkeypatch.setattr(transfer, "END_POLL_S", 0.02)
     monkeypatch.setattr(connection, "RETRY_S", 0.02)
 
 
@@ -68,7 +68,7 @@ def test_clocks_are_put_back_before_anything_is_removed(engine):
     run.put(**LEDGER)
     run.status = "running"
     engine.on_kill = lambda container, wish: container.end(143)
-    cleaning.clean(engine.device(set_clock=True))
+    cleanup.clean(engine.device(set_clock=True))
     order = [next((n for n, e in enumerate(engine.events) if e.startswith(start)), None) for start in (
         "kill dime-profile SIGTERM", "start restore", "remove restore", "remove profile", "remove volume dime-results",
         "remove image",
@@ -82,7 +82,7 @@ def test_a_run_that_does_not_hear_is_killed(engine, monkeypatch):
     run.status = "running"
     engine.on_kill = lambda container, wish: container.end(137) if wish == "SIGKILL" else None
     monkeypatch.setattr(results, "STOP_S", 0.1)
-    assert "container dime-profile" in cleaning.clean(engine.device())
+    assert "container dime-profile" in cleanup.clean(engine.device())
 
 
 def test_where_clocks_cannot_be_put_back_what_was_saved_of_them_stays(engine):
@@ -92,12 +92,12 @@ def test_where_clocks_cannot_be_put_back_what_was_saved_of_them_stays(engine):
     engine.restore_code = 1
     told = []
     with pytest.raises(DeviceError, match=r"nano: its clocks could not be .*; reboot it, then type: make clean"):
-        cleaning.clean(engine.device(set_clock=True), told=told.append)
+        cleanup.clean(engine.device(set_clock=True), told=told.append)
     assert told == ["volume dime-samples-x"]
     assert sorted(left(engine)) == ["dime-profile", "dime-results-0123456789ab"]
     assert engine.images
     engine.restore_code = 0
-    cleaning.clean(engine.device(set_clock=True))
+    cleanup.clean(engine.device(set_clock=True))
     assert engine.leftovers() == ["somebodys"]
     assert engine.images == []
 
@@ -106,20 +106,20 @@ def test_a_volume_whose_container_is_gone_may_hold_clocks_too(engine):
     engine.containers.pop(engine.run().id)
     engine.restore_code = 1
     with pytest.raises(DeviceError, match="its clocks could not be put back"):
-        cleaning.clean(engine.device(set_clock=True))
+        cleanup.clean(engine.device(set_clock=True))
     assert left(engine) == ["dime-results-0123456789ab"]
     engine.images, images = [], engine.images
     with pytest.raises(DeviceError, match="no image is there that puts them back; make doctor DEVICE=nano brings it"):
-        cleaning.clean(engine.device(set_clock=True))
+        cleanup.clean(engine.device(set_clock=True))
     engine.images, engine.restore_code = images, 0
-    cleaning.clean(engine.device(set_clock=True))
+    cleanup.clean(engine.device(set_clock=True))
     assert left(engine) == []
 
 
 def test_a_run_that_could_change_clocks_is_known_by_itself(engine):
     run = engine.run()
     run.config["HostConfig"]["Privileged"] = True
-    cleaning.clean(engine.device(set_clock=False))
+    cleanup.clean(engine.device(set_clock=False))
     assert any(event.startswith("start restore") for event in engine.events)
 
 

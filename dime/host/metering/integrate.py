@@ -23,8 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dime.host.metering.meter_clock import INTEGERS
-from dime.host.metering.meters._base import FLOAT
+from dime.host.metering.api import FLOAT
+from dime.host.metering.meter_timebase import INTEGERS
 from dime.host.metering.power_trace import Trace
 
 # Mean of the absolute value of a standard normal variable.

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dime.contract.errors import ConnectionLostError, DeviceError, DimeError
-from dime.host.bench import answers, clients, volumes
-from dime.host.bench.lab import Device
+from dime.host.bench import answers, clients, transfer
+from dime.host.bench.lab import LabDevice
 from dime.host.bench.session import results
-from dime.host.common import shown
+from dime.host.common import console
 
 if TYPE_CHECKING:
     import docker
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from docker.models.images import Image
 
 
-def clean(device: Device, caches: bool = True, told: Callable[[str], None] = lambda text: None) -> list[str]:
+def clean(device: LabDevice, caches: bool = True, told: Callable[[str], None] = lambda text: None) -> list[str]:
     """Removes what is ours from a device, running or not: containers, results, and the caches of samples and images.
 
     Where a board's clocks cannot be put back, the run that had fixed them stays, as does what it takes to try again.
@@ -43,22 +43,22 @@ def clean(device: Device, caches: bool = True, told: Callable[[str], None] = lam
 
     with _told_if_interrupted(device), clients.connect(device) as client, clients.translated(device):
         owned = set[str]()
-        for container in volumes.ours(client, "run", "helper"):
-            volume = f"{volumes.RESULTS}{answers.label(container, 'dime.key')}"
+        for container in transfer.ours(client, "run", "helper"):
+            volume = f"{transfer.RESULTS}{answers.label(container, 'dime.key')}"
             owned.add(volume)
             with _noted(device, failures, kept, volume):
-                if answers.label(container, volumes.LABEL) == "run":
-                    volumes.end(container, results.STOP_S)
+                if answers.label(container, transfer.LABEL) == "run":
+                    transfer.end(container, results.STOP_S)
                     if (device.set_clock or answers.privileged(container)) and _exists(client, volume):
                         results.restore_clocks(client, _image(client, device, container), volume, device)
                 container.remove(force=True)
                 done(f"container {container.name}")
-        for found in client.volumes.list(filters={"label": volumes.LABEL}):
+        for found in client.volumes.list(filters={"label": transfer.LABEL}):
             name = str(found.name)
-            if name in kept or not (caches or name.startswith(volumes.RESULTS)):
+            if name in kept or not (caches or name.startswith(transfer.RESULTS)):
                 continue
             with _noted(device, failures, kept, name):
-                if device.set_clock and name.startswith(volumes.RESULTS) and name not in owned:
+                if device.set_clock and name.startswith(transfer.RESULTS) and name not in owned:
                     results.restore_clocks(client, _image(client, device), name, device)
                 found.remove(force=True)
                 done(f"volume {name}")
@@ -72,16 +72,16 @@ def clean(device: Device, caches: bool = True, told: Callable[[str], None] = lam
 
 
 @contextmanager
-def _told_if_interrupted(device: Device) -> Iterator[None]:
+def _told_if_interrupted(device: LabDevice) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        shown.tell(f"{device.name}: what was not told as removed may still be there; the same command goes on")
+        console.tell(f"{device.name}: what was not told as removed may still be there; the same command goes on")
         raise
 
 
 @contextmanager
-def _noted(device: Device, failures: list[DimeError], kept: set[str], what: str) -> Iterator[None]:
+def _noted(device: LabDevice, failures: list[DimeError], kept: set[str], what: str) -> Iterator[None]:
     """Goes on after a failure, which is told at the end; a device that is gone ends it all."""
     try:
         with clients.translated(device):
@@ -104,7 +104,7 @@ def _exists(client: docker.DockerClient, volume: str) -> bool:
     return True
 
 
-def _image(client: docker.DockerClient, device: Device, container: Container | None = None) -> Image:
+def _image(client: docker.DockerClient, device: LabDevice, container: Container | None = None) -> Image:
     """An image that can put clocks back: the run's own, else another of ours."""
     import docker.errors
 
@@ -122,12 +122,12 @@ def _image(client: docker.DockerClient, device: Device, container: Container | N
     )
 
 
-def _is_ours(device: Device, name: str, mark: str) -> bool:
+def _is_ours(device: LabDevice, name: str, mark: str) -> bool:
     repository = device.image.partition(":")[0].rpartition("/")[2]
     return name.rpartition(mark)[0].rpartition("/")[2] == repository
 
 
-def _remove_images(client: docker.DockerClient, device: Device, failures: list[DimeError]) -> Iterator[str]:
+def _remove_images(client: docker.DockerClient, device: LabDevice, failures: list[DimeError]) -> Iterator[str]:
     """Removes the device's image under every tag, and the earlier ones that a newer pull has left without any."""
     for image in client.images.list():
         for tag in image.tags:

@@ -4,7 +4,7 @@ import tarfile
 import pytest
 
 from dime.contract.errors import DeviceError, TableError
-from dime.host.bench import volumes
+from dime.host.bench import transfer
 
 
 def archive(*members):
@@ -22,7 +22,7 @@ def archive(*members):
 def test_a_runs_files_are_unpacked_without_what_a_killed_run_left_half(tmp_path):
     half = ("run/clock.json.part", tarfile.REGTYPE, "y")
     tar = archive(("run", tarfile.DIRTYPE, ""), ("run/run.json", tarfile.REGTYPE, "x"), half)
-    volumes.unpack(tar, "run", tmp_path / "out")
+    transfer.unpack(tar, "run", tmp_path / "out")
     assert [(path.name, path.read_text()) for path in (tmp_path / "out").iterdir()] == [("run.json", "x")]
 
 
@@ -40,14 +40,14 @@ def sparse():
 def test_a_file_of_holes_is_refused(tmp_path):
     assert sparse().next().size == 8 << 30
     with pytest.raises(DeviceError, match="refused"):
-        volumes.unpack(sparse(), "run", tmp_path / "out")
+        transfer.unpack(sparse(), "run", tmp_path / "out")
 
 
 def test_a_large_file_that_is_no_table_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(volumes, "SMALL_BYTES", 10)
-    volumes.unpack(archive(("run/timings.csv", tarfile.REGTYPE, "x" * 11)), "run", tmp_path / "table")
+    monkeypatch.setattr(transfer, "SMALL_BYTES", 10)
+    transfer.unpack(archive(("run/timings.csv", tarfile.REGTYPE, "x" * 11)), "run", tmp_path / "table")
     with pytest.raises(DeviceError, match=r"run\.json is over 0 MiB; refused"):
-        volumes.unpack(archive(("run/run.json", tarfile.REGTYPE, "x" * 11)), "run", tmp_path / "out")
+        transfer.unpack(archive(("run/run.json", tarfile.REGTYPE, "x" * 11)), "run", tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -70,29 +70,29 @@ def test_a_large_file_that_is_no_table_is_refused(tmp_path, monkeypatch):
 )
 def test_whatever_else_a_device_sends_is_refused(tmp_path, member):
     with pytest.raises(DeviceError, match="refused"):
-        volumes.unpack(archive(("run", tarfile.DIRTYPE, ""), member), "run", tmp_path / "out")
+        transfer.unpack(archive(("run", tarfile.DIRTYPE, ""), member), "run", tmp_path / "out")
     assert not list(tmp_path.rglob("evil"))
 
 
 def test_a_folder_is_known_by_names_and_contents(tmp_path):
     (tmp_path / "conv1").mkdir()
     (tmp_path / "conv1/a.pt").write_bytes(b"1")
-    first, files = volumes.digest(tmp_path)
+    first, files = transfer.digest(tmp_path)
     assert list(files) == ["conv1/a.pt"]
     (tmp_path / "conv1/b.pt.part").write_bytes(b"half")
-    assert volumes.digest(tmp_path)[0] == first
+    assert transfer.digest(tmp_path)[0] == first
     (tmp_path / "conv1/a.pt").write_bytes(b"2")
-    assert volumes.digest(tmp_path)[0] != first
+    assert transfer.digest(tmp_path)[0] != first
 
 
 def test_an_empty_folder_says_what_to_type(tmp_path):
     with pytest.raises(TableError, match="dime samples"):
-        volumes.digest(tmp_path)
+        transfer.digest(tmp_path)
 
 
 def test_what_did_not_arrive_intact_is_named(tmp_path):
     (tmp_path / "run.json").write_text("x")
     with pytest.raises(DeviceError, match=r"^run\.json did not arrive intact"):
-        volumes.verify(tmp_path, {"run.json": "0" * 64})
+        transfer.verify(tmp_path, {"run.json": "0" * 64})
     with pytest.raises(DeviceError, match=r"^run\.json did not arrive intact"):
-        volumes.verify(tmp_path, {})
+        transfer.verify(tmp_path, {})

@@ -32,8 +32,8 @@ import numpy as np
 from dime.contract.bundles import spell
 from dime.contract.errors import InfeasibleError, InputError, OutOfTimeError
 from dime.host.analysis.resampling import Choices, check_profiles
-from dime.host.common import statistics
-from dime.host.common.statistics import Floats, Ints
+from dime.host.common import stats
+from dime.host.common.stats import Floats, Ints
 from dime.host.planning.certificate import Certificate
 from dime.host.planning.cost import add_up, walk
 from dime.host.planning.evaluation import evaluate, value
@@ -199,7 +199,7 @@ def draw(
     profiles: Sequence[Profile],
     choices: Sequence[Choice],
     draws: int = DRAWS,
-    seed: int = statistics.SEED,
+    seed: int = stats.SEED,
 ) -> tuple[Floats, Floats]:
     """Totals of a plan whose steps each take one of their raw runs at random: latency (s) and energy (J)."""
     generator = np.random.default_rng(seed)

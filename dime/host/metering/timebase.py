@@ -20,14 +20,14 @@ from dime.contract import schemas
 from dime.contract.errors import TableError
 from dime.contract.power_protocol import offset_ns
 from dime.contract.run import CLOCK
-from dime.host.metering.energy import Integral
-from dime.host.metering.meter_clock import INTEGERS, MAX_DRIFT
-from dime.host.metering.meters._base import FLOAT
+from dime.host.metering.api import FLOAT
+from dime.host.metering.integrate import Integral
+from dime.host.metering.meter_timebase import INTEGERS, MAX_DRIFT
 from dime.host.metering.power_trace import Trace
 from dime.host.metering.suspends import STOOD_STILL_S
 
 if TYPE_CHECKING:
-    from dime.contract.clock import ClockSession
+    from dime.contract.timebase import ClockSession
 
 COVER_95 = NormalDist().inv_cdf(0.975)
 # Chance that a code is "found" in a trace which does not hold it.

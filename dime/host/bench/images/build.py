@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dime.contract import messages
 from dime.contract.errors import DeviceError, InputError, nearest, unknown
-from dime.host.bench import boards, volumes
+from dime.host.bench import boards, transfer
 from dime.host.bench.lab import BUILT_IN, IMAGES, Lab, check_platform, check_registry
 from dime.host.bench.session.judge import ILLEGAL_INSTRUCTION
 
@@ -282,9 +282,9 @@ def docker_command() -> str:
 @contextmanager
 def run_command() -> Iterator[list[str]]:
     """The words of a `docker run` whose container has our label and a name of its own, and is gone whatever ends it."""
-    docker, name = docker_command(), f"{volumes.LABEL}-{secrets.token_hex(6)}"
+    docker, name = docker_command(), f"{transfer.LABEL}-{secrets.token_hex(6)}"
     try:
-        yield [docker, "run", "--rm", "--name", name, "--label", f"{volumes.LABEL}=helper"]
+        yield [docker, "run", "--rm", "--name", name, "--label", f"{transfer.LABEL}=helper"]
     except BaseException:  # its client has gone, the container has not
         subprocess.run([docker, "rm", "--force", "--volumes", name], capture_output=True, check=False)
         raise

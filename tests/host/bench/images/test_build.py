@@ -13,8 +13,9 @@ import pytest
 
 from dime.contract import messages
 from dime.contract.errors import DeviceError, InputError
-from dime.host.bench import builds, lab
-from dime.host.bench.lab import Device, Lab
+from dime.host.bench import lab
+from dime.host.bench.images import build
+from dime.host.bench.lab import Lab, LabDevice
 from dime.host.cli import host_image
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -68,14 +69,14 @@ def baked(docker):
 def test_what_the_labels_say_is_found_out(docker, monkeypatch):
     docker.answer("imagetools inspect nvcr.io", DIGEST)
     docker.answer("imagetools inspect docker/buildkit", "no such host", 1)
-    builds.build(tried=False)
+    build.build(tried=False)
     settings = docker.settings
     assert re.fullmatch("[0-9a-f]{40}(-dirty)?", settings["REVISION"])
     assert int(settings["SOURCE_DATE_EPOCH"]) > 1.6e9
     assert settings["JETSON_BASE_DIGEST"] == DIGEST
     assert settings["SBOM"] == "" and "HOST_BASE_DIGEST" not in settings, "the host's base is pinned"
     docker.answer("imagetools inspect docker/buildkit", DIGEST)
-    builds.build("host", tried=False)
+    build.build("host", tried=False)
     assert docker.settings["SBOM"] == "1"
 
 
@@ -92,7 +93,7 @@ def test_what_the_labels_say_is_found_out(docker, monkeypatch):
     ],
 )
 def test_the_source_is_an_address_for_others_without_secrets(remote, address):
-    assert builds.source_address(remote) == address
+    assert build.source_address(remote) == address
 
 
 def test_an_engine_with_one_platform_a_name_is_told_before_it_builds(docker):
@@ -100,15 +101,15 @@ def test_an_engine_with_one_platform_a_name_is_told_before_it_builds(docker):
     with pytest.raises(
         DeviceError, match=r"holds one platform a name, host's are linux/amd64,linux/arm64: give PLATFORM="
     ):
-        builds.build("host")
-    builds.build("host", "linux/amd64", tried=False)
+        build.build("host")
+    build.build("host", "linux/amd64", tried=False)
     assert docker.settings["ATTEST"] == "" and "--set=*.platform=linux/amd64" in baked(docker)
 
 
 def test_what_was_pushed_is_found_here_by_its_short_name(docker):
     docker.answer("image inspect bench:5000/dime-host:latest", code=1)
     docker.answer("run --rm", messages.encode("description", facts={"torch": "2.13", "gpu": "", "processor": "cpu"}))
-    builds.push("bench:5000", "host")
+    build.push("bench:5000", "host")
     calls = docker.calls
     assert docker.settings["REGISTRY"] == "bench:5000/"
     assert "pull --quiet bench:5000/dime-host:latest" in calls
@@ -116,11 +117,11 @@ def test_what_was_pushed_is_found_here_by_its_short_name(docker):
 
 
 def test_a_device_gets_its_image_and_this_computer_the_host_image(docker):
-    bench = Lab({"nano": Device("nano", "ssh://nano", "nano", "dime-jetson", "linux/arm64")})
-    assert builds.for_device("nano", bench) == [("jetson", "linux/arm64"), ("host", "linux/amd64")]
-    assert builds.for_device("potato", bench) == [("host", "linux/arm64,linux/amd64")]
+    bench = Lab({"nano": LabDevice("nano", "ssh://nano", "nano", "dime-jetson", "linux/arm64")})
+    assert build.for_device("nano", bench) == [("jetson", "linux/arm64"), ("host", "linux/amd64")]
+    assert build.for_device("potato", bench) == [("host", "linux/arm64,linux/amd64")]
     docker.answer("DriverStatus", "[]")
-    assert builds.for_device("potato", bench) == [("host", "linux/arm64")]
+    assert build.for_device("potato", bench) == [("host", "linux/arm64")]
 
 
 def test_the_host_image_is_this_computers_own_or_the_registrys(docker, capsys):
@@ -147,13 +148,13 @@ def test_the_host_image_is_this_computers_own_or_the_registrys(docker, capsys):
 )
 def test_what_is_built_is_checked_before_anything_starts(words, message):
     with pytest.raises(InputError, match=message):
-        builds.build(**words)
+        build.build(**words)
 
 
 def test_a_device_to_build_for_may_be_a_kind_of_board():
-    assert builds.of_device("potato", lab.Lab({})) == ("host", "linux/arm64")
+    assert build.of_device("potato", lab.Lab({})) == ("host", "linux/arm64")
     with pytest.raises(InputError, match="kinds of board: generic, nano, potato; did you mean 'potato'"):
-        builds.of_device("potatoe", lab.Lab({}))
+        build.of_device("potatoe", lab.Lab({}))
 
 
 def test_a_container_of_the_docker_command_is_labelled_and_goes_with_it(tmp_path, monkeypatch):
@@ -161,9 +162,9 @@ def test_a_container_of_the_docker_command_is_labelled_and_goes_with_it(tmp_path
     (tmp_path / "docker").write_text(f'#!/bin/sh\necho "$@" >> {log}\n[ "$1" = rm ] || exec sleep 60\n')
     (tmp_path / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(builds, "SMOKE_S", 1.0)
+    monkeypatch.setattr(build, "SMOKE_S", 1.0)
     with pytest.raises(DeviceError, match="hangs"):
-        builds.smoke("host", "dime-host", "linux/amd64")
+        build.smoke("host", "dime-host", "linux/amd64")
     run, gone = log.read_text().splitlines()
     name = run.split("--name ")[1].split()[0]
     assert run.startswith(f"run --rm --name {name} --label dime=helper ")

@@ -31,7 +31,7 @@ FIRST_PORT, PORTS = 20_000, 10_000
 class _Run:
     """One run to be made: a device, with one of its thread counts, and the folder that receives it."""
 
-    device: lab_file.Device
+    device: lab_file.LabDevice
     name: str
     threads: int
     folder: Path
@@ -155,7 +155,7 @@ def _feature_maps(samples: Path, net: str) -> Path | None:
     return None
 
 
-def _runs(devices: Iterable[lab_file.Device], net: str, threads: int | None, results: Path) -> Iterator[_Run]:
+def _runs(devices: Iterable[lab_file.LabDevice], net: str, threads: int | None, results: Path) -> Iterator[_Run]:
     """A device with several thread counts is run once for each."""
     for device in devices:
         counts = device.threads if threads is None else (threads,)
@@ -164,9 +164,9 @@ def _runs(devices: Iterable[lab_file.Device], net: str, threads: int | None, res
             yield _Run(device, name, count, results / name / net)
 
 
-def _check_meter(device: lab_file.Device, bench: lab_file.Lab) -> None:
+def _check_meter(device: lab_file.LabDevice, bench: lab_file.Lab) -> None:
     """Makes sure that a meter's options in the lab file are known ones, before anything runs."""
-    from dime.host.metering.meters._base import Options
+    from dime.host.metering.api import Options
 
     if device.meter:
         try:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from dime.contract.errors import DeviceError, DimeError
-from dime.host.bench import answers, clients, volumes
-from dime.host.bench.lab import IMAGE, IMAGES, Device
+from dime.host.bench import answers, clients, transfer
+from dime.host.bench.lab import IMAGE, IMAGES, LabDevice
 
 if TYPE_CHECKING:
     import docker
@@ -25,7 +25,9 @@ BLOCK = 1 << 20
 Say = Callable[[str], None]
 
 
-def ensure(client: docker.DockerClient, device: Device, registry: str, say: Say, progress: Say | None = None) -> Image:
+def ensure(
+    client: docker.DockerClient, device: LabDevice, registry: str, say: Say, progress: Say | None = None
+) -> Image:
     """Brings a device's image to its engine, unless it is there: from the registry, else streamed from this computer.
 
     Args:
@@ -80,7 +82,7 @@ def _told(image: Image, name: str, whence: str) -> str:
 
 
 def _from_registry(
-    client: docker.DockerClient, device: Device, name: str, registry: str, say: Say, progress: Say, tried: list[str]
+    client: docker.DockerClient, device: LabDevice, name: str, registry: str, say: Say, progress: Say, tried: list[str]
 ) -> Image | None:
     """The registry's image: compared by digest, pulled if the device has another."""
     import docker.errors
@@ -141,7 +143,7 @@ def _get(client: docker.DockerClient, name: str) -> Image | None:
         return None
 
 
-def _pull_failure(device: Device, name: str, reason: str) -> str:
+def _pull_failure(device: LabDevice, name: str, reason: str) -> str:
     if "no space left" in reason:
         return (
             f"{device.name}: its disk is full, image {name} does not fit; type: make clean-device DEVICE={device.name}"
@@ -155,7 +157,7 @@ def _pull_failure(device: Device, name: str, reason: str) -> str:
 
 
 def _from_here(
-    client: docker.DockerClient, device: Device, name: str, registry: str, say: Say, progress: Say, tried: list[str]
+    client: docker.DockerClient, device: LabDevice, name: str, registry: str, say: Say, progress: Say, tried: list[str]
 ) -> Image | None:
     """This computer's image, streamed over the connection to the device; a tag remembers which one it was."""
     import docker.errors
@@ -202,7 +204,7 @@ def _save(local: docker.DockerClient, name: str, platform: str, archive: IO[byte
         parameters = {"platform": json.dumps({"os": system, "architecture": architecture})}
     answer = answers.stream(local.api, "/images/{0}/get", name, parameters)
     for block in answer.iter_content(BLOCK):
-        with volumes.on_this_computer(Path(tempfile.gettempdir())):
+        with transfer.on_this_computer(Path(tempfile.gettempdir())):
             archive.write(block)
     archive.seek(0)
 
@@ -248,7 +250,7 @@ def _counted(archive: IO[bytes], progress: Say) -> Iterator[bytes]:
 
 
 def _already_there(
-    client: docker.DockerClient, device: Device, name: str, registry: str, say: Say, progress: Say, tried: list[str]
+    client: docker.DockerClient, device: LabDevice, name: str, registry: str, say: Say, progress: Say, tried: list[str]
 ) -> Image | None:
     """The device's own image of that name, such as one that was built there."""
     image = _get(client, name)

@@ -6,8 +6,9 @@ import io
 import pytest
 
 from dime.contract.errors import ConnectionLostError, DeviceError
-from dime.host.bench import clients, images
-from dime.host.bench.lab import Device
+from dime.host.bench import clients
+from dime.host.bench.images import deliver
+from dime.host.bench.lab import LabDevice
 from dime.testing.fake_engine import FakeEngine, RefusalError
 
 REGISTRY = "bench:5000"
@@ -29,15 +30,15 @@ def here(tmp_path, monkeypatch):
 
 
 def labelled(revision):
-    return {images.REVISION: revision}
+    return {deliver.REVISION: revision}
 
 
 def ensured(board, registry=REGISTRY, image="dime-host", **keys):
     """The image that a device gets, and what was said."""
     said = []
-    device = Device("nano", engine=board.address, image=image, **keys)
+    device = LabDevice("nano", engine=board.address, image=image, **keys)
     with clients.connect(device) as client:
-        return images.ensure(client, device, registry, said.append), said
+        return deliver.ensure(client, device, registry, said.append), said
 
 
 def test_the_registrys_image_is_told_with_its_revision(board, here):
@@ -108,7 +109,7 @@ def test_a_platform_is_compared_by_its_parts(board, here):
 def test_what_the_client_refuses_is_no_dead_engine(board):
     from docker.utils import parse_bytes
 
-    device = Device("nano", engine=board.address)
+    device = LabDevice("nano", engine=board.address)
     with pytest.raises(DeviceError, match=r"nano: Docker's client refused: .*8 gigs"), clients.translated(device):
         parse_bytes("8 gigs")
 
@@ -117,7 +118,7 @@ def test_what_an_engine_refuses_is_told_in_its_words(board):
     def refuse(method, path):
         raise RefusalError("out of cheese")
 
-    device = Device("nano", engine=board.address)
+    device = LabDevice("nano", engine=board.address)
     with clients.connect(device) as client, pytest.raises(DeviceError, match="nano: the engine refused: out of cheese"):
         board.before = refuse
         with clients.translated(device):
@@ -147,6 +148,6 @@ def test_no_room_for_an_image_here_is_told_of_this_computer(board, here, monkeyp
             raise OSError(errno.ENOSPC, "No space left on device")
 
     here.add_image("dime-host:latest")
-    monkeypatch.setattr(images.tempfile, "TemporaryFile", Full)
+    monkeypatch.setattr(deliver.tempfile, "TemporaryFile", Full)
     with pytest.raises(DeviceError, match=r"nowhere to be had .*cannot use /.*: No space left on device"):
         ensured(board, registry="")

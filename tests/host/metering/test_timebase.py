@@ -7,9 +7,9 @@ import pytest
 
 from dime.contract.errors import TableError
 from dime.device import power_log
-from dime.host.metering import clock as clocks
 from dime.host.metering import power_trace
-from dime.host.metering.meters._base import Series
+from dime.host.metering import timebase as clocks
+from dime.host.metering.api import Series
 from tests.lab.loads import Load
 
 OFFSET_NS = 1_700_000_000_000_000_000

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dime.contract.errors import InfeasibleError, InputError
-from dime.host.analysis import confidence
+from dime.host.analysis import chance_limits
 from dime.host.planning.evaluation import evaluate
 from dime.host.planning.goals import Limits
 from dime.host.planning.problem import build_problem
@@ -58,9 +58,9 @@ def test_the_best_plan_among_all_that_hold(seed, goal, limited, probability, tig
     asked = problem.with_limits(limits)
     if not within.any():
         with pytest.raises(InfeasibleError, match=f"with probability {probability:g}"):
-            confidence.plan_with_confidence(asked, profiles, probability)
+            chance_limits.plan_with_confidence(asked, profiles, probability)
         return
-    found = confidence.plan_with_confidence(asked, profiles, probability)
+    found = chance_limits.plan_with_confidence(asked, profiles, probability)
     best = min(plan[0] for plan, kept in zip(plans, within, strict=True) if kept)
     assert found.plan.value == pytest.approx(best, rel=1e-9)
     for held in found.limits:
@@ -77,7 +77,7 @@ def alexnet():
 
 def test_runs_drawn_from_the_model_keep_the_limit_as_often_as_promised(alexnet):
     profiles, problem = alexnet
-    found = confidence.plan_with_confidence(problem, profiles, 0.95)
+    found = chance_limits.plan_with_confidence(problem, profiles, 0.95)
     generator = np.random.default_rng(1)
     draws = 40_000
     latency = np.full(draws, evaluate(problem, found.choices).communication_ps / 1e12)
@@ -95,7 +95,7 @@ def test_runs_drawn_from_the_model_keep_the_limit_as_often_as_promised(alexnet):
 
 def test_more_confidence_costs_more(alexnet):
     profiles, problem = alexnet
-    values = [confidence.plan_with_confidence(problem, profiles, p).plan.value for p in (0.5, 0.9, 0.99, 0.9999)]
+    values = [chance_limits.plan_with_confidence(problem, profiles, p).plan.value for p in (0.5, 0.9, 0.99, 0.9999)]
     assert values == sorted(values)
     assert values[0] < values[-1]
 
@@ -106,29 +106,29 @@ def test_impossible_limits_say_what_is_possible(alexnet):
     with pytest.raises(
         InfeasibleError, match=r"no plan keeps latency <= 0\.05 s with probability 0\.95; the least"
     ) as info:
-        confidence.plan_with_confidence(tight, profiles, 0.95)
+        chance_limits.plan_with_confidence(tight, profiles, 0.95)
     possible = float(str(info.value).rpartition("latency ")[2].split()[0])
     loose = problem.with_limits(Limits(latency_s=possible, rule="free"))
-    assert confidence.plan_with_confidence(loose, profiles, 0.95).limits[0].bound <= possible
+    assert chance_limits.plan_with_confidence(loose, profiles, 0.95).limits[0].bound <= possible
 
 
 def test_bad_input(alexnet):
     profiles, problem = alexnet
     for wrong in (0.3, 1.0, 95.0):
         with pytest.raises(InputError, match=r"probability from 0\.5 to below 1"):
-            confidence.plan_with_confidence(problem, profiles, wrong)
+            chance_limits.plan_with_confidence(problem, profiles, wrong)
     with pytest.raises(InputError, match="needs a limit"):
-        confidence.plan_with_confidence(problem.with_limits(Limits(rule="free")), profiles, 0.95)
+        chance_limits.plan_with_confidence(problem.with_limits(Limits(rule="free")), profiles, 0.95)
     with pytest.raises(InputError, match="goals latency, energy and weighted"):
-        confidence.plan_with_confidence(problem.with_goal("throughput"), profiles, 0.95)
+        chance_limits.plan_with_confidence(problem.with_goal("throughput"), profiles, 0.95)
     once = [synthetic.profile(synthetic.ALEXNET, runs=1), profiles[1]]
     with pytest.raises(InputError, match="'conv1' has a single run"):
-        confidence.plan_with_confidence(problem, once, 0.95)
+        chance_limits.plan_with_confidence(problem, once, 0.95)
     with pytest.raises(InputError, match="took too long"):
-        confidence.plan_with_confidence(problem, profiles, 0.95, time_limit_s=0)
+        chance_limits.plan_with_confidence(problem, profiles, 0.95, time_limit_s=0)
 
 
 def test_a_probability_as_it_is_typed():
-    assert confidence.parse("95%") == confidence.parse("0.95") == 0.95
+    assert chance_limits.parse("95%") == chance_limits.parse("0.95") == 0.95
     with pytest.raises(InputError, match=r"typed as 95% or 0\.95, not 'much'"):
-        confidence.parse("much")
+        chance_limits.parse("much")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dime.contract.errors import DeviceError
 from dime.host.bench import answers
-from dime.host.bench.lab import Device
+from dime.host.bench.lab import LabDevice
 from dime.host.bench.session.judge import ENDED
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 HOLD = "dime-profile"  # the container's name while its run holds the device
 
 
-def make_way(client: docker.DockerClient, device: Device, ours: Container | None = None) -> None:
+def make_way(client: docker.DockerClient, device: LabDevice, ours: Container | None = None) -> None:
     """Gives a run the device; another one that has ended gives it up, its results stay.
 
     Args:

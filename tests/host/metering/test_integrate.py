@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dime.host.metering import energy
+from dime.host.metering import integrate
 from dime.host.metering.power_trace import Trace
 
 EPOCH_NS = 1_700_000_000_000_000_000
@@ -24,7 +24,7 @@ def trace_of(time_s, value, kind="power", step=0.005, on=None, segment=None, per
 
 def measure(trace, start_s, end_s, error_s=0.0):
     edges = [EPOCH_NS + np.rint(np.atleast_1d(edge) * 1e9).astype(np.int64) for edge in (start_s, end_s)]
-    return energy.measure(trace, *edges, error_s)
+    return integrate.measure(trace, *edges, error_s)
 
 
 def by_hand(trace, start_s, end_s):
@@ -41,7 +41,7 @@ def test_the_integral_is_that_of_the_interpolated_power(seed, count):
     trace = trace_of(np.cumsum(random.uniform(0.001, 0.02, count)), random.uniform(0, 10, count))
     start_s = random.uniform(trace.time_s[0], trace.time_s[-1])
     end_s = random.uniform(start_s, trace.time_s[-1])
-    integral = energy.Integral(trace)
+    integral = integrate.Integral(trace)
     found = integral.energy_j(np.array([end_s])) - integral.energy_j(np.array([start_s]))
     assert found[0] == pytest.approx(by_hand(trace, start_s, end_s), abs=1e-12)
     assert integral.power_w(np.array([start_s]))[0] == pytest.approx(np.interp(start_s, trace.time_s, trace.value))
@@ -80,7 +80,7 @@ def test_counters_give_their_difference():
     time_s = np.arange(0, 1, 0.1)
     trace = trace_of(time_s, [0, 1, 2, 3, 7, 11, 15, 16, 17, 18], "energy", period_s=0.1)
     assert (measure(trace, 0.3, 0.6).energy_j - measure(trace, 0.3, 0.6).edge_j)[0] == pytest.approx(12)
-    assert energy.Integral(trace).power_w(np.array([0.45]))[0] == pytest.approx(40)
+    assert integrate.Integral(trace).power_w(np.array([0.45]))[0] == pytest.approx(40)
 
 
 def test_what_has_no_energy_says_why():

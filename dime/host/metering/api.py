@@ -22,8 +22,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dime.contract.clock import monotonic_ns
 from dime.contract.errors import InputError, TableError, unknown
+from dime.contract.timebase import monotonic_ns
 from dime.host.metering.gain import Gain
 
 TIME = "time (ms)"

@@ -1,0 +1,1 @@
+"""Images: built from a checkout and pushed to a registry, and brought to a device in the cheapest way."""
