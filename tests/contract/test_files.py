@@ -13,7 +13,7 @@ from dime.contract import files
 ROOT = os.path.dirname(dime.__file__)
 OWN = os.path.join("contract", "files.py")
 # They rename containers.
-OTHER_RENAMES = (os.path.join("host", "bench", "engines", "docker.py"), os.path.join("host", "bench", "holding.py"))
+OTHER_RENAMES = (os.path.join("host", "bench", "engines", "docker.py"), os.path.join("host", "bench", "lock.py"))
 
 
 def content(path):

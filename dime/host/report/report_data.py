@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -380,7 +380,7 @@ def _source(profile: Profile) -> model.Source:
     """What run.json says, where the profile was read from a run's folder."""
     facts: list[model.Fact] = []
     try:
-        run: Any = RunSpec.read(os.path.dirname(profile.path) or ".")
+        run = RunSpec.read(os.path.dirname(profile.path) or ".")
         for name in RUN_FACTS:
             if getattr(run, name) not in (None, {}, []):
                 facts.append({"name": name, "value": _fact(getattr(run, name))})

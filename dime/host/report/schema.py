@@ -13,7 +13,7 @@ from dime.host.report import model
 
 FILE = "report.schema.json"
 SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
-Schema = dict[str, Any]
+Schema = dict[str, Any]  # Any: a JSON schema, as json writes it
 
 
 def make() -> Schema:
@@ -31,7 +31,7 @@ def text() -> str:
     return json.dumps(make(), indent=1) + "\n"
 
 
-def _of(kind: Any, known: dict[str, Schema]) -> Schema:
+def _of(kind: Any, known: dict[str, Schema]) -> Schema:  # Any: a type, of whatever form annotations have
     """A type's schema; those of objects go by their names into ``known``."""
     if is_typeddict(kind):
         if kind.__name__ not in known:
@@ -44,7 +44,7 @@ def _of(kind: Any, known: dict[str, Schema]) -> Schema:
     return {"type": SIMPLE[kind]}
 
 
-def _object(kind: Any, known: dict[str, Schema]) -> Schema:
+def _object(kind: Any, known: dict[str, Schema]) -> Schema:  # Any: a type, of whatever form annotations have
     fields = get_type_hints(kind)
     told = _told(kind)
     return {
@@ -59,7 +59,7 @@ def _object(kind: Any, known: dict[str, Schema]) -> Schema:
     }
 
 
-def _told(kind: Any) -> dict[str, str]:
+def _told(kind: Any) -> dict[str, str]:  # Any: a type, of whatever form annotations have
     """What a class's docstring says of each attribute."""
     _, _, lines = (inspect.getdoc(kind) or "").partition("\nAttributes:\n")
     found = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", lines, re.MULTILINE)

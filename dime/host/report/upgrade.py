@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from dime.host.report import model, text_plot
 
-Old = dict[str, Any]
+Old = dict[str, Any]  # Any: a document of a form that no type describes any more; a wrong one raises
 GOAL_UNITS = {"latency": "s", "energy": "J", "throughput": "s", "weighted": ""}
 
 
-def upgrade(data: Any, version: int) -> model.Report:
+def upgrade(data: Old, version: int) -> model.Report:
     """Turns what an earlier version wrote into what this one reads.
 
     Args:
@@ -29,7 +29,7 @@ def upgrade(data: Any, version: int) -> model.Report:
     if version < 2:
         for link in data["links"]:
             link["certificate"] = _certificate_of_sentences(link["proof"], link["confirmation"])
-    return _Named(data).report() if version < 3 else data
+    return _Named(data).report() if version < 3 else cast(model.Report, data)
 
 
 def _certificate_of_sentences(proof: str, confirmation: str) -> Old:

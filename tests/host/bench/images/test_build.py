@@ -18,7 +18,7 @@ from dime.host.bench.images import build
 from dime.host.bench.lab import Lab, LabDevice
 from dime.host.cli import host_image
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 DIGEST = "sha256:" + "d" * 64
 
 
