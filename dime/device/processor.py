@@ -34,7 +34,7 @@ Burst = NamedTuple(
         ("duration_s", float),
         ("start_ns", int),
         ("end_ns", int),
-        ("output", Any),  # `Tensors`, which Python 3.6 cannot name here
+        ("output", Any),  # Any: `Tensors`, which Python 3.6 cannot name here
         ("single_s", float),
     ],
 )

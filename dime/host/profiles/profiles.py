@@ -174,7 +174,7 @@ class Profile:
         order = np.argsort(place[there], kind="stable")
         labels, starts = np.unique(place[there][order], return_index=True)
         found = np.full((len(self.layers) + 1) * per, np.nan)
-        found[labels] = statistics.trimmed_mean(values[there][order], np.append(starts, len(order)), self.trims[0])
+        found[labels] = stats.trimmed_mean(values[there][order], np.append(starts, len(order)), self.trims[0])
         return found.reshape(-1, per)
 
     def runs(self, bundle: Bundle, frequency_hz: int) -> tuple[Floats, Floats | None]:
