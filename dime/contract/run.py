@@ -6,7 +6,7 @@ import re
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Union
 
-from dime.contract import files, schemas
+from dime.contract import emulation, files, schemas
 from dime.contract.errors import InputError, TableError
 from dime.contract.quantities import whole
 
@@ -68,6 +68,11 @@ SPEC_FIELDS = OrderedDict(
 OBSERVED_FIELDS = OrderedDict(
     [
         ("origin", "measured, replayed, emulated or modelled"),
+        (
+            "power_model",
+            "what a formula takes the device to draw, for where no meter is: watts (hertz -> W), idle_watts, told (the"
+            " formula); None for a board, which is measured",
+        ),
         ("graph", "SHA-256 of the network's document; None for a built-in network"),
         ("batch", "inputs that a run computes at once; None in files from before it was told: one"),
         ("left_out", "places where the network could be cut and was not; None for a built-in network"),
@@ -159,15 +164,21 @@ def _brief(value: object) -> str:
 def parse_frequencies(text: str) -> Union[str, List[int]]:
     """Reads frequencies: ``all``, or whole numbers of hertz, or with a unit such as 460.8MHz, joined by commas.
 
+    A share of a core, such as ``20%``, is the frequency that it stands as; see `dime.contract.emulation`.
+
     Raises:
         InputError: The text is neither.
     """
     if text == "all":
         return text
     try:
-        return [whole(part, "Hz") for part in text.split(",")]
+        return [emulation.hertz(part) if part.endswith("%") else whole(part, "Hz") for part in text.split(",")]
     except InputError:
-        raise InputError("'{}' is neither all nor whole numbers of hertz joined by commas".format(text))
+        raise InputError(
+            "'{}' is neither all nor whole numbers of hertz (of a stand-in also shares, 20%) joined by commas".format(
+                text
+            )
+        )
 
 
 def parse_share(text: str) -> float:
@@ -195,9 +206,13 @@ def _is_whole(value: object, least: int = -LARGEST_SEED) -> bool:
 def _damages(fields: Mapping[str, object]) -> Iterator[str]:
     """What is wrong with the values of a run.json, of which each may be missing."""
     given = {name: value for name, value in fields.items() if value is not None}
-    for name in ("network", "device"):
-        if not isinstance(given.get(name, ""), str):
-            yield "device or network is not a name"
+    for name, kind, what in (
+        ("network", str, "device or network is not a name"),
+        ("device", str, "device or network is not a name"),
+        ("power_model", dict, "power_model is not an object"),
+    ):
+        if not isinstance(given.get(name, kind()), kind):
+            yield what
     if given.get("origin", "measured") not in ORIGINS:
         yield "origin is none of {}".format(", ".join(ORIGINS))
     for name in COUNTS:
@@ -245,6 +260,7 @@ class RunSpec(object):
     weights: str
     samples: str
     origin: Optional[str]
+    power_model: Optional[Mapping[str, object]]
     graph: Optional[str]
     batch: Optional[int]
     left_out: Optional[List[str]]

@@ -30,7 +30,7 @@ from typing import (
 import torch
 
 from dime import __version__
-from dime.contract import files, surroundings, tables
+from dime.contract import emulation, files, surroundings, tables
 from dime.contract.bundles import Bundle, enumerate_bundles, spell
 from dime.contract.errors import InputError, TableError
 from dime.contract.run import LEDGER, RUN, TIMINGS, RunSpec, check_options
@@ -106,7 +106,10 @@ def profile(
     """
     emit = emit or (lambda kind, **fields: None)
     check_options(options, os.cpu_count())
-    chosen = processor.choose(options["processor"], emit, processor.advice(board[1]))
+    asked = options["processor"]
+    if asked == "auto":
+        asked = getattr(board[1], "PROCESSOR", asked)
+    chosen = processor.choose(asked, emit, processor.advice(board[1]))
     frequencies = _frequencies(options["frequencies_hz"], board, chosen, root, emit)
     with storage.locked(folder), stop.deferred(), _threads(options["threads"]):
         spec = _spec(network, samples, options, board, device, chosen, frequencies, root)
@@ -116,7 +119,9 @@ def profile(
             inputs = _inputs(network, samples, chosen)
             rows = _reopen(folder, spec, emit)
             _session(spec)["meter"] = meter
-            run = _Run(network, inputs, chosen, spec, emit, rows)
+            run = _Run(network, inputs, chosen, spec, emit, rows, board[1])
+            if spec.origin == "emulated":
+                emit("note", text=emulation.told(frequencies))
             emit("hello", version=__version__, device=device, network=network.name, total=run.total)
             inside_s, known = 0.0, _look_around(spec, "start", root, emit)
             with tables.Writer(os.path.join(folder, TIMINGS), tables.TIMINGS, append=True) as writer:
@@ -153,7 +158,9 @@ class _Run(object):
         spec: RunSpec,
         emit: "Emit",
         rows: "Sequence[Timing]",
+        board: "Board",
     ) -> None:
+        self._board = board
         self._network = network
         self._inputs = inputs
         self._chosen = chosen
@@ -204,6 +211,7 @@ class _Run(object):
     ) -> "Tuple[List[Timing], float]":
         spec, layers = self._spec, self._network.layers
         module, inputs = self._network.module(bundle), self._inputs[bundle.first]
+        timed = boards.slowed(self._board, module, frequency_hz)
         rows: List[Timing] = []
         inside_s = 0.0
         with torch.inference_mode():
@@ -213,7 +221,7 @@ class _Run(object):
                 image, tensor = inputs[(iteration * spec.runs + run) % len(inputs)]
                 counted = 0 <= run < spec.runs
                 window_s = spec.min_window_s * (1 if counted else LEAD)
-                burst = self._chosen.burst(module, tensor, window_s)
+                burst = self._chosen.burst(timed if counted or window_s else module, tensor, window_s)
                 inside_s += (burst.end_ns - burst.start_ns) * 1e-9
                 if counted:
                     rows.append(
@@ -268,7 +276,8 @@ def _frequencies(
             raise InputError("{}: no clock can be fixed here; leave --frequencies out".format(name))
     else:
         asked = [boards.nearest_hz(frequency, known) or frequency for frequency in asked]
-        wrong = [frequency for frequency in asked if frequency not in known]
+        accepts = getattr(module, "accepts", known.__contains__)
+        wrong = [frequency for frequency in asked if frequency not in known and not accepts(frequency)]
         if wrong or len(set(asked)) != len(asked):
             raise InputError(
                 "{}: cannot fix {} Hz; known: {}".format(
@@ -313,7 +322,8 @@ def _spec(
         graph=getattr(network, "digest", None),
         batch=network.batch,
         left_out=(samples.manifest or {}).get("left_out"),
-        origin="measured",
+        origin="measured" if frequencies == [-1] else getattr(board[1], "ORIGIN", "measured"),
+        power_model=boards.power_model(board[1], frequencies),
         layer_bytes=network.layer_bytes(),
         description=facts,
         governor=facts["governor"],

@@ -6,6 +6,8 @@ import os
 GPU = "sys/devices/57000000.gpu/devfreq/57000000.gpu"
 RAIL_GATE = "sys/devices/57000000.gpu/railgate_enable"
 CPUS = ["sys/devices/system/cpu/cpu{}/cpufreq".format(number) for number in range(4)]
+CGROUPS = "sys/fs/cgroup"
+GROUP = CGROUPS + "/lab/run"
 GPU_HZ = [76800000 * step for step in range(1, 13)]
 CPU_KHZ = [100000, 250000, 500000, 667000, 1000000, 1200000, 1512000]
 
@@ -40,7 +42,17 @@ def plain(root):
     for number, kind in enumerate(("pwm-fan", "gpu-balanced")):
         put(root, "sys/class/thermal/cooling_device{}/type".format(number), kind + "\n")
         put(root, "sys/class/thermal/cooling_device{}/cur_state".format(number), "0\n")
+    cgroups(root)
     return root
+
+
+def cgroups(root):
+    """A cgroup of version 2 that this process is in, beside which another may be made."""
+    put(root, "proc/self/cgroup", "0::/lab/run\n")
+    put(root, "proc/self/mountinfo", "30 24 0:26 / /{} rw,nosuid - cgroup2 cgroup rw\n".format(CGROUPS))
+    put(root, CGROUPS + "/lab/cgroup.subtree_control", "cpu memory\n")
+    put(root, CGROUPS + "/lab/cgroup.procs", "\n")
+    put(root, GROUP + "/cgroup.procs", "{}\n".format(os.getpid()))
 
 
 def clock(root, folder, prefix, steps, governors):
@@ -86,6 +98,8 @@ class Kernel(object):
         self.writes.append((name, text))
         if self.refused and path.endswith(self.refused):
             raise OSError(errno.EROFS, "Read-only file system", path)
+        if name == "cgroup.procs":
+            self._leave(path.split(CGROUPS)[0], str(text))
         if name.endswith("governor"):
             if text not in get(folder, name.replace("governor", "available_governors")).split():
                 raise OSError(errno.EINVAL, "Invalid argument", path)
@@ -99,6 +113,11 @@ class Kernel(object):
                 os.remove(current)
             with open(current, "w") as stream:
                 stream.write("{}\n".format(self.caught_hz))
+
+    def _leave(self, root, process):
+        for folder, _, names in os.walk(os.path.join(root, CGROUPS)):
+            if "cgroup.procs" in names and get(folder, "cgroup.procs") == process:
+                put(folder, "cgroup.procs", "\n")
 
     def _limit(self, folder, name, value):
         prefix = name[: name.index("m")]

@@ -5,6 +5,7 @@ board whose clocks are elsewhere has a fixture ``tree`` of its own. This runs on
 """
 
 import json
+import shutil
 
 import pytest
 
@@ -16,6 +17,7 @@ from dime.testing.board_trees import state
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
     monkeypatch.setattr(_sysfs, "_put", board_trees.Kernel().put)
+    monkeypatch.setattr(_sysfs, "_remove", shutil.rmtree)  # a cgroup's files go with its folder
     return str(board_trees.plain(tmp_path / "tree"))
 
 

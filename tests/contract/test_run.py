@@ -23,7 +23,7 @@ from dime.contract.schemas import KEYS
 def spec(**changes):
     fields = {name: name for name in list(SPEC_FIELDS) + list(OBSERVED_FIELDS)}
     fields.update({name: 1 for name in COUNTS}, seed=0, min_window_s=0.0, frequencies_hz=[1], sessions=[])
-    fields.update(origin="measured")
+    fields.update(origin="measured", power_model=None)
     return RunSpec(**dict(fields, **changes))
 
 

@@ -7,6 +7,11 @@
 | fixed(frequency_hz, root, ledger) | context manager: fixes a frequency and restores everything on every way out |
 | describe(root="/") | the board as it is now: model, governor, temperatures_c, throttled, and more |
 | HOST | optional: image, platform, runtime and set_clock of the lab file, as a literal; else as generic |
+| ORIGIN | optional: emulated, for what stands in for a device; else its times are measured |
+| PROCESSOR | optional: what a network runs on where nobody asked; else as `processor.choose` finds |
+| accepts(frequency_hz) | optional: whether a frequency may be asked for that is none of those listed |
+| slowed(run, frequency_hz) | optional: what is timed, held back to what the frequency stands for |
+| power_model(frequencies_hz) | optional: watts by a formula, for where no meter is: watts, idle_watts, told |
 | WITHOUT_KERNELS | optional: what to do if its GPU runs no kernel of the installed torch; without it the CPU is taken |
 
 `fixed` gives a function that reads the clocks back, in hertz, and raises DeviceError if one has moved since. What is
@@ -17,7 +22,7 @@ outright.
 
 import os
 import re
-from typing import TYPE_CHECKING, Callable, ContextManager, Dict, Iterable, List, Optional, Tuple, cast
+from typing import TYPE_CHECKING, Callable, ContextManager, Dict, Iterable, List, Optional, Tuple, TypeVar, cast
 
 from dime.contract import plugins
 from dime.contract.run import LEDGER
@@ -54,6 +59,10 @@ if TYPE_CHECKING:
         def describe(self, root: str = "/") -> Facts: ...
 
 
+Input = TypeVar("Input")
+Output = TypeVar("Output")
+
+
 def choose(device: str, board: Optional[str] = None) -> "Tuple[str, Board]":
     """Finds the board that a device is.
 
@@ -80,6 +89,24 @@ def nearest_hz(frequency_hz: int, known_hz: Iterable[int]) -> Optional[int]:
     from dime.device.boards import _sysfs
 
     return _sysfs.nearest(frequency_hz, known_hz)
+
+
+def slowed(board: "Board", run: "Callable[[Input], Output]", frequency_hz: int) -> "Callable[[Input], Output]":
+    """What a board runs as it runs there: held back where the board only stands in for a device, else the same.
+
+    Args:
+        board: The board's module.
+        run: What a call does.
+        frequency_hz: The frequency that is fixed; -1 where the clock is left alone.
+    """
+    held = getattr(board, "slowed", None)
+    return run if held is None else cast("Callable[[Input], Output]", held(run, frequency_hz))
+
+
+def power_model(board: "Board", frequencies_hz: List[int]) -> Optional[Dict[str, object]]:
+    """What a formula of the board's takes it to draw, as run.json has it; None where it has no formula."""
+    model = getattr(board, "power_model", None)
+    return None if model is None else cast("Dict[str, object]", model(frequencies_hz))
 
 
 def settle(folder: str) -> bool:

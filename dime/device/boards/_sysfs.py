@@ -71,6 +71,18 @@ def _put(path: str, text: str) -> None:
         stream.write(text)
 
 
+def remove_folder(path: str) -> None:
+    """Removes a folder whose files are the kernel's; one that something else is still in stays."""
+    try:
+        _remove(path)
+    except EnvironmentError:
+        pass
+
+
+def _remove(path: str) -> None:
+    os.rmdir(path)
+
+
 class Clock(object):
     """One clock: a folder with the limits between which its governor chooses.
 

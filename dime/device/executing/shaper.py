@@ -13,9 +13,9 @@ from contextlib import suppress
 from queue import Queue
 from typing import Dict, List, Optional, Tuple
 
-from dime.contract.clock import monotonic_ns
 from dime.contract.errors import DeviceError, InputError
-from dime.device.executing.handshake import LOOPBACK
+from dime.contract.handshake import LOOPBACK
+from dime.contract.timebase import monotonic_ns
 
 _LEAD_NS = 20 * 10**6
 _PIECE_S, _LEAST_PIECE, _MOST_PIECE = 0.001, 1460, 1 << 16

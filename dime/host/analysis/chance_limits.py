@@ -1,35 +1,30 @@
-"""Plans for limits that hold with a given probability.
+"""Plans for limits that single runs keep with a given probability.
 
-The model: the runs of a bundle are normal, with the mean (not trimmed) and the variance of the raw runs, and
-independent from bundle to bundle; transfers do not vary. A plan's total is then normal too, with mean m and variance v,
-and a limit L holds with probability p if m + z(p) sqrt(v) <= L. m and v add up along a plan, their combination does
-not. Two exact ways to the plan whose goal, which stays one of trimmed means, is best:
+Where single runs end is told by the runs (``single_runs``): with probability p a plan's total stays below m + sqrt(v).
+m is the mean with what a whole pass may be off, v the square of how far the rest may take a run; both add up along a
+plan, their combination does not. Transfers do not vary where no spread of the link was measured. Two exact ways to the
+plan whose goal, which stays one of the means that plans are compared by, is best:
 
-One limit: a branch and bound over the standard deviation s = sqrt(v). Between s1 and s2 the chord
-(v + s1 s2) / (s1 + s2) lies below sqrt(v), so m + z (v + s1 s2) / (s1 + s2) <= L keeps every plan of that range that
-the limit allows, and is a limit on a plain sum: one problem for the solver. Outside of the range the chord lies above.
-If the best plan of a range breaks the limit, its s lies inside, and the range is split there; both new chords touch
-the curve at that point and so exclude it. The first plan to come up, best goal first, that keeps the limit is the
-answer.
+One limit: a branch and bound over s = sqrt(v). Between s1 and s2 the chord (v + s1 s2) / (s1 + s2) lies below sqrt(v),
+so m + (v + s1 s2) / (s1 + s2) <= L keeps every plan of that range that the limit allows, and is a limit on a plain sum:
+one problem for the solver. Outside of the range the chord lies above. If the best plan of a range breaks the limit, its
+s lies inside, and the range is split there; both new chords touch the curve at that point and so exclude it. The first
+plan to come up, best goal first, that keeps the limit is the answer.
 
-Two limits: the best plan within one of them, if it keeps the other; else all plans that are not dominated in goal,
-means and variances, by label setting: for p >= 1/2 less of each never hurts.
-
-Raw runs drawn at random say how well the model holds.
+Two limits: the best plan within one of them, if it keeps the other; else all plans that are not dominated in goal, m
+and v, by label setting.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
-from statistics import NormalDist
 from time import monotonic
 
 import numpy as np
 
-from dime.contract.bundles import spell
 from dime.contract.errors import InfeasibleError, InputError, OutOfTimeError
 from dime.host.analysis.resampling import Choices, check_profiles
 from dime.host.common import stats
@@ -38,10 +33,11 @@ from dime.host.planning.certificate import Certificate
 from dime.host.planning.cost import add_up, walk
 from dime.host.planning.evaluation import evaluate, value
 from dime.host.planning.plan import Plan, describe
-from dime.host.planning.problem import PER_J, PER_S, Choice, Problem, bundle_bounds, integer
+from dime.host.planning.problem import PER_S, Choice, Problem, bundle_bounds, integer
 from dime.host.planning.quantity import Quantity
 from dime.host.profiles.profiles import Profile
 from dime.host.profiles.published import averaged
+from dime.host.profiles.single_runs import SingleRuns
 from dime.host.search.quantities import as_problem, of_goal, undominated
 from dime.host.search.solvers import TIME_LIMIT_S, exact
 
@@ -56,11 +52,11 @@ class Held:
     Attributes:
         name: ``latency`` or ``energy``.
         limit: The limit, s or J.
-        mean: Mean of the plan's total, over all raw runs.
-        sd: Standard deviation of it.
+        mean: Mean of the plan's total, over all runs.
+        sd: Standard deviation of single runs.
         bound: What the total stays below with the probability asked for.
-        share: Probability that the limit holds, by the model.
-        drawn_share: Share of plans made of raw runs drawn at random that keep it.
+        share: The largest probability with which the limit can be said to hold.
+        drawn_share: Share of plans made of the profiles' single runs, drawn at random, that keep it.
     """
 
     name: str
@@ -97,8 +93,8 @@ class ConfidentPlan:
         lines = [str(self.plan)]
         for held in self.limits:
             lines.append(
-                f"    {held.name} <= {held.limit:g} {held.unit} holds for {held.share:.2%} of runs by the model, for"
-                f" {held.drawn_share:.2%} of raw runs drawn at random; {self.confidence:.4g} of runs take at most"
+                f"    {held.name} <= {held.limit:g} {held.unit} holds for {held.share:.2%} of single runs, for"
+                f" {held.drawn_share:.2%} of those drawn from the profiles; {self.confidence:.4g} of runs take at most"
                 f" {held.bound:.6g} {held.unit}"
             )
         return "\n".join(lines)
@@ -119,8 +115,8 @@ def plan_with_confidence(
         The plan, and how its limits hold.
 
     Raises:
-        InputError: There is no such limit, the goal is throughput, the probability is outside of 0.5..1, a bundle has
-            a single run, or the problem is too large.
+        InputError: There is no such limit, the goal is throughput, the probability is outside of 0.5..1, or the runs
+            do not tell where single ones end.
         InfeasibleError: No plan keeps a limit with that probability; the message says what is possible.
     """
     if not 0.5 <= confidence < 1:
@@ -130,19 +126,17 @@ def plan_with_confidence(
     limits = _limits(problem)
     if not limits:
         raise InputError("a confidence needs a limit that is to hold with it: give one on latency or energy")
-    model = _Model(problem, *moments(problem, profiles), NormalDist().inv_cdf(confidence), monotonic() + time_limit_s)
+    runs = single_runs(problem, profiles, list(limits))
+    model = _Model(problem, *tails(problem, runs, confidence), monotonic() + time_limit_s)
     best = model.within_one(*limits.popitem()) if len(limits) == 1 else model.within_all(limits)
     limits = _limits(problem)
     if best is None:
         raise InfeasibleError(_explain(model, confidence, limits))
-    totals = {name: model.total(name, best) for name in limits}
-    drawn = dict(zip(("latency", "energy"), draw(problem, profiles, best), strict=True))
     held = []
     for name, limit in limits.items():
-        mean, variance = totals[name]
-        share = NormalDist(mean, variance**0.5).cdf(limit) if variance else float(mean <= limit)
-        shown = float((drawn[name] <= limit).mean())
-        held.append(Held(name, limit, mean, variance**0.5, model.bound(name, best), share, shown))
+        mean, spread = _mean_and_spread(problem, best, name, runs[name])
+        shown, bound = float((draw(problem, best, name, runs[name]) <= limit).mean()), model.bound(name, best)
+        held.append(Held(name, limit, mean, spread, bound, _share(problem, best, name, runs, limit), shown))
     certificate = Certificate("optimal", "exact", exact.version(), chance=confidence)
     return ConfidentPlan(best, describe(problem, best, certificate), confidence, tuple(held))
 
@@ -159,62 +153,116 @@ def parse(text: str) -> float:
         raise InputError(f"a confidence is typed as 95% or 0.95, not '{text}'") from None
 
 
-def moments(problem: Problem, profiles: Sequence[Profile]) -> tuple[dict[str, list[Ints]], dict[str, list[Floats]]]:
-    """Means (ps and pJ) and variances (s^2 and J^2) of the raw runs of every cell, not trimmed.
+def single_runs(
+    problem: Problem, profiles: Sequence[Profile], names: Sequence[str]
+) -> dict[str, list[SingleRuns | None]]:
+    """What the profiles' runs say of single ones, for each of ``latency`` and ``energy`` that is asked for.
 
     Returns:
-        For each of the two: ``latency`` and ``energy`` -> for each device (bundles, frequencies).
+        For each name one entry a device; None where it has no energy.
 
     Raises:
-        InputError: The profiles are not the problem's, or a cell has a single run.
+        InputError: The profiles are not the problem's, or nothing can be said.
     """
     check_profiles(problem, profiles)
-    profiles = averaged(profiles, problem.arithmetic)
+    used = averaged(profiles, problem.arithmetic)
+    return {
+        name: [
+            None if name == "energy" and profile.run_energy_j is None else SingleRuns.of(profile, name)
+            for profile in used
+        ]
+        for name in names
+    }
+
+
+def tails(
+    problem: Problem, runs: Mapping[str, Sequence[SingleRuns | None]], probability: float
+) -> tuple[dict[str, list[Ints]], dict[str, list[Floats]]]:
+    """The two addends, of every cell, of where single runs end: means with what passes share, and squares of the rest.
+
+    Returns:
+        For each name: for each device (bundles, frequencies), ps or pJ, and s^2 or J^2.
+
+    Raises:
+        InputError: There are too few runs for that probability.
+    """
+    means: dict[str, list[Ints]] = {}
+    squares: dict[str, list[Floats]] = {}
+    for name, of_devices in runs.items():
+        upper = [None if one is None else one.mean + one.together(probability) for one in of_devices]
+        rest = [None if one is None else one.alone(probability) for one in of_devices]
+        means[name] = [np.rint(grid * PER_S).astype(np.int64) for grid in _grids(problem, of_devices, upper)]
+        squares[name] = _grids(problem, of_devices, rest)
+    return means, squares
+
+
+def _grids(problem: Problem, runs: Sequence[SingleRuns | None], cells: Sequence[Floats | None]) -> list[Floats]:
+    """Values of profiles' cells in the places of the problem's; 0 elsewhere."""
     first, last = bundle_bounds(len(problem.layers), problem.max_layers)
-    means: dict[str, list[Ints]] = {"latency": [], "energy": []}
-    variances: dict[str, list[Floats]] = {"latency": [], "energy": []}
-    for profile, device in zip(profiles, problem.devices, strict=True):
-        counts = np.diff(profile.starts)
-        if (counts < 2).any():
-            at = int(np.flatnonzero(counts < 2)[0]) // len(profile.frequencies_hz)
-            name = spell(profile.bundles[at], list(profile.layers))
-            raise InputError(
-                f"{profile.path}: bundle '{name}' has a single run; how it varies is not known: profile more"
-            )
-        profiled = last - first < profile.max_layers
-        for name, runs in (("latency", profile.run_duration_s), ("energy", profile.run_energy_j)):
-            mean, variance = np.zeros(device.latency_ps.shape), np.zeros(device.latency_ps.shape)
-            if runs is not None and (name == "latency" or problem.has_energy):
-                of_cell = np.add.reduceat(runs, profile.starts[:-1]) / counts
-                squares = np.add.reduceat((runs - np.repeat(of_cell, counts)) ** 2, profile.starts[:-1])
-                mean[profiled] = of_cell.reshape(-1, len(profile.frequencies_hz))
-                variance[profiled] = (squares / (counts - 1)).reshape(-1, len(profile.frequencies_hz))
-            means[name].append(np.rint(mean * PER_S).astype(np.int64))
-            variances[name].append(variance)
-    return means, variances
+    grids = []
+    for device, single, values in zip(problem.devices, runs, cells, strict=True):
+        grid = np.zeros(device.latency_ps.shape)
+        if single is not None and values is not None:
+            grid[last - first < single.profile.max_layers] = values.reshape(-1, len(device.frequencies_hz))
+        grids.append(grid)
+    return grids
+
+
+def _mean_and_spread(
+    problem: Problem, choices: Choices, name: str, runs: Sequence[SingleRuns | None]
+) -> tuple[float, float]:
+    """Mean and standard deviation of a plan's single runs."""
+    parts = walk(problem, choices)
+    crossing = problem.crossing_ps if name == "latency" else problem.crossing_pj
+    still = np.zeros(crossing.shape)
+    sums = []
+    for values, moved in (
+        ([None if one is None else one.mean for one in runs], crossing / PER_S),
+        ([None if one is None else one.spread**2 for one in runs], still),
+        ([None if one is None else one.shared for one in runs], still),
+    ):
+        quantity = Quantity(name, "", _grids(problem, runs, values), moved)
+        sums.append(float(add_up(parts, quantity).total))
+    return sums[0], math.hypot(math.sqrt(sums[1]), sums[2])
+
+
+def _share(
+    problem: Problem, choices: Choices, name: str, runs: Mapping[str, Sequence[SingleRuns | None]], limit: float
+) -> float:
+    """The largest probability, to 1e-4 of what is left to 1, with which a limit can be said to hold."""
+    low, high = 0.5, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        try:
+            keeps = _Model(problem, *tails(problem, {name: runs[name]}, middle), 0.0).bound(name, choices) <= limit
+        except InputError:
+            keeps = False
+        low, high = (middle, high) if keeps else (low, middle)
+    return low
 
 
 def draw(
     problem: Problem,
-    profiles: Sequence[Profile],
-    choices: Sequence[Choice],
+    choices: Choices,
+    name: str,
+    runs: Sequence[SingleRuns | None],
     draws: int = DRAWS,
     seed: int = stats.SEED,
-) -> tuple[Floats, Floats]:
-    """Totals of a plan whose steps each take one of their raw runs at random: latency (s) and energy (J)."""
+) -> Floats:
+    """Totals (s or J) of a plan whose steps each take one of their single runs at random."""
     generator = np.random.default_rng(seed)
-    profiles = averaged(profiles, problem.arithmetic)
-    latency: dict[Choice, Floats] = {}
-    energy: dict[Choice, Floats] = {}
+    drawn: dict[Choice, Floats] = {}
     for choice in choices:
-        duration_s, energy_j = profiles[choice.device].runs(choice.bundle, choice.frequency_hz)
-        at = generator.integers(0, len(duration_s), draws)
-        latency[choice] = duration_s[at]
-        energy[choice] = energy_j[at] if energy_j is not None and problem.has_energy else np.zeros(draws)
-    parts = walk(problem, choices)
-    seconds = replace(problem.latency, unit="s", crossing=problem.crossing_ps / PER_S)
-    joules = replace(problem.energy, unit="J", crossing=problem.crossing_pj / PER_J)
-    return add_up(parts, seconds, latency).total, add_up(parts, joules, energy).total
+        single = runs[choice.device]
+        drawn[choice] = np.zeros(draws)
+        if single is not None:
+            profile = single.profile
+            cell = profile.bundles.index(choice.bundle) * len(profile.frequencies_hz)
+            cell += profile.frequencies_hz.index(choice.frequency_hz)
+            drawn[choice] = single.sample[generator.integers(profile.starts[cell], profile.starts[cell + 1], draws)]
+    own = problem.latency if name == "latency" else problem.energy
+    totals: Floats = add_up(walk(problem, choices), replace(own, crossing=own.crossing / PER_S), drawn).total
+    return totals
 
 
 def _limits(problem: Problem) -> dict[str, float]:
@@ -224,31 +272,29 @@ def _limits(problem: Problem) -> dict[str, float]:
 
 @dataclass(frozen=True, eq=False)
 class _Model:
-    """Independent normal runs.
+    """Where single runs end: a mean and the root of a sum of squares.
 
     Attributes:
         problem: The problem.
-        means: Of every cell, as ``moments`` gives them.
-        variances: The same.
-        z: Quantile of the normal distribution.
+        means: Of every cell, as ``tails`` gives them.
+        squares: The squares.
         deadline: ``time.monotonic()`` after which to give up.
     """
 
     problem: Problem
     means: dict[str, list[Ints]]
-    variances: dict[str, list[Floats]]
-    z: float
+    squares: dict[str, list[Floats]]
     deadline: float
 
     def total(self, name: str, choices: Sequence[Choice]) -> tuple[float, float]:
-        """Mean and variance of a plan's latency (s) or energy (J)."""
+        """A plan's two addends, of its latency (s and s^2) or energy (J and J^2)."""
         parts = walk(self.problem, choices)
         return add_up(parts, self._mean(name)).total / PER_S, float(add_up(parts, self._spread(name)).total)
 
     def bound(self, name: str, choices: Sequence[Choice]) -> float:
         """What the total stays below with the probability asked for."""
         mean, variance = self.total(name, choices)
-        return mean + self.z * math.sqrt(variance)
+        return mean + math.sqrt(variance)
 
     def _keeps(self, choices: Sequence[Choice], limits: dict[str, float]) -> bool:
         """Whether the limits hold, to within a picosecond or picojoule a step, to which costs are rounded."""
@@ -264,7 +310,7 @@ class _Model:
             if found is not None:
                 heappush(waiting, (found[0], low, high, found[1]))
 
-        branch(0.0, limit / self.z if self.z else 0.0)
+        branch(0.0, limit)
         while waiting:
             _, low, high, choices = heappop(waiting)
             if self._keeps(choices, {name: limit}):
@@ -276,14 +322,14 @@ class _Model:
 
     def _relaxed(self, name: str, limit: float, low: float, high: float) -> tuple[int, Choices] | None:
         """The best plan under the chord's limit, with the goal's value as an integer."""
-        slope = self.z / (low + high) if high else 0.0
+        slope = 1 / (low + high) if high else 0.0
         most = math.ceil((limit - slope * low * high) * PER_S)
         if most < 0:
             return None
         mean = self._mean(name)
         chords = [
             costs + np.floor(slope * spread * PER_S).astype(np.int64)
-            for costs, spread in zip(mean.of_devices, self.variances[name], strict=True)
+            for costs, spread in zip(mean.of_devices, self.squares[name], strict=True)
         ]
         (goal,), _ = of_goal(self.problem, (self.problem.latency, self.problem.energy))
         relaxed = as_problem(self.problem, replace(mean, of_devices=chords), goal, "energy", most)
@@ -321,15 +367,15 @@ class _Model:
         """Variances, s^2 or J^2."""
         unit = "s^2" if name == "latency" else "J^2"
         still = np.zeros(self.problem.crossing_ps.shape)
-        return Quantity(f"variance of {name}", unit, self.variances[name], still)
+        return Quantity(f"rest of {name}", unit, self.squares[name], still)
 
     def _variance(self, name: str) -> Quantity:
         """Variances as integers, rounded up, in a unit so small that no plan's sum overflows."""
         greatest = np.zeros(len(self.problem.layers))
-        for spread in self.variances[name]:
+        for spread in self.squares[name]:
             np.maximum.at(greatest, self.problem.bounds[1], spread.max(axis=1))
         unit = greatest.sum() / LARGEST or 1.0
-        scaled = [np.ceil(spread / unit).astype(np.int64) for spread in self.variances[name]]
+        scaled = [np.ceil(spread / unit).astype(np.int64) for spread in self.squares[name]]
         return replace(self._spread(name), of_devices=scaled, crossing=np.zeros_like(self.problem.crossing_ps))
 
     def _time_left(self) -> float:

@@ -115,8 +115,13 @@ class LabDevice:
         return self.address.host if self.address else ""
 
 
-# Known without a lab file: `local` is this machine in both roles, weak device (one thread) and server (all threads).
-THIS_MACHINE = (LabDevice("edge", threads=(1,), tags=(LOCAL,)), LabDevice("server", tags=(LOCAL,)))
+# Known without a lab file: `local` is this machine in both roles, weak device (one thread) and server (all threads);
+# `standin` is a share of one of its cores.
+THIS_MACHINE = (
+    LabDevice("edge", threads=(1,), tags=(LOCAL,)),
+    LabDevice("server", tags=(LOCAL,)),
+    LabDevice("standin", board="standin", threads=(1,)),
+)
 BUILT_IN = (LOCAL, *(device.name for device in THIS_MACHINE))
 
 

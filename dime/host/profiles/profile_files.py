@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict, cast
 
 import numpy as np
 
-from dime.contract import run, schemas, surroundings, tables
+from dime.contract import emulation, run, schemas, surroundings, tables
 from dime.contract.bundles import canonical, parse
 from dime.contract.errors import InputError, TableError, unknown
 from dime.host.common.stats import Floats, Ints
@@ -152,7 +152,11 @@ def _load_run(folder: str, device: str | None, layers: Sequence[str] | None, tab
         max_layers=spec.max_layers or len(chain),
         layer_bytes=None if spec.layer_bytes is None else tuple(spec.layer_bytes),
     )
+    if profile.run_energy_j is None and spec.power_model:
+        profile = profile.with_powers(*_power_model(spec.power_model, folder))
     shared = surroundings.of_sessions(spec.sessions, spec.threads_used)
+    if profile.origin == "emulated":
+        shared = [emulation.told(profile.frequencies_hz), *shared]
     return replace(
         profile,
         graph=spec.graph if isinstance(spec.graph, str) else None,
@@ -160,6 +164,18 @@ def _load_run(folder: str, device: str | None, layers: Sequence[str] | None, tab
         warnings=(*warnings, *(f"{profile.device}: {text}" for text in shared)),
         **facts,
     )
+
+
+def _power_model(model: Mapping[str, object], folder: str) -> tuple[dict[int, float], str]:
+    """What a formula takes the device to draw at each frequency, and the formula in words."""
+    powers, told = model.get("watts"), model.get("told")
+    try:
+        watts = {int(hertz): float(power) for hertz, power in powers.items()} if isinstance(powers, dict) else {}
+    except (TypeError, ValueError, OverflowError):
+        raise TableError(f"{os.path.join(folder, run.RUN)} is damaged: its power_model is not watts by hertz") from None
+    if not isinstance(told, str) or not told:
+        raise TableError(f"{os.path.join(folder, run.RUN)} is damaged: its power_model does not tell its formula")
+    return watts, shown(told, 200)
 
 
 def _run_layers(spec: run.RunSpec, folder: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -127,9 +127,26 @@ class Profile:
         """
         if not (math.isfinite(power_w) and power_w >= 0):
             raise InputError(f"a power must be a finite number of watts >= 0, not {power_w}")
-        if self.run_energy_j is not None:
+        if self.run_energy_j is not None and not self.energy_model:
             raise InputError(f"{self.path} has measured energies; a model of {power_w:g} W would replace them")
         return replace(self, run_energy_j=self.run_duration_s * power_w, energy_model=f"{power_w:g} W x time")
+
+    def with_powers(self, power_w: Mapping[int, float], told: str) -> Profile:
+        """The same profile with modelled energies: a power for each frequency times each run's duration.
+
+        Args:
+            power_w: Frequency -> W.
+            told: The formula in words.
+
+        Raises:
+            TableError: A frequency has none, or it is not a finite number >= 0.
+        """
+        powers = [power_w.get(frequency_hz, math.nan) for frequency_hz in self.frequencies_hz]
+        for frequency_hz, power in zip(self.frequencies_hz, powers, strict=True):
+            if not (math.isfinite(power) and power >= 0):
+                raise TableError(f"{self.path}: its power model has no power at {frequency_hz} Hz that is >= 0")
+        of_run = np.repeat(np.tile(powers, len(self.bundles)), np.diff(self.starts))
+        return replace(self, run_energy_j=self.run_duration_s * of_run, energy_model=told)
 
     @cached_property
     def bundles(self) -> list[Bundle]:

@@ -38,6 +38,8 @@ class Scatter:
         correlation: Of a cell's durations and energies.
         moments: Variance and third moment of an energy's run as a part of its mean.
         apart: By how much two sessions differ, as a part of the mean, where they differ by more than passes do.
+        of_pass: What counts once: each run's pass, its session where sessions differ; None where neither is known.
+        sessions: How many there are.
     """
 
     profile: Profile
@@ -47,6 +49,8 @@ class Scatter:
     correlation: Floats
     moments: tuple[float, float]
     apart: float | None = None
+    of_pass: Ints | None = None
+    sessions: int = 1
 
     @classmethod
     def of(cls, profile: Profile) -> Scatter:
@@ -55,7 +59,7 @@ class Scatter:
         duration_s, energy_j = profile.run_duration_s, profile.run_energy_j
         error, dof = stats.trimmed_error(duration_s, starts, trims[0])
         error_j = None if energy_j is None else stats.trimmed_error(energy_j, starts, trims[1])[0]
-        passes, apart = None, None
+        passes, apart, count = None, None, 1
         if of_pass is not None and profile.run_session is not None:
             apart, count = _sessions_apart(profile, of_pass, profile.run_session)
             if apart is not None and count > FEW_SESSIONS:  # then a session is what counts once
@@ -72,7 +76,7 @@ class Scatter:
             scale = np.sqrt(sums[1] * sums[2])
             together = np.clip(np.divide(sums[0], scale, out=together, where=scale > 0), -1.0, 1.0)
             moments = float((joules**2).mean()), float((joules**3).mean())
-        return cls(profile, passes, (error, error_j), dof, together, moments, apart)
+        return cls(profile, passes, (error, error_j), dof, together, moments, apart, of_pass, count)
 
     @property
     def unknown(self) -> str:
@@ -143,7 +147,7 @@ class Scatter:
             return np.clip(1 + own * parts, 0.0, MOST_TIMES)
         of_passes = self.passes[quantity]
         assert of_passes is not None
-        common, rest, count = _split(of_passes[:, cells])
+        common, rest, count = split(of_passes[:, cells])
         variance = (rest**2).sum(axis=0) / np.maximum(count - 1, 1) * len(cells) / max(len(cells) - 1, 1)
         dof = np.maximum(count - 1, 1)
         variance = (OTHERS_DOF * variance.mean() + dof * variance) / (OTHERS_DOF + dof)
@@ -161,7 +165,7 @@ def _parts_off(values: Floats, starts: Ints) -> Floats:
     return np.divide(values, mean, out=np.ones_like(values), where=mean > 0) - 1
 
 
-def _split(means: Floats) -> tuple[Floats, Floats, Ints]:
+def split(means: Floats) -> tuple[Floats, Floats, Ints]:
     """What the cells of each pass have in common, each cell's rest, and the number of each cell's passes."""
     there = ~np.isnan(means)
     kept = there.any(axis=1)
@@ -188,7 +192,7 @@ def _sessions_apart(profile: Profile, of_pass: Ints, of_session: Ints) -> tuple[
     for frequency in range(len(profile.frequencies_hz)):
         column = means[:, frequency :: len(profile.frequencies_hz)]
         kept = ~np.isnan(column).all(axis=1)
-        common, session = _split(column)[0], of_label[kept]
+        common, session = split(column)[0], of_label[kept]
         groups = [common[session == one] for one in sessions if (session == one).any()]
         dof = len(common) - len(groups)
         if len(groups) < 2:

@@ -3,13 +3,15 @@
 Everything goes the way of a person's measurements: profiles, problem, plan, replicates, intervals.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
 
 from dime.contract.bundles import enumerate_bundles
-from dime.host.analysis import resampling, uncertainty
+from dime.contract.errors import InfeasibleError, InputError
+from dime.host.analysis import chance_limits, resampling, uncertainty
+from dime.host.planning.cost import add_up, walk
 from dime.host.planning.goals import Limits
 from dime.host.planning.links import Link
 from dime.host.planning.problem import build_problem
@@ -59,17 +61,18 @@ def true_factors(kind, runs):
 
 @dataclass
 class Truth:
-    """A problem as measured, with the same problem as it truly is."""
+    """A problem as measured, with the same problem as it truly is, and the typical durations of each device's cells."""
 
     profiles: list
     problem: object
     true: object
+    true_s: dict
 
 
 def measured(kind, passes, runs, seed, goal="latency", limits=None):
     """Two devices, the edge one with two clocks and energy, whose bundles' true means differ at random."""
     generator = np.random.default_rng([seed, passes, runs, KINDS.index(kind)])
-    profiles, true = [], []
+    profiles, true, true_s = [], [], {}
     scale_s, scale_j = true_factors(kind, runs)
     for device, clocks in (("edge", (1000, 2000)), ("server", (-1,))):
         bundles = enumerate_bundles(LAYERS)
@@ -77,6 +80,7 @@ def measured(kind, passes, runs, seed, goal="latency", limits=None):
         cells = len(first)
         mean_s = 0.01 * (last - first + 1) * generator.uniform(0.9, 1.1, cells)
         mean_j = mean_s * generator.uniform(4.0, 5.0, cells)
+        true_s[device] = mean_s
         shape = (passes, cells, runs)
         noise = factors(kind, generator, shape)
         noise_j = noise * (1 + generator.normal(0, WITHIN / 2, shape))
@@ -108,7 +112,7 @@ def measured(kind, passes, runs, seed, goal="latency", limits=None):
     problems = [
         build_problem(one, LINK, goal, limits or Limits(rule="free"), sizes_bytes=SIZES) for one in (profiles, true)
     ]
-    return Truth(profiles, *problems)
+    return Truth(profiles, *problems, true_s)
 
 
 @dataclass
@@ -178,3 +182,44 @@ def judge(kind, passes, runs, seeds, goal="latency", replicates=100):
         if ends is not None and ends[0] > 0:
             score.add("sure", truly[chosen] < truly[rival])
     return score
+
+
+def single_runs(kind, made, choices, generator, count=2000):
+    """Latencies of a plan's single runs, each in a pass, and a session, of its own."""
+    total_s = np.full(count, float(add_up(walk(made.true, choices), made.true.latency).crossing) / 1e12)
+    for device, profile in enumerate(made.profiles):
+        steps = [choice for choice in choices if choice.device == device]
+        if not steps:
+            continue
+        per = len(profile.frequencies_hz)
+        cells = [profile.bundles.index(c.bundle) * per + profile.frequencies_hz.index(c.frequency_hz) for c in steps]
+        if kind == "two sessions":
+            noise = 1 + generator.normal(0, WITHIN, (count, len(cells)))
+            noise *= 1 + generator.normal(0, 0.02, (count, 1)) + generator.normal(0, 0.005, (count, 1))
+        else:
+            noise = factors(kind, generator, (count, len(cells), 1))[:, :, 0]
+        total_s += noise @ made.true_s[profile.device][cells]
+    return total_s
+
+
+def judge_limits(kind, passes, runs, seeds, promise=0.95):
+    """Plans within a limit that is to hold with a probability: how often single runs truly keep it, and the bound."""
+    score, kept = Score(), {"bound": [], "limit": []}
+    for seed in seeds:
+        made = measured(kind, passes, runs, seed, "energy")
+        generator = np.random.default_rng([seed, 1])
+        fastest = min(small.all_plans(made.true), key=lambda plan: plan[1].latency_ps)[2]
+        limit = float(1.1 * np.quantile(single_runs(kind, made, fastest, generator), 0.97))
+        asked = made.problem.with_limits(replace(made.problem.limits, latency_s=limit))
+        try:
+            found = chance_limits.plan_with_confidence(asked, made.profiles, promise)
+        except InfeasibleError:
+            score.add("no plan", True)
+            continue
+        except InputError:
+            score.refuse()
+            continue
+        drawn = single_runs(kind, made, found.choices, generator)
+        kept["bound"].append((drawn <= found.limits[0].bound).mean())
+        kept["limit"].append((drawn <= limit).mean())
+    return score, kept

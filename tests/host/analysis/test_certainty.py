@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dime.contract.errors import InputError
-from dime.host.analysis import resampling, uncertainty
+from dime.host.analysis import chance_limits, resampling, uncertainty
 from dime.host.profiles.scatter import Scatter
 from dime.host.search.solvers import solve
 from tests.host.analysis import noise
@@ -70,3 +70,37 @@ def test_draws_have_the_spread_of_the_intervals(kind):
     quarters = np.quantile(drawn, (0.25, 0.75))
     expected = 2 * 0.7111 * passes.std(ddof=1) / 8**0.5
     assert quarters[1] - quarters[0] == pytest.approx(expected, rel=0.5 if kind == "normal" else 0.1)
+
+
+@pytest.mark.parametrize("kind", ["normal", "lognormal 25 %", "drift 3 %"])
+def test_single_runs_stay_below_the_bound_as_often_as_promised(kind):
+    """Taken as normal, without what ten runs leave open, the bound held in 87 to 92 % instead of 95 %."""
+    _, kept = noise.judge_limits(kind, 5, 2, range(12))
+    assert len(kept["bound"]) >= 8
+    assert np.mean(kept["bound"]) >= 0.94 and np.mean(kept["limit"]) >= 0.94
+
+
+def test_a_mean_of_many_runs_is_no_single_run():
+    """The same load, in bursts or run by run, has the same bound; where single runs were not timed, it has none."""
+    made = noise.measured("normal", 5, 10, 1)
+    asked = made.problem.with_limits(replace(made.problem.limits, latency_s=1.0))
+    alone = chance_limits.plan_with_confidence(asked, made.profiles, 0.95).limits[0].bound
+    bursts, generator = [], np.random.default_rng(2)
+    for profile in made.profiles:
+        mean = np.repeat(profile.means.duration_s.ravel(), np.diff(profile.starts))
+        runs = {"run_repeats": np.full(len(mean), 25), "run_single_s": profile.run_duration_s}
+        bursts.append(replace(profile, run_duration_s=mean * generator.normal(1, 0.003, len(mean)), **runs))
+    assert chance_limits.plan_with_confidence(asked, bursts, 0.95).limits[0].bound == pytest.approx(alone, rel=0.002)
+    means = [replace(profile, run_single_s=None) for profile in bursts]
+    with pytest.raises(InputError, match=r"limit on latency .* edge has means of up to 25 runs, and how single ones"):
+        chance_limits.plan_with_confidence(asked, means, 0.95)
+    both = asked.with_limits(replace(asked.limits, energy_j=1.0))
+    with pytest.raises(InputError, match="limit on energy holds with a probability: edge has means of up to 25 runs"):
+        chance_limits.plan_with_confidence(both, bursts, 0.95)
+
+
+def test_two_sessions_tell_no_bound_of_single_runs():
+    made = noise.measured("two sessions", 4, 3, 1)
+    asked = made.problem.with_limits(replace(made.problem.limits, latency_s=1.0))
+    with pytest.raises(InputError, match="no limit holds with a probability: edge is of two sessions"):
+        chance_limits.plan_with_confidence(asked, made.profiles, 0.95)

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -14,36 +13,49 @@ from dime.host.analysis import chance_limits
 from dime.host.planning.evaluation import evaluate
 from dime.host.planning.goals import Limits
 from dime.host.planning.problem import build_problem
+from dime.host.profiles.single_runs import SingleRuns
 from dime.testing import synthetic
 from tests.host import small
 from tests.host.analysis.test_uncertainty import made
 
 
-def bounds(problem, profiles, choices, z):
-    """mean + z sd of latency and energy, straight from the raw runs."""
+def ends(profiles, probability):
+    """(device, name) -> where single runs of each cell end: the mean with what passes share, the square of the rest."""
+    found = {}
+    for device, profile in enumerate(profiles):
+        for name in ("latency", "energy") if profile.run_energy_j is not None else ("latency",):
+            single = SingleRuns.of(profile, name)
+            found[device, name] = single.mean + single.together(probability), single.alone(probability)
+    return found
+
+
+def bounds(problem, profiles, choices, of_cells):
+    """Where a plan's single runs end, of latency and energy."""
     totals = evaluate(problem, choices)
-    mean, variance = np.array([totals.communication_ps, totals.radio_pj]) / 1e12, np.zeros(2)
+    mean, squares = np.array([totals.communication_ps, totals.radio_pj]) / 1e12, np.zeros(2)
     for bundle, device, frequency_hz in choices:
-        for at, runs in enumerate(profiles[device].runs(bundle, frequency_hz)):
-            if runs is not None:
-                mean[at] += runs.mean()
-                variance[at] += runs.var(ddof=1)
-    return mean + z * np.sqrt(variance)
+        profile = profiles[device]
+        cell = profile.bundles.index(bundle) * len(profile.frequencies_hz) + profile.frequencies_hz.index(frequency_hz)
+        for at, name in enumerate(("latency", "energy")):
+            if (device, name) in of_cells:
+                mean[at] += of_cells[device, name][0][cell]
+                squares[at] += of_cells[device, name][1][cell]
+    return mean + np.sqrt(squares)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.integers(0, 10**6),
     st.sampled_from(["latency", "energy", "weighted:1,0.5"]),
     st.sampled_from(["latency", "energy", "both"]),
-    st.sampled_from([0.5, 0.8, 0.95, 0.999]),
+    st.sampled_from([0.5, 0.8, 0.9, 0.95]),
     st.floats(0, 1),
     st.sampled_from(["merged", "free", "published"]),
 )
 def test_the_best_plan_among_all_that_hold(seed, goal, limited, probability, tightness, rule):
     profiles, problem = made(seed, goal=goal, spread=0.4, limits=Limits(rule=rule), devices=2 + seed % 2)
-    z = NormalDist().inv_cdf(probability)
-    plans = [(plan[0], bounds(problem, profiles, plan[2], z)) for plan in small.all_plans(problem)]
+    of_cells = ends(profiles, probability)
+    plans = [(plan[0], bounds(problem, profiles, plan[2], of_cells)) for plan in small.all_plans(problem)]
     every = np.array([plan[1] for plan in plans])
     limit = np.quantile(every, tightness, axis=0)  # half of the time no plan keeps both
     limits = replace(
@@ -86,16 +98,16 @@ def test_runs_drawn_from_the_model_keep_the_limit_as_often_as_promised(alexnet):
         latency += generator.normal(runs.mean(), runs.std(ddof=1), draws)
     error = math.sqrt(0.95 * 0.05 / draws)
     held = found.limits[0]
-    assert (latency <= held.limit).mean() >= 0.95 - 4 * error
-    assert (latency <= held.limit).mean() == pytest.approx(held.share, abs=4 * error)
-    assert (latency <= held.bound).mean() == pytest.approx(0.95, abs=4 * error)
-    assert held.drawn_share == pytest.approx(held.share, abs=0.03)
+    assert (latency <= held.bound).mean() >= 0.95 - 4 * error
+    assert (latency <= held.limit).mean() >= held.share - 4 * error
+    assert held.share >= 0.95
+    assert held.drawn_share >= 0.92
     assert "0.95 of runs take at most" in str(found)
 
 
 def test_more_confidence_costs_more(alexnet):
     profiles, problem = alexnet
-    values = [chance_limits.plan_with_confidence(problem, profiles, p).plan.value for p in (0.5, 0.9, 0.99, 0.9999)]
+    values = [chance_limits.plan_with_confidence(problem, profiles, p).plan.value for p in (0.5, 0.9, 0.99, 0.998)]
     assert values == sorted(values)
     assert values[0] < values[-1]
 
@@ -122,8 +134,10 @@ def test_bad_input(alexnet):
     with pytest.raises(InputError, match="goals latency, energy and weighted"):
         chance_limits.plan_with_confidence(problem.with_goal("throughput"), profiles, 0.95)
     once = [synthetic.profile(synthetic.ALEXNET, runs=1), profiles[1]]
-    with pytest.raises(InputError, match="'conv1' has a single run"):
+    with pytest.raises(InputError, match="one run of bundle 'conv1', and how runs differ is not known"):
         chance_limits.plan_with_confidence(problem, once, 0.95)
+    with pytest.raises(InputError, match=r"has 8640 runs, too few to say .* or take a probability up to 0\.9998"):
+        chance_limits.plan_with_confidence(problem, profiles, 0.9999)
     with pytest.raises(InputError, match="took too long"):
         chance_limits.plan_with_confidence(problem, profiles, 0.95, time_limit_s=0)
 

@@ -73,7 +73,7 @@ def test_choose_by_name_tag_and_all_names_each_device_once(tmp_path):
         ("[a]\nengine = 'local'\nbord = 'nano'", "did you mean 'board'"),
         (
             "[a]\nengine = 'local'\nboard = 'nanoo'",
-            "unknown board 'nanoo'; known: generic, nano, potato; did you mean 'nano'",
+            "unknown board 'nanoo'; known: generic, nano, potato, standin; did you mean 'nano'",
         ),
         ("[a]\nengine = 'local'\nmemory = '8 gigs'", 'memory is a size such as "8g"'),
         ("[a]\nengine = 'local'\nmemory = '1m'", "memory is 6m, Docker's least, or more"),

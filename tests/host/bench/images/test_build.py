@@ -153,7 +153,7 @@ def test_what_is_built_is_checked_before_anything_starts(words, message):
 
 def test_a_device_to_build_for_may_be_a_kind_of_board():
     assert build.of_device("potato", lab.Lab({})) == ("host", "linux/arm64")
-    with pytest.raises(InputError, match="kinds of board: generic, nano, potato; did you mean 'potato'"):
+    with pytest.raises(InputError, match="kinds of board: generic, nano, potato, standin; did you mean 'potato'"):
         build.of_device("potatoe", lab.Lab({}))
 
 

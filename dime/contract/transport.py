@@ -13,9 +13,9 @@ from queue import Empty, Queue
 from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from dime.contract import frames
-from dime.contract.clock import monotonic_ns
 from dime.contract.errors import ConnectionLostError, DeviceError
 from dime.contract.frames import Foretold, FrameError, Header
+from dime.contract.timebase import monotonic_ns
 
 if sys.byteorder != "little":
     raise DeviceError("tensors are sent as they lie in memory, and this machine is not little-endian")

@@ -23,10 +23,10 @@ from queue import Empty, Queue
 from typing import Dict, List, NamedTuple, Tuple
 
 from dime.contract import frames
-from dime.contract.clock import monotonic_ns
 from dime.contract.errors import ConnectionLostError, DeviceError, InputError, NotLetInError
 from dime.contract.frames import Foretold, FrameError
-from dime.device.executing.transport import Channel, Part, SilentError
+from dime.contract.timebase import monotonic_ns
+from dime.contract.transport import Channel, Part, SilentError
 
 LOOPBACK = "127.0.0.1"
 WITHIN_S = 5.0

@@ -10,7 +10,7 @@ import pytest
 from dime.contract import frames
 from dime.contract.errors import ConnectionLostError, DeviceError
 from dime.contract.frames import ANSWER, END, STAMPS, TENSOR, Foretold, FrameError
-from dime.device.executing.transport import Channel, Part, Reader, SilentError, Writer
+from dime.contract.transport import Channel, Part, Reader, SilentError, Writer
 
 SHAPE = (1, 64, 27, 27)
 SIZE = 4 * 64 * 27 * 27

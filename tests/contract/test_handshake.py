@@ -6,12 +6,11 @@ import time
 
 import pytest
 
-from dime.contract import frames
+from dime.contract import frames, handshake
 from dime.contract.errors import DeviceError, InputError, NotLetInError
 from dime.contract.frames import TENSOR, Foretold, FrameError
-from dime.device.executing import handshake
-from dime.device.executing.handshake import Listener, Run, connect
-from dime.device.executing.transport import Part, SilentError
+from dime.contract.handshake import Listener, Run, connect
+from dime.contract.transport import Part, SilentError
 
 RUN = Run(handshake.new_token(), handshake.digest(b"plan"), handshake.digest(b"network"))
 
@@ -76,7 +75,7 @@ def test_one_of_another_run_is_not_let_in_and_told_why(listener, changed, told):
 def test_a_caller_without_the_token_learns_no_more_than_that(listener):
     waiting = Accepting(listener, within_s=0.8)
     with raw(listener) as stranger:
-        from dime.device.executing.transport import Channel
+        from dime.contract.transport import Channel
 
         with Channel(stranger) as channel:
             until = 5.0
@@ -142,7 +141,7 @@ def test_strangers_do_not_keep_out_who_belongs(listener):
 
 
 def test_one_that_trickles_is_sent_away_in_bounded_time(monkeypatch):
-    from dime.device.executing.transport import Channel
+    from dime.contract.transport import Channel
 
     ours, theirs = socket.socketpair()
     with ours, Channel(theirs) as channel:
