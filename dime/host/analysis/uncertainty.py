@@ -5,8 +5,8 @@ Intervals are Student's t of the passes; the rest comes from replicates, which `
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,7 @@ from dime.host.common import stats
 from dime.host.common.stats import Bools, Floats, Ints
 from dime.host.planning.cost import Costs, costs_of
 from dime.host.planning.plan import one_line
+from dime.host.planning.problem import PER_S
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +85,7 @@ class Uncertainty:
         solved: How many of them were solved, and count: all, unless time ran out.
         cut_short: How many do not count, because the search in them was cut short.
         confidence: Share of the replicates inside of the intervals.
-        plans: One entry a plan asked about, in that order.
+        plans: One entry a plan asked about, in that order; the first one's intervals allow for its having been chosen.
         winners: Each plan that was the best in some replicate, with the share of those, most frequent first.
         infeasible_share: Share of the replicates in which no plan keeps the limits.
         measure_next: What is worth measuring again, most promising first.
@@ -160,7 +161,7 @@ def bootstrap(
     values, kept = np.stack([c.value(problem) for c in costs]), np.stack([c.kept(problem) for c in costs])
     is_best, on_front = np.zeros_like(kept), np.zeros_like(kept)
     least: list[float] = []
-    winners: dict[Choices, int] = {}
+    winners: dict[Choices, list[int]] = {}
     used: list[int] = []
     cut_short = 0
     for at, found in enumerate(samples.trade_offs(time_limit_s)):
@@ -180,19 +181,20 @@ def bootstrap(
         on_front[:, at] = (found.time_ps[place] == times[:, at]) & same_energy
         known = np.flatnonzero(is_best[:, at])
         choices = tuple(plans[known[0]]) if len(known) else found.choices(winner)
-        winners[choices] = winners.get(choices, 0) + 1
-    ranked = sorted(winners.items(), key=lambda item: -item[1])
+        winners.setdefault(choices, []).append(at)
+    ranked = sorted(winners.items(), key=lambda item: -len(item[1]))
     found_plans = tuple(
         _conclude(samples, tuple(plan), confidence, cost, (used, np.array(least)), is_best[at], on_front[at])
         for at, (plan, cost) in enumerate(zip(plans, costs, strict=True))
     )
+    found_plans = (_as_the_best(samples, found_plans[0], winners), *found_plans[1:])
     return Uncertainty(
         samples,
         len(used),
         cut_short,
         confidence,
         found_plans,
-        tuple((choices, count / len(used)) for choices, count in ranked),
+        tuple((choices, len(draws) / len(used)) for choices, draws in ranked),
         float(np.isnan(least).mean()) if used else 0.0,
         measure_next(samples, tuple(plans[0]), [choices for choices, _ in ranked]),
         _notes(samples, found_plans[0], len(used), cut_short),
@@ -235,6 +237,39 @@ def _conclude(
         float(kept.mean()),
         float(regret.mean()) if len(regret) else None,
         float(np.quantile(regret, (1 + confidence) / 2)) if len(regret) else None,
+    )
+
+
+def _as_the_best(
+    samples: Samples, chosen: PlanUncertainty, winners: Mapping[Choices, Sequence[int]]
+) -> PlanUncertainty:
+    """The chosen plan's intervals with what the best of many looks better than it is; it is only ever too good.
+
+    Each draw is a world in which a plan is chosen by costs that are off. By what its winner looks better there than
+    the chosen plan, on average (its regret), the chosen plan looks too good here. Of another quantity it is how much
+    less of it the winners have in their draws than as measured, beside what the chosen plan has in the same draws.
+    """
+    if not winners:
+        return chosen
+    problem = samples.problem
+    drawn, measured = samples.costs(chosen.choices), costs_of(problem, chosen.choices)
+    count = sum(map(len, winners.values()))
+    off = {"latency": 0.0, "energy": 0.0}
+    for plan, draws in winners.items():
+        of_draws, of_plan = samples.costs(plan), costs_of(problem, plan)
+        for name, amount in (("latency", "latency_ps"), ("energy", "energy_pj")):
+            here, there, mine, own = (getattr(cost, amount) for cost in (of_plan, of_draws, drawn, measured))
+            off[name] += float((here - there[draws] + mine[draws] - own).sum()) / PER_S / count
+    off |= {"goal": chosen.regret or 0.0, problem.goal.kind: chosen.regret or 0.0}
+
+    def widened(ends: tuple[float, float], quantity: str) -> tuple[float, float]:
+        return ends[0], ends[1] + max(off[quantity], 0.0)
+
+    return replace(
+        chosen,
+        latency_s=widened(chosen.latency_s, "latency"),
+        energy_j=None if chosen.energy_j is None else widened(chosen.energy_j, "energy"),
+        value=None if chosen.value is None else widened(chosen.value, "goal"),
     )
 
 

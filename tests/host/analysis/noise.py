@@ -144,9 +144,9 @@ class Score:
 def judge(kind, passes, runs, seeds, goal="latency", replicates=100):
     """Measures many such devices and counts how often each statement about them is true.
 
-    Intervals are of two plans that were chosen by the truth, and of their difference; ``chosen`` is the interval of the
-    plan that was chosen by the measurements: the winner among plans that differ by less than the noise looks a little
-    better than it is.
+    Intervals are of two plans that were chosen by the truth, and of their difference; ``chosen`` are those of the plan
+    that was chosen by the measurements: the winner among plans that differ by less than the noise looks a little better
+    than it is.
     """
     score = Score()
     for seed in seeds:
@@ -170,6 +170,9 @@ def judge(kind, passes, runs, seeds, goal="latency", replicates=100):
         chosen = solve(made.problem).choices
         found = uncertainty.bootstrap(samples, [chosen])
         truly = {plan[2]: plan[0] for plan in plans}
+        energies = {plan[2]: plan[1].energy_pj / 1e12 for plan in plans}
+        if found.chosen.energy_j is not None and energies[chosen]:
+            score.add("its energy", found.chosen.energy_j[0] <= energies[chosen] <= found.chosen.energy_j[1])
         if found.chosen.value is not None:
             score.add("chosen", found.chosen.value[0] <= truly[chosen] <= found.chosen.value[1])
         share = found.chosen.best_share
