@@ -1,6 +1,7 @@
 """Small random problems with coarse costs, so that ties and exact limits are common; what enumeration says of them."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,9 @@ import numpy as np
 from dime.contract.bundles import enumerate_bundles
 from dime.host.planning.evaluation import evaluate
 from dime.host.planning.goals import RULES, Goal, Limits
+from dime.host.planning.links import Link
 from dime.host.planning.problem import Device, Problem
+from dime.host.planning.terms import COPIES, ENCODING, PROTOCOL, TERMS, Radio, Terms
 from dime.host.search.solvers import brute_force
 
 UNIT = 10**6
@@ -27,6 +30,60 @@ def random_problem(seed: int, goal: Goal | None = None, limits: Limits | None = 
             break
     chosen = GOALS[int(generator.integers(len(GOALS)))] if goal is None else goal
     return replace(problem, goal=chosen, limits=_draw_limits(problem, generator) if limits is None else limits)
+
+
+def with_terms(problem: Problem, seed: int, names: Sequence[str] = ()) -> Problem:
+    """The same problem with terms of coarse amounts: those named, or some at random.
+
+    Args:
+        problem: The problem.
+        seed: Seed of the amounts.
+        names: Some of TERMS, or ``half duplex``.
+    """
+    generator = np.random.default_rng([seed, 1])
+    drawn = [name for name in (*TERMS, "half duplex") if generator.random() < 0.5]
+    chosen = set(names or drawn)
+    count, many = problem.crossing_ps.shape[:2]
+    devices = problem.devices
+    counted = tuple(at == 0 or bool(generator.random() < 0.5) for at in range(many))
+    watts = tuple(
+        tuple(float(w) / 4 for w in generator.integers(0, 5, len(device.frequencies_hz))) if counts else None
+        for device, counts in zip(devices, counted, strict=True)
+    )
+
+    def ends() -> tuple[np.ndarray | None, ...]:
+        return tuple(
+            generator.integers(0, 4, (count, len(device.frequencies_hz))) * UNIT if generator.random() < 0.7 else None
+            for device in devices
+        )
+
+    radios = []
+    pairs = [(a, b) for a in range(many) for b in range(a + 1, many)]
+    while pairs:
+        first, rest = pairs[0], pairs[1:]
+        same = tuple(pair for pair in rest if pair[0] == first[0] and generator.random() < 0.5)
+        pairs = [pair for pair in rest if pair not in same]
+        promotion, tail = int(generator.integers(0, 6)) * UNIT, int(generator.integers(0, 40)) * UNIT
+        up, after = int(generator.integers(0, 9)) * UNIT, float(generator.integers(0, 5)) / 4
+        radios.append(Radio(first[0], (first, *same), promotion, up, tail, after))
+    added = [np.where(problem.crossing_ps > 0, generator.integers(0, 3, problem.crossing_ps.shape), 0) for _ in "sj"]
+    terms = Terms(
+        counted=counted,
+        idle_w=watts if "waiting" in chosen else (None,) * many,
+        working_w=tuple(one and tuple(w + 1 for w in one) for one in watts),
+        radios=tuple(radios) if "radio states" in chosen else (),
+        first_ps={name: ends() for name in (COPIES, ENCODING) if name in chosen},
+        last_ps={name: ends() for name in (COPIES, ENCODING) if name in chosen},
+        change_ps=tuple(
+            generator.integers(0, 5, len(device.frequencies_hz)) * UNIT if "frequency change" in chosen else None
+            for device in devices
+        ),
+        crossing={PROTOCOL: (added[0] * UNIT, added[1] * UNIT)} if PROTOCOL in chosen else {},
+    )
+    joined = {
+        (a, b): Link("x", 1e6, 1e6, duplex="half duplex" not in chosen) for a in range(many) for b in range(a + 1, many)
+    }
+    return replace(problem, terms=terms, joined=joined)
 
 
 def _draw(generator: np.random.Generator) -> Problem:

@@ -6,7 +6,7 @@ Amounts are numbers, or arrays with one entry a replicate; both are added up by 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Generic, NamedTuple, TypeVar, overload
@@ -16,6 +16,7 @@ import numpy as np
 from dime.contract.bundles import covers, spell
 from dime.contract.errors import InputError
 from dime.host.common.stats import Bools, Floats, Ints
+from dime.host.planning import states
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
 from dime.host.planning.quantity import Quantity
 
@@ -33,6 +34,7 @@ class Part(NamedTuple):
         row: The bundle's row in the devices' arrays, or the boundary.
         column: The frequency's column; -1 for a crossing.
         choice: The step of the plan; None for a crossing.
+        context: Number of what its cost depends on beside that; see ``states``.
     """
 
     source: int
@@ -40,6 +42,7 @@ class Part(NamedTuple):
     row: int
     column: int
     choice: Choice | None
+    context: int = 0
 
 
 def walk(problem: Problem, choices: Sequence[Choice]) -> list[Part]:
@@ -62,7 +65,8 @@ def walk(problem: Problem, choices: Sequence[Choice]) -> list[Part]:
             raise InputError(f"{costs.name} has no bundle '{spell(bundle, list(problem.layers))}' at {frequency_hz} Hz")
         parts.append(Part(device, device, row, column, choice))
         here = device
-    return [*parts, _crossing(problem, len(problem.layers), here, 0)]
+    parts.append(_crossing(problem, len(problem.layers), here, 0))
+    return parts if problem.states.is_single else list(_in_context(problem, parts))
 
 
 def _crossing(problem: Problem, boundary: int, source: int, target: int) -> Part:
@@ -72,6 +76,71 @@ def _crossing(problem: Problem, boundary: int, source: int, target: int) -> Part
     return Part(source, target, boundary, -1, None)
 
 
+def _in_context(problem: Problem, parts: Sequence[Part]) -> Iterator[Part]:
+    """The same parts, each with the number of its context."""
+    found, kind = problem.states, problem.states.kind
+    stays_up = _stay_up(problem, parts)
+    state = states.first_state(kind)
+    for at, part in enumerate(parts):
+        source, target, _, column, choice, _ = part
+        if choice is None:
+            crossing = states.crossing_context(kind, source, target, state, at in stays_up)
+            yield part._replace(context=found.crossing_place[crossing])
+            if source == target and at:  # nothing crosses: what ran before goes on, or the plan is over
+                continue
+            following = states.after_crossing(kind, source, target, state, at in stays_up)
+        else:
+            last = at + 1 == len(parts) - 1 or parts[at + 1].source != parts[at + 1].target
+            bundle = states.bundle_context(kind, source, state, last)
+            yield part._replace(context=found.bundle_place[source][bundle])
+            leaves = last or not (kind.ends[source] or kind.changes[source])
+            following = states.after_bundle(kind, source, state, column, leaves)
+            if not last and following is not None:
+                following = _going_on(kind, source, following, parts[at + 2].column)
+        assert following is not None
+        state = following
+
+
+def _going_on(kind: states.Kind, device: int, state: states.State, column: int) -> states.State:
+    """The state arrived from which a device goes on with a bundle at a frequency."""
+    ways = list(states.after_stay(kind, device, state))
+    return next((way for way in ways if way.sub == column), ways[-1])
+
+
+def _stay_up(problem: Problem, parts: Sequence[Part]) -> set[int]:
+    """The crossings after which their radio stays up, as its next transfer begins within the tail."""
+    radios, kind = problem.acting.radios, problem.states.kind
+    if not radios:
+        return set()
+    now, stay = 0, set()
+    last_use: dict[int, tuple[int, int]] = {}
+    for at, part in enumerate(parts):
+        source, target, row, column, choice, _ = part
+        if choice is not None:
+            now += problem.own_ps(source, row, column, *_ends(problem, parts, at))
+        elif source != target:
+            radio = kind.radio_of[source][target]
+            brought_up = radio >= 0
+            if radio in last_use and now - last_use[radio][1] <= radios[radio].tail_ps:
+                stay.add(last_use[radio][0])
+                brought_up = False
+            now += problem.transfer_ps(row, source, target)
+            if brought_up:
+                now += radios[radio].promotion_ps
+            if radio >= 0:
+                last_use[radio] = at, now
+    return stay
+
+
+def _ends(problem: Problem, parts: Sequence[Part], at: int) -> tuple[bool, bool, bool]:
+    """Whether a bundle is the first and the last that its device runs in one go, and the frequency another."""
+    before, after, part = parts[at - 1], parts[at + 1], parts[at]
+    first = at == 1 or before.source != before.target
+    last = at + 2 == len(parts) or after.source != after.target
+    changed = not first and problem.states.kind.changes[part.source] and parts[at - 2].column != part.column
+    return first, last, changed
+
+
 @dataclass(frozen=True, eq=False)
 class Sums(Generic[A]):
     """A quantity added up along a plan.
@@ -79,7 +148,8 @@ class Sums(Generic[A]):
     Attributes:
         computing: Over the steps.
         crossing: Over the crossings.
-        slowest: The largest sum that one device has altogether, or one link one way: a pipeline's slowest stage.
+        slowest: The largest sum that one device has altogether, or one link one way (of a half-duplex one both ways): a
+            pipeline's slowest stage.
     """
 
     computing: A
@@ -119,17 +189,23 @@ def add_up(
     """
     computing = crossing = 0
     stages: defaultdict[tuple[int, int], int] = defaultdict(int)
-    for source, target, row, column, choice in parts:
+    for source, target, row, column, choice, context in parts:
+        stage = source, target
         if choice is None:
-            more = quantity.crossing[row, source, target].item()
+            place = (context, row, source, target) if quantity.contextual else (row, source, target)
+            more = quantity.crossing[place].item()
             crossing = crossing + more
+            if stage[::-1] in quantity.half_duplex:
+                stage = target, source
         else:
             more = instead.get(choice)
             if more is None:
                 amounts = quantity.of_devices[source]
-                more = amounts[row, column].item() if amounts.ndim == 2 else amounts[..., row, column]
+                cell = (context, row, column) if quantity.contextual else (row, column)
+                of_all = (Ellipsis, *cell)
+                more = amounts[cell].item() if amounts.ndim == len(cell) else amounts[of_all]
             computing = computing + more
-        stages[source, target] = stages[source, target] + more
+        stages[stage] = stages[stage] + more
     if isinstance(computing, np.ndarray):
         return Sums(computing, crossing, reduce(np.maximum, stages.values(), np.zeros_like(computing)))
     return Sums(computing, crossing, max(stages.values()))

@@ -65,7 +65,7 @@ def value(problem: Problem, costs: Costs[int]) -> float:
 
 def _forbidden(problem: Problem, parts: Sequence[Part]) -> list[str]:
     broken = []
-    for device, _, row, column, choice in parts:
+    for device, _, row, column, choice, _ in parts:
         if choice is not None and not problem.usable[device][row, column]:
             name = spell(choice.bundle, list(problem.layers))
             at = "" if choice.frequency_hz < 0 else f" at {clock(choice.frequency_hz)}"

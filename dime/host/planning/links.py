@@ -1,7 +1,8 @@
 """Links between two devices: rates in both directions, round trip, and what sending costs the weaker device's radio.
 
 Radio power follows JointDNN's form, alpha x rate + beta, drawn while bits are on the air. Latency of one transfer is
-half the round trip plus bits / rate; waiting for the round trip costs time, not radio energy.
+half the round trip plus bits / rate; waiting for the round trip costs time, not radio energy. A radio has states where
+its link says so: it must be brought up before the first bit, and stays up for a while after the last one.
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ ARITHMETICS = ("correct", "published")
 LARGEST = 1e300  # An integer of a file may be larger than any float.
 LEAST_BIT_S = 1.0  # slower than any link; what takes longer than the universe is no number to plan with
 _REQUIRED = ("upload_mbit_s", "download_mbit_s")
-_OPTIONAL = ("alpha_up_mw", "alpha_down_mw", "beta_mw", "round_trip_s")
+_RADIO = ("alpha_up_mw", "alpha_down_mw", "beta_mw")
+_STATES = ("promotion_s", "promotion_mw", "tail_s", "tail_mw")
+_OPTIONAL = (*_RADIO, *_STATES, "round_trip_s")
+_WORDS = ("source", "states_source", "duplex_source")
+_SWITCHES = ("states_checked", "duplex")
 _SHORT = {
     "up": "upload_mbit_s",
     "down": "download_mbit_s",
@@ -28,9 +33,19 @@ _SHORT = {
     "alpha_up": "alpha_up_mw",
     "alpha_down": "alpha_down_mw",
     "beta": "beta_mw",
+    "promotion": "promotion_s",
+    "promotion_power": "promotion_mw",
+    "tail": "tail_s",
+    "tail_power": "tail_mw",
 }
-_UNIT = {"up": "Mbit/s", "down": "Mbit/s", "rtt": "s", "beta": "mW"}
-INLINE = "up=MBIT/S,down=MBIT/S[,rtt=S][,alpha_up=MW,alpha_down=MW,beta=MW]"
+_UNIT = {
+    **{"up": "Mbit/s", "down": "Mbit/s", "rtt": "s", "beta": "mW"},
+    **{"promotion": "s", "promotion_power": "mW", "tail": "s", "tail_power": "mW"},
+}
+INLINE = (
+    "up=MBIT/S,down=MBIT/S[,rtt=S][,alpha_up=MW,alpha_down=MW,beta=MW]"
+    "[,promotion=S,promotion_power=MW,tail=S,tail_power=MW]"
+)
 
 
 @dataclass(frozen=True)
@@ -42,28 +57,44 @@ class Link:
         upload_bit_s: Rate away from the weaker device, bit/s.
         download_bit_s: Rate towards it, bit/s.
         round_trip_s: Round trip of an empty message, s; each transfer pays half of it.
-        upload_j_per_bit: alpha while sending: 1 mW/(Mbit/s) is 1 nJ/bit.
+        upload_j_per_bit: alpha while sending: 1 mW/(Mbit/s) is 1 nJ/bit. None where the radio's power is not known.
         download_j_per_bit: alpha while receiving.
         radio_w: beta, the radio's power at rate 0.
         source: Where the numbers come from.
+        promotion_s: Time until the first bit after the radio was down; None where its states are not known.
+        promotion_w: Its power in that time.
+        tail_s: Time that it stays up after the last bit.
+        tail_w: Its power in that time.
+        states_source: Where the numbers of the states come from.
+        states_checked: Whether they were compared with their source; what was not is used only where it is asked for.
+        duplex: Whether it sends both ways at the same time.
     """
 
     name: str
     upload_bit_s: float
     download_bit_s: float
     round_trip_s: float = 0.0
-    upload_j_per_bit: float = 0.0
-    download_j_per_bit: float = 0.0
-    radio_w: float = 0.0
+    upload_j_per_bit: float | None = None
+    download_j_per_bit: float | None = None
+    radio_w: float | None = None
     source: str = "given by the user"
+    promotion_s: float | None = None
+    promotion_w: float | None = None
+    tail_s: float | None = None
+    tail_w: float | None = None
+    states_source: str = ""
+    states_checked: bool = True
+    duplex: bool = True
 
     def __post_init__(self) -> None:
         for rate in (self.upload_bit_s, self.download_bit_s):
             if not (math.isfinite(rate) and rate >= LEAST_BIT_S):
                 least = f"{LEAST_BIT_S:g}"
                 raise InputError(f"link '{self.name}': a rate of {rate} bit/s is not a finite number >= {least}")
-        for value in (self.round_trip_s, self.upload_j_per_bit, self.download_j_per_bit, self.radio_w):
-            if not (math.isfinite(value) and value >= 0):
+        radio = self.upload_j_per_bit, self.download_j_per_bit, self.radio_w
+        states = self.promotion_s, self.promotion_w, self.tail_s, self.tail_w
+        for value in (self.round_trip_s, *radio, *states):
+            if value is not None and not (math.isfinite(value) and value >= 0):
                 raise InputError(f"link '{self.name}': {value} is not a finite number >= 0")
 
     def latency_s(self, size_bytes: int, upload: bool) -> float:
@@ -76,7 +107,7 @@ class Link:
         return self.round_trip_s / 2 + self._airtime_s(size_bytes, upload)
 
     def energy_j(self, size_bytes: int, upload: bool, arithmetic: str = "correct") -> float:
-        """Radio energy of one transfer, charged to the weaker device in both directions.
+        """Radio energy of one transfer, charged to the weaker device in both directions; 0 where it is not known.
 
         Args:
             size_bytes: Size of the tensor.
@@ -89,16 +120,26 @@ class Link:
         """
         if arithmetic not in ARITHMETICS:
             raise unknown("arithmetic", arithmetic, ARITHMETICS)
-        rated_j = size_bytes * 8 * (self.upload_j_per_bit if upload else self.download_j_per_bit)
-        idle_j = self.radio_w * self._airtime_s(size_bytes, upload)
+        rated_j = size_bytes * 8 * ((self.upload_j_per_bit if upload else self.download_j_per_bit) or 0.0)
+        idle_j = (self.radio_w or 0.0) * self._airtime_s(size_bytes, upload)
         return rated_j + idle_j if arithmetic == "correct" else rated_j / 64 + idle_j / 1e6
+
+    @property
+    def has_radio(self) -> bool:
+        """Whether it is known what sending costs the weaker device's radio."""
+        return not self.upload_j_per_bit == self.download_j_per_bit == self.radio_w == None  # noqa: E711
+
+    @property
+    def has_states(self) -> bool:
+        """Whether it is known what bringing the radio up, and its tail, cost."""
+        return self.promotion_s is not None or self.tail_s is not None
 
     def _airtime_s(self, size_bytes: int, upload: bool) -> float:
         return size_bytes * 8 / (self.upload_bit_s if upload else self.download_bit_s)
 
 
 def _from_fields(name: str, fields: Mapping[str, object], where: str) -> Link:
-    known = (*_REQUIRED, *_OPTIONAL, "source")
+    known = (*_REQUIRED, *_OPTIONAL, *_WORDS, *_SWITCHES)
     extra = sorted(set(fields) - set(known))
     if extra:
         raise InputError(f"{where}: link '{name}': {unknown('field', extra[0], known)}")
@@ -111,15 +152,32 @@ def _from_fields(name: str, fields: Mapping[str, object], where: str) -> Link:
         if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > LARGEST:
             raise InputError(f"{where}: {field} = {value!r} of link '{name}' is not a number")
         number[field] = float(value)
+    for field in _SWITCHES:
+        if not isinstance(fields.get(field, True), bool):
+            raise InputError(f"{where}: {field} = {fields[field]!r} of link '{name}' is neither true nor false")
+    radio = dict.fromkeys(("upload_j_per_bit", "download_j_per_bit", "radio_w"))
+    if any(field in fields for field in _RADIO):  # of some numbers given the others are 0
+        scaled = number["alpha_up_mw"] * 1e-9, number["alpha_down_mw"] * 1e-9, number["beta_mw"] * 1e-3
+        radio = dict(zip(radio, scaled, strict=True))
+    states = {}
+    if any(field in fields for field in _STATES):
+        states = {
+            "promotion_s": number["promotion_s"],
+            "promotion_w": number["promotion_mw"] * 1e-3,
+            "tail_s": number["tail_s"],
+            "tail_w": number["tail_mw"] * 1e-3,
+        }
     return Link(
         name,
         upload_bit_s=number["upload_mbit_s"] * 1e6,
         download_bit_s=number["download_mbit_s"] * 1e6,
         round_trip_s=number["round_trip_s"],
-        upload_j_per_bit=number["alpha_up_mw"] * 1e-9,
-        download_j_per_bit=number["alpha_down_mw"] * 1e-9,
-        radio_w=number["beta_mw"] * 1e-3,
+        **radio,
         source=str(fields.get("source", "given by the user")),
+        **states,
+        states_source=str(fields.get("states_source", "given by the user" if states else "")),
+        states_checked=bool(fields.get("states_checked", True)),
+        duplex=bool(fields.get("duplex", True)),
     )
 
 

@@ -189,7 +189,7 @@ def describe(problem: Problem, choices: Sequence[Choice], certificate: Certifica
     """Works out what given choices cost, whoever made them."""
     totals = evaluate(problem, choices)
     steps, transfers = [], []
-    for source, target, row, column, choice in walk(problem, choices):
+    for source, target, row, column, choice, _ in walk(problem, choices):
         if choice is not None:
             steps.append(_step(problem, choice, (row, column)))
         elif source != target:

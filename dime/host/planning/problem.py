@@ -24,6 +24,8 @@ from dime.host.common.stats import Bools, Floats, Ints
 from dime.host.planning.goals import Goal, Limits
 from dime.host.planning.links import Link, connect
 from dime.host.planning.quantity import Quantity
+from dime.host.planning.states import States
+from dime.host.planning.terms import NOTHING, Tables, Terms, priced, states_of
 from dime.host.profiles import oddities
 from dime.host.profiles.profiles import Profile
 from dime.host.profiles.published import averaged
@@ -32,6 +34,7 @@ PER_S = 10**12
 PER_J = 10**12
 LARGEST_SUM = 2**62
 LARGEST_TABLE = 30_000_000
+COSTS = ("latency_ps", "energy_pj")
 
 
 class Option(NamedTuple):
@@ -99,6 +102,8 @@ class Problem:
         arithmetic: Of the runs' means and of the radio, ``correct`` or ``published``.
         warnings: What is odd in the tables behind it, a line each.
         batch: Inputs that a run computes at once; a plan is for all of them.
+        terms: What a plan costs beside its bundles and transfers.
+        instead: Two quantities in the places of latency and energy; None: these themselves.
     """
 
     network: str
@@ -117,6 +122,8 @@ class Problem:
     arithmetic: str = "correct"
     warnings: tuple[str, ...] = ()
     batch: int = 1
+    terms: Terms = NOTHING
+    instead: tuple[Quantity, Quantity] | None = None
 
     def __post_init__(self) -> None:
         _check(self)
@@ -132,16 +139,75 @@ class Problem:
         return bundle_bounds(len(self.layers), self.max_layers)
 
     @cached_property
+    def acting(self) -> Terms:
+        """The terms that the goal knows: of a pipeline, in which inferences overlap, not all."""
+        return self.terms.overlapping() if self.goal.is_pipeline else self.terms
+
+    @cached_property
+    def several(self) -> tuple[bool, ...]:
+        """For each device whether it may run several bundles in one go."""
+        free = self.limits.rule == "free" and len(self.layers) > 1
+        return tuple(free or largest < len(self.layers) for largest in self.largest_bundles)
+
+    @cached_property
+    def states(self) -> States:
+        """What the past of a plan changes in the costs of its next part."""
+        return states_of(self.acting, tuple(len(device.frequencies_hz) for device in self.devices), self.several)
+
+    @cached_property
+    def half_duplex(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of devices whose link sends one way at a time."""
+        if self.arithmetic == "published":
+            return ()
+        return tuple(pair for pair, link in self.joined.items() if link is not None and not link.duplex)
+
+    @cached_property
+    def _priced(self) -> tuple[Quantity, Quantity]:
+        times, energies = (tuple(getattr(device, name) for device in self.devices) for name in COSTS)
+        return self.quantities(times, energies)
+
+    def quantities(self, latency_ps: Sequence[Ints], energy_pj: Sequence[Ints]) -> tuple[Quantity, Quantity]:
+        """Latency and energy with all terms, where a device's bundles cost (..., bundles, frequencies)."""
+        tables: tuple[Tables, Tables] = priced(self, latency_ps, energy_pj, self.crossing_ps, self.crossing_pj)
+        (times, crossing_ps), (energies, crossing_pj) = tables
+        contextual = not self.states.is_single
+        time = Quantity("latency", "ps", times, crossing_ps, self.latency_limit_ps, False, contextual, self.half_duplex)
+        return time, replace(
+            time, name="energy", unit="pJ", of_devices=energies, crossing=crossing_pj, most=self.energy_limit_pj
+        )
+
+    def own_ps(self, device: int, row: int, column: int, first: bool, last: bool, changed: bool) -> int:
+        """What a bundle takes, with copies and the like, as the first or last of those that a device runs in one go."""
+        ends = self.states.kind.ends[device]
+        context = self._by_ends[device][ends and first, ends and last, changed]
+        return int(self.true_latency.of_devices[device][context, row, column])
+
+    @cached_property
+    def _by_ends(self) -> tuple[dict[tuple[bool, bool, bool], int], ...]:
+        return tuple(
+            {(one.first, one.last, one.changed): at for at, one in enumerate(contexts)}
+            for contexts in self.states.bundles
+        )
+
+    def transfer_ps(self, boundary: int, source: int, target: int) -> int:
+        """What a crossing takes where the radio is up."""
+        place = boundary, source, target
+        return int(self.crossing_ps[place] + sum(ps[place] for ps, _ in self.acting.crossing.values()))
+
+    @cached_property
+    def true_latency(self) -> Quantity:
+        """Latencies, ps, whatever stands in the place of the latency."""
+        return self._priced[0]
+
+    @cached_property
     def latency(self) -> Quantity:
         """Latencies, ps, with their limit."""
-        costs = tuple(device.latency_ps for device in self.devices)
-        return Quantity("latency", "ps", costs, self.crossing_ps, self.latency_limit_ps)
+        return self._priced[0] if self.instead is None else replace(self.instead[0], most=self.latency_limit_ps)
 
     @cached_property
     def energy(self) -> Quantity:
         """Energies, pJ, with their limit."""
-        costs = tuple(device.energy_pj for device in self.devices)
-        return Quantity("energy", "pJ", costs, self.crossing_pj, self.energy_limit_pj)
+        return self._priced[1] if self.instead is None else replace(self.instead[1], most=self.energy_limit_pj)
 
     @cached_property
     def period(self) -> Quantity:

@@ -20,6 +20,9 @@ class Quantity:
         unit: Unit of the amounts, such as ``ps``.
         of_devices: For each device (bundles, frequencies), or (replicates, bundles, frequencies).
         crossing: (N + 1, devices, devices).
+        contextual: Whether each of these arrays has one more axis before its last ones: the contexts of a part of a
+            plan, on which its amount depends (``states``).
+        half_duplex: Pairs of devices between which both ways are one stage.
         most: Largest amount that a plan may have, or None.
         slowest: Whether a plan's amount is a maximum instead: the largest sum that one device has altogether, or one
             link one way.
@@ -31,3 +34,5 @@ class Quantity:
     crossing: Table
     most: int | None = None
     slowest: bool = False
+    contextual: bool = False
+    half_duplex: tuple[tuple[int, int], ...] = ()

@@ -13,6 +13,9 @@ M is each device's own.
 * the published rule: which of the devices with M >= N have had their one bundle, and for each of the others its waste
   M x bundles - layers, which only grows and must stay below M;
 * a pipeline: which devices have had their stage.
+
+Beside r a node has a state t of what the past changes in the costs of the next part (``planning.states``); the two do
+not depend on each other. An arc in which a radio is up that must be used again within its tail takes no longer.
 """
 
 from __future__ import annotations
@@ -42,10 +45,13 @@ class Graph:
         starts: First arc of each node (nodes + 1).
         tail: Node that an arc comes from.
         cell: Place of its amounts, where those of all devices and of the crossings stand one after the other.
+        priced: The same where each of these has its contexts one after the other.
         device: Device of a bundle, or -1 for a crossing.
         bundle: Bundle's position in ``problem.bundles``, or -1.
         column: Frequency's column, or -1.
         changes: Whether it is a crossing between two devices, or into the first.
+        up: (arcs, gaps) whether a radio of ``gaps`` is up and waits for its next transfer.
+        gaps: Radios whose time between two transfers is a sum of parts that may exceed their tail: no single arc tells.
     """
 
     problem: Problem
@@ -56,6 +62,9 @@ class Graph:
     bundle: Ints
     column: Ints
     changes: Bools
+    priced: Ints
+    up: Bools
+    gaps: tuple[int, ...] = ()
 
     @property
     def source(self) -> int:
@@ -69,20 +78,28 @@ class Graph:
 
     def amounts(self, quantity: Quantity) -> Ints:
         """A quantity's amount of each arc; its leading axes (of replicates) are kept."""
-        return self.gather(quantity.of_devices, quantity.crossing)
+        return self.gather(quantity.of_devices, quantity.crossing, quantity.contextual)
 
-    def gather(self, of_devices: Sequence[Table], crossing: Table) -> Ints:
+    def gather(self, of_devices: Sequence[Table], crossing: Table, contextual: bool = False) -> Ints:
         """Looks up something of each arc.
 
         Args:
             of_devices: For each device (..., bundles, frequencies).
             crossing: (N + 1, devices, devices).
+            contextual: Whether both have an axis of contexts before these.
         """
-        lead = of_devices[0].shape[:-2]
+        lead = of_devices[0].shape[: -3 if contextual else -2]
         parts = [costs.reshape(*lead, -1) for costs in of_devices]
         parts.append(np.broadcast_to(crossing.ravel(), (*lead, crossing.size)))
-        found: Ints = np.concatenate(parts, axis=-1)[..., self.cell]
+        found: Ints = np.concatenate(parts, axis=-1)[..., self.priced if contextual else self.cell]
         return found
+
+    def crosses(self, pair: tuple[int, int]) -> Bools:
+        """Which arcs are crossings from the first to the second device of a pair."""
+        count = len(self.problem.devices)
+        base = sum(device.latency_ps.size for device in self.problem.devices)
+        its: Bools = (self.device < 0) & ((self.cell - base) % count**2 == pair[0] * count + pair[1])
+        return its
 
     def choices(self, arcs: list[int]) -> tuple[Choice, ...]:
         """The plan along a path."""
@@ -108,6 +125,9 @@ class Graph:
             self.bundle[kept],
             self.column[kept],
             self.changes[kept],
+            self.priced[kept],
+            self.up[kept],
+            self.gaps,
         )
 
 
@@ -208,21 +228,34 @@ def estimate(problem: Problem) -> float:
     states = _states(problem)
     if states is None:
         return float("inf")
-    options = sum(int(usable.sum()) for usable in problem.usable)
-    return float(states.enter.shape[1] * (options + len(problem.layers) * len(problem.devices) ** 2))
+    devices = range(len(problem.devices))
+    past = problem.states
+    rules = states.enter.shape[1]
+    options = sum(int(problem.usable[x].sum()) * max(1, len(past.arrived[x])) for x in devices)
+    ends = max(len(past.done[x]) for x in devices)
+    crossings = len(problem.layers) * len(problem.devices) ** 2 * (1 if past.is_single else 2 * ends)
+    return float(rules * (options + crossings))
 
 
-class _Nodes(NamedTuple):
-    """Numbers the nodes."""
+class _Nodes:
+    """Numbers the nodes: of each boundary those done, then those arrived, each device's with its own states."""
 
-    devices: int
-    states: int
+    def __init__(self, problem: Problem, rules: int) -> None:
+        past = problem.states
+        self.rules = rules
+        self._done = [len(one) for one in past.done]
+        self._arrived = [len(one) for one in past.arrived]
+        first = np.concatenate(([0], np.cumsum([*self._done, *self._arrived]))) * rules
+        self._first_done, self._first_arrived = first[: len(self._done)], first[len(self._done) : -1]
+        self._stride = int(first[-1])
 
-    def done(self, boundary: Ints | int, device: int, state: Ints | int) -> Ints:
-        return np.asarray((boundary * 2 * self.devices + device) * self.states + state)
+    def done(self, boundary: Ints | int, device: int, rule: Ints | int, past: Ints | int) -> Ints:
+        at: Ints = boundary * self._stride + self._first_done[device] + rule * self._done[device] + past
+        return np.asarray(at)
 
-    def arrived(self, boundary: Ints | int, device: int, state: Ints | int) -> Ints:
-        return np.asarray(((boundary * 2 + 1) * self.devices + device) * self.states + state)
+    def arrived(self, boundary: Ints | int, device: int, rule: Ints | int, past: Ints | int) -> Ints:
+        at: Ints = boundary * self._stride + self._first_arrived[device] + rule * self._arrived[device] + past
+        return np.asarray(at)
 
 
 class _Arcs(NamedTuple):
@@ -231,10 +264,12 @@ class _Arcs(NamedTuple):
     head: Ints
     tail: Ints
     cell: Ints
+    priced: Ints
     device: int
     bundle: Ints | int
     column: Ints | int
     changes: bool
+    up: Ints | int
 
 
 def build(problem: Problem, quantities: Sequence[Quantity] = ()) -> Graph:
@@ -251,7 +286,7 @@ def build(problem: Problem, quantities: Sequence[Quantity] = ()) -> Graph:
     states = _states(problem)
     if states is None:
         raise InputError("the bundle-count rule needs too many states for this largest bundle")
-    nodes = _Nodes(len(problem.devices), states.enter.shape[1])
+    nodes = _Nodes(problem, states.enter.shape[1])
     pruning = quantities if len(quantities) <= 2 else ()
     parts = _bundles(problem, states, nodes, pruning) + _crossings(problem, states, nodes)
     columns = [
@@ -259,49 +294,135 @@ def build(problem: Problem, quantities: Sequence[Quantity] = ()) -> Graph:
         for at in range(len(_Arcs._fields))
     ]
     order = np.argsort(columns[0], kind="stable")
-    head, tail, cell, device, bundle, column, changes = (column[order] for column in columns)
-    sink = int(nodes.done(len(problem.layers) + 1, 0, 0))
+    head, tail, cell, priced, device, bundle, column, changes, up = (column[order] for column in columns)
+    sink = int(nodes.done(len(problem.layers) + 1, 0, 0, 0))
     starts = np.searchsorted(head, np.arange(sink + 2))
-    return Graph(problem, starts, tail, cell, device, bundle, column, changes)
+    gaps = open_gaps(problem)
+    graph = Graph(problem, starts, tail, cell, device, bundle, column, changes, priced, _of_radios(up, gaps), gaps)
+    radios = problem.acting.radios
+    if not radios:
+        return graph
+    tails = np.array([radio.tail_ps for radio in radios])
+    waits = _of_radios(up, range(len(radios)))
+    late: Bools = np.any(waits & (graph.amounts(problem.true_latency)[:, None] > tails), axis=1)
+    return graph.keep(~late) if late.any() else graph
+
+
+def open_gaps(problem: Problem) -> tuple[int, ...]:
+    """Radios between whose transfers there may be several parts that together take longer than its tail."""
+    radios = problem.acting.radios
+    if not radios or (len(problem.devices) == 2 and not any(problem.several)):
+        return ()
+    longest = np.zeros(len(problem.layers), np.int64)
+    for times in problem.true_latency.of_devices:
+        np.maximum.at(longest, problem.bounds[1], times.max(axis=(0, 2)))
+    crossings = problem.true_latency.crossing.max(axis=(0, 2, 3)).sum() if len(problem.devices) > 2 else 0
+    most = int(longest.sum()) + int(crossings)
+    return tuple(at for at, radio in enumerate(radios) if most > radio.tail_ps)
+
+
+def _of_radios(up: Ints, radios: Sequence[int]) -> Bools:
+    """(arcs, radios) the bits of some radios."""
+    bits: Bools = np.asarray((up[:, None] >> np.array(radios, np.int64)) & 1 > 0)
+    return bits
+
+
+def _bits(up: Sequence[bool]) -> int:
+    return sum(1 << at for at, is_up in enumerate(up) if is_up)
 
 
 def _bundles(problem: Problem, states: _States, nodes: _Nodes, pruning: Sequence[Quantity]) -> list[_Arcs]:
     first, last = problem.bounds
-    parts, before = [], 0
+    parts, before, priced_before, past = [], 0, 0, problem.states
     for x, device in enumerate(problem.devices):
         usable = problem.usable[x] & _fits(problem, x)[:, None]
         rows, columns = np.nonzero(usable)
-        if pruning:
-            rows, columns = undominated(pruning[0].of_devices[x], pruning[-1].of_devices[x], usable)
-        length = last[rows] - first[rows] + 1
-        for r in range(nodes.states):
-            after = states.bundle[x, r, length]
-            row, column, following = rows[after >= 0], columns[after >= 0], after[after >= 0]
-            ends = nodes.done(last[row] + 1, x, following), nodes.arrived(first[row], x, r)
-            cell = before + row * device.latency_ps.shape[1] + column
-            parts.append(_Arcs(*ends, cell, x, row, column, False))
+        if pruning and not past.depends_on_frequency(x):
+            rows, columns = _undominated(pruning[0], pruning[-1], x, usable)
+        of_rule = states.bundle[x][:, last[rows] - first[rows] + 1]
+        of_past = past.bundle[x][:, columns]
+        possible = (of_rule >= 0)[:, None, :, None] & (of_past >= 0)
+        r, t, option, ends = np.nonzero(possible)
+        row, column = rows[option], columns[option]
+        head = nodes.done(last[row] + 1, x, of_rule[r, option], of_past[t, option, ends])
+        cell = row * device.latency_ps.shape[1] + column
+        priced = priced_before + past.bundle_context[x][t, column, ends] * device.latency_ps.size + cell
+        up = np.array([_bits(state.up) for state in past.arrived[x]], np.int64)[t]
+        tail = nodes.arrived(first[row], x, r, t)
+        parts.append(_Arcs(head, tail, before + cell, priced, x, row, column, False, up))
         before += device.latency_ps.size
+        priced_before += device.latency_ps.size * len(past.bundles[x])
     return parts
 
 
+def _undominated(one: Quantity, other: Quantity, device: int, usable: Bools) -> tuple[Ints, Ints]:
+    """(bundle, column) of the options that no other of the same bundle beats in both amounts, whatever the context."""
+    amounts = [quantity.of_devices[device] for quantity in (one, other)]
+    if not one.contextual and not other.contextual:
+        return undominated(amounts[0], amounts[1], usable)
+    if usable.shape[1] == 1 or usable.size * usable.shape[1] * len(amounts[0]) > LARGEST_ARCS:
+        return np.nonzero(usable)  # type: ignore[return-value]
+    every = np.concatenate([costs if costs.ndim == 3 else costs[None] for costs in amounts])
+    beaten = np.zeros(usable.shape, np.bool_)
+    for column in range(usable.shape[1]):
+        costs = every[..., column : column + 1]
+        counts = usable & ~beaten
+        as_good: Bools = np.all(costs <= every, axis=0) & counts[:, column : column + 1]
+        better: Bools = np.any(costs < every, axis=0)
+        as_good[:, : column + 1] &= better[:, : column + 1]
+        beaten |= as_good
+    return np.nonzero(usable & ~beaten)  # type: ignore[return-value]
+
+
 def _crossings(problem: Problem, states: _States, nodes: _Nodes) -> list[_Arcs]:
-    layers, every = len(problem.layers), np.arange(nodes.states)
-    cells = np.arange(problem.crossing_ps.size).reshape(problem.crossing_ps.shape)
-    cells += sum(device.latency_ps.size for device in problem.devices)
+    layers, past = len(problem.layers), problem.states
+    rules = np.arange(nodes.rules)
+    size = problem.crossing_ps.size
+    cells = np.arange(size).reshape(problem.crossing_ps.shape)
+    base = sum(device.latency_ps.size for device in problem.devices)
+    priced_base = sum(
+        device.latency_ps.size * len(contexts) for device, contexts in zip(problem.devices, past.bundles, strict=True)
+    )
+
+    def arcs(head: Ints, tail: Ints, place: Ints, context: Ints, changes: bool, up: Ints) -> _Arcs:
+        ends = head, tail, base + place, priced_base + context * size + place
+        return _Arcs(*ends, -1, -1, -1, changes, up)
+
     parts = []
-    for d in range(nodes.devices):
-        for x in range(nodes.devices):
+    for d in range(len(problem.devices)):
+        waits = np.array([_bits(state.up) for state in past.done[d]], np.int64)
+        for x in range(len(problem.devices)):
+            linked = np.flatnonzero(problem.crossing_ps[:layers, d, x] >= 0)
             # The edge device, which holds the input, may take up the chain at boundary 0 without a crossing.
-            moves = [(np.zeros(1, np.int64), states.enter[x], True)] if d == 0 else []
-            moves.append((np.arange(1, layers), states.stay if d == x else states.enter[x], d != x))
-            for boundaries, after, changes in moves:
-                linked = boundaries[problem.crossing_ps[boundaries, d, x] >= 0]
-                j, r = (grid.ravel() for grid in np.meshgrid(linked, np.flatnonzero(after >= 0), indexing="ij"))
-                ends = nodes.arrived(j, x, after[r]), nodes.done(j, d, r)
-                parts.append(_Arcs(*ends, cells[j, d, x], -1, -1, -1, changes))
+            starts = linked[linked == 0] if d == 0 else linked[:0]
+            moves = [(starts, states.enter[x], past.enter[d][x][:1], past.enter_context[d][x][:1])]
+            if d != x:
+                moves.append((linked[linked > 0], states.enter[x], past.enter[d][x], past.enter_context[d][x]))
+            for boundaries, of_rule, of_past, contexts in moves:
+                possible = (of_rule >= 0)[:, None, None] & (of_past >= 0)
+                j, r, t, k = np.nonzero(np.broadcast_to(possible, (len(boundaries), *possible.shape)))
+                at = boundaries[j]
+                head, tail = nodes.arrived(at, x, of_rule[r], of_past[t, k]), nodes.done(at, d, r, t)
+                up = waits[t]
+                if d != x and past.kind.radio_of[d][x] >= 0:  # what it ends is no waiting
+                    up = up & ~(1 << past.kind.radio_of[d][x])
+                parts.append(arcs(head, tail, cells[at, d, x], contexts[t, k], True, up))
+            if d == x:
+                linked = linked[linked > 0]
+                following = np.flatnonzero(states.stay >= 0)
+                j, r, pair = (
+                    grid.ravel() for grid in np.meshgrid(linked, following, np.arange(len(past.stay[d])), indexing="ij")
+                )
+                before, after = past.stay[d][pair].T
+                head, tail = nodes.arrived(j, x, states.stay[r], after), nodes.done(j, d, r, before)
+                parts.append(arcs(head, tail, cells[j, d, x], np.zeros_like(j), False, waits[before]))
         if problem.crossing_ps[layers, d, 0] >= 0:
-            ends = np.repeat(nodes.done(layers + 1, 0, 0), nodes.states), nodes.done(layers, d, every)
-            parts.append(_Arcs(*ends, cells[layers, d, [0]], -1, -1, -1, True))
+            home = np.flatnonzero(past.home[d] >= 0)
+            r, t = (grid.ravel() for grid in np.meshgrid(rules, home, indexing="ij"))
+            sink = np.repeat(nodes.done(layers + 1, 0, 0, 0), len(r))
+            place = np.repeat(cells[layers, d, 0], len(r))
+            up = np.zeros_like(t)
+            parts.append(arcs(sink, nodes.done(layers, d, r, t), place, past.home[d][t], True, up))
     return parts
 
 

@@ -70,7 +70,7 @@ def pareto(
     """
     every = [*quantities, *within]
     slowest = any(quantity.slowest for quantity in every)
-    form = choose(len(graph.tail), 3 if slowest else len(every), backend)
+    form = choose(len(graph.tail), 3 if slowest or graph.gaps else len(every), backend)
     if form == "vector":
         return _of_many(graph, quantities, within, deadline)
     return _of_two(graph, quantities, within, deadline, form)
@@ -79,7 +79,7 @@ def pareto(
 def shortest(
     graph: Graph, quantity: Quantity, then: Sequence[Quantity] = (), worth: Sequence[int] = ()
 ) -> Choices | None:
-    """Finds the plan with the least amount of a quantity, whatever any limits on sums say.
+    """Finds the plan with the least amount of a quantity, whatever any limits on sums say; of a graph without gaps.
 
     Args:
         graph: The graph.

@@ -104,6 +104,7 @@ def of_goal(problem: Problem, *pairs: tuple[Quantity, Quantity]) -> tuple[list[Q
             problem.goal.unit,
             [join(*costs) for costs in zip(latency.of_devices, energy.of_devices, strict=True)],
             join(latency.crossing, energy.crossing),
+            contextual=latency.contextual,
         )
         for latency, energy in pairs
     ]
@@ -123,16 +124,12 @@ def as_problem(
         most: A limit on the first.
     """
     limits = replace(problem.limits, latency_s=None if most is None else most / PER_S, energy_j=None)
-    latency = [
-        np.where(device.latency_ps >= 0, costs, -1)
-        for device, costs in zip(problem.devices, first.of_devices, strict=True)
-    ]
     return replace(
-        problem.with_goal("latency").with_limits(limits).with_costs(latency, list(second.of_devices)),
-        crossing_ps=np.where(problem.crossing_ps >= 0, first.crossing, -1),
-        crossing_pj=np.where(problem.crossing_ps >= 0, second.crossing, 0),
-        has_energy=True,
+        problem,
         goal=Goal.parse(goal) if isinstance(goal, str) else goal,
+        limits=limits,
+        has_energy=True,
+        instead=(first, second),
     )
 
 
@@ -140,5 +137,6 @@ def _largest(problem: Problem, quantity: Quantity) -> int:
     """An upper bound on a quantity's sum over any plan."""
     greatest = np.zeros(len(problem.layers), np.int64)
     for costs in quantity.of_devices:
-        np.maximum.at(greatest, problem.bounds[1], costs.max(axis=1))
-    return int(greatest.sum()) + int(quantity.crossing.reshape(len(quantity.crossing), -1).max(axis=1).sum())
+        np.maximum.at(greatest, problem.bounds[1], costs.max(axis=(0, 2) if quantity.contextual else 1))
+    crossing = quantity.crossing.max(axis=(-2, -1))
+    return int(greatest.sum()) + int((crossing.max(axis=0) if quantity.contextual else crossing).sum())

@@ -50,6 +50,8 @@ class Columns:
         crossing: (arcs, slowest) what a crossing's own stage takes.
         most: (columns) largest values allowed.
         to_go: (nodes, columns) least that is still to come on the way to the sink.
+        shared: (column of a slowest stage, column that sums the crossings of a half-duplex link, which arcs are its).
+        ends: (column of a gap, at which arcs it is none): a radio's time since its last transfer, while it stays up.
     """
 
     objectives: tuple[int, ...]
@@ -58,6 +60,8 @@ class Columns:
     crossing: Ints
     most: Ints
     to_go: Ints
+    shared: tuple[tuple[int, int, Bools], ...] = ()
+    ends: tuple[tuple[int, Bools], ...] = ()
 
     def points(self, costs: Ints) -> Ints:
         """(labels, objectives) of labels, or lower bounds of what they may become."""
@@ -81,6 +85,8 @@ def columns(graph: Graph, quantities: Sequence[Quantity], within: Sequence[Quant
     steps: list[Ints] = []
     most: list[int] = []
     slowest, starts, crossing = [], [], []
+    shared: list[tuple[int, int, Bools]] = []
+    free: list[int] = []  # columns of which nothing is to come for sure
     for quantity in (*quantities, *within):
         amounts, limit = graph.amounts(quantity), UNLIMITED if quantity.most is None else quantity.most
         starts.append(len(steps))
@@ -90,15 +96,29 @@ def columns(graph: Graph, quantities: Sequence[Quantity], within: Sequence[Quant
             crossing.append(np.where(computes, 0, amounts))
             steps += [np.zeros_like(amounts), np.where(computes, amounts, 0)]
             most += [limit, limit]
+            for pair in quantity.half_duplex:
+                its = graph.crosses(pair) | graph.crosses(pair[::-1])
+                shared.append((slowest[-1], len(steps), its))
+                free.append(len(steps))
+                steps.append(np.where(its, amounts, 0))
+                most.append(limit)
         else:
             steps.append(amounts)
             most.append(limit)
+    ends: list[tuple[int, Bools]] = []
+    for place, radio in enumerate(graph.gaps):
+        times = graph.amounts(graph.problem.true_latency)
+        ends.append((len(steps), ~graph.up[:, place]))
+        free.append(len(steps))
+        steps.append(np.where(graph.up[:, place], times, 0))
+        most.append(graph.problem.acting.radios[radio].tail_ps)
     table = np.stack(steps, axis=1)
     to_go = least_to_go(graph, table)
-    for at in slowest:
-        to_go[:, at : at + 2] = np.where(to_go[:, at : at + 1] >= UNLIMITED, UNLIMITED, 0)
+    for at in (*free, *slowest, *(at + 1 for at in slowest)):
+        to_go[:, at] = np.where(to_go[:, at] >= UNLIMITED, UNLIMITED, 0)
     taken = np.stack(crossing, axis=1) if crossing else np.zeros((len(graph.tail), 0), np.int64)
-    return Columns(tuple(starts[: len(quantities)]), tuple(slowest), table, taken, np.array(most), to_go)
+    objectives = tuple(starts[: len(quantities)])
+    return Columns(objectives, tuple(slowest), table, taken, np.array(most), to_go, tuple(shared), tuple(ends))
 
 
 def least_to_go(graph: Graph, steps: Ints) -> Ints:
@@ -145,6 +165,10 @@ def label(graph: Graph, what: Columns, deadline: float, known: Ints | None = Non
             closed = np.maximum(costs[:, at : at + 2].max(axis=1), what.crossing[arc, place])
             costs[changes, at] = closed[changes]
             costs[changes, at + 1] = 0
+        for at, column, its in what.shared:
+            costs[:, at] = np.where(its[arc], np.maximum(costs[:, at], costs[:, column]), costs[:, at])
+        for column, ended in what.ends:
+            costs[ended[arc], column] = 0
         least = costs + what.to_go[node]
         hopeful = (least <= what.most).all(axis=1)
         if known is not None:

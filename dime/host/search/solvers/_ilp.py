@@ -6,6 +6,8 @@
 | layer l, d | 1 if layer l runs on device d; binary |
 | send j, a, b | 1 if device a holds the tensor at boundary j and b takes it; in 0..1, and whole where layers are |
 | slowest | time of the slowest stage, for the goal throughput |
+| arc k | 1 if the plan's path takes an arc of the graph; only where the past changes what parts cost |
+| gap r, j, k | a radio's time since its last transfer, as a part of its tail, where a bundle has ended or begins |
 
 | row | meaning |
 |---|---|
@@ -14,7 +16,10 @@
 | from, to j, d | what leaves d at boundary j is what d had, and what comes to d is what it takes |
 | latency, energy, memory d, rule d | the limits |
 | merged j, d | bundles back to back on d have the largest size, but for the last |
-| stage d, link a, b, entries d | the pipeline: stages are no slower than the slowest, and each device is entered once |
+| stage a, b, entries d | the pipeline: stages are no slower than the slowest, and each device is entered once |
+| node n | as many arcs leave a node as lead to it |
+| is o, goes j, a, b | an option is chosen, or a tensor sent, if one of its arcs is taken |
+| tail r, k | a gap grows with each arc in which the radio stays up |
 
 All numbers are integers here; ``scaled`` makes them floats of moderate size for a solver.
 """
@@ -28,10 +33,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dime.contract.bundles import Bundle
-from dime.host.common.stats import Floats
+from dime.host.common.stats import Bools, Floats, Ints
 from dime.host.planning.evaluation import evaluate
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
-from dime.host.search.graph import undominated
+from dime.host.search.graph import Graph, undominated
+from dime.host.search.graph import build as build_graph
 
 EXACT = 10**6
 SCALED = 1e5
@@ -147,21 +153,24 @@ def build(problem: Problem, most_columns: int | None = None) -> Model:
         model.unit = problem.goal.per_s / PER_S / per_ps if per_ps else problem.goal.per_j / PER_J / per_pj
     else:
         model.unit = 1 / (PER_J if per_pj else PER_S)
+    past = not problem.states.is_single
     latency: dict[int, int] = {}
     energy: dict[int, int] = {}
+    stages: dict[tuple[int, int], dict[int, int]] = {}
 
-    def priced(name: str, ps: int, pj: int, whole: bool = True) -> int:
+    def priced(name: str, ps: int, pj: int, stage: tuple[int, int], whole: bool = True) -> int:
         column = model.column(name, per_ps * ps + per_pj * pj, whole)
         latency[column], energy[column] = ps, pj
+        stages.setdefault(stage[::-1] if stage[::-1] in problem.half_duplex else stage, {})[column] = ps
         return column
 
     names = [device.name for device in problem.devices]
     if not all(re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) for name in names):
         names = [f"device{d}" for d in range(devices)]
     holds: dict[tuple[int, int], dict[int, int]] = {(at, d): {} for at in range(count) for d in range(devices)}
-    for choice, ps, pj in _options(problem, most_columns):
+    for choice, ps, pj in _options(problem, None if past else most_columns):
         (first, last), d, hz = choice
-        column = priced(f"bundle_{first}_{last}_{names[d]}_{hz if hz >= 0 else 'fixed'}", ps, pj)
+        column = priced(f"bundle_{first}_{last}_{names[d]}_{hz if hz >= 0 else 'fixed'}", ps, pj, (d, d))
         model.choices.append(choice)
         for at in range(first, last + 1):
             holds[at, d][column] = 1
@@ -171,24 +180,29 @@ def build(problem: Problem, most_columns: int | None = None) -> Model:
     for at in range(count):
         model.row(f"once_{at}", {layer[at, d]: 1 for d in range(devices)}, 1, 1)
     sends = _add_sends(model, layer, priced)
+    if past:
+        _add_path(model, sends, priced)
     _add_limits(model, layer, latency, energy)
     if pipeline:
-        _add_pipeline(model, latency, sends)
+        _add_pipeline(model, stages, sends)
     return model
 
 
-def _add_sends(
-    model: Model, layer: dict[tuple[int, int], int], priced: Callable[[str, int, int, bool], int]
-) -> dict[tuple[int, int, int], int]:
+Priced = Callable[[str, int, int, tuple[int, int], bool], int]
+
+
+def _add_sends(model: Model, layer: dict[tuple[int, int], int], priced: Priced) -> dict[tuple[int, int, int], int]:
     problem = model.problem
     count, devices = len(problem.layers), len(problem.devices)
+    past = not problem.states.is_single
     sends: dict[tuple[int, int, int], int] = {}
     for j in range(count + 1):
         for a in range(devices) if j else (0,):
             for b in range(devices) if j < count else (0,):
-                cost = problem.crossing(j, a, b)
-                if cost is not None:
-                    sends[j, a, b] = priced(f"send_{j}_{a}_{b}", *cost, False)
+                if problem.crossing_ps[j, a, b] >= 0:
+                    tables = problem.latency.crossing, problem.energy.crossing
+                    ps, pj = (0, 0) if past else (int(table[j, a, b]) for table in tables)
+                    sends[j, a, b] = priced(f"send_{j}_{a}_{b}", ps, pj, (a, b), False)
         for d in range(devices):
             leaves = {column: 1 for (k, a, _), column in sends.items() if (k, a) == (j, d)}
             comes = {column: 1 for (k, _, b), column in sends.items() if (k, b) == (j, d)}
@@ -201,20 +215,73 @@ def _add_sends(
     return sends
 
 
+def _add_path(model: Model, sends: dict[tuple[int, int, int], int], priced: Priced) -> None:
+    """The path through the graph, whose arcs have the costs; options and sends only say what it takes."""
+    problem = model.problem
+    graph = build_graph(problem)
+    devices = len(problem.devices)
+    head = np.repeat(np.arange(graph.sink + 1), np.diff(graph.starts))
+    base = sum(device.latency_ps.size for device in problem.devices)
+    times, energies = (graph.amounts(quantity).tolist() for quantity in (problem.latency, problem.energy))
+    counted: Bools = np.any(graph.up, axis=1)
+    place = {choice: column for column, choice in enumerate(model.choices)}
+    takes: dict[int, dict[int, int]] = {}
+    nodes: dict[int, dict[int, int]] = {}
+    arcs = []
+    for k in range(len(head)):
+        at = divmod(int(graph.cell[k]) - base, devices**2)
+        d = int(graph.device[k])
+        stage = (d, d) if d >= 0 else divmod(at[1], devices)
+        column = priced(f"arc_{k}", times[k], energies[k], stage, bool(counted[k]))
+        arcs.append(column)
+        if d >= 0:
+            takes.setdefault(place[graph.choices([k])[0]], {})[column] = 1
+        elif stage[0] != stage[1]:
+            takes.setdefault(sends[at[0], stage[0], stage[1]], {})[column] = 1
+        nodes.setdefault(int(graph.tail[k]), {})[column] = 1
+        nodes.setdefault(int(head[k]), {})[column] = -1
+    for node, flow in nodes.items():
+        out = int(node == graph.source) - int(node == graph.sink)
+        model.row(f"node_{node}", flow, out, out)
+    crossed = {column for (_, a, b), column in sends.items() if a != b}
+    for what in (*place.values(), *crossed):
+        model.row(f"is_{what}", {**takes.get(what, {}), what: -1}, 0, 0)
+    _add_gaps(model, graph, head, arcs)
+
+
+def _add_gaps(model: Model, graph: Graph, head: Ints, arcs: list[int]) -> None:
+    problem = model.problem
+    times = graph.amounts(problem.true_latency).tolist()
+    for place, radio in enumerate(graph.gaps):
+        tail_ps = problem.acting.radios[radio].tail_ps
+        gap: dict[int, int] = {}
+        for k in np.flatnonzero(graph.up[:, place]).tolist():
+            ends = []
+            for node in (int(graph.tail[k]), int(head[k])):
+                if node not in gap:
+                    gap[node] = model.column(f"gap_{radio}_{node}", 0, False)
+                ends.append(gap[node])
+            terms = {ends[1]: tail_ps, ends[0]: -tail_ps, arcs[k]: -(tail_ps + times[k])}
+            model.row(f"tail_{radio}_{k}", terms, -tail_ps, None)
+
+
 def _options(problem: Problem, most_columns: int | None) -> list[tuple[Choice, int, int]]:
     first, last = problem.bounds
     count, devices = len(problem.layers), len(problem.devices)
     others = count * devices + (count - 1) * devices**2 + 2 * devices + 1
     total = sum(int(usable.sum()) for usable in problem.usable) + others
     prune = most_columns is not None and total > most_columns
+    past = not problem.states.is_single  # then arcs have the costs
     options = []
     for d, device in enumerate(problem.devices):
         usable = problem.usable[d]
+        costs = [quantity.of_devices[d] for quantity in (problem.latency, problem.energy)]
         for row, column in zip(
-            *(undominated(device.latency_ps, device.energy_pj, usable) if prune else np.nonzero(usable)), strict=True
+            *(undominated(costs[0], costs[1], usable) if prune else np.nonzero(usable)), strict=True
         ):
             choice = Choice(Bundle(int(first[row]), int(last[row])), d, device.frequencies_hz[column])
-            options.append((choice, int(device.latency_ps[row, column]), int(device.energy_pj[row, column])))
+            ps, pj = (0, 0) if past else (int(cost[row, column]) for cost in costs)
+            options.append((choice, ps, pj))
     return options
 
 
@@ -252,15 +319,14 @@ def _around(model: Model, j: int, device: int) -> dict[int, int]:
     }
 
 
-def _add_pipeline(model: Model, latency: dict[int, int], sends: dict[tuple[int, int, int], int]) -> None:
+def _add_pipeline(
+    model: Model, stages: dict[tuple[int, int], dict[int, int]], sends: dict[tuple[int, int, int], int]
+) -> None:
     count, devices = len(model.problem.layers), range(len(model.problem.devices))
-    unit = max(1, *latency.values())
+    unit = max(1, *(ps for stage in stages.values() for ps in stage.values()))
     slowest = model.column("slowest", unit, False, 2.0 * (count + 1))
+    for (a, b), stage in stages.items():
+        model.row(f"stage_{a}_{b}", {**stage, slowest: -unit}, None, 0)
     for d in devices:
-        stage = {column: latency[column] for column, choice in enumerate(model.choices) if choice.device == d}
-        model.row(f"stage_{d}", {**stage, slowest: -unit}, None, 0)
         entries = {column: 1 for (j, a, b), column in sends.items() if j < count and b == d and (a != d or j == 0)}
         model.row(f"entries_{d}", entries, None, 1)
-        for b in devices:
-            link = {column: latency[column] for (_, a, to), column in sends.items() if (a, to) == (d, b)}
-            model.row(f"link_{d}_{b}", {**link, slowest: -unit}, None, 0)

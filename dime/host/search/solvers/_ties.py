@@ -15,6 +15,7 @@ import numpy as np
 from dime.host.common.stats import Ints
 from dime.host.planning.evaluation import Totals, evaluate
 from dime.host.planning.problem import Choice, Problem
+from dime.host.search.graph import build
 
 MOST_STEPS = 4_000  # of a search among equals; where there are more, the first ones decide
 _NEVER = np.int64(2**62)
@@ -41,6 +42,8 @@ def first(problem: Problem, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
     Returns:
         The first of them by ``key``; where MOST_STEPS were not enough, the first that was seen.
     """
+    if problem.instead is not None or not problem.terms.is_empty:
+        return _first_path(problem, choices)
     best = key(problem, choices)
     _, time, energy, _, _, _ = best
     to_go_ps, to_go_pj = _to_go(problem)
@@ -71,6 +74,41 @@ def first(problem: Problem, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
             if after_ps + int(to_go_ps[end]) <= most_ps and after_pj + int(to_go_pj[end]) <= energy:
                 following.append(((*done, choice), after_ps, after_pj, choice.device))
         waiting += following[::-1]
+    return best[-1]
+
+
+def _first_path(problem: Problem, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+    """The same where the past changes what parts cost: a search backwards through the graph."""
+    best = key(problem, choices)
+    _, time, energy, _, _, _ = best
+    graph = build(problem)
+    costs = np.stack([graph.amounts(problem.latency), graph.amounts(problem.energy)], axis=1)
+    ahead = np.full((graph.sink + 1, 2), _NEVER)
+    ahead[graph.source] = 0
+    for node in np.unique(np.flatnonzero(np.diff(graph.starts))).tolist():
+        into = slice(graph.starts[node], graph.starts[node + 1])
+        if node != graph.source:
+            reached = ahead[graph.tail[into]]
+            ahead[node] = np.where(reached >= _NEVER, _NEVER, reached + costs[into]).min(axis=0)
+    steps, seen = 0, {choices}
+    most_ps = best[3] if problem.time.slowest else time
+    waiting: list[tuple[int, int, int, tuple[int, ...]]] = [(graph.sink, most_ps, energy, ())]
+    while waiting and steps < MOST_STEPS:
+        node, ps, pj, path = waiting.pop()
+        if node == graph.source:
+            plan = graph.choices(list(path))
+            if plan not in seen:
+                seen.add(plan)
+                totals = evaluate(problem, plan)
+                found = key(problem, plan, totals)
+                if not totals.broken and found[1:3] == (time, energy) and found < best:
+                    best = found
+            continue
+        steps += 1
+        arcs = np.arange(graph.starts[node], graph.starts[node + 1])
+        left = np.array([ps, pj]) - costs[arcs]
+        for arc in arcs[(ahead[graph.tail[arcs]] <= left).all(axis=1)].tolist():
+            waiting.append((int(graph.tail[arc]), ps - int(costs[arc, 0]), pj - int(costs[arc, 1]), (arc, *path)))
     return best[-1]
 
 

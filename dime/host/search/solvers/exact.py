@@ -141,12 +141,15 @@ def replicated(
     for at in range(count):
         if at >= TRIED and (monotonic() - began) * (count - at) > patience_s * at:
             backend = "compiled"
-        latency = replace(problem.latency, of_devices=[device[at] for device in latency_ps])
-        energy = replace(problem.energy, of_devices=[device[at] for device in energy_pj])
+        drawn_ps, drawn_pj = [device[at] for device in latency_ps], [device[at] for device in energy_pj]
+        latency, energy = problem.quantities(drawn_ps, drawn_pj)
         kept = []
-        for times, energies, usable in zip(latency.of_devices, energy.of_devices, problem.usable, strict=True):
-            best = np.zeros(times.shape, np.bool_)
-            best[graphs.undominated(times, energies, usable)] = True
+        for device in range(len(problem.devices)):
+            best = problem.usable[device].copy()
+            if not problem.states.depends_on_frequency(device) and problem.states.is_single:
+                best[:] = False
+                both = latency.of_devices[device], energy.of_devices[device]
+                best[graphs.undominated(both[0], both[1], problem.usable[device])] = True
             kept.append(best)
         smaller = graph.keep(graph.gather(kept, linked).astype(np.bool_))
         front = pareto(smaller, (latency, energy), (), monotonic() + time_limit_s, backend)
@@ -161,7 +164,7 @@ def _has_more_quantities(problem: Problem) -> bool:
     Where a device has at most one bundle, memory only forbids bundles.
     """
     single = problem.limits.rule == "published" and min(problem.largest_bundles) >= len(problem.layers)
-    return problem.time.slowest or (bool(problem.memory) and not single)
+    return problem.time.slowest or (bool(problem.memory) and not single) or bool(graphs.open_gaps(problem))
 
 
 def _trade_offs(problem: Problem, graph: graphs.Graph, deadline: float, whole: bool, backend: str) -> TradeOffs:
@@ -196,7 +199,7 @@ def _relaxed_bound(problem: Problem, graph: graphs.Graph) -> float | None:
     the least latency.
     """
     choices = shortest(graph, problem.latency, (problem.energy,), problem.goal.weights)
-    if choices is None:
+    if choices is None or graph.gaps:  # with gaps left out, a path may cost less than its plan
         return None
     totals = evaluate(problem, choices)
     if problem.time.slowest:

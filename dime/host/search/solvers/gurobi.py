@@ -64,7 +64,8 @@ def refuses(problem: Problem) -> str | None:
         return None
     layers, devices = len(problem.layers), len(problem.devices)
     options = sum(int(usable.sum()) for usable in problem.usable)
-    if options + layers * devices * (devices + 1) <= FREE_SIZE // 2 or not _size_limited():
+    small = problem.states.is_single and options + layers * devices * (devices + 1) <= FREE_SIZE // 2
+    if small or not _size_limited():
         return None
     if options > 50 * FREE_SIZE:
         size = options

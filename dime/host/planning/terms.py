@@ -1,0 +1,316 @@
+"""What a plan costs beside computing and sending: waiting, radios' states, protocol, copies, encodings, frequencies.
+
+Each term is additive over the parts of a plan, given their contexts (``states``); its amounts stand in tables like the
+bundles' own. What is not known of a device or a link is no term, and said: ``Terms.without``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dime.host.common.stats import Floats, Ints
+from dime.host.planning.states import BundleContext, CrossingContext, Kind, States, kind_of_nothing, states
+
+if TYPE_CHECKING:
+    from dime.host.planning.problem import Problem
+
+Table = npt.NDArray[Any]  # Any: integers, but where nothing is searched
+WAITING, RADIO_STATES, PROTOCOL = "waiting", "radio states", "protocol"
+COPIES, FREQUENCY_CHANGE, ENCODING = "copies", "frequency change", "encoding"
+TERMS = (WAITING, RADIO_STATES, PROTOCOL, COPIES, FREQUENCY_CHANGE, ENCODING)
+
+
+@dataclass(frozen=True)
+class Radio:
+    """A radio that must be brought up, and stays up for a while.
+
+    Attributes:
+        device: The device that it belongs to.
+        pairs: (weaker, other) devices whose transfers it makes.
+        promotion_ps: Time before the first bit.
+        promotion_pj: Energy of it.
+        tail_ps: Time that it stays up after the last bit.
+        tail_w: Its power in that time.
+    """
+
+    device: int
+    pairs: tuple[tuple[int, int], ...]
+    promotion_ps: int
+    promotion_pj: int
+    tail_ps: int
+    tail_w: float
+
+    @property
+    def tail_pj(self) -> int:
+        """Energy of a whole tail."""
+        return round(self.tail_w * self.tail_ps)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Where a term's numbers come from."""
+
+    term: str
+    origin: str
+    source: str
+
+
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """Everything that a plan costs beside its bundles and transfers.
+
+    Attributes:
+        counted: For each device whether its joules count.
+        idle_w: For each device its power at each frequency while it waits; None where it is not known, or not counted.
+        working_w: For each device its power at each frequency while it copies or encodes; None likewise.
+        radios: Radios with states.
+        first_ps: Term -> for each device (boundaries, frequencies) what comes before the first bundle that it runs in
+            one go, or None.
+        last_ps: The same of what comes after the last one.
+        change_ps: For each device what another frequency between two bundles takes, by the one that is set; or None.
+        crossing: Term -> (latency, energy) of what comes on top of a crossing, (boundaries, devices, devices).
+        facts: Where the terms' numbers come from.
+        without: What is not known and therefore in no sum, a line each.
+    """
+
+    counted: tuple[bool, ...] = ()
+    idle_w: tuple[tuple[float, ...] | None, ...] = ()
+    working_w: tuple[tuple[float, ...] | None, ...] = ()
+    radios: tuple[Radio, ...] = ()
+    first_ps: Mapping[str, tuple[Ints | None, ...]] = field(default_factory=dict)
+    last_ps: Mapping[str, tuple[Ints | None, ...]] = field(default_factory=dict)
+    change_ps: tuple[Ints | None, ...] = ()
+    crossing: Mapping[str, tuple[Ints, Ints]] = field(default_factory=dict)
+    facts: tuple[Fact, ...] = ()
+    without: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing comes on top of bundles and transfers."""
+        ends = [*self.first_ps.values(), *self.last_ps.values(), self.change_ps, self.idle_w]
+        return not self.radios and not self.crossing and not any(one is not None for end in ends for one in end)
+
+    @cached_property
+    def waiting_w(self) -> dict[int, tuple[float, ...]]:
+        """Device that waits at a cost -> its power by frequency."""
+        return {at: watts for at, watts in enumerate(self.idle_w) if watts is not None}
+
+    def overlapping(self) -> Terms:
+        """The terms of a pipeline, in which inferences overlap: nothing waits, and radios are up while bits flow."""
+        left_out = {WAITING, RADIO_STATES}
+        return replace(
+            self,
+            idle_w=(),
+            radios=(),
+            facts=tuple(fact for fact in self.facts if fact.term not in left_out),
+            without=tuple(line for line in self.without if line.partition(" ")[0] not in ("waiting", "radio")),
+        )
+
+    def kind(self, frequencies: tuple[int, ...], several: Sequence[bool]) -> Kind:
+        """What the states of a problem depend on.
+
+        Args:
+            frequencies: How many each device has.
+            several: For each device whether it may run several bundles in one go.
+        """
+        nothing = kind_of_nothing(frequencies)
+        if self.is_empty:
+            return nothing
+        devices = range(len(frequencies))
+        ways = [[-1] * len(frequencies) for _ in devices]
+        for number, radio in enumerate(self.radios):
+            for a, b in radio.pairs:
+                ways[a][b] = ways[b][a] = number
+
+        def has(of_devices: Sequence[Ints | None], device: int) -> bool:
+            return device < len(of_devices) and of_devices[device] is not None
+
+        ends = [*self.first_ps.values(), *self.last_ps.values()]
+        return Kind(
+            frequencies,
+            tuple(map(tuple, ways)),
+            len(self.radios),
+            tuple(len(set(self.waiting_w.get(at, ()))) > 1 for at in devices),
+            tuple(several[at] and any(has(one, at) for one in ends) for at in devices),
+            tuple(several[at] and frequencies[at] > 1 and has(self.change_ps, at) for at in devices),
+        )
+
+    def waits_w(self, left_at: Sequence[int], busy: int | None) -> float:
+        """Power of all devices that wait while one is busy, or none is.
+
+        A device waits at the frequency of the bundle that it ran last; before its first one, at the most frugal.
+        """
+        total = 0.0
+        for device, watts in self.waiting_w.items():
+            if device != busy:
+                total += watts[left_at[device]] if left_at[device] >= 0 else min(watts)
+        return total
+
+    def tails_w(self, up: Sequence[bool], radio: int = -1) -> float:
+        """Power of the radios that are up while another one, or none, sends."""
+        return sum(
+            one.tail_w
+            for at, one in enumerate(self.radios)
+            if up[at] and at != radio and (not self.counted or self.counted[one.device])
+        )
+
+    def of_bundles(
+        self, problem: Problem, device: int, context: BundleContext, latency: Table
+    ) -> Iterator[tuple[str, Table, Table]]:
+        """What each term adds to the bundles of a device in a context, ps and pJ.
+
+        Args:
+            problem: The problem.
+            device: The device.
+            context: The context.
+            latency: What the bundles take, (..., bundles, frequencies).
+        """
+        first, last = problem.bounds
+        one_bundle = not problem.states.kind.ends[device]
+        total = latency
+        works_w = self.working_w[device] if device < len(self.working_w) else None
+        more: list[tuple[str, Ints]] = []
+        for of_term, rows, there in (
+            (self.first_ps, first, context.first or one_bundle),
+            (self.last_ps, last + 1, context.last or one_bundle),
+        ):
+            for term, of_devices in of_term.items():
+                table = of_devices[device]
+                if there and table is not None:
+                    more.append((term, table[rows]))
+        change = self.change_ps[device] if device < len(self.change_ps) else None
+        if context.changed and change is not None:
+            more.append((FREQUENCY_CHANGE, np.broadcast_to(change, latency.shape[-2:])))
+        for term, ps in more:
+            total = total + ps
+            yield term, ps, np.zeros_like(ps) if works_w is None else picojoules(np.array(works_w), ps)
+        for term, watts in ((WAITING, self.waits_w(context.left_at, device)), (RADIO_STATES, self.tails_w(context.up))):
+            if watts:
+                yield term, np.zeros((), np.int64), picojoules(watts, total)
+
+    def of_crossings(
+        self, problem: Problem, context: CrossingContext, latency: Table
+    ) -> Iterator[tuple[str, Table, Table]]:
+        """What each term adds to the crossings in a context, ps and pJ."""
+        total = latency
+        for term, (ps, pj) in self.crossing.items():
+            total = total + ps
+            yield term, ps, pj
+        pj = np.zeros(latency.shape, np.int64)
+        if context.radio >= 0:
+            radio = self.radios[context.radio]
+            brought_up = 0 if context.up[context.radio] else radio.promotion_ps
+            if not self.counted or self.counted[radio.device]:
+                pj += radio.promotion_pj if brought_up or not context.up[context.radio] else 0
+                pj += 0 if context.stays_up else radio.tail_pj
+            total = total + brought_up
+            yield RADIO_STATES, np.full((), brought_up), pj
+        for term, watts in (
+            (WAITING, self.waits_w(context.left_at, None)),
+            (RADIO_STATES, self.tails_w(context.up, context.radio)),
+        ):
+            if watts:
+                yield term, np.zeros((), np.int64), picojoules(watts, total)
+
+
+NOTHING = Terms()
+
+
+def picojoules(watts: float | Floats, ps: Table) -> Table:
+    """Energy of a power over times; W x ps are pJ."""
+    joules: Table = np.rint(watts * ps).astype(np.int64)
+    return joules
+
+
+Tables = tuple[tuple[Table, ...], Table]  # of the devices, of the crossings
+
+
+def priced(
+    problem: Problem, latency_ps: Sequence[Table], energy_pj: Sequence[Table], crossing_ps: Table, crossing_pj: Table
+) -> tuple[Tables, Tables]:
+    """Bundles and transfers with all terms, in every context: latency and energy.
+
+    Args:
+        problem: The problem.
+        latency_ps: For each device (..., bundles, frequencies); negative where there is no option.
+        energy_pj: The same of energies.
+        crossing_ps: (boundaries, devices, devices); negative where there is no link.
+        crossing_pj: The same of energies.
+
+    Returns:
+        Latencies and energies, with an axis of contexts before the last ones if there are several.
+    """
+    found: States = problem.states
+    terms: Terms = problem.acting
+    if terms.is_empty:
+        return (tuple(latency_ps), crossing_ps), (tuple(energy_pj), crossing_pj)
+    times, energies = [], []
+    for device, contexts in enumerate(found.bundles):
+        missing = latency_ps[device] < 0
+        both = []
+        for context in contexts:
+            time, energy = latency_ps[device], energy_pj[device]
+            for _, ps, pj in terms.of_bundles(problem, device, context, time):
+                time, energy = time + ps, energy + pj
+            both.append((np.where(missing, latency_ps[device], time), np.where(missing, energy_pj[device], energy)))
+        times.append(_stacked([one for one, _ in both], found, -3))
+        energies.append(_stacked([one for _, one in both], found, -3))
+    here = np.zeros(crossing_ps.shape, np.bool_)
+    here[:, range(crossing_ps.shape[1]), range(crossing_ps.shape[1])] = True
+    still = here | (crossing_ps < 0)
+    both = []
+    for crossing in found.crossings:
+        time, energy = crossing_ps, crossing_pj
+        for _, ps, pj in terms.of_crossings(problem, crossing, time):
+            time, energy = time + ps, energy + pj
+        both.append((np.where(still, crossing_ps, time), np.where(still, crossing_pj, energy)))
+    crossings = [_stacked([pair[at] for pair in both], found, -4) for at in (0, 1)]
+    return (tuple(times), crossings[0]), (tuple(energies), crossings[1])
+
+
+def by_term(problem: Problem) -> dict[str, tuple[Tables, Tables]]:
+    """Term -> what it alone adds to every part in every context: latency and energy."""
+    found: States = problem.states
+    terms: Terms = problem.acting
+    names = [] if terms.is_empty else list(TERMS)
+    shape = problem.crossing_ps.shape
+    still = (problem.crossing_ps < 0) | np.eye(shape[1], dtype=np.bool_)
+    result = {}
+    for name in names:
+        times, energies = [], []
+        for device, contexts in enumerate(found.bundles):
+            latency = problem.devices[device].latency_ps
+            sums = [
+                _sum(name, terms.of_bundles(problem, device, context, latency), latency.shape) for context in contexts
+            ]
+            times.append(_stacked([one for one, _ in sums], found, -3))
+            energies.append(_stacked([one for _, one in sums], found, -3))
+        ways = [_sum(name, terms.of_crossings(problem, one, problem.crossing_ps), shape) for one in found.crossings]
+        crossing = [_stacked([np.where(still, 0, way[at]) for way in ways], found, -4) for at in (0, 1)]
+        result[name] = (tuple(times), crossing[0]), (tuple(energies), crossing[1])
+    return result
+
+
+def _sum(name: str, added: Iterator[tuple[str, Table, Table]], shape: tuple[int, ...]) -> tuple[Table, Table]:
+    time, energy = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    for term, ps, pj in added:
+        if term == name:
+            time, energy = time + ps, energy + pj
+    return time, energy
+
+
+def _stacked(tables: list[Table], found: States, axis: int) -> Table:
+    if found.is_single:
+        return tables[0]
+    return np.stack(tables, axis=axis)
+
+
+def states_of(terms: Terms, frequencies: tuple[int, ...], several: Sequence[bool]) -> States:
+    """The states of a problem."""
+    return states(terms.kind(frequencies, several))
