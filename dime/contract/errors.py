@@ -1,6 +1,5 @@
 """The errors a person can mend. Everything else is a defect and keeps its traceback."""
 
-import difflib
 from typing import Dict, Iterable, Optional, Tuple
 
 
@@ -95,5 +94,7 @@ def nearest(word: str, known: Iterable[str], alike: float = 0.6) -> str:
     small: Dict[str, str] = {}
     for one in known:
         small.setdefault(one.lower(), one)
+    import difflib  # only where something went wrong
+
     found = difflib.get_close_matches(word.lower()[:100], list(small), 1, alike)
     return "; did you mean '{}'?".format(small[found[0]]) if found else ""

@@ -161,8 +161,17 @@ def _brief(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def frequencies_by_device(text: str) -> Dict[str, str]:
+    """Parts ``[DEVICE=]HZ+HZ``, joined by commas, by the device that each names, or by ``""``."""
+    found = {}  # type: Dict[str, List[str]]
+    for part in text.split(","):
+        device, _, values = part.strip().rpartition("=")
+        found.setdefault(device.strip(), []).append(values)
+    return {device: "+".join(values) for device, values in found.items()}
+
+
 def parse_frequencies(text: str) -> Union[str, List[int]]:
-    """Reads frequencies: ``all``, or whole numbers of hertz, or with a unit such as 460.8MHz, joined by commas.
+    """Reads one device's frequencies: ``all``, or whole numbers of hertz, or with a unit such as 460.8MHz, joined by +.
 
     A share of a core, such as ``20%``, is the frequency that it stands as; see `dime.contract.emulation`.
 
@@ -172,12 +181,10 @@ def parse_frequencies(text: str) -> Union[str, List[int]]:
     if text == "all":
         return text
     try:
-        return [emulation.hertz(part) if part.endswith("%") else whole(part, "Hz") for part in text.split(",")]
+        return [emulation.hertz(part) if part.endswith("%") else whole(part, "Hz") for part in re.split("[+,]", text)]
     except InputError:
         raise InputError(
-            "'{}' is neither all nor whole numbers of hertz (of a stand-in also shares, 20%) joined by commas".format(
-                text
-            )
+            "'{}' is neither all nor whole numbers of hertz (of a stand-in also shares, 20%) joined by +".format(text)
         )
 
 

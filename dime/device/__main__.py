@@ -284,9 +284,7 @@ def _parser() -> argparse.ArgumentParser:
     _device_options(verb)
     verb.add_argument("--out", required=True, help="the run's folder; a run that was cut off there is continued")
     verb.add_argument("--processor", default="auto", help="auto, cuda or cpu")
-    verb.add_argument(
-        "--frequencies", dest="frequencies_hz", type=parse_frequencies, help="hertz joined by commas, or all"
-    )
+    verb.add_argument("--frequencies", dest="frequencies_hz", type=parse_frequencies, help="hertz joined by +, or all")
     verb.add_argument("--iterations", type=int, default=5, help="passes over all bundles")
     verb.add_argument("--runs", type=int, default=20, help="timed runs of each bundle in a pass")
     verb.add_argument("--warmups", type=int, default=2, help="runs before them that are not counted")

@@ -13,6 +13,7 @@ from dime.contract.run import (
     SPEC_FIELDS,
     RunSpec,
     check_options,
+    frequencies_by_device,
     parse_frequencies,
     parse_name,
     parse_share,
@@ -82,9 +83,15 @@ def test_every_field_reaches_the_file(tmp_path):
         assert list(json.load(stream)) == list(KEYS) + list(SPEC_FIELDS) + list(OBSERVED_FIELDS)
 
 
-@pytest.mark.parametrize("text, expected", [("all", "all"), ("100", [100]), ("100,-1", [100, -1])])
+@pytest.mark.parametrize(
+    "text, expected", [("all", "all"), ("100", [100]), ("100,-1", [100, -1]), ("1MHz+5%", [10**6, 5 * 10**7])]
+)
 def test_frequencies_as_they_are_typed(text, expected):
     assert parse_frequencies(text) == expected
+
+
+def test_frequencies_of_several_devices():
+    assert frequencies_by_device("nano=1+2, pc=all,3,4MHz") == {"nano": "1+2", "pc": "all", "": "3+4MHz"}
 
 
 @pytest.mark.parametrize("text", ["", "1,", "1.5", "fast", "ALL"])

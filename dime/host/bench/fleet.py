@@ -18,7 +18,7 @@ from dime.host.bench.session import results as sessions
 from dime.host.bench.session.job import Job
 from dime.host.bench.session.session import Session
 from dime.host.bench.session.state import Stage
-from dime.host.common import console, interrupts
+from dime.host.common import bars, console, interrupts
 
 if TYPE_CHECKING:
     import docker
@@ -215,7 +215,7 @@ class Status:
 
     def __init__(self, label: str):
         self._label = label
-        self._bar = console.Bar(total=0, bar_format="{desc}", leave=False)
+        self._bar = bars.Bar(total=0, bar_format="{desc}", leave=False)
 
     def __enter__(self) -> Callable[[str], None]:
         return lambda text: self._bar.say(f"{self._label}: {text}" if text else "")

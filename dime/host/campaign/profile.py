@@ -104,7 +104,7 @@ def profile(
     if not is_made(net, Path(samples)):
         net = naming.spec(net).name
     runs = list(_runs(bench.choose(device), net, threads, Path(results)))
-    options.check(threads)
+    options.check(threads, [run.device.name for run in runs])
     for run in runs:
         _check_meter(run.device, bench)
     complete = [run for run in runs if run.complete]
@@ -124,7 +124,12 @@ def profile(
         for run in missing:
             log, tokens[run.name] = loggers.enter_context(_logged(run)) if run.device.meter else ([], "")
             words[run.name] = [f"--network={net}", f"--device={run.name}", f"--board={run.device.board}"]
-            words[run.name] += [f"--threads={run.threads}", f"--weights={weights}", *options.words(), *log]
+            words[run.name] += [
+                f"--threads={run.threads}",
+                f"--weights={weights}",
+                *options.words(run.device.name),
+                *log,
+            ]
         jobs = [
             Job(
                 run.device,

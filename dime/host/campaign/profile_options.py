@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 
-from dime.contract.run import check_options, parse_frequencies, parse_share
+from dime.contract.errors import unknown
+from dime.contract.run import check_options, frequencies_by_device, parse_frequencies, parse_share
 from dime.host.common.options import option
 
 
@@ -13,7 +15,9 @@ class ProfileOptions:
     """How a profile is taken; the fields are those of `dime profile`."""
 
     freqs: str | None = option(
-        "Frequencies in Hz or as 460.8MHz, joined by commas; without it all that the board has.", None
+        "[DEVICE=]HZ+HZ (or 460.8MHz), joined by commas; without DEVICE= for each that is named nowhere; without it "
+        "all that the board has.",
+        None,
     )
     runs: int = option("Timed runs of each bundle in a pass.", 20)
     iterations: int = option("Passes over all bundles, each in another order.", 5)
@@ -24,23 +28,28 @@ class ProfileOptions:
     )
     seed: int = option("Seed of the order of the bundles.", 0)
 
-    def check(self, threads: int | None) -> None:
-        """Makes sure that they have a use, before anything runs.
+    def check(self, threads: int | None, devices: Collection[str]) -> None:
+        """Makes sure that they have a use on these devices, before anything runs.
 
         Raises:
             InputError: One has none.
         """
         check_options({**asdict(self), "threads": threads or 0})
         if self.freqs is not None:
-            parse_frequencies(self.freqs)
+            for device, frequencies in frequencies_by_device(self.freqs).items():
+                parse_frequencies(frequencies)
+                if device and device not in devices:
+                    raise unknown("device in freqs", device, devices)
         if self.energy_error is not None:
             parse_share(self.energy_error)
 
-    def words(self) -> list[str]:
-        """The device side's arguments."""
+    def words(self, device: str) -> list[str]:
+        """The device side's arguments for a device."""
+        by_device = frequencies_by_device(self.freqs) if self.freqs is not None else {}
+        frequencies = by_device.get(device, by_device.get(""))
         words = [f"--runs={self.runs}", f"--iterations={self.iterations}", f"--warmups={self.warmups}"]
         words += [f"--seed={self.seed}"]
         words += [f"--max-layers={self.max_layers}"] if self.max_layers is not None else []
-        words += [f"--frequencies={self.freqs}"] if self.freqs is not None else []
+        words += [f"--frequencies={frequencies}"] if frequencies is not None else []
         words += [f"--energy-error={self.energy_error}"] if self.energy_error is not None else []
         return words

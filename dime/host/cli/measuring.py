@@ -51,7 +51,7 @@ def profile(wanted: ProfiledDevice, options: ProfileOptions, naming: Naming, lab
 
     Examples:
         dime profile --net=alexnet
-        dime profile --net=vgg11 --device=nano --freqs=460800000,921600000
+        dime profile --net=vgg11 --device=nano --freqs=460.8MHz+921.6MHz
         dime profile --net=models/mine.py:build --input=1x3x640x640 --weights=mine.pt
     """
     from dime.host.campaign import profile

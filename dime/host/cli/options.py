@@ -116,8 +116,8 @@ class Placement:
     )
     memory: str = option("DEVICE=BYTES (or 100MB), joined by commas; most that the layers there may take.", "")
     freqs: str = option(
-        "DEVICE=HZ+HZ+... (or 460.8MHz), joined by commas; the only frequencies to use; a sweep over frequencies takes "
-        "the fastest and the slowest of them.",
+        "[DEVICE=]HZ+HZ (or 460.8MHz), joined by commas; the frequencies to use; without DEVICE= the weak device's; "
+        "a sweep over frequencies takes the fastest and the slowest of them.",
         "",
     )
     max_bundle: int | None = option("Largest bundle.", None)

@@ -1,7 +1,7 @@
 """The edge where text reaches a person's terminal: what others wrote must not steer it.
 
 A device's notes, labels, log names and files are not trusted. While a command runs, standard output and standard error
-pass every character through `units.plain`; only `Bar` and `live` move the cursor, with plain texts in between.
+pass every character through `units.plain`; only `bars.Bar` and `live` move the cursor, with plain texts in between.
 """
 
 from __future__ import annotations
@@ -9,14 +9,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO, TypedDict
-
-from tqdm import tqdm
+from typing import Any, TextIO
 
 from dime.host.common.units import plain
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 LINE_CHARACTERS = 4000
 
@@ -60,54 +55,18 @@ def line(text: object) -> str:
 
 def live(text: str, end: str = "") -> None:
     """Rewrites the last line of standard error, which must be a terminal; its text is made plain."""
-    stream = _raw_errors()
+    stream = raw_errors()
     stream.write(f"\r\x1b[K{line(text)}{end}")
     stream.flush()
 
 
-def _raw_errors() -> TextIO:
+def raw_errors() -> TextIO:
+    """Standard error as it is, for what moves the cursor."""
     return sys.stderr.raw if isinstance(sys.stderr, _Plain) else sys.stderr
-
-
-class _BarOptions(TypedDict, total=False):
-    """What tqdm is told of a bar."""
-
-    total: int
-    unit: str
-    bar_format: str
-    leave: bool
-
-
-class Bar(tqdm):  # type: ignore[type-arg]
-    """A progress bar on standard error, only where that is a terminal; all that it shows is plain."""
-
-    def __init__(self, desc: str = "", **options: Unpack[_BarOptions]):
-        super().__init__(desc=line(desc), file=_raw_errors(), mininterval=0.2, disable=None, **options)
-        self.unit = line(options.get("unit", "step"))  # tqdm has none where it shows nothing
-        self.state = "starting"
-
-    def begin(self, total: object, unit: str) -> None:
-        """Starts to count, up to a total if that is known."""
-        self.reset()
-        self.bar_format = None
-        self.total, self.unit = (total if isinstance(total, int) else None), line(unit)
-        self.state = "0" + (f" of {self.total}" if self.total else "") + f" {self.unit}s"
-        self.refresh()
-
-    def reach(self, done: object, what: object) -> None:
-        """Shows how many steps are done, and what is being worked on."""
-        count = done if isinstance(done, int) else 0
-        self.set_postfix_str(line(what), refresh=False)
-        self.state = f"{count}" + (f" of {self.total}" if self.total else "") + f" {self.unit}s, {line(what)}"
-        self.update(count - self.n)
-        if self.disable:  # tqdm counts only what it shows
-            self.n = count
-
-    def say(self, text: str) -> None:
-        """Shows one text in place of a bar."""
-        self.set_description_str(line(text))
 
 
 def tell(text: object) -> None:
     """Says one line above the bars."""
-    tqdm.write(line(text), file=_raw_errors())
+    from tqdm import tqdm
+
+    tqdm.write(line(text), file=raw_errors())

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from dime.contract import messages
 from dime.contract.errors import DeviceError
-from dime.host.common import console
+from dime.host.common import bars, console
 
 REFRESH_S, LINE_S = 1.0, 10.0
 STARTING = "{desc}: starting [{elapsed}]"
@@ -33,7 +33,7 @@ def follow(lines: Iterable[str], label: str, unit: str = "bundle") -> str:
         DeviceError: The run reported an error, or its output ended without saying that it is done.
     """
     last_words: deque[str] = deque(maxlen=3)
-    with console.Bar(label, unit=unit, bar_format=STARTING) as bar, _alive(bar, label):
+    with bars.Bar(label, unit=unit, bar_format=STARTING) as bar, _alive(bar, label):
         for line in lines:
             message = messages.decode(line)
             if message is None:
@@ -58,7 +58,7 @@ def follow(lines: Iterable[str], label: str, unit: str = "bundle") -> str:
 
 
 @contextmanager
-def _alive(bar: console.Bar, label: str) -> Iterator[None]:
+def _alive(bar: bars.Bar, label: str) -> Iterator[None]:
     """Keeps the bar's clock going, or says a line now and then where there is no bar."""
     over = threading.Event()
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 
 from dime.contract.errors import InputError, unknown
 from dime.contract.quantities import whole
+from dime.contract.run import frequencies_by_device, parse_frequencies
 
 GOALS = ("latency", "energy", "throughput", "weighted")
 WEIGHTS = 1e-9, 1e9  # beyond these one of the two quantities could not show in a sum
@@ -93,7 +94,7 @@ class Limits:
         energy_j: Largest energy.
         private_layers: Layers that must run on the edge device: the first k (an int), or these names.
         memory_bytes: Device -> most bytes of the layers it holds.
-        frequencies_hz: Device -> the frequencies it may use.
+        frequencies_hz: Device, or an empty text for the edge device -> the frequencies it may use.
         max_bundle: Largest number of layers in a bundle.
         rule: ``free``; ``merged``: what a device runs in one go is one bundle, or bundles of the largest size M and
             one rest, since cutting it up changes nothing but which measurements are added; ``published``: a device that
@@ -117,6 +118,14 @@ class Limits:
         if self.max_bundle is not None and self.max_bundle < 1:
             raise InputError(f"the largest bundle must have at least 1 layer, not {self.max_bundle}")
 
+    def named(self, edge: str) -> Limits:
+        """The same limits, in which frequencies of the edge device stand under its name."""
+        if "" not in self.frequencies_hz:
+            return self
+        if edge in self.frequencies_hz:
+            raise InputError(f"frequencies of {edge} are given twice: with its name and without a name")
+        return replace(self, frequencies_hz={name or edge: hertz for name, hertz in self.frequencies_hz.items()})
+
 
 def parse_limits(
     max_latency_s: float | None = None,
@@ -134,7 +143,7 @@ def parse_limits(
         max_energy_j: Largest energy.
         private: A count of first layers, or names of layers joined by commas.
         memory: ``DEVICE=BYTES``, joined by commas.
-        frequencies: ``DEVICE=HZ+HZ``, joined by commas.
+        frequencies: ``[DEVICE=]HZ+HZ``, joined by commas; without DEVICE they are the edge device's.
         max_bundle: Largest number of layers in a bundle.
         rule: Bundle-count rule.
 
@@ -147,8 +156,9 @@ def parse_limits(
         int(private) if re.fullmatch("[0-9]{1,9}", private) else tuple(name.strip() for name in private.split(",")),
         {device: _whole(text, f"memory of {device}", "B") for device, text in _pairs(memory, "DEVICE=BYTES")},
         {
-            device: tuple(_whole(one, f"frequency of {device}", "Hz") for one in text.split("+"))
-            for device, text in _pairs(frequencies, "DEVICE=HZ+HZ")
+            device: tuple(hertz)
+            for device, text in frequencies_by_device(frequencies).items()
+            if frequencies and not isinstance(hertz := parse_frequencies(text), str)
         },
         max_bundle,
         rule,

@@ -315,7 +315,7 @@ class Problem:
 
     def with_limits(self, limits: Limits) -> Problem:
         """The same problem with other limits."""
-        return replace(self, limits=limits)
+        return replace(self, limits=limits.named(self.devices[0].name))
 
     def with_costs(self, latency_ps: Sequence[Ints], energy_pj: Sequence[Ints]) -> Problem:
         """The same problem with other costs of the bundles, one (bundles, frequencies) array a device."""
@@ -463,7 +463,7 @@ def build_problem(
         crossing_pj=crossing_pj if has_energy else np.zeros_like(crossing_pj),
         sizes_bytes=sizes,
         goal=Goal.parse(goal) if isinstance(goal, str) else goal,
-        limits=limits or Limits(),
+        limits=(limits or Limits()).named(edge.device),
         has_energy=has_energy,
         layer_bytes=None if layer_bytes is None else tuple(layer_bytes),
         links=links if isinstance(links, str) else getattr(links, "name", "given by pairs"),

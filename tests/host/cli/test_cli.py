@@ -39,6 +39,7 @@ def test_a_profile_has_one_row_a_run_and_says_how_it_was_made(profiled):
         ("runs is 0; it must be at least 1", ["profile", "--net=alexnet", "--runs=0"]),
         ("threads is -1; it must be", ["profile", "--net=alexnet", "--threads=-1"]),
         ("'fast' is neither all nor whole numbers of hertz", ["profile", "--net=alexnet", "--freqs=fast"]),
+        ("unknown device in freqs 'nana'", ["profile", "--net=alexnet", "--freqs=nana=1MHz"]),
         ("'some' is no share such as 3% or 0.03", ["profile", "--net=alexnet", "--energy-error=some"]),
         ("weights 'mine': not a file; known: auto, pretrained", ["samples", "--net=alexnet", "--weights=mine"]),
         ("source '.*nowhere'.*not a folder", ["samples", "--net=alexnet", "--source=nowhere"]),

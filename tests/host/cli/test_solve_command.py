@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dime import load_study
 from dime.contract.bundles import spell
 from dime.host.cli import main as cli
 from dime.host.planning.plan import check, read_plan
@@ -263,8 +264,12 @@ def test_tables_may_be_named_and_swept_with_limits(published, tmp_path, monkeypa
     assert cli.main(["sweep", "--net=alexnet", *words, "--freqs=nano=921600000", "--private=1", "--out=tables"]) == 0
     table = pd.read_csv("tables/alexnet_nano_frequency_df.csv")
     assert set(table[table.frequencies == "slowest"].frequency_setting.dropna().astype(str)) == {"921600000"}
-    assert cli.main(["solve", "--net=alexnet", *words, "--link=4G", "--replicates=0", "--goal=energy"]) == 0
-    assert "on nano" in capsys.readouterr().out or "'nano'" in capsys.readouterr().out
+    words.append("--link=4G")
+    assert cli.main(["solve", "--net=alexnet", *words, "--replicates=0", "--goal=energy", "--freqs=921.6MHz"]) == 0
+    told = capsys.readouterr().out
+    problem = load_study("results/plans/alexnet/001")["4G"].problem
+    assert problem.limits.frequencies_hz == {"nano": (921600000,)}
+    assert "on nano" in told or "'nano'" in told
     assert cli.main(["solve", "--net=alexnet", "--edge=nano=missing.parquet", *words[1:]]) == 1
     assert "missing.parquet: no such file or folder for the profile of nano" in capsys.readouterr().err
 
