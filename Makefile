@@ -26,7 +26,7 @@ $(error make $(goals) takes no $(strange)=$(if $(nearest),; did you mean $(neare
 endif
 endif
 
-.PHONY: help setup demo test test-lab test-networks check network samples profile join solve report sweep power-server build push collect clean-device doctor
+.PHONY: help setup demo test test-lab test-networks check network samples profile join solve report sweep power-server build push collect clean-device doctor artifact check-artifact
 
 help:  ## this list
 	@echo "DIME: which layers of a network should run where, and at which clock"; echo
@@ -86,6 +86,12 @@ collect: setup  ## results of runs that nobody waited for       make collect DEV
 
 clean-device: setup  ## removes all that is ours from a device      make clean-device DEVICE=nano
 	@$(DIME) clean-device $(options)
+
+artifact: setup  ## packs studies for others to check           make artifact STUDIES="results/plans/vgg11/001" TITLE="..."
+	@$(DIME) artifact $(options)
+
+check-artifact: setup  ## checks every number of an archive           make check-artifact ARTIFACT=dime-artifact-....zip
+	@$(RUN) check-artifact $(options)
 
 doctor: setup  ## tries every part of the lab file             make doctor DEVICE=nano
 	@$(DIME) doctor $(options)

@@ -1,5 +1,7 @@
 # Made from the commands' own options: .venv/bin/python -m dime.host.cli.makefile > scripts/options.mk
+options.artifact := LAB STUDIES TITLE AUTHORS OUT WHEELS LICENCE CLAIMS SIGN
 options.build := IMAGE PLATFORM REGISTRY TORCH DEVICE LAB
+options.check-artifact := ARTIFACT OUT SIGNER
 options.clean-device := DEVICE LAB
 options.collect := DEVICE RESULTS LAB
 options.demo := NET RUNS ITERATIONS EDGE_POWER RESULTS

@@ -21,7 +21,10 @@ from dime.host.metering.gain import Calibration, Point
 from dime.host.metering.power_trace import read_quality
 from dime.host.profiles import joint_profile
 from dime.host.profiles.profiles import load_profile
+from dime.host.provenance.document import Artifact
+from dime.host.provenance.evaluation import Evaluation
 from dime.host.report import output, page
+from dime.host.studies.request import Request
 from tests.device.test_samples import TinyPlugin
 from tests.host import example_studies, powered, small
 from tests.lab.loads import Load
@@ -80,7 +83,11 @@ def made(tmp_path_factory):
         (top / run.LEDGER).write_bytes((top / "now").read_bytes())
     point = Point(5.0, 0.005, 5.2, 0.001, 10.0, "2026-01-01T00:00:00Z")
     Calibration("smartpower3", "", (point,)).write(top / "calibration.json")
-    output.write(example_studies.study(), top / "plans")
+    study = example_studies.study()
+    request = Request.of("solve", study.profiles)
+    output.write(study, top / "plans", request=request)
+    Artifact("", (), "", dime.__version__, "", {}, (), (), ()).write(top)
+    Evaluation("", "", (), {}).write(top)
     sweeps.write(sweeps.tables({"test": small.problem(3, 2, 1)}), top / "sweeps")
     return top
 

@@ -40,6 +40,7 @@ JOINT_PROFILE = "joint_profile.parquet"
 FRONTIER = "frontier.parquet"
 PLAN = "plan.json"
 REPORT = "report.html"
+REQUEST = "request.json"
 
 FROM_DEVICE = (RUN, TIMINGS, CLOCK, LEDGER)  # what the device side writes; all else is made on the lab's computer
 

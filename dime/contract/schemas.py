@@ -31,6 +31,9 @@ FRONTIER = Schema("dime.frontier", 2)
 REPORT = Schema("dime.report", 3)
 SWEEP = Schema("dime.sweep", 1)
 SWEEPS = Schema("dime.sweeps", 1)
+REQUEST = Schema("dime.request", 1)
+ARTIFACT = Schema("dime.artifact", 1)
+EVALUATION = Schema("dime.evaluation", 1)
 
 KEYS = ("schema", "version", "tables")  # A name of a document's own is none of these.
 

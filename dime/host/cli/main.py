@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from dime import __version__
 from dime.contract.errors import DimeError, unknown
-from dime.host.cli import arguments, bench, endings, measuring, metering, planning
+from dime.host.cli import arguments, bench, endings, measuring, metering, planning, sharing
 from dime.host.common import console
 
 # What a disk answers to a write, where Python names no file.
@@ -28,6 +28,8 @@ COMMANDS: arguments.Commands = {
     "solve": planning.solve,
     "report": planning.report,
     "sweep": planning.sweep,
+    "artifact": sharing.artifact,
+    "check-artifact": sharing.check_artifact,
     "power": {
         "serve": metering.serve,
         "log": metering.log,
@@ -50,6 +52,8 @@ KEPT = {
     "solve": "nothing was written",
     "sweep": "nothing was written",
     "report": "nothing was written",
+    "artifact": "nothing was written",
+    "check-artifact": "nothing was written",
 }
 
 

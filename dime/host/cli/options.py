@@ -191,6 +191,31 @@ class FinishedStudy:
 
 
 @dataclass(frozen=True)
+class MadeArtifact(LabFile):
+    """Of `artifact`."""
+
+    studies: str = option("Folders of studies and sweeps, as solve and sweep have named them, with spaces between.", "")
+    title: str = option("The archive's title.", "Results of DIME")
+    authors: str = option("Names joined by ';', each perhaps with an ORCID in brackets.", "")
+    out: str = option("The folder that receives it; an artifact that is there already is replaced.", "artifact")
+    wheels: str = option(
+        "Also packs the wheels that the check needs: versions of Python such as 3.10,3.12, or 1 for this one.", ""
+    )
+    licence: str = option("Licence of the data, an identifier of SPDX such as CC-BY-4.0.", "MIT")
+    claims: str = option("A file of claims; without it those edited in the artifact that is there, or DIME's own.", "")
+    sign: str = option("Your ssh key, which signs the list of files.", "")
+
+
+@dataclass(frozen=True)
+class CheckedArtifact:
+    """Of `check-artifact`."""
+
+    artifact: str = option("The archive, a zip, or the folder that it was unpacked to.")
+    out: str = option("The folder that receives evaluation.json and evaluation.html.", "evaluation")
+    signer: str = option("A public ssh key, or a file of allowed signers: who must have signed it.", "")
+
+
+@dataclass(frozen=True)
 class Demo:
     """Of `demo`."""
 

@@ -39,6 +39,7 @@ def solve(
     from dime.host.campaign.naming import short
     from dime.host.report import output
     from dime.host.studies import study
+    from dime.host.studies.request import Request
 
     limits = placement.limits(search.max_latency, search.max_energy)
     net = short(planned.net)
@@ -61,7 +62,9 @@ def solve(
         sizes_bytes=study.find_sizes(net, arithmetic.sizes, planned.results) if arithmetic.sizes else None,
     )
     folder = output.folder(planned.results, net, written.out)
-    print(output.write(found, folder, written.figures, written.write_lp, shlex.join(["dime", *sys.argv[1:]])))
+    request = Request.of("solve", profiles, planned, search, placement, arithmetic, written)
+    typed = shlex.join(["dime", *sys.argv[1:]])
+    print(output.write(found, folder, written.figures, written.write_lp, typed, request))
 
 
 def _profiles(net: str, planned: PlannedNetwork) -> tuple[Profile, ...]:
@@ -86,6 +89,7 @@ def sweep(planned: PlannedNetwork, placement: Placement, arithmetic: Arithmetic,
     from dime.host.planning.problem import build_problem
     from dime.host.report import output
     from dime.host.studies import study
+    from dime.host.studies.request import Request
 
     net = short(planned.net)
     profiles = _profiles(net, planned)
@@ -103,8 +107,10 @@ def sweep(planned: PlannedNetwork, placement: Placement, arithmetic: Arithmetic,
     made = sweeps.tables(problems)
     for name, reason in made.without_plan.items():
         print(f"{plain(name)}: no plan, because {plain(reason)}", file=sys.stderr)
-    for path in sweeps.write(made, output.folder(planned.results, net, written.out)):
+    folder = output.folder(planned.results, net, written.out)
+    for path in sweeps.write(made, folder):
         print(path)
+    Request.of("sweep", profiles, planned, placement, arithmetic, written).write(folder)
 
 
 def report(finished: FinishedStudy) -> None:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "joint_summary.csv"
 QUALITY = "joint_quality.json"
+ASKED = "asked"  # in it, how the join was asked for: files may have moved since, and earlier versions did not say
 POWER_FOLDER = "power"
 # A load pattern's place is taken as known to so many of its standard uncertainties.
 CODE_SIGMAS = 4.0
@@ -217,6 +218,14 @@ def join(
         "log": dict(trace.counts),
         "gain": trace.gain.data(),
         "forced": force,
+        ASKED: {
+            "power": None if power is None else os.fspath(power),
+            "clock": clock,
+            "channel": channel,
+            "target": target,
+            "force": force,
+            "calibration": None if calibration is None else os.fspath(calibration),
+        },
     }
     if not kept.any():
         reasons = ", ".join(f"{count} {reason}" for reason, count in quality["rejected"].items())
@@ -564,7 +573,7 @@ def _is_same(path: Path, content: bytes) -> bool:
     try:
         if path.suffix == ".json":
             told, now = (schemas.without(json.loads(text)) for text in (before, content))
-            return all(name in now and now[name] == value for name, value in told.items())
+            return all(name == ASKED or (name in now and now[name] == value) for name, value in told.items())
         earlier, later = (_rows(path, text) for text in (before, content))
         shared = [name for name in later.column_names if name in earlier.column_names]
         return (

@@ -16,6 +16,7 @@ from dime.host.planning import problem_files
 from dime.host.report import page as report
 from dime.host.report import terminal
 from dime.host.search import solvers
+from dime.host.studies.request import Request, made_of
 from dime.host.studies.study import Study
 
 
@@ -40,7 +41,14 @@ def folder(results: str, net: str, out: str | None = None) -> Path:
     return found
 
 
-def write(study: Study, into: Path, figures: bool = False, write_lp: str | None = None, command: str = "") -> str:
+def write(
+    study: Study,
+    into: Path,
+    figures: bool = False,
+    write_lp: str | None = None,
+    command: str = "",
+    request: Request | None = None,
+) -> str:
     """Writes everything.
 
     Args:
@@ -49,6 +57,7 @@ def write(study: Study, into: Path, figures: bool = False, write_lp: str | None 
         figures: Also writes each picture as PNG and SVG.
         write_lp: A file for the integer program of the first link, or None.
         command: The command line that asked for it, for the report.
+        request: What was asked for, as data.
 
     Returns:
         The text for the terminal; it ends with where the files are.
@@ -58,7 +67,7 @@ def write(study: Study, into: Path, figures: bool = False, write_lp: str | None 
     """
     if write_lp:
         solvers.write_lp(study.links[0].problem, write_lp)
-    made_of = [{"device": one.device, "path": one.path, "sha256": _digest(one.path)} for one in study.profiles]
+    profiles = made_of(study.profiles)
     aside = into.with_name(f".{into.name}.{os.getpid()}")  # so that a full disk leaves nothing half-written
     try:
         with files.making(into, aside):
@@ -66,10 +75,12 @@ def write(study: Study, into: Path, figures: bool = False, write_lp: str | None 
                 place = aside / re.sub(r"[^A-Za-z0-9._-]+", "_", link.name)
                 place.mkdir(parents=True)
                 link.plan.write(place / PLAN)
-                problem_files.write(link.problem, place, made_of)
+                problem_files.write(link.problem, place, profiles)
                 if link.frontier is not None:
                     link.frontier.write(place / FRONTIER)
             report.write(study, aside / REPORT, command)
+            if request is not None:
+                request.write(aside)
             if figures:
                 report.figures(study, aside / report.FIGURES)
             text = terminal.text(study)
@@ -80,11 +91,3 @@ def write(study: Study, into: Path, figures: bool = False, write_lp: str | None 
     except InputError as error:
         raise InputError(str(error).replace(str(aside), str(into))) from None
     return f"{text}\nfiles: {into}\n"
-
-
-def _digest(path: str) -> str:
-    """SHA-256 of a profile's table; empty where it is not on this disk."""
-    try:
-        return files.digest(path)
-    except OSError:
-        return ""

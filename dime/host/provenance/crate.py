@@ -1,0 +1,140 @@
+"""ro-crate-metadata.json: the archive as RO-Crate 1.2 with the Workflow Run Crate profile, for repositories to read."""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from dime.contract import files
+from dime.contract.errors import InputError
+from dime.host.provenance import manifest, pages
+from dime.host.provenance.document import DOCUMENT, Artifact
+from dime.host.provenance.steps import Step
+
+CRATE = "ro-crate-metadata.json"
+VERSION = "1.2"
+PROFILES = {
+    "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
+    "https://w3id.org/ro/wfrun/workflow/0.5": "Workflow Run Crate",
+    "https://w3id.org/workflowhub/workflow-ro-crate/1.0": "Workflow RO-Crate",
+}
+KINDS = {
+    ".csv": "text/csv",
+    ".json": "application/json",
+    ".parquet": "application/vnd.apache.parquet",
+    ".toml": "application/toml",
+    ".npz": "application/zip",
+    ".whl": "application/zip",
+    ".md": "text/markdown",
+    ".cff": "application/yaml",
+    ".lock": "text/plain",
+}
+WORKFLOW = "Makefile"
+RUN = "#check-artifact"
+
+
+def write(root: Path, said: Artifact) -> None:
+    """Describes every file that is there, and each step with what it read and wrote.
+
+    Raises:
+        InputError: The library rocrate is not installed.
+        OSError: The disk would not take the file.
+    """
+    try:
+        from rocrate.model import ContextEntity, File
+        from rocrate.rocrate import ROCrate
+    except ImportError:
+        raise InputError("the library rocrate is not installed; type: make setup") from None
+    crate = ROCrate(version=VERSION)
+    crate.name, crate.description = said.title, f"Measurements and plans of DIME {said.dime}, with all they came from"
+    crate.datePublished = said.made_utc
+    crate.license = crate.add(_entity(ContextEntity, crate, f"https://spdx.org/licenses/{said.licence}", _licence(said)))
+    crate.creator = [
+        crate.add(_entity(ContextEntity, crate, _person(name, orcid, at), {"@type": "Person", "name": name}))
+        for at, (name, orcid) in enumerate(map(pages.author, said.authors or (pages.ANONYMOUS,)))
+    ]
+    described = {}
+    for path in manifest.walk(root):
+        if path not in (CRATE, *manifest.UNLISTED):
+            described[path] = crate.add(File(crate, None, path, properties=_file(root / path, path)))
+    profiles = [
+        crate.add(_entity(ContextEntity, crate, url, {"@type": "CreativeWork", "name": name, "version": url.rpartition("/")[2]}))
+        for url, name in PROFILES.items()
+    ]
+    crate.root_dataset["conformsTo"] = profiles
+    _steps(crate, ContextEntity, said, described)
+    crate.mainEntity = described[WORKFLOW]
+    content = crate.metadata.generate()
+    content["@context"] = [content["@context"], "https://w3id.org/ro/terms/workflow-run/context"]
+    content["@graph"].sort(key=lambda one: (one["@id"] not in ("./", CRATE), one["@id"]))
+    files.new(root / CRATE, (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+
+
+def _steps(crate: Any, entity: Any, said: Artifact, described: Mapping[str, Any]) -> None:
+    tool = crate.add(
+        _entity(entity, crate, "#dime", {
+            "@type": "SoftwareApplication", "name": "dime", "softwareVersion": said.dime,
+            "description": f"DIME, revision {said.revision or 'unknown'}", "url": f"https://doi.org/{pages.PAPER}",
+        })
+    )  # fmt: skip
+    language = crate.add(
+        _entity(entity, crate, "#make", {
+            "@type": "ComputerLanguage", "name": "GNU make", "url": "https://www.gnu.org/software/make/",
+        })
+    )  # fmt: skip
+    workflow = described[WORKFLOW]
+    workflow["@type"] = ["File", "SoftwareSourceCode", "ComputationalWorkflow"]
+    workflow["name"], workflow["programmingLanguage"], workflow["hasPart"] = "The archive's Makefile", language, tool
+    actions = [_action(crate, entity, step, number, tool, described, said) for number, step in enumerate(said.steps, 1)]
+    made = {path for step in said.steps for path in step.outputs}
+    whole = {
+        "@type": "CreateAction",
+        "name": "Everything from the raw data: make check-artifact",
+        "endTime": said.made_utc,
+    }
+    run = crate.add(_entity(entity, crate, RUN, whole))
+    run["instrument"] = workflow
+    raw = {path for step in said.steps for path in step.inputs} - made
+    run["object"] = [described[path] for path in sorted(raw) if path in described]
+    run["result"] = [described[path] for path in sorted(made) if path in described]
+    run["agent"] = crate.creator
+    crate.root_dataset["mentions"] = [run, *actions]
+
+
+def _action(
+    crate: Any, entity: Any, step: Step, number: int, tool: Any, described: Mapping[str, Any], said: Artifact
+) -> Any:
+    facts = {
+        "@type": "CreateAction",
+        "name": f"dime {step.command} into {step.place}",
+        "description": step.line,
+        "endTime": said.made_utc,
+        "actionStatus": "http://schema.org/CompletedActionStatus",
+    }
+    action = crate.add(_entity(entity, crate, f"#step-{number}", facts))
+    action["instrument"], action["agent"] = tool, crate.creator
+    action["object"] = [described[path] for path in step.inputs if path in described]
+    action["result"] = [described[path] for path in step.outputs if path in described]
+    return action
+
+
+def _entity(kind: Any, crate: Any, identifier: str, facts: Mapping[str, Any]) -> Any:
+    return kind(crate, identifier, properties=dict(facts))
+
+
+def _licence(said: Artifact) -> dict[str, str]:
+    return {"@type": "CreativeWork", "name": said.licence, "description": f"SPDX {said.licence}"}
+
+
+def _person(name: str, orcid: str, number: int) -> str:
+    return f"https://orcid.org/{orcid}" if orcid else f"#author-{number + 1}-{quote(name, safe='')}"
+
+
+def _file(path: Path, name: str) -> dict[str, Any]:
+    kind = KINDS.get(path.suffix) or mimetypes.guess_type(name, strict=True)[0] or "text/plain"
+    about = "How everything is made from what" if name == DOCUMENT else path.name
+    return {"name": about, "contentSize": str(path.stat().st_size), "encodingFormat": kind, "sha256": files.digest(path)}
