@@ -18,7 +18,19 @@ def artifact(wanted: MadeArtifact) -> None:
 
     authors = tuple(name.strip() for name in wanted.authors.split(";") if name.strip())
     studies = tuple(wanted.studies.replace(",", " ").split())
-    path = make(Wanted(studies, wanted.title, authors, wanted.out, wanted.lab, wanted.wheels, wanted.licence, wanted.claims, wanted.sign))
+    path = make(
+        Wanted(
+            studies,
+            wanted.title,
+            authors,
+            wanted.out,
+            wanted.lab,
+            wanted.wheels,
+            wanted.licence,
+            wanted.claims,
+            wanted.sign,
+        )
+    )
     print(f"{wanted.out}\n{path}")
 
 

@@ -87,6 +87,7 @@ class Quality(TypedDict, total=False):
     log: dict[str, int]
     gain: GainData
     forced: bool
+    asked: dict[str, object]
 
 
 _TIMED = {column.name: column.meaning for column in tables.TIMINGS}
@@ -218,7 +219,7 @@ def join(
         "log": dict(trace.counts),
         "gain": trace.gain.data(),
         "forced": force,
-        ASKED: {
+        "asked": {
             "power": None if power is None else os.fspath(power),
             "clock": clock,
             "channel": channel,

@@ -22,7 +22,8 @@ from dime.host.provenance.steps import leads_outside
 CLAIMS = "claims.toml"
 PART = "claims"
 HEAD = """\
-# What is claimed, and what backs it; edit it as your paper says it: an edited file is kept when the artifact is made again.
+# What is claimed, and what backs it. Edit it as your paper says it; an edited file is kept when the artifact is made
+# again.
 #   says       the claim, in your words; name the table or figure
 #   file       where its number stands; command makes that file from the raw data in this archive
 #   value      the number's place in it: latency_s, data.links[0].plan.value, column[row], column.count
@@ -53,7 +54,7 @@ class Claim:
 def of_study(
     root: Path, study: str, command: str, full_minutes: float, disk_mb: float, hardware: str
 ) -> Iterator[Claim]:
-    """The claims that a study makes by itself: for each link what the plan costs, and how many best trade-offs there are.
+    """What a study claims by itself: for each link what the plan costs, and how many best trade-offs there are.
 
     Args:
         root: The archive.
@@ -67,7 +68,8 @@ def of_study(
     for path in sorted((root / study).glob(f"*/{PLAN}")):
         plan, place = read_plan(path), path.relative_to(root).as_posix()
         for name, number, unit in _numbers(plan):
-            says = f"{plan.network} over {plan.links}: the plan with the best {plan.goal} has {quantity(number, unit)} {name}"
+            what = f"{quantity(number, unit)} {name}"
+            says = f"{plan.network} over {plan.links}: the plan with the best {plan.goal} has {what}"
             value = f"{name}_{unit.lower()}"
             yield Claim(says, command, place, value, number, *rest)
         front = path.with_name(FRONTIER)
@@ -126,7 +128,9 @@ def _claim(said: Any, where: str) -> Claim:
     strange = [name for name in said if name not in known]
     missing = [name for name in ("says", "file", "value", "expected") if name not in said]
     if strange or missing:
-        raise TableError(f"{where}: it lacks {', '.join(missing) or 'nothing'} and has unknown {', '.join(strange) or 'nothing'}")
+        raise TableError(
+            f"{where}: it lacks {', '.join(missing) or 'nothing'} and has unknown {', '.join(strange) or 'nothing'}"
+        )
     claim = Claim(**{"command": "", **said})
     texts = (claim.says, claim.command, claim.file, claim.value, claim.hardware)
     numbers = (claim.tolerance, claim.minutes, claim.full_minutes, claim.disk_mb)

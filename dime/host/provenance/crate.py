@@ -52,7 +52,9 @@ def write(root: Path, said: Artifact) -> None:
     crate = ROCrate(version=VERSION)
     crate.name, crate.description = said.title, f"Measurements and plans of DIME {said.dime}, with all they came from"
     crate.datePublished = said.made_utc
-    crate.license = crate.add(_entity(ContextEntity, crate, f"https://spdx.org/licenses/{said.licence}", _licence(said)))
+    crate.license = crate.add(
+        _entity(ContextEntity, crate, f"https://spdx.org/licenses/{said.licence}", _licence(said))
+    )
     crate.creator = [
         crate.add(_entity(ContextEntity, crate, _person(name, orcid, at), {"@type": "Person", "name": name}))
         for at, (name, orcid) in enumerate(map(pages.author, said.authors or (pages.ANONYMOUS,)))
@@ -62,7 +64,11 @@ def write(root: Path, said: Artifact) -> None:
         if path not in (CRATE, *manifest.UNLISTED):
             described[path] = crate.add(File(crate, None, path, properties=_file(root / path, path)))
     profiles = [
-        crate.add(_entity(ContextEntity, crate, url, {"@type": "CreativeWork", "name": name, "version": url.rpartition("/")[2]}))
+        crate.add(
+            _entity(
+                ContextEntity, crate, url, {"@type": "CreativeWork", "name": name, "version": url.rpartition("/")[2]}
+            )
+        )
         for url, name in PROFILES.items()
     ]
     crate.root_dataset["conformsTo"] = profiles
@@ -87,7 +93,6 @@ def _steps(crate: Any, entity: Any, said: Artifact, described: Mapping[str, Any]
         })
     )  # fmt: skip
     workflow = described[WORKFLOW]
-    workflow["@type"] = ["File", "SoftwareSourceCode", "ComputationalWorkflow"]
     workflow["name"], workflow["programmingLanguage"], workflow["hasPart"] = "The archive's Makefile", language, tool
     actions = [_action(crate, entity, step, number, tool, described, said) for number, step in enumerate(said.steps, 1)]
     made = {path for step in said.steps for path in step.outputs}
@@ -136,5 +141,10 @@ def _person(name: str, orcid: str, number: int) -> str:
 
 def _file(path: Path, name: str) -> dict[str, Any]:
     kind = KINDS.get(path.suffix) or mimetypes.guess_type(name, strict=True)[0] or "text/plain"
-    about = "How everything is made from what" if name == DOCUMENT else path.name
-    return {"name": about, "contentSize": str(path.stat().st_size), "encodingFormat": kind, "sha256": files.digest(path)}
+    facts = {
+        "name": "How everything is made from what" if name == DOCUMENT else path.name,
+        "contentSize": str(path.stat().st_size),
+        "encodingFormat": kind,
+        "sha256": files.digest(path),
+    }
+    return {**facts, "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow"]} if name == WORKFLOW else facts

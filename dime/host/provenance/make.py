@@ -18,7 +18,17 @@ from dime.contract.run import RUN, TIMINGS, RunSpec
 from dime.host.bench import lab as lab_file
 from dime.host.common import places
 from dime.host.provenance import (
-    archive, claims, collect, compare, crate, derive, document, manifest, pages, signature, software,
+    archive,
+    claims,
+    collect,
+    compare,
+    crate,
+    derive,
+    document,
+    manifest,
+    pages,
+    signature,
+    software,
 )
 from dime.host.provenance.claims import Claim
 from dime.host.provenance.collect import Collected
@@ -111,7 +121,7 @@ def _fill(wanted: Wanted, root: Path) -> Artifact:
     if wanted.wheels:
         (root / WHEELS).mkdir()
         software.wheels(root / WHEELS, wanted.wheels)
-    made = claims.text(_claims(root, into))
+    made = claims.text(list(_claims(root, into)))
     said = Artifact(
         into.private.plain(wanted.title),
         wanted.authors,

@@ -62,7 +62,9 @@ def write(root: Path, said: Artifact, claims: Sequence[Claim], wheels: bool) -> 
         "minutes": str(1 + len(said.studies) + joins // 4),
         "full_minutes": f"{max((claim.full_minutes for claim in claims), default=1):g}",
         "disk": str(100 + 4 * (size >> 20) + 800),
-        "wheels": ", and from `wheels/`, without a network" if wheels else ", and from the package index by the hashes of the lock file",
+        "wheels": ", and from `wheels/`, without a network"
+        if wheels
+        else ", and from the package index by the hashes of the lock file",
         "commands": "\n".join(step.line for step in said.steps),
         "missing": "\n".join(f"- {one}" for one in (*said.missing, MAPS)),
         "python": said.versions.get("python", "").rpartition(".")[0],
@@ -75,7 +77,10 @@ def write(root: Path, said: Artifact, claims: Sequence[Claim], wheels: bool) -> 
     files.new(root / LICENCE, _licence(said).encode())
 
 
-MAPS = "the feature maps themselves: `make samples` makes them from the pictures in the source, by the manifest where one is here"
+MAPS = (
+    "the feature maps: `make samples` makes them from the pictures in the source;"
+    " a manifest that is here has their hashes"
+)
 
 
 def _citation(said: Artifact) -> Iterator[str]:
