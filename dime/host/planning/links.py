@@ -11,13 +11,15 @@ import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from dime.contract.errors import InputError, unknown
 from dime.contract.quantities import plain
 
 ARITHMETICS = ("correct", "published")
+FILES = ("links.toml", "links_today.toml")
+LIKE = "like"
 LARGEST = 1e300  # An integer of a file may be larger than any float.
 LEAST_BIT_S = 1.0  # slower than any link; what takes longer than the universe is no number to plan with
 _REQUIRED = ("upload_mbit_s", "download_mbit_s")
@@ -44,8 +46,9 @@ _UNIT = {
 }
 INLINE = (
     "up=MBIT/S,down=MBIT/S[,rtt=S][,alpha_up=MW,alpha_down=MW,beta=MW]"
-    "[,promotion=S,promotion_power=MW,tail=S,tail_power=MW]"
+    "[,promotion=S,promotion_power=MW,tail=S,tail_power=MW] or [,like=LINK]"
 )
+_OF_THE_LINE = ("up", "down", "rtt")
 
 
 @dataclass(frozen=True)
@@ -202,7 +205,8 @@ def _read(path: str) -> dict[str, Link]:
 @lru_cache(maxsize=1)
 def known_links() -> dict[str, Link]:
     """The links that come with DIME, by name."""
-    return _read(os.path.join(os.path.dirname(__file__), "links.toml"))
+    folder = os.path.dirname(__file__)
+    return {name: link for file in FILES for name, link in _read(os.path.join(folder, file)).items()}
 
 
 def load_link(text: str) -> Link:
@@ -210,7 +214,8 @@ def load_link(text: str) -> Link:
 
     Args:
         text: A known name (``4G``), ``FILE.toml:NAME`` for an entry of one's own file in the form of links.toml, or
-            the numbers themselves: ``up=5.85,down=13.76,rtt=0.05,alpha_up=438.39,alpha_down=51.97,beta=1288.04``.
+            the numbers themselves: ``up=5.85,down=13.76,rtt=0.05,alpha_up=438.39,alpha_down=51.97,beta=1288.04``, or
+            ``up=20,down=50,rtt=0.01,like=WiFi``, whose radio is that of a known link.
 
     Returns:
         The link.
@@ -237,10 +242,16 @@ def load_link(text: str) -> Link:
 
 def _inline(text: str) -> Link:
     fields: dict[str, float] = {}
+    like: Link | None = None
     for part in text.split(","):
         short, _, value = (piece.strip() for piece in part.partition("="))
+        if short == LIKE:
+            if value not in known_links():
+                raise InputError(f"link '{text}': {unknown('link', value, known_links())}")
+            like = known_links()[value]
+            continue
         if short not in _SHORT:
-            raise InputError(f"link '{text}': {unknown('part', short, _SHORT, f'; the form is {INLINE}')}")
+            raise InputError(f"link '{text}': {unknown('part', short, [*_SHORT, LIKE], f'; the form is {INLINE}')}")
         if _SHORT[short] in fields:
             raise InputError(f"link '{text}': {short} is given twice")
         try:
@@ -252,7 +263,22 @@ def _inline(text: str) -> Link:
     missing = [short for short, field in _SHORT.items() if field in _REQUIRED and field not in fields]
     if missing:
         raise InputError(f"link '{text}' lacks {' and '.join(missing)}; the form is {INLINE}")
-    return _from_fields(text, fields, "custom link")
+    link = _from_fields(text, fields, "custom link")
+    if like is None:
+        return link
+    radio = [short for short, field in _SHORT.items() if field in fields and short not in _OF_THE_LINE]
+    if radio:
+        raise InputError(
+            f"link '{text}': the radio's numbers are those of {like.name}; leave out {' and '.join(radio)}"
+        )
+    return replace(
+        like,
+        name=text,
+        upload_bit_s=link.upload_bit_s,
+        download_bit_s=link.download_bit_s,
+        round_trip_s=link.round_trip_s,
+        source=f"rates given by the user; the radio is that of {like.name}: {like.source}",
+    )
 
 
 # (weaker, other) positions of devices -> their link, or None for a pair without one.

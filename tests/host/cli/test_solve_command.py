@@ -91,7 +91,7 @@ def test_the_next_plan_gets_the_next_folder_and_a_given_one_must_be_new(folder, 
     ("words", "message"),
     [
         (["--goal=speed"], "unknown goal 'speed'; known: .*latency"),
-        (["--link=5G"], "unknown link '5G'; known: .*3G.*4G.*WiFi"),
+        (["--link=6G"], "unknown link '6G'; known: .*3G.*4G.*WiFi"),
         (["--server=wiscad"], r"no profile of alexnet on 'wiscad' in results; there are: edge, server"),
         (["--solver=cplex"], "unknown solver 'cplex'; known: .*exact.*gurobi"),
         (["--goal=energy"], "the profile of edge has no energy"),

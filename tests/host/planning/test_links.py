@@ -27,8 +27,25 @@ def test_known_links_in_both_directions(name):
     assert link.source
 
 
-def test_the_known_ones_are_these():
-    assert set(known_links()) == set(FACTS)
+TODAY = {"5G": (166.13, 21.08), "WiFi 6": (838, 838), "Ethernet": (941, 941), "LTE-M": (0.3, 0.375)}
+
+
+def test_the_known_ones_are_these_each_with_its_source():
+    assert set(known_links()) == {*FACTS, *TODAY}
+    for name, (down, up) in TODAY.items():
+        link = load_link(name)
+        assert (link.download_bit_s, link.upload_bit_s) == (pytest.approx(down * 1e6), pytest.approx(up * 1e6))
+        assert link.round_trip_s > 0 or "no round trip given" in link.source
+        assert not link.has_radio and not link.has_states, "no source gives the radio's power, so none is made up"
+    assert not load_link("LTE-M").duplex and not load_link("WiFi 6").duplex
+
+
+def test_rates_of_ones_own_with_the_radio_of_a_known_link():
+    link, known = load_link("up=20,down=50,rtt=0.01,like=WiFi"), load_link("WiFi")
+    assert (link.upload_bit_s, link.download_bit_s, link.round_trip_s) == (20e6, 50e6, 0.01)
+    assert (link.upload_j_per_bit, link.download_j_per_bit) == (known.upload_j_per_bit, known.download_j_per_bit)
+    assert link.radio_w == known.radio_w and "that of WiFi: JointDNN" in link.source
+    assert link.name == "up=20,down=50,rtt=0.01,like=WiFi"
 
 
 def test_each_transfer_pays_half_the_round_trip_in_time_and_nothing_in_energy():
@@ -57,7 +74,10 @@ def test_a_link_from_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("5G", r"unknown link '5G'; known: 3G, 4G, WiFi, or FILE.toml:NAME, or up="),
+        ("6G", r"unknown link '6G'; known: 3G, 4G, 5G, Ethernet, LTE-M, WiFi, WiFi 6, or FILE.toml:NAME, or up="),
+        ("up=1,down=1,like=Wifi", r"unknown link 'Wifi'.*did you mean 'WiFi'"),
+        ("up=1,down=1,like=WiFi,beta=3", r"the radio's numbers are those of WiFi; leave out beta"),
+        ("down=1,like=WiFi", r"lacks up"),
         ("up=1", "lacks down"),
         ("up=1,down=x", "down = 'x' is not a number"),
         ("up=1,down=2,color=3", "unknown part 'color'"),
