@@ -16,6 +16,8 @@ Limits go in as ``build_problem(..., limits=Limits(latency_s=0.1, private_layers
 * ``samples = resample(problem, profiles)``, then ``bootstrap(samples, [result.choices]).table()``: intervals, how often
   the plan stays the best, its regret;
 * ``plan_with_confidence(problem, profiles, 0.95)``: a plan whose limits hold with that probability;
+* ``study("alexnet", "3G,4G,WiFi", results="results/demo")``: all of that for each link; a notebook shows it as a table,
+  with ``plot()``, ``sweep([1, 5, 20])`` over bandwidths and ``report("folder")``;
 * ``load_study("results/plans/alexnet/001")``: what ``dime solve`` found, read back: problem, plan, frontier;
 * ``sweeps.tables({"4G": problem}).tables``: the published tables.
 
@@ -44,6 +46,7 @@ _HOMES = {
     "resample": "dime.host.analysis.resampling",
     "round_trips": "dime.host.analysis.break_even",
     "solve": "dime.host.search.solvers",
+    "study": "dime.host.report.notebook",
     "sweeps": "dime.host.compat",
 }
 __all__ = list(_HOMES)

@@ -15,6 +15,7 @@ from dime.host.planning.plan import read_plan as read_plan
 from dime.host.planning.problem import build_problem as build_problem
 from dime.host.planning.solution import make_plan as make_plan
 from dime.host.profiles.profiles import load_profile as load_profile
+from dime.host.report.notebook import study as study
 from dime.host.search.frontier import frontier as frontier
 from dime.host.search.solvers import solve as solve
 from dime.host.studies.folder import load_study as load_study

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dime.contract.errors import InfeasibleError, InputError, OutOfTimeError, unknown
+from dime.host.common.units import plain
 from dime.host.planning.cost import add_up, walk
 from dime.host.planning.goals import Goal
 from dime.host.planning.links import Link, connect
@@ -86,6 +87,14 @@ class BestPlans:
     link: Link | None
     round_trip_s: float | None
     regions: tuple[Region, ...]
+
+    def __repr__(self) -> str:
+        lines = [
+            f"BestPlans of {self.problem.network} by {self.vary.replace('_', ' ')}: {len(self.regions)} ranges",
+            f"  the plan changes at {', '.join(f'{float(at):.4g}' for at in self.break_evens[:5]) or 'no value'}",
+            "  table() has them all",
+        ]
+        return "\n".join(map(plain, lines))
 
     def at(self, knob: Fraction | float) -> Region:
         """The region of a value of the knob; at a break-even point the one below it, whose plan still is a best one."""

@@ -215,10 +215,13 @@ def describe(problem: Problem, choices: Sequence[Choice], certificate: Certifica
 
 
 def one_line(problem: Problem, choices: Sequence[Choice]) -> str:
-    """A plan's steps as tables hold them: ``conv1_conv2 @ 921600000 on nano | fc1 @ -1 on server``."""
+    """A plan's steps as tables hold them: ``conv1_conv2 @ 921600000 on nano | fc1 on server``.
+
+    A clock that is left alone is not named.
+    """
     layers = list(problem.layers)
     return " | ".join(
-        f"{spell(bundle, layers)} @ {frequency_hz} on {problem.devices[device].name}"
+        f"{spell(bundle, layers)}{'' if frequency_hz < 0 else f' @ {frequency_hz}'} on {problem.devices[device].name}"
         for bundle, device, frequency_hz in choices
     )
 

@@ -21,6 +21,7 @@ import numpy as np
 from dime.contract.bundles import Bundle, enumerate_bundles
 from dime.contract.errors import InputError, unknown
 from dime.host.common.stats import Bools, Floats, Ints
+from dime.host.common.units import plain
 from dime.host.planning.goals import Goal, Limits
 from dime.host.planning.links import Link, connect
 from dime.host.planning.quantity import Quantity
@@ -127,6 +128,15 @@ class Problem:
 
     def __post_init__(self) -> None:
         _check(self)
+
+    def __repr__(self) -> str:
+        names = ", ".join(f"{device.name} ({device.origin})" for device in self.devices)
+        lines = [
+            f"Problem: least {self.goal.kind} of {self.network}, {len(self.layers)} layers, over {self.links}",
+            f"  devices {names}",
+            f"  {'with' if self.has_energy else 'without'} energy; {len(self.warnings)} warnings",
+        ]
+        return "\n".join(map(plain, lines))
 
     @cached_property
     def bundles(self) -> list[Bundle]:

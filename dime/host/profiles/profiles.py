@@ -19,6 +19,7 @@ from dime.contract.bundles import Bundle, enumerate_bundles, spell
 from dime.contract.errors import DimeError, InputError, TableError
 from dime.host.common import stats
 from dime.host.common.stats import Bools, Floats, Ints
+from dime.host.common.units import plain
 from dime.host.metering.gain import Gain
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 # Of a run, in s or J: sums of what is larger may not be finite.
 MOST = 1e300
 LONGEST_MESSAGE = 1000
+LONGEST_LINE = 200
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,17 @@ class Profile:
     run_repeats: Ints | None = None
     run_copy_in_s: Floats | None = None
     run_copy_out_s: Floats | None = None
+
+    def __repr__(self) -> str:
+        clocks = "a clock left alone" if self.frequencies_hz == (-1,) else f"{len(self.frequencies_hz)} clocks"
+        energy = "no energy" if self.run_energy_j is None else f"energy {self.energy_origin}"
+        size = f"{len(self.layers)} layers, {len(self.bundles)} bundles, {clocks}"
+        lines = [
+            f"Profile of {self.network} on {self.device}: {size}",
+            f"  time {self.origin}, {energy}; {len(self.run_duration_s)} runs; {len(self.warnings)} warnings",
+            f"  from {self.path}",
+        ]
+        return "\n".join(plain(line)[:LONGEST_LINE] for line in lines)
 
     @property
     def energy_origin(self) -> str:

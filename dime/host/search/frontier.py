@@ -16,6 +16,7 @@ from dime.contract import schemas
 from dime.contract.errors import InfeasibleError, OutOfTimeError
 from dime.host.common import places
 from dime.host.common.stats import Floats, Ints
+from dime.host.common.units import plain, quantity
 from dime.host.planning.certificate import Certificate
 from dime.host.planning.plan import Plan, describe, one_line
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
@@ -46,6 +47,16 @@ class Frontier:
 
     def __len__(self) -> int:
         return len(self.time_ps)
+
+    def __repr__(self) -> str:
+        whole = "every one" if self.complete else "not all: time ran out"
+        lines = [f"Frontier of {self.problem.network}: {len(self)} best trade-offs of time and energy, {whole}"]
+        lines += [
+            f"  {name}: {quantity(float(self.time_s[at]), 's')}, {quantity(float(self.energy_j[at]), 'J')}"
+            for name, at in (("fastest", 0), ("least energy", -1))
+            if len(self)
+        ]
+        return "\n".join(map(plain, lines))
 
     @property
     def time_name(self) -> str:

@@ -1,0 +1,82 @@
+"""What each link changes, in a sentence a link, for who sees a study for the first time; the report has the rest."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from dime.host.analysis.baselines import Row
+from dime.host.common.units import percent, plain, quantity
+from dime.host.report import sentences, text_plot
+from dime.host.studies.study import LinkStudy, Study
+
+WIDTH = 100
+ALL_ON = "all on "
+
+
+def text(study: Study) -> str:
+    """What each link changes, then the trade-offs of the link that has most of them."""
+    lines = ["what each link changes"]
+    lines += [line for link in study.links for line in _wrapped(headline(link))]
+    for missing in study.without_plan:
+        lines += _wrapped(f"{missing.name}: no plan, because {missing.reason}")
+    chosen = most_to_trade(study)
+    if chosen is not None:
+        lines += ["", *_trade_offs(chosen)]
+    return "\n".join(lines)
+
+
+def headline(link: LinkStudy) -> str:
+    """The answer for one link: ``WiFi: conv1 on nano; conv2..fc3 on pc: 147 ms, 34 % less than all on edge; sure``."""
+    goal = link.problem.goal
+    steps = sentences.steps(link.problem, link.plan.choices(link.problem))
+    told = f"{link.name}: {steps}: {quantity(link.plan.value, goal.unit)}"
+    if goal.kind == "latency" and link.plan.energy_j is not None:
+        told += f" and {quantity(link.plan.energy_j, 'J')}"
+    saved = [f"{percent(row.gain)} less than {row.name}" for row in alone(link.baselines) if row.gain and row.gain > 0]
+    return plain(f"{told}{', ' if saved else ''}{' and '.join(saved)}{_certainty(link)}")
+
+
+def alone(rows: Sequence[Row]) -> Iterator[Row]:
+    """The baselines that run everything on one device."""
+    return (row for row in rows if row.name.startswith(ALL_ON))
+
+
+def most_to_trade(study: Study) -> LinkStudy | None:
+    """The link with the most best trade-offs, rather one whose plan is split; None where no link has two.
+
+    A link of which nobody says what sending costs shows no trade-off that one could believe.
+    """
+    some = [
+        (link, len(link.frontier))
+        for link in study.links
+        if link.frontier is not None and len(link.frontier) > 1 and _has_radio(link)
+    ]
+    chosen = max(some, key=lambda one: (len({step.device for step in one[0].plan.steps}) > 1, one[1]), default=None)
+    return None if chosen is None else chosen[0]
+
+
+def _has_radio(link: LinkStudy) -> bool:
+    joined = [one for one in link.problem.joined.values() if one is not None]
+    return not joined or any(one.upload_j_per_bit or one.radio_w for one in joined)
+
+
+def _certainty(link: LinkStudy) -> str:
+    rivals = link.explanation.rivals if link.explanation else ()
+    if not rivals or rivals[0].sure is None:
+        return ""
+    return "; sure" if rivals[0].sure else "; not sure: another plan may be as good"
+
+
+def _trade_offs(link: LinkStudy) -> Iterator[str]:
+    front = link.frontier
+    assert front is not None
+    yield f"{plain(link.name)}: {len(front)} best trade-offs of time and energy"
+    yield from text_plot.trade_off(link, WIDTH)
+    for name, at in (("fastest", 0), ("least energy", len(front) - 1)):
+        cost = f"{quantity(float(front.time_s[at]), 's')}, {quantity(float(front.energy_j[at]), 'J')}"
+        yield from _wrapped(f"{name}: {cost}: {sentences.steps(link.problem, front.choices(at))}")
+
+
+def _wrapped(line: str) -> list[str]:
+    return textwrap.wrap(plain(line), WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
