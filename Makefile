@@ -26,7 +26,7 @@ $(error make $(goals) takes no $(strange)=$(if $(nearest),; did you mean $(neare
 endif
 endif
 
-.PHONY: help setup demo test test-lab test-networks check network samples profile join solve report sweep power-server build push collect clean-device doctor artifact check-artifact
+.PHONY: help setup demo test test-lab test-networks check network samples profile join solve report verify sweep power-server build push collect clean-device doctor artifact check-artifact
 
 help:  ## this list
 	@echo "DIME: which layers of a network should run where, and at which clock"; echo
@@ -68,6 +68,9 @@ solve: setup  ## the best plan for each link                  make solve NET=vgg
 
 report: setup  ## a study's report and figures, anew        make report PLANS=results/plans/vgg11/001 FIGURES=1
 	@$(RUN) report $(options)
+
+verify: setup  ## runs the plans, predicted against measured     make verify PLANS=results/plans/alexnet/001
+	@$(DIME) verify $(options)
 
 sweep: setup  ## the published tables                         make sweep NET=alexnet EDGE=nano SERVER=wiscad
 	@$(RUN) sweep $(options)

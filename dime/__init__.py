@@ -19,6 +19,7 @@ Limits go in as ``build_problem(..., limits=Limits(latency_s=0.1, private_layers
 * ``study("alexnet", "3G,4G,WiFi", results="results/demo")``: all of that for each link; a notebook shows it as a table,
   with ``plot()``, ``sweep([1, 5, 20])`` over bandwidths and ``report("folder")``;
 * ``load_study("results/plans/alexnet/001")``: what ``dime solve`` found, read back: problem, plan, frontier;
+* ``verify("results/plans/alexnet/001", runs=100)``: its plans run on the devices, predicted beside measured;
 * ``sweeps.tables({"4G": problem}).tables``: the published tables.
 
 Everything is loaded when it is first named, so that ``import dime`` alone costs nothing on a device.
@@ -48,6 +49,7 @@ _HOMES = {
     "solve": "dime.host.search.solvers",
     "study": "dime.host.report.notebook",
     "sweeps": "dime.host.compat",
+    "verify": "dime.host.execution.runs",
 }
 __all__ = list(_HOMES)
 

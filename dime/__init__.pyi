@@ -7,6 +7,7 @@ from dime.host.analysis.chance_limits import plan_with_confidence as plan_with_c
 from dime.host.analysis.resampling import resample as resample
 from dime.host.analysis.uncertainty import bootstrap as bootstrap
 from dime.host.compat import sweeps as sweeps
+from dime.host.execution.runs import verify as verify
 from dime.host.planning.goals import Goal as Goal
 from dime.host.planning.goals import Limits as Limits
 from dime.host.planning.links import Link as Link

@@ -17,6 +17,7 @@ from dime.device import samples
 from dime.device.boards import _sysfs
 from dime.device.graphs import maps
 from dime.host.compat import sweeps
+from dime.host.execution import verification_files
 from dime.host.metering.gain import Calibration, Point
 from dime.host.metering.power_trace import read_quality
 from dime.host.profiles import joint_profile
@@ -27,6 +28,7 @@ from dime.host.report import output, page
 from dime.host.studies.request import Request
 from tests.device.test_samples import TinyPlugin
 from tests.host import example_studies, powered, small
+from tests.host.execution import made as executed
 from tests.lab.loads import Load
 from tests.lab.meter import StandInMeter
 
@@ -88,6 +90,7 @@ def made(tmp_path_factory):
     output.write(study, top / "plans", request=request)
     Artifact("", (), "", dime.__version__, "", {}, (), (), ()).write(top)
     Evaluation("", "", (), {}).write(top)
+    verification_files.write(executed.verification(), top / "plans" / "verified" / "001")
     sweeps.write(sweeps.tables({"test": small.problem(3, 2, 1)}), top / "sweeps")
     return top
 

@@ -5,7 +5,7 @@ import os
 import platform
 import signal
 import sys
-from typing import TYPE_CHECKING, Dict, NoReturn, Optional, Sequence
+from typing import TYPE_CHECKING, Dict, NoReturn, Optional, Sequence, Tuple
 
 from dime import __version__
 from dime.contract import messages, plugins, power_protocol
@@ -87,26 +87,13 @@ def profile(options: argparse.Namespace, emit: "Emit") -> None:
     from dime.device import boards, networks
 
     board = boards.choose(options.device, options.board)
-    from dime.device.graphs import FOLDER, maps
-
     parse_name(options.network)
-    brought = [
-        place for place in (os.path.join(options.samples, options.network), options.samples) if maps.is_there(place)
-    ]
-    if not brought:
-        plugins.check(networks, options.network)
+    _check_known(options)
     check_options(vars(options), os.cpu_count())
     networks.need_torch()
-    from dime.device import samples as module
     from dime.device import timings
 
-    found = module.find(options.samples, options.network)
-    if found.manifest is not None and "graph" in found.manifest:
-        from dime.device.graphs import network as graphs
-
-        network: Network = graphs.load(os.path.join(found.folder, FOLDER), found.manifest["weights"], emit)
-    else:
-        network = networks.load(options.network, _weights(options.weights, found), emit)
+    network, found = _load(options, emit)
     log = _power_log(options, emit)
     if log is not None and not options.min_window_s:
         options.min_window_s = log.min_window_s
@@ -118,6 +105,61 @@ def profile(options: argparse.Namespace, emit: "Emit") -> None:
         log.close()
     emit("note", text="{} rows; {:.1f} s were spent inside runs".format(summary.rows, summary.inside_s))
     emit("done", folder=options.out)
+
+
+def stage(options: argparse.Namespace, emit: "Emit") -> None:
+    """Runs this device's part of plans, as whoever started it orders."""
+    from dime.device import boards, networks, storage
+
+    board = boards.choose(options.device, options.board)
+    parse_name(options.network)
+    _check_known(options)
+    check_options({"threads": options.threads}, os.cpu_count())
+    networks.need_torch()
+    from dime.contract import handshake
+    from dime.contract.run import LEDGER
+    from dime.device import processor, timings
+    from dime.device.executing import work
+    from dime.device.executing.stage import Stage
+
+    with storage.locked(options.out), timings.threads(options.threads), stop.deferred():
+        boards.settle(options.out)
+        network, found = _load(options, emit)
+        chosen = processor.choose(options.processor, emit, processor.advice(board[1]))
+        ledger = os.path.join(options.out, LEDGER)
+        job = work.Work(network, found, board, chosen, options.root, ledger)
+        work.check_same(job, options.profiled_weights, options.profiled_samples)
+        run = handshake.Run(
+            work.read_token(options.token), bytes.fromhex(options.plans), work.network_digest(network, found)
+        )
+        server = Stage(job, run, emit, options.address)
+        emit("description", facts={"port": server.port})
+        server.serve()
+    emit("done", folder=options.out)
+
+
+def _check_known(options: argparse.Namespace) -> None:
+    """Makes sure that the network is built in, or came with its feature maps."""
+    from dime.device import networks
+    from dime.device.graphs import maps
+
+    places = (os.path.join(options.samples, options.network), options.samples)
+    if not any(maps.is_there(place) for place in places):
+        plugins.check(networks, options.network)
+
+
+def _load(options: argparse.Namespace, emit: "Emit") -> "Tuple[Network, Samples]":
+    """The network and its feature maps."""
+    from dime.device import networks
+    from dime.device import samples as module
+    from dime.device.graphs import FOLDER
+
+    found = module.find(options.samples, options.network)
+    if found.manifest is not None and "graph" in found.manifest:
+        from dime.device.graphs import network as graphs
+
+        return graphs.load(os.path.join(found.folder, FOLDER), found.manifest["weights"], emit), found
+    return networks.load(options.network, _weights(options.weights, found), emit), found
 
 
 def _power_log(options: argparse.Namespace, emit: "Emit") -> "Optional[PowerLog]":
@@ -297,6 +339,19 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--log-server-port", type=int, default=5000, help="its port")
     verb.add_argument("--energy-error", type=parse_share, default=0.0, help="repeat until energies are so sure: 3%%")
     verb.add_argument("--most-iterations", type=int, help="give that up after so many passes; 10 x iterations")
+
+    verb = verbs.add_parser("stage", help=stage.__doc__)
+    verb.set_defaults(verb=stage)
+    _network_options(verb)
+    _device_options(verb)
+    verb.add_argument("--out", required=True, help="a folder of the run's own, for what is to be put back")
+    verb.add_argument("--processor", default="auto", help="auto, cuda or cpu")
+    verb.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves them to torch")
+    verb.add_argument("--token", required=True, help="a file that holds the run's token, in hexadecimal")
+    verb.add_argument("--plans", required=True, help="SHA-256 of the plans that will be run")
+    verb.add_argument("--profiled-weights", default="", help="the weights that were profiled; others are refused")
+    verb.add_argument("--profiled-samples", default="", help="the hash of the feature maps that were profiled")
+    verb.add_argument("--address", default="127.0.0.1", help="the address of this device to listen at")
 
     _trial_parsers(verbs)
     return parser

@@ -111,7 +111,7 @@ def profile(
         asked = getattr(board[1], "PROCESSOR", asked)
     chosen = processor.choose(asked, emit, processor.advice(board[1]))
     frequencies = _frequencies(options["frequencies_hz"], board, chosen, root, emit)
-    with storage.locked(folder), stop.deferred(), _threads(options["threads"]):
+    with storage.locked(folder), stop.deferred(), threads(options["threads"]):
         spec = _spec(network, samples, options, board, device, chosen, frequencies, root)
         if boards.settle(folder):
             emit("note", text="clocks that a killed run had fixed were put back")
@@ -453,7 +453,7 @@ def _look_around(spec: RunSpec, when: str, root: str, emit: "Emit", known: Itera
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def threads(count: int) -> Iterator[None]:
     """Sets the tensor library's CPU threads for a while; 0 leaves them alone."""
     before = torch.get_num_threads()
     if count:

@@ -27,6 +27,7 @@ COMMANDS: arguments.Commands = {
     "join": measuring.join,
     "solve": planning.solve,
     "report": planning.report,
+    "verify": planning.verify,
     "sweep": planning.sweep,
     "artifact": sharing.artifact,
     "check-artifact": sharing.check_artifact,
@@ -54,6 +55,7 @@ KEPT = {
     "report": "nothing was written",
     "artifact": "nothing was written",
     "check-artifact": "nothing was written",
+    "verify": "nothing was written, and nothing is left on the devices",
 }
 
 

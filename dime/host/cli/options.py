@@ -216,6 +216,19 @@ class CheckedArtifact:
 
 
 @dataclass(frozen=True)
+class Verified:
+    """Of `verify`."""
+
+    plans: str = option("The study's folder, as solve has named it.")
+    link: str | None = option("Links of the study by name, joined by commas; without it all.", None)
+    frontier: int = option("Points of the frontier that are run as well, evenly spread.", 0)
+    runs: int = option("Requests of each plan that count; fewer of plans that take long.", 30)
+    samples: str = option("The folder that holds the feature maps that were profiled.", "samples")
+    weights: str = option("A state_dict's file, where the weights that were profiled came from one.", "")
+    seed: int = option("Of the order in which plans are run.", 0)
+
+
+@dataclass(frozen=True)
 class Demo:
     """Of `demo`."""
 

@@ -1,4 +1,4 @@
-"""Commands of the planner: solve, sweep, report, demo."""
+"""Commands of the planner: solve, sweep, report, verify, demo."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from dime.host.cli.options import (
     Arithmetic,
     Demo,
     FinishedStudy,
+    LabFile,
     Placement,
     PlannedNetwork,
     Search,
+    Verified,
     Written,
     WrittenStudy,
 )
@@ -123,6 +125,28 @@ def report(finished: FinishedStudy) -> None:
 
     for path in page.remake(finished.plans, finished.figures):
         print(path)
+
+
+def verify(wanted: Verified, lab: LabFile) -> None:
+    """Runs a study's plans and their baselines on the devices, and holds what was predicted against what happened.
+
+    Examples:
+        dime verify --plans=results/plans/alexnet/001
+        dime verify --plans=results/plans/alexnet/001 --link=WiFi --frontier=10 --runs=100
+    """
+    from dime.host.common import console
+    from dime.host.execution import runs, verification_files
+    from dime.host.report import page, verified
+
+    place = verification_files.folder(wanted.plans)
+    places.check(place)
+    found = runs.verify(
+        wanted.plans, wanted.link, wanted.frontier, wanted.runs, samples=wanted.samples, weights=wanted.weights,
+        lab=lab.lab, seed=wanted.seed, say=console.tell,
+    )  # fmt: skip
+    written = verification_files.write(found, place, shlex.join(["dime", *sys.argv[1:]]))
+    (made,) = page.remake(wanted.plans)
+    print(f"{verified.text(found)}\nfiles: {written}, {made}")
 
 
 def demo(demo: Demo) -> None:

@@ -132,6 +132,24 @@ def read(folder: str | os.PathLike[str]) -> Problem:
         raise TableError(f"{path} is damaged: {' '.join(str(error).split())}") from None
 
 
+def sources(folder: str | os.PathLike[str]) -> list[dict[str, str]]:
+    """The profiles that a problem was made of: device, path and sha256 of each, the edge device's first.
+
+    Raises:
+        TableError: The file is missing or damaged.
+    """
+    path = Path(folder) / PROBLEM
+    try:
+        with open(path, encoding="utf-8") as stream:
+            said = json.loads(stream.read(LARGEST_JSON))
+        schemas.version(schemas.PROBLEM, said, path)
+        return [{name: str(one[name]) for name in ("device", "path", "sha256")} for one in said["profiles"]]
+    except OSError as error:
+        raise TableError(f"{path}: {error.strerror}") from None
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise TableError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+
+
 def _arrays(problem: Problem) -> dict[str, Ints]:
     found = {"crossing_ps": problem.crossing_ps, "crossing_pj": problem.crossing_pj}
     for at, device in enumerate(problem.devices):

@@ -18,11 +18,12 @@ from dime.contract import files, schemas
 from dime.contract.errors import InputError, TableError
 from dime.contract.run import REPORT
 from dime.host.common import places
+from dime.host.execution import verification_files
 from dime.host.report import model, report_data, terminal, upgrade
 from dime.host.studies.study import Study
 
 STYLE = "report.css"
-SCRIPTS = ("blocks.js", "plots.js", "report.js")
+SCRIPTS = ("blocks.js", "plots.js", "verified.js", "report.js")
 PAGE = "report.html"
 KEPT, FIGURES = "report.json", "figures"
 
@@ -82,7 +83,7 @@ def remake(folder: str | os.PathLike[str], figures: bool = False) -> list[Path]:
     data, text = _read(where / KEPT)
     aside = where / f".{FIGURES}.{os.getpid()}"
     try:
-        content = _render(data, text)
+        content = _render(data, text, _verification(where))
         drawn = []
         if figures:
             from dime.host.report.figures import write as draw
@@ -118,11 +119,17 @@ def _read(path: Path) -> tuple[model.Report, str]:
         raise TableError(f"{path} is damaged: {error}") from None
 
 
+def _verification(study: Path) -> dict[str, object] | None:
+    """What was last found out when the study's plans were run; None where they were not."""
+    there = sorted(study.glob(f"{verification_files.FOLDER}/[0-9]*/{verification_files.SUMMARY}"))
+    return verification_files.read(there[-1].parent) if there else None
+
+
 def _digest(text: str, data: object) -> str:
     return hashlib.sha256(json.dumps([text, data], separators=(",", ":"), allow_nan=False).encode()).hexdigest()
 
 
-def _render(data: model.Report, text: str) -> str:
+def _render(data: model.Report, text: str, verification: object = None) -> str:
     style = _asset(STYLE)
     script = "\n".join(map(_asset, SCRIPTS))
     parts = {
@@ -130,7 +137,7 @@ def _render(data: model.Report, text: str) -> str:
         "policy": f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; img-src data:",
         "style": style,
         "script": script,
-        "data": _embed(data),
+        "data": _embed(data if verification is None else {**data, "verification": verification}),
         "text": escape(text),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _asset(PAGE))
@@ -144,7 +151,7 @@ def _hash(content: str) -> str:
     return f"'sha256-{b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
-def _embed(data: model.Report) -> str:
+def _embed(data: object) -> str:
     """JSON that cannot end the element it stands in, whatever names it holds."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -242,7 +242,7 @@ function sourcesSection() {
     h("p", { class: "note" }, `DIME ${data.versions.dime}, Python ${data.versions.python}`));
 }
 
-const SECTIONS = [planSection, heldSection, frontierSection, baselineSection, explanationSection, mapSection, certaintySection, notesSection];
+const SECTIONS = [planSection, verifiedSection, heldSection, frontierSection, baselineSection, explanationSection, mapSection, certaintySection, notesSection];
 const sectionsOf = (link) => SECTIONS.map((make) => make(link)).filter(Boolean);
 const linkOverview = () => data.links.length > 1 ? overview() : null;
 

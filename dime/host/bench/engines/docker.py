@@ -303,7 +303,7 @@ def _network(job: Job) -> str:
 
 
 def _words(job: Job) -> list[str]:
-    return [*job.words, *([f"--log-server-token={TOKEN}"] if job.token else [])]
+    return [*job.words, *([f"{job.token_word}={TOKEN}"] if job.token else [])]
 
 
 def _key(job: Job, samples: str, image: str) -> str:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -72,7 +72,7 @@ class Process:
         is_below = job.samples.name in (job.network, f"{job.network}_samples")
         words = [*job.words, f"--samples={job.samples.parent if is_below else job.samples}", f"--out={job.out}"]
         if job.token:
-            words.append(f"--log-server-token={self._private('token', job.token)}")
+            words.append(f"{job.token_word}={self._private('token', job.token)}")
         self.stage = Stage.STARTING
         self._process = self._stack.enter_context(_process([*ENTRY, *words], _environment(job.threads), self.label))
         self.stage = Stage.RUNNING
@@ -166,14 +166,54 @@ def describe(arguments: Sequence[str], label: str) -> dict[str, object]:
 
 
 @contextmanager
-def _process(command: Sequence[str], environment: dict[str, str], label: str) -> Iterator[subprocess.Popen[str]]:
+def serving(arguments: Sequence[str], label: str) -> Iterator[list[dict[str, object]]]:
+    """A verb that goes on until its standard input ends, which it does at the end of the block.
+
+    Returns:
+        The facts that it has said, one when it begins and more when it has ended.
+
+    Raises:
+        DeviceError: It reported an error, or ended before it said any.
+    """
+    with _process([*ENTRY, *arguments], _environment(0), label, subprocess.PIPE) as child:
+        assert child.stdout is not None and child.stdin is not None
+        said: list[dict[str, object]] = []
+        last = _facts(child.stdout, said, label, 1)
+        if not said:
+            raise DeviceError(f"{label}: ended before it began{'; last line: ' + last if last else ''}")
+        yield said
+        child.stdin.close()
+        _facts(child.stdout, said, label)
+
+
+def _facts(lines: Iterable[str], said: list[dict[str, object]], label: str, most: int = 10) -> str:
+    """Gathers so many descriptions; gives the last line that was no message."""
+    last = ""
+    for line in lines:
+        message = messages.decode(line)
+        if message is None:
+            last = line.strip() or last
+        elif message["kind"] == "error":
+            raise DeviceError(f"{label}: {message['text']}")
+        elif message["kind"] == "description":
+            said.append(dict(message["facts"]))
+            if len(said) >= most:
+                break
+    return last
+
+
+@contextmanager
+def _process(
+    command: Sequence[str], environment: dict[str, str], label: str, stdin: int | None = None
+) -> Iterator[subprocess.Popen[str]]:
     """A child that is asked to stop, and then waited for, on every way out.
 
     A person who wants to go is not kept: the child ends by itself after what is under way, with its clocks put back.
     """
     process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
+        command, env=environment, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
     try:
         yield process
         process.wait()

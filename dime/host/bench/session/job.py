@@ -20,7 +20,8 @@ class Job:
         out: The run's folder on this computer.
         threads: CPU threads of the numeric libraries; 0 leaves it to them.
         online: Whether the container needs the network, as for a power log.
-        token: What the power logger wants proved; it is handed over as a file.
+        token: A secret, such as what the power logger wants proved; it is handed over as a file.
+        token_word: The option that names this file.
     """
 
     device: LabDevice
@@ -31,3 +32,4 @@ class Job:
     threads: int = 0
     online: bool = False
     token: str = field(default="", repr=False)
+    token_word: str = "--log-server-token"

@@ -1,0 +1,276 @@
+"""What one device computes of a plan: its bundles, at their clocks, with stamps on its own monotonic clock."""
+
+import ctypes
+import hashlib
+import math
+from collections import OrderedDict
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Callable, ContextManager, Dict, Iterator, List, Optional, Sequence, Tuple
+
+import torch
+
+from dime.contract.bundles import Bundle, spell
+from dime.contract.errors import InputError
+from dime.contract.stages import digest_of
+from dime.contract.timebase import monotonic_ns
+from dime.device import boards
+from dime.device import processor as processors
+
+if TYPE_CHECKING:
+    from dime.contract.stages import Step
+    from dime.device.boards import Board
+    from dime.device.networks import Crossing
+    from dime.device.samples import Samples
+    from dime.device.timings import Network
+
+Tensors = Tuple[torch.Tensor, ...]
+
+# Largest difference from what was profiled, as a part of the largest value, that another processor or torch may make.
+TOLERANCES = {"float64": 1e-6, "float32": 1e-3, "float16": 3e-2, "bfloat16": 2e-1}
+CLASS_BYTES = 4
+
+
+class Work(object):
+    """A loaded network on this device.
+
+    Args:
+        network: The network.
+        samples: The feature maps that were profiled.
+        board: The board's name and module.
+        chosen: What it runs on.
+        root: Where the board's sysfs is found.
+        ledger: A file in which the board notes what it is about to change.
+
+    Attributes:
+        weights_sha256: SHA-256 over all parameters, in order: the same in every version of torch.
+    """
+
+    def __init__(
+        self,
+        network: "Network",
+        samples: "Samples",
+        board: "Tuple[str, Board]",
+        chosen: processors.Processor,
+        root: str = "/",
+        ledger: Optional[str] = None,
+    ) -> None:
+        self.weights_sha256 = weights_digest(network)
+        network.place(chosen)
+        self.network, self.samples = network, samples
+        self._board, self._chosen, self._root, self._ledger = board, chosen, root, ledger
+        self._clock: Optional[ContextManager[Callable[[], List[int]]]] = None
+        self._hz = -1
+        self._maps: Dict[int, Dict[str, Tensors]] = {}
+
+    @property
+    def layers(self) -> Sequence[str]:
+        """The network's layers."""
+        return self.network.layers
+
+    def boundary(self, layer: int) -> "Sequence[Crossing]":
+        """Shape and dtype of what enters a layer, or leaves the last one."""
+        return self.network.boundary(layer)
+
+    def pictures(self) -> "Dict[str, Tensors]":
+        """The network's inputs that were profiled, by name."""
+        return self.maps(0)
+
+    def maps(self, boundary: int) -> Dict[str, Tensors]:
+        """The profiled tensors at a boundary, by picture."""
+        if boundary not in self._maps:
+            found = self.samples.maps(self.layers[boundary], self.boundary(boundary))
+            self._maps[boundary] = OrderedDict(
+                (name, tuple(tensor.contiguous() for tensor in tensors)) for name, tensors in found.items()
+            )
+        return self._maps[boundary]
+
+    def facts(self) -> Dict[str, object]:
+        """What decides whether two devices compute the same bits."""
+        return {
+            "versions": processors.versions(),
+            "processor": self._chosen.name,
+            "model": _processor_model(),
+            "threads": torch.get_num_threads(),
+            "weights_sha256": self.weights_sha256,
+        }
+
+    def check_clocks(self, steps: "Sequence[Step]") -> None:
+        """Sets each clock that these steps ask for once.
+
+        Raises:
+            DeviceError: One cannot be set here.
+        """
+        for hertz in sorted(set(step.frequency_hz for step in steps)):
+            self.set_clock(hertz)
+
+    def set_clock(self, frequency_hz: int) -> int:
+        """Fixes a clock, if it is another than now; gives the ns that this took.
+
+        Raises:
+            DeviceError: It cannot be set here.
+        """
+        if frequency_hz == self._hz:
+            return 0
+        start_ns = monotonic_ns()
+        self.free_clock()
+        if frequency_hz != -1:
+            clock = self._board[1].fixed(frequency_hz, self._root, self._ledger)
+            clock.__enter__()
+            self._clock, self._hz = clock, frequency_hz
+        return monotonic_ns() - start_ns
+
+    def free_clock(self) -> None:
+        """Puts the board's clocks back."""
+        clock, self._clock, self._hz = self._clock, None, -1
+        if clock is not None:
+            clock.__exit__(None, None, None)
+
+    def place(self, tensors: Tensors) -> Tuple[processors.Tensors, int]:
+        """Brings tensors to where the network runs; gives the ns that this took."""
+        start_ns = monotonic_ns()
+        placed = tuple(self._chosen.place(tensor) for tensor in tensors)
+        self._wait()
+        return placed[0] if len(placed) == 1 else placed, monotonic_ns() - start_ns
+
+    def fetch(self, tensors: processors.Tensors) -> Tuple[Tensors, int]:
+        """Brings tensors into this computer's memory, contiguous; gives the ns that this took."""
+        start_ns = monotonic_ns()
+        several = tensors if isinstance(tensors, tuple) else (tensors,)
+        fetched = tuple(tensor.detach().to("cpu").contiguous() for tensor in several)
+        return fetched, monotonic_ns() - start_ns
+
+    def run(self, bundle: Bundle, tensors: processors.Tensors) -> Tuple[processors.Tensors, int, int, int]:
+        """Runs a bundle once; gives its output, the ns that it computed, and start and end."""
+        timed = boards.slowed(self._board[1], self.network.module(bundle), self._hz)
+        with torch.inference_mode():
+            done = self._chosen.burst(timed, tensors)
+        output: processors.Tensors = done.output
+        return output, int(round(done.duration_s * 1e9)), done.start_ns, done.end_ns
+
+    def differs(self, boundary: int, picture: str, tensors: processors.Tensors) -> Optional[float]:
+        """How far tensors are from those that were profiled, as a part of the largest; None where none were."""
+        if boundary >= len(self.layers) or picture not in self.maps(boundary):
+            return None
+        found, _ = self.fetch(tensors)
+        return distance(found, self.maps(boundary)[picture])
+
+    def spell(self, bundle: Bundle) -> str:
+        """A bundle's name."""
+        return spell(bundle, self.layers)
+
+    def _wait(self) -> None:
+        if self._chosen.name == "cuda":
+            torch.cuda.synchronize()
+
+
+def weights_digest(network: "Network") -> str:
+    """SHA-256 over all parameters and buffers of a network, layer by layer: the same in every version of torch."""
+    found = hashlib.sha256()
+    for number in range(len(network.layers)):
+        module = network.module(Bundle(number, number))
+        for tensor in list(module.parameters()) + list(module.buffers()):
+            kept = tensor.detach().to("cpu").contiguous()
+            found.update("{} {};".format(tuple(kept.shape), str(kept.dtype)).encode())
+            found.update(view(kept))
+    return found.hexdigest()
+
+
+def view(tensor: torch.Tensor) -> memoryview:
+    """A contiguous tensor's own memory as bytes, whatever its dtype; nothing is copied."""
+    if not tensor.is_contiguous() or tensor.device.type != "cpu":
+        raise ValueError("only a contiguous tensor in this computer's memory has a view")
+    count = tensor.numel() * tensor.element_size()
+    if not count:
+        return memoryview(b"")
+    held = (ctypes.c_ubyte * count).from_address(tensor.data_ptr())
+    held.tensor = tensor  # type: ignore[attr-defined]  # which lives as long as its view
+    return memoryview(held).cast("B")
+
+
+def empty(values: "Sequence[Crossing]") -> Tensors:
+    """Memory for what crosses a boundary."""
+    return tuple(torch.empty(tuple(value.shape), dtype=getattr(torch, value.dtype)) for value in values)
+
+
+def classes(tensors: Tensors, batch: int) -> List[int]:
+    """The class of each input of a batch: the place of the largest value of the first output."""
+    rows = tensors[0].reshape(batch, -1) if tensors[0].numel() % batch == 0 else tensors[0].reshape(1, -1)
+    return [int(place) for place in rows.float().argmax(1)]
+
+
+def distance(found: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> float:
+    """Largest difference of two lists of tensors, as a part of the largest value; inf where they do not fit."""
+    if [tuple(one.shape) for one in found] != [tuple(one.shape) for one in expected]:
+        return math.inf
+    most = 0.0
+    for one, other in zip(found, expected):
+        if not one.numel() or torch.equal(one, other):
+            continue
+        largest = float(other.double().abs().max()) or 1.0
+        far = float((one.double() - other.double()).abs().max()) / largest
+        most = max(most, math.inf if math.isnan(far) else far)
+    return most
+
+
+def tolerance(values: "Sequence[Crossing]") -> float:
+    """How far what crosses a boundary may differ between two devices that do not compute the same bits."""
+    return max([TOLERANCES.get(value.dtype, 0.0) for value in values] or [0.0])
+
+
+def _processor_model() -> str:
+    try:
+        with open("/proc/cpuinfo") as stream:
+            for line in stream:
+                name, _, value = line.partition(":")
+                if name.strip() in ("model name", "Hardware", "CPU part"):
+                    return value.strip()[:100]
+    except EnvironmentError:
+        pass
+    return ""
+
+
+def check_same(work: Work, weights: str, samples: str) -> None:
+    """Makes sure that network and feature maps are those that were profiled.
+
+    Raises:
+        InputError: They are others.
+    """
+    if samples and work.samples.label != samples:
+        raise InputError(
+            "the feature maps here are others than those that were profiled: their hash is {}, not {}".format(
+                work.samples.label[:12], samples[:12]
+            )
+        )
+    if weights and work.network.weights != weights:
+        raise InputError(
+            "the weights here are others than those that were profiled: {}, not {}".format(
+                work.network.weights, weights
+            )
+        )
+
+
+@contextmanager
+def freed(work: Work) -> Iterator[None]:
+    """Puts the board's clocks back on every way out."""
+    try:
+        yield
+    finally:
+        work.free_clock()
+
+
+def network_digest(network: "Network", samples: "Samples") -> bytes:
+    """SHA-256 of what tells a network that was profiled from any other: its name, weights, document, feature maps."""
+    return digest_of(network.name, network.weights, getattr(network, "digest", None), samples.label)
+
+
+def read_token(path: str) -> bytes:
+    """Reads a run's token from a file of its own.
+
+    Raises:
+        InputError: It cannot be read, or holds none.
+    """
+    try:
+        with open(path) as stream:
+            return bytes.fromhex(stream.read(1000).strip())
+    except (EnvironmentError, ValueError):
+        raise InputError("{}: holds no token of a run".format(path))

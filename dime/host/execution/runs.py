@@ -1,0 +1,397 @@
+"""A study's plans run on its devices: checked first, then timed in rounds, and compared with what was predicted."""
+
+from __future__ import annotations
+
+import os
+import platform
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import dime
+from dime.contract import stages
+from dime.contract.errors import DeviceError, InputError, unknown
+from dime.host.common.stats import Floats
+from dime.host.execution import comparison
+from dime.host.execution.comparison import Compared
+from dime.host.execution.devices import Profiled, find
+from dime.host.execution.plans import Candidate, candidates
+from dime.host.execution.running import Linked, Running
+from dime.host.planning import problem_files
+from dime.host.planning.links import Link
+from dime.host.planning.problem import Problem
+from dime.host.studies.folder import SavedLink, load_study
+
+if TYPE_CHECKING:
+    from dime.contract.stages import Asked, Row
+
+RUNS, ROUNDS, WARMUPS = 30, 5, 1
+PLAN_S = 90.0  # a plan is run for so long at most
+LEAST_RUNS = 5
+LEAST_SILENCE_S, TIMES_PREDICTED = 2.0, 4.0
+CHECKED = 3  # pictures whose whole result is compared
+EMULATED = "emulated"
+
+
+@dataclass(frozen=True, eq=False)
+class RanLink:
+    """What was run for one link.
+
+    Attributes:
+        name: The link's name.
+        origin: ``measured``, or ``emulated`` where the link was.
+        links: (caller, called) devices -> the link between them as the caller sees it.
+        candidates: The plans.
+        compared: The same, predicted and measured.
+        rows: For each plan the requests of each round.
+        goal: The goal's kind.
+        notes: What else there is to say.
+        kept: (caller, called) devices -> how well the emulated link between them was kept, for each direction.
+    """
+
+    name: str
+    origin: str
+    links: Mapping[tuple[str, str], Link]
+    candidates: tuple[Candidate, ...]
+    compared: tuple[Compared, ...]
+    rows: tuple[tuple[tuple[Row, ...], ...], ...]
+    goal: str
+    notes: tuple[str, ...] = ()
+    kept: Mapping[tuple[str, str], object] = field(default_factory=dict)
+
+    @property
+    def best(self) -> Compared:
+        """The plan that was measured to take least."""
+        return min(self.compared, key=lambda one: one.measured.mean_s)
+
+    @property
+    def regret(self) -> float:
+        """What DIME's plan takes more than the best of those that were run, as a part of it."""
+        return self.compared[0].measured.mean_s / self.best.measured.mean_s - 1
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the plans' measured order is the predicted one, up to differences within the measurement."""
+        ranked = sorted(self.compared, key=lambda one: one.predicted_s)
+        return all(
+            a.measured.mean_s <= b.measured.mean_s + a.measured.half_s + b.measured.half_s
+            for at, a in enumerate(ranked)
+            for b in ranked[at + 1 :]
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Verification:
+    """What was found out for each link.
+
+    Attributes:
+        study: The study's folder.
+        network: The network.
+        devices: Names of the devices, the edge device's first.
+        facts: What each said of what it computes with.
+        links: The links.
+        seconds: How long it took.
+    """
+
+    study: Path
+    network: str
+    devices: tuple[str, ...]
+    facts: tuple[Mapping[str, object], ...]
+    links: tuple[RanLink, ...]
+    seconds: float
+    started_utc: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def verify(
+    plans: str | os.PathLike[str],
+    link: str | None = None,
+    frontier: int = 0,
+    runs: int = RUNS,
+    *,
+    samples: str = "samples",
+    weights: str = "",
+    lab: str | None = None,
+    seed: int = 0,
+    say: Callable[[str], None] | None = None,
+) -> Verification:
+    """Runs a study's plans on its devices, and holds the predictions against what happened.
+
+    Args:
+        plans: The study's folder, as ``dime solve`` has named it.
+        link: Links of it by name, joined by commas; None: all.
+        frontier: Points of the frontier that are run as well, evenly spread.
+        runs: Requests of each plan that count.
+        samples: The folder that holds the feature maps of all networks.
+        weights: A state_dict's file, where the weights came from one; else those that were profiled are taken.
+        lab: The lab file; None takes lab.toml, if there is one.
+        seed: Of the order in which the plans are run.
+        say: Told in a line what is done.
+
+    Returns:
+        What was predicted and what was measured.
+
+    Raises:
+        InputError: A link that the study does not have, or an option without a use.
+        DeviceError: A device cannot do its part, or computes something else.
+    """
+    begun_s, say = time.monotonic(), say or (lambda text: None)
+    if runs < 1:
+        raise InputError(f"RUNS is {runs}; at least 1 request is needed to measure anything")
+    if frontier < 0:
+        raise InputError(f"FRONTIER is {frontier}; it must be 0 or more points")
+    study = Path(plans)
+    chosen = _chosen(load_study(study), link, study)
+    devices = find(problem_files.sources(study / next(iter(chosen))), study, lab)
+    for name in chosen:
+        if [one["sha256"] for one in problem_files.sources(study / name)] != [
+            one["sha256"] for one in problem_files.sources(study / next(iter(chosen)))
+        ]:
+            raise InputError(f"{study / name} was planned from other profiles than the study's other links")
+    planned = {name: candidates(saved, devices, frontier) for name, saved in chosen.items()}
+    network = devices[0].run.network
+    folder = _samples(Path(samples), network)
+    content = [[name, [stages.told(one.segments) for one in found]] for name, (found, _) in planned.items()]
+    with _alone(), Running(devices, folder, content, weights) as running:
+        ran: list[RanLink] = []
+        facts: tuple[Mapping[str, object], ...] = ()
+        for name, saved in chosen.items():
+            found, unsure = planned[name]
+            links = _links(saved.problem, devices, found)
+            with running.linked(links) as linked:
+                facts = facts or tuple(_facts(running, devices, saved.problem, found[0]))
+                one = _run(name, saved.problem, devices, found, unsure, links, linked, runs, seed, say, facts)
+            names = [device.name for device in devices]
+            ran.append(replace(one, kept={(names[a], names[b]): kept for (a, b), kept in linked.kept.items()}))
+    return Verification(
+        study,
+        network,
+        tuple(one.name for one in devices),
+        facts,
+        tuple(ran),
+        time.monotonic() - begun_s,
+        time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        {"dime": dime.__version__, "python": platform.python_version()},
+    )
+
+
+def _chosen(saved: Mapping[str, SavedLink], link: str | None, study: Path) -> dict[str, SavedLink]:
+    if link is None:
+        return dict(saved)
+    found = {}
+    for name in filter(None, (part.strip() for part in link.split(","))):
+        if name not in saved:
+            raise unknown(f"link of {study}", name, saved)
+        found[name] = saved[name]
+    if not found:
+        raise InputError("LINK names no link")
+    return found
+
+
+def _samples(folder: Path, network: str) -> Path:
+    for place in (folder / network, folder / f"{network}_samples"):
+        if place.is_dir():
+            return place
+    if folder.is_dir() and len({path.parent for path in folder.glob("*/*.pt")}) > 1:
+        return folder
+    raise InputError(
+        f"there are no feature maps of {network} in {folder}: say where those are that were profiled, SAMPLES="
+    )
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One verification at once on this computer: two would measure each other.
+
+    Raises:
+        DeviceError: There is another.
+    """
+    import fcntl
+    import tempfile
+
+    path = Path(tempfile.gettempdir(), f"dime-verify-{os.getuid()}.lock")
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DeviceError(
+                "another verify is running on this computer: two at once would measure each other"
+            ) from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def _links(problem: Problem, devices: Sequence[Profiled], found: Iterable[Candidate]) -> dict[tuple[int, int], Link]:
+    """The link of each pair of devices between which something crosses, as the one that stands first sees it."""
+    pairs = set()
+    for one in found:
+        for a, b in zip(one.segments, one.segments[1:], strict=False):
+            pairs.add((min(a.device, b.device), max(a.device, b.device)))
+    links = {}
+    for first, second in sorted(pairs):
+        link = problem.joined.get((first, second))
+        if link is None and (back := problem.joined.get((second, first))) is not None:
+            link = Link(back.name, back.download_bit_s, back.upload_bit_s, back.round_trip_s)
+        if link is None:
+            raise InputError(
+                f"the plan does not say what link joins {devices[first].name} and {devices[second].name}: it was made"
+                " from crossings alone"
+            )
+        links[first, second] = link
+    return links
+
+
+def _facts(
+    running: Running, devices: Sequence[Profiled], problem: Problem, one: Candidate
+) -> Iterator[Mapping[str, object]]:
+    """What each device says of itself; their weights must be the same."""
+    whole = [[0, [[0, len(problem.layers) - 1, -1]]]]  # without any hop
+    facts = running.facts({**_order(problem, devices, one, requests=1, exact=False), "segments": whole})
+    for device, said in zip(devices, facts, strict=True):
+        if said.get("weights_sha256") != facts[0].get("weights_sha256"):
+            raise DeviceError(
+                f"{device.name} and {devices[0].name} have other weights, though they are called the same"
+            )
+        yield said
+
+
+def _order(
+    problem: Problem,
+    devices: Sequence[Profiled],
+    one: Candidate,
+    *,
+    requests: int,
+    exact: bool,
+    warmups: int = 0,
+    check: bool = False,
+    first_picture: int = 0,
+) -> Asked:
+    window = 2 * len(one.segments) if problem.goal.is_pipeline and not check and not one.is_local else 1
+    return {
+        "plan": one.name,
+        "names": [device.name for device in devices],
+        "segments": stages.told(one.segments),
+        "requests": requests,
+        "warmups": warmups,
+        "check": check,
+        "exact": exact,
+        "window": min(window, stages.MOST_WINDOW),
+        "result_bytes": problem.sizes_bytes[-1],
+        "batch": problem.batch,
+        "first_picture": first_picture,
+        "silence_s": max(LEAST_SILENCE_S, TIMES_PREDICTED * one.plan.latency_s * window),
+    }
+
+
+def _is_exact(facts: Sequence[Mapping[str, object]], one: Candidate) -> bool:
+    """Whether all devices of a plan compute the same bits: the same software, processor and number of threads."""
+    used = {segment.device for segment in one.segments if segment.steps} | {0}
+    said = [{name: facts[at].get(name) for name in ("versions", "processor", "model", "threads")} for at in used]
+    return all(other == said[0] for other in said)
+
+
+def _run(
+    name: str,
+    problem: Problem,
+    devices: Sequence[Profiled],
+    found: Sequence[Candidate],
+    unsure: str,
+    links: Mapping[tuple[int, int], Link],
+    linked: Linked,
+    runs: int,
+    seed: int,
+    say: Callable[[str], None],
+    facts: Sequence[Mapping[str, object]],
+) -> RanLink:
+    """Checks each plan of a link, and then runs them round by round, in an order of its own."""
+    checks = []
+    for one in found:
+        order = _order(problem, devices, one, requests=CHECKED, exact=_is_exact(facts, one), check=True)
+        checks.append(linked.execute(order, _within_s(order, one)))
+        say(f"{name}: {one.name}: the result is the whole network's")
+    counts = [_count(one, runs) for one in found]
+    rounds = min(ROUNDS, *counts)
+    rows: list[list[list[Row]]] = [[] for _ in found]
+    for turn in range(rounds):
+        places = list(range(len(found)))
+        random.Random(f"{seed} {name} {turn}").shuffle(places)
+        for at in places:
+            one = found[at]
+            requests = counts[at] // rounds + (turn < counts[at] % rounds)
+            order = _order(
+                problem, devices, one, requests=requests, exact=False, warmups=WARMUPS, first_picture=turn * requests
+            )
+            rows[at].append(linked.execute(order, _within_s(order, one)))
+        say(f"{name}: round {turn + 1} of {rounds}")
+    compared = tuple(_compare(problem, one, rows[at], checks[at], links) for at, one in enumerate(found))
+    notes = [f"no interval, and no verdict: {unsure}"] if unsure else []
+    short = [f"{one.name} {count}" for one, count in zip(found, counts, strict=True) if count < runs]
+    if short:
+        notes.append(f"fewer requests than {runs}, for they take long: {', '.join(short)}")
+    names = [device.name for device in devices]
+    return RanLink(
+        name,
+        EMULATED if links else "measured",
+        {(names[a], names[b]): link for (a, b), link in links.items()},
+        tuple(found),
+        compared,
+        tuple(tuple(tuple(one) for one in of) for of in rows),
+        problem.goal.kind,
+        tuple(notes),
+    )
+
+
+def _count(one: Candidate, runs: int) -> int:
+    """How many requests a plan gets: fewer where each takes long."""
+    return max(min(runs, LEAST_RUNS), min(runs, int(PLAN_S / max(one.plan.latency_s, 1e-9))))
+
+
+def _within_s(order: Asked, one: Candidate) -> float:
+    local_s = max((seconds or 0.0 for seconds in one.fallback_s), default=0.0)
+    a_request_s = order["silence_s"] + 4 * (local_s + one.plan.latency_s)
+    return 60.0 + float((order["requests"] + order["warmups"]) * a_request_s)
+
+
+def _compare(
+    problem: Problem,
+    one: Candidate,
+    rounds: Sequence[Sequence[Row]],
+    check: Sequence[Row],
+    links: Mapping[tuple[int, int], Link],
+) -> Compared:
+    is_pipeline = problem.goal.is_pipeline
+    if is_pipeline and not one.is_local:
+        values = [_periods(rows) for rows in rounds]
+    else:
+        values = [np.array([(row["end_ns"] - row["start_ns"]) / 1e9 for row in rows]) for rows in rounds]
+    delays = []
+    for a, b in zip(one.segments, one.segments[1:], strict=False):
+        delays.append(links[min(a.device, b.device), max(a.device, b.device)].round_trip_s / 2)
+    told = () if is_pipeline and not one.is_local else comparison.by_stage(one.parts, rounds, one.segments, delays)
+    fallbacks = sum(bool(row["fallback"]) for rows in rounds for row in rows)
+    return Compared(
+        one.name,
+        one.also,
+        one.plan.period_s if is_pipeline else one.plan.latency_s,
+        one.interval_s,
+        comparison.measure(values),
+        told,
+        fallbacks,
+        comparison.farthest(check),
+    )
+
+
+def _periods(rows: Sequence[Row]) -> Floats:
+    """The mean time from one result to the next while all stages are busy, once for each request of the round."""
+    ends = np.sort(np.array([row["end_ns"] for row in rows], np.float64)) / 1e9
+    if len(ends) < 2:
+        return np.array([(rows[0]["end_ns"] - rows[0]["start_ns"]) / 1e9])
+    return np.full(len(ends), (ends[-1] - ends[0]) / (len(ends) - 1))

@@ -1,0 +1,244 @@
+"""A verification as two files: verification.json, what was predicted and measured; verification.parquet, every stage.
+
+They lie in STUDY/verified/NUMBER, which says the order in which they were made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dime.contract import files, schemas
+from dime.contract.errors import InputError, TableError
+from dime.contract.stages import Segment
+from dime.host.common import places
+from dime.host.execution import comparison
+from dime.host.execution.comparison import Compared, Measured, Told
+from dime.host.execution.plans import Candidate
+from dime.host.execution.runs import RanLink, Verification
+
+if TYPE_CHECKING:
+    from dime.contract.stages import Row
+
+FOLDER, SUMMARY, RUNS = "verified", "verification.json", "verification.parquet"
+
+RULE = "a prediction holds if the measured mean lies in its 95 % interval, widened by the measurement's own"
+
+# Column of verification.parquet -> what it holds. A crossing begins on the source's clock and ends on the target's.
+COLUMNS = {
+    "link": "the link's name",
+    "plan": "the plan's name",
+    "round": "the round, from 0",
+    "request": "the request's number in the run",
+    "picture": "its picture",
+    "fallback": "the device that was silent, where the edge device finished by itself; else empty",
+    "stage": "compute, crossing, or request: all of it",
+    "what": "the bundle, or the layer that a tensor enters",
+    "device": "the device that computes, or sends",
+    "target": "the device that receives; empty for what is computed",
+    "frequency_hz": "the clock that was set; -1: left alone",
+    "start_ns": "on that device's own monotonic clock; of a crossing its first byte out, on the source's",
+    "end_ns": "the same; of a crossing its last byte in, on the target's",
+    "bytes": "what crosses",
+    "seconds": "how long it took; of a crossing without comparing two clocks",
+    "origin": "measured, or emulated: it went through an emulated link",
+}
+
+
+def folder(study: str | os.PathLike[str]) -> Path:
+    """The next free STUDY/verified/NUMBER."""
+    return next(path for n in count(1) if not (path := Path(study) / FOLDER / f"{n:03}").exists())
+
+
+def write(found: Verification, into: Path, command: str = "") -> Path:
+    """Writes both files.
+
+    Args:
+        found: What was found.
+        into: The folder, which must not exist yet.
+        command: The command line that asked for it.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: It exists already, or the disk would not take it.
+    """
+    aside = into.with_name(f".{into.name}.{os.getpid()}")
+    try:
+        with files.making(into, aside):
+            _write_runs(found, aside / RUNS)
+            content = schemas.stamped(schemas.VERIFICATION, summary(found, command))
+            places.write_new(aside / SUMMARY, files.as_json(content))
+    except OSError as error:
+        raise InputError(f"{into}: {error.strerror}") from None
+    return into
+
+
+def read(folder: str | os.PathLike[str]) -> dict[str, object]:
+    """Reads verification.json, with the name of its folder.
+
+    Raises:
+        TableError: It is missing, damaged, or of a later version.
+    """
+    path = Path(folder) / SUMMARY
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        schemas.version(schemas.VERIFICATION, said, path)
+        for link in said["links"]:
+            for plan in link["plans"]:
+                float(plan["measured"]["mean_s"])
+        return {**schemas.without(said), "folder": path.parent.name}
+    except OSError as error:
+        raise TableError(f"{path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise TableError(f"{path} is damaged: {error}") from None
+
+
+def summary(found: Verification, command: str = "") -> dict[str, object]:
+    """What verification.json holds."""
+    return {
+        "network": found.network,
+        "devices": [{"name": name, **facts} for name, facts in zip(found.devices, found.facts, strict=True)],
+        "versions": dict(found.versions),
+        "started_utc": found.started_utc,
+        "seconds": found.seconds,
+        "command": command,
+        "verdict": RULE,
+        "links": [_link(link, found) for link in found.links],
+    }
+
+
+def _link(link: RanLink, found: Verification) -> dict[str, object]:
+    return {
+        "name": link.name,
+        "origin": link.origin,
+        "goal": link.goal,
+        "joined": [
+            {"caller": a, "called": b, **asdict(one), "kept": link.kept.get((a, b), {})}
+            for (a, b), one in link.links.items()
+        ],
+        "plans": [
+            _plan(one, compared, found.devices) for one, compared in zip(link.candidates, link.compared, strict=True)
+        ],
+        "best": link.best.name,
+        "regret": link.regret,
+        "is_ordered": link.is_ordered,
+        "notes": list(link.notes),
+    }
+
+
+def _plan(one: Candidate, compared: Compared, names: Sequence[str]) -> dict[str, object]:
+    return {
+        "letter": one.letter,
+        "name": one.name,
+        "also": list(one.also),
+        "segments": [[names[segment.device], [[*step.bundle, step.frequency_hz] for step in segment.steps]]
+                     for segment in one.segments],
+        "predicted": {"mean_s": compared.predicted_s, "interval_s": _ends(compared.predicted_interval_s)},
+        "measured": _measured(compared.measured),
+        "holds": compared.holds,
+        "relative_error": compared.error,
+        "distance": compared.distance,
+        "fallbacks": compared.fallbacks,
+        "fallback_s": list(one.fallback_s),
+        "stages": [_stage(told) for told in compared.stages],
+    }  # fmt: skip
+
+
+def _stage(told: Told) -> dict[str, object]:
+    part = told.part
+    return {
+        **{name: getattr(part, name) for name in ("cause", "what", "device", "target", "frequency_hz", "size_bytes")},
+        "predicted": {"mean_s": part.predicted_s, "interval_s": _ends(part.interval_s), "origin": part.origin},
+        "measured": _measured(told.measured),
+    }
+
+
+def _measured(one: Measured) -> dict[str, object]:
+    return {
+        "mean_s": one.mean_s,
+        "interval_s": _ends(one.interval_s),
+        "median_s": one.median_s,
+        "p95_s": one.p95_s,
+        "requests": one.count,
+        "rounds": one.rounds,
+    }
+
+
+def _ends(interval: comparison.Interval | None) -> list[float] | None:
+    return None if interval is None else list(interval)
+
+
+def _write_runs(found: Verification, path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    rows = [row for link in found.links for row in _rows(link, found)]
+    kinds = {"round": pyarrow.int64(), "request": pyarrow.int64(), "frequency_hz": pyarrow.int64(),
+             "start_ns": pyarrow.int64(), "end_ns": pyarrow.int64(), "bytes": pyarrow.int64(),
+             "seconds": pyarrow.float64()}  # fmt: skip
+    schema = pyarrow.schema(
+        [(name, kinds.get(name, pyarrow.string())) for name in COLUMNS],
+        metadata={"schema": schemas.VERIFICATION_RUNS.name, "version": str(schemas.VERIFICATION_RUNS.version)},
+    )
+    written = pyarrow.BufferOutputStream()
+    parquet.write_table(pyarrow.Table.from_pylist(rows, schema), written)
+    places.write_new(path, written.getvalue().to_pybytes())
+
+
+def _rows(link: RanLink, found: Verification) -> Iterator[dict[str, object]]:
+    """One row a request and stage, and one for all of the request."""
+    for one, of_rounds in zip(link.candidates, link.rows, strict=True):
+        delays = _delays(link, one, found.devices)
+        for turn, rows in enumerate(of_rounds):
+            for row in rows:
+                about = {
+                    **{"link": link.name, "plan": one.name, "round": turn, "request": row["number"]},
+                    **{"picture": row["picture"], "fallback": row["fallback"]},
+                }
+                yield {
+                    **about, "stage": "request", "what": "", "device": found.devices[0], "target": "",
+                    "frequency_hz": -1, "start_ns": row["start_ns"], "end_ns": row["end_ns"], "bytes": 0,
+                    "seconds": (row["end_ns"] - row["start_ns"]) / 1e9,
+                    "origin": link.origin if len(one.segments) > 1 else "measured",
+                }  # fmt: skip
+                if not row["fallback"]:
+                    yield from _stages(about, row, one, delays, found.devices, link.origin)
+
+
+def _stages(
+    about: Mapping[str, object], row: Row, one: Candidate, delays_s: Sequence[float], names: Sequence[str], origin: str
+) -> Iterator[dict[str, object]]:
+    parts = {(part.cause, *part.at): part for part in one.parts}
+    times = comparison.stage_times(row, one.segments, delays_s)
+    for at, (segment, stamps) in enumerate(zip(one.segments, row["segments"], strict=True)):
+        if at:
+            part = parts["crossing", at - 1, 0]
+            yield {
+                **about, "stage": "crossing", "what": part.what, "device": part.device, "target": part.target,
+                "frequency_hz": -1, "start_ns": row["segments"][at - 1]["out_first"], "end_ns": stamps["in_last"],
+                "bytes": part.size_bytes, "seconds": times["crossing", at - 1, 0], "origin": origin,
+            }  # fmt: skip
+        for number, (step, stamp) in enumerate(zip(segment.steps, stamps["steps"], strict=True)):
+            yield {
+                **about, "stage": "compute", "what": parts["compute", at, number].what,
+                "device": names[segment.device], "target": "", "frequency_hz": step.frequency_hz,
+                "start_ns": stamp["start"], "end_ns": stamp["end"], "bytes": 0,
+                "seconds": stamp["compute"] / 1e9, "origin": "measured",
+            }  # fmt: skip
+
+
+def _delays(link: RanLink, one: Candidate, names: Sequence[str]) -> list[float]:
+    return [delay_s(one.segments[at], one.segments[at + 1], link, names) for at in range(len(one.segments) - 1)]
+
+
+def delay_s(a: Segment, b: Segment, link: RanLink, names: Sequence[str]) -> float:
+    """The delay that is predicted between two segments."""
+    first, second = min(a.device, b.device), max(a.device, b.device)
+    return link.links[names[first], names[second]].round_trip_s / 2

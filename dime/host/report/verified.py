@@ -1,0 +1,87 @@
+"""Plans that were run, as lines for the terminal and as data for the page."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from dime.host.common.units import percent, plain, quantity
+from dime.host.execution.comparison import Told
+from dime.host.execution.runs import RanLink, Verification
+
+WIDTH = 100
+LINK, NAME = 6, 22
+SAID = {
+    "crossing": "crossing",
+    "compute": "compute",
+    "copies": "copies to and from the GPU",
+    "clock": "change of clock",
+    "overhead": "overhead",
+}
+
+
+def text(found: Verification) -> str:
+    """What a person sees at the end: for each link a line a plan, and which is the best of those that were run."""
+    return "\n".join(line for link in found.links for line in _link(link))
+
+
+def _link(link: RanLink) -> Iterator[str]:
+    label, indent = plain(link.name), " " * (LINK + 1)
+    figures = [_figure(one.predicted_s, one.predicted_interval_s) for one in link.compared]
+    widest = max(map(len, figures))
+    for one, compared, predicted in zip(link.candidates, link.compared, figures, strict=True):
+        verdict = {True: "holds", False: "does not hold", None: "no verdict"}[compared.holds]
+        measured = _figure(compared.measured.mean_s, compared.measured.interval_s)
+        name = _cut(f"{one.letter or '*'} {plain(one.name)}", NAME)
+        yield (
+            f"{label:<{LINK}} {name:<{NAME}} predicted {predicted:<{widest}}  measured {measured}"
+            f"  {compared.error:+.1%}  {verdict}"
+        )
+        if compared.holds is False and compared.cause is not None:
+            yield f"{indent}  most of it: {_cause(compared.cause)}"
+        if compared.fallbacks:
+            yield (
+                f"{indent}  {compared.fallbacks} of {compared.measured.count} requests were finished on the edge"
+                " device alone: the other side was silent"
+            )
+        label = ""
+    if len(link.compared) > 1:
+        yield from (f"{indent}{line}" for line in textwrap.wrap(_order(link), WIDTH - len(indent)))
+    for note in link.notes:
+        yield from textwrap.wrap(plain(note), WIDTH, initial_indent=indent, subsequent_indent=indent + "  ")
+    if link.origin != "measured":
+        yield f"{indent}the link was {link.origin}: real bytes, in real time, between the devices"
+
+
+def _order(link: RanLink) -> str:
+    count = len(link.compared)
+    order = f"the order of the {count} is as predicted" if link.is_ordered else "their order is not the predicted one"
+    behind = "" if link.regret <= 0 else f"; DIME's plan takes {percent(link.regret)} more"
+    letter = next(one.letter or "*" for one in link.candidates if one.name == link.best.name)
+    return f"the best of {count} plans that were run is {letter} {plain(link.best.name)}{behind}; {order}"
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _figure(mean_s: float, interval: Sequence[float] | None) -> str:
+    """A time with its interval, such as ``53.7 ms (51.8 to 56.2)``; the unit once, where it is the same."""
+    mean = quantity(mean_s, "s")
+    if interval is None:
+        return mean
+    ends = [quantity(max(0.0, end), "s") for end in interval]
+    unit = mean.partition(" ")[2]
+    if all(end.endswith(f" {unit}") for end in ends):
+        ends = [end.partition(" ")[0] for end in ends]
+    return f"{mean} ({' to '.join(ends)})"
+
+
+def _cause(told: Told) -> str:
+    part = told.part
+    where = f"{part.device} to {part.target}" if part.target else f"on {part.device}"
+    what = f" {part.what}" if part.what else ""
+    return (
+        f"{SAID[part.cause]}{plain(what)} {plain(where)}, predicted {quantity(part.predicted_s, 's')}, "
+        f"measured {quantity(told.measured.mean_s, 's')}"
+    )

@@ -1,0 +1,318 @@
+"""Stages of a tiny network, each in a thread of its own, on the loopback."""
+
+import copy
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+from dime.contract import handshake, stages, talk
+from dime.contract.errors import DeviceError, InputError, NotLetInError
+from dime.device import processor
+from dime.device.executing import stage as module
+from dime.device.executing.stage import Stage
+from dime.device.executing.work import Work
+
+RUN = handshake.Run(handshake.new_token(), handshake.digest(b"plans"), handshake.digest(b"network"))
+A, B, C, ALL = [0, 0, -1], [1, 1, -1], [2, 2, -1], [0, 2, -1]
+PLANS = {
+    "all on the edge": [[0, [ALL]]],
+    "all on the server": [[0, []], [1, [ALL]], [0, []]],
+    "there and back": [[0, [A]], [1, [B]], [0, [C]]],
+    "twice": [[0, []], [1, [A]], [0, [B]], [1, [C]], [0, []]],
+    "three devices": [[0, [A]], [1, [B]], [2, [C]], [0, []]],
+    "and back through the second": [[0, []], [2, [A]], [1, [B]], [0, [C]]],
+}
+
+
+class Board(object):
+    """A board that notes which clocks are set; one of 13 Hz cannot be."""
+
+    def __init__(self):
+        self.now, self.seen = -1, []
+
+    @contextmanager
+    def fixed(self, frequency_hz, root="/", ledger=None):
+        if frequency_hz == 13:
+            raise DeviceError("the clock of 13 Hz does not stick")
+        self.now = frequency_hz
+        self.seen.append(frequency_hz)
+        yield lambda: [frequency_hz]
+        self.now = -1
+
+
+class Lab(object):
+    """Stages that run, and their control connections."""
+
+    def __init__(self, tiny, count=2, **networks):
+        self.boards = [Board() for _ in range(count)]
+        self.stages, self.channels, self.threads, self.failures = [], [], [], []
+        self.orders = self.requests = 0
+        for at in range(count):
+            network = networks.get("device{}".format(at), None) or copy.deepcopy(tiny.network)
+            job = Work(network, tiny.samples(), ("fake", self.boards[at]), processor.Cpu())
+            self.stages.append(Stage(job, RUN, tiny.heard))
+            self.threads.append(threading.Thread(target=self._serve, args=(self.stages[at],)))
+            self.threads[at].daemon = True
+            self.threads[at].start()
+        for stage in self.stages:
+            self.channels.append(handshake.connect("127.0.0.1", stage.port, RUN, talk.CONTROL, 5.0))
+
+    def _serve(self, stage):
+        try:
+            stage.serve()
+        except Exception as error:
+            self.failures.append(error)
+
+    def ask(self, at, said):
+        talk.say(self.channels[at], said)
+        return talk.hear(self.channels[at], 30.0)
+
+    def prepare(self, segments, **changes):
+        self.orders += 1
+        order = {
+            "plan": "a plan", "names": ["edge", "server", "third"][: len(self.stages)], "segments": segments,
+            "requests": 5, "warmups": 1, "check": False, "exact": True, "window": 1, "result_bytes": 4, "batch": 1,
+            "first_picture": 0, "silence_s": 5.0, "number": self.orders, "first_number": self.requests,
+        }  # fmt: skip
+        order.update(changes)
+        self.requests += order["requests"] + order["warmups"]
+        answers = []
+        for me in reversed(range(len(self.stages))):
+            peers = {str(at): ["127.0.0.1", self.stages[at].port] for at in range(me + 1, len(self.stages))}
+            answers.append(self.ask(me, {"order": dict(order, me=me, peers=peers)}))
+        return answers[::-1]
+
+    def go(self):
+        rows, heard = [], self.ask(0, {"go": True})
+        while "rows" in heard:
+            rows += heard["rows"]
+            heard = talk.hear(self.channels[0], 30.0)
+        if "error" in heard:
+            raise DeviceError(heard["error"])
+        return rows
+
+    def run(self, segments, **changes):
+        for answer in self.prepare(segments, **changes):
+            if "error" in answer:
+                raise DeviceError(answer["error"])
+        return self.go()
+
+    def close(self):
+        for channel in self.channels:
+            channel.close()
+        for thread in self.threads:
+            thread.join(10)
+        assert not any(thread.is_alive() for thread in self.threads)
+
+
+@pytest.fixture
+def lab(tiny):
+    labs = []
+
+    def make(count=2, **networks):
+        labs.append(Lab(tiny, count, **networks))
+        return labs[-1]
+
+    yield make
+    for one in labs:
+        one.close()
+
+
+@pytest.mark.parametrize("name", sorted(PLANS))
+@pytest.mark.parametrize("check", [False, True])
+def test_every_plan_gives_the_whole_network_s_result(lab, name, check):
+    rows = lab(3).run(PLANS[name], check=check)
+    assert [row["number"] for row in rows] == [1, 2, 3, 4, 5]  # number 0 was to warm up
+    assert [row["picture"] for row in rows] == ["right", "left"] * 2 + ["right"]
+    assert {row["fallback"] for row in rows} == {""}
+    if check or len(PLANS[name]) == 1:
+        assert {row["distance"] for row in rows} == {0.0}
+    for row in rows:
+        assert [len(one["steps"]) for one in row["segments"]] == [len(steps) for _, steps in PLANS[name]]
+        edges = [one for one, (device, _) in zip(row["segments"], PLANS[name]) if device == 0]  # noqa: B905
+        assert row["start_ns"] == edges[0]["in_first"] and row["end_ns"] == edges[-1]["out_first"]
+        for one in row["segments"]:
+            times = [one["in_first"], one["in_last"]]
+            for step in one["steps"]:
+                times += [step["start"], step["end"]]
+                assert 0 <= step["compute"] <= step["end"] - step["start"] + 1000
+                assert step["off"] == (step["off"] if check else -1)
+            assert times + [one["out_first"]] == sorted(times + [one["out_first"]])
+
+
+def test_several_plans_one_after_the_other_count_on(lab):
+    one = lab()
+    first, second = one.run(PLANS["twice"]), one.run(PLANS["all on the server"], warmups=0)
+    assert [row["number"] for row in first + second] == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+
+
+def test_the_whole_result_goes_home_where_the_plan_counts_it(lab):
+    rows = lab().run(PLANS["all on the server"], result_bytes=2 * 4)
+    assert {row["distance"] for row in rows} == {0.0}
+    assert {row["distance"] for row in lab().run(PLANS["all on the server"], result_bytes=100)} == {None}
+
+
+@pytest.mark.parametrize("name", ["twice", "three devices"])
+def test_in_a_pipeline_requests_overlap(lab, name):
+    rows = lab(3).run(PLANS[name], requests=40, window=6)
+    assert sorted(row["number"] for row in rows) == list(range(1, 41))
+    assert {row["fallback"] for row in rows} == {""}
+    ordered = sorted(rows, key=lambda row: row["start_ns"])
+    assert any(after["start_ns"] < before["end_ns"] for before, after in zip(ordered, ordered[1:]))  # noqa: B905
+
+
+def test_each_bundle_runs_at_its_clock_and_clocks_are_put_back(lab, tiny, monkeypatch):
+    one = lab()
+    during = []
+    run = Work.run
+    monkeypatch.setattr(Work, "run", lambda job, bundle, x: (during.append((bundle, job._hz)), run(job, bundle, x))[1])
+    rows = one.run([[0, [[0, 0, 100], [1, 1, 200]]], [1, [[2, 2, 300]]], [0, []]], requests=2, warmups=0)
+    assert one.boards[1].seen == [300]
+    seen = [(bundle.first, hertz) for bundle, hertz in during if bundle.first == bundle.last]
+    assert seen[-6:] == [(0, 100), (1, 200), (2, 300)] * 2
+    assert all(step["change"] > 0 for row in rows[1:] for step in row["segments"][0]["steps"])
+    one.close()
+    assert [board.now for board in one.boards] == [-1, -1]
+
+
+def test_a_clock_that_cannot_be_set_is_told(lab):
+    answers = lab().prepare([[0, []], [1, [[0, 2, 13]]], [0, []]])
+    assert answers[1] == {"error": "the clock of 13 Hz does not stick"}
+
+
+def test_a_wrong_result_names_the_bundle(lab, tiny):
+    other = copy.deepcopy(tiny.network)
+    with torch.no_grad():
+        other.modules[1][1].bias += 1.0
+    one = lab(2, device1=other)
+    with pytest.raises(DeviceError, match=r"not the whole network's.*; wrong: bundle b on server"):
+        one.run(PLANS["there and back"], check=True)
+    facts = lab(2, device1=other).prepare(PLANS["all on the edge"])
+    assert facts[0]["ready"]["weights_sha256"] != facts[1]["ready"]["weights_sha256"]
+
+
+def test_small_differences_pass_where_the_bits_need_not_be_the_same(lab, tiny):
+    other = copy.deepcopy(tiny.network)
+    with torch.no_grad():
+        other.modules[1][1].bias *= 1 + 1e-5
+    rows = lab(2, device1=other).run(PLANS["there and back"], check=True, exact=False)
+    assert 0 < max(row["distance"] for row in rows) < 1e-3
+    with pytest.raises(DeviceError, match="not the whole network's"):
+        lab(2, device1=other).run(PLANS["there and back"], check=True, exact=True)
+
+
+@pytest.mark.parametrize("name", ["all on the server", "there and back", "twice"])
+@pytest.mark.parametrize("window", [1, 4])
+def test_where_the_server_dies_the_edge_finishes_by_itself(lab, name, window):
+    one = lab()
+    one.prepare(PLANS[name], requests=60, window=window)
+    threading.Timer(0.05, one.channels[1].close).start()
+    rows = one.go()
+    assert sorted(row["number"] for row in rows) == list(range(1, 61)) or len(rows) == 60
+    assert rows[-1]["fallback"] in ("server", "")
+    late = [(row["end_ns"] - row["start_ns"]) / 1e9 for row in rows]
+    assert max(late) < 5
+
+
+class Silent(object):
+    """Makes a stage keep its frames to itself for a while."""
+
+    def __init__(self, monkeypatch):
+        self.is_silent = threading.Event()
+        pass_on = module._Part.pass_on
+
+        def held(part, frame):
+            if not (self.is_silent.is_set() and part.order.me == 1):
+                pass_on(part, frame)
+
+        monkeypatch.setattr(module._Part, "pass_on", held)
+
+
+def test_silence_ends_in_the_fallback_before_the_deadline_and_heals(lab, monkeypatch):
+    silent = Silent(monkeypatch)
+    one = lab()
+    one.prepare(PLANS["there and back"], requests=200, warmups=0, silence_s=0.3)
+    silent.is_silent.set()
+    threading.Timer(0.2, silent.is_silent.clear).start()
+    rows = one.go()
+    assert len({row["number"] for row in rows}) == len(rows) == 200
+    fallen = [row for row in rows if row["fallback"]]
+    assert fallen and fallen[0]["number"] == rows[0]["number"] and {row["fallback"] for row in fallen} == {"server"}
+    assert max(row["end_ns"] - row["start_ns"] for row in fallen) < 3e9
+    time.sleep(0.5)
+    assert {row["fallback"] for row in one.run(PLANS["there and back"], warmups=3)} == {""}
+
+
+def test_a_reply_that_comes_late_counts_for_nothing(lab, monkeypatch):
+    pass_on = module._Part.pass_on
+    slow = []
+
+    def late(part, frame):
+        if part.order.me == 1 and not slow:
+            slow.append(frame.number)
+            time.sleep(0.6)
+        pass_on(part, frame)
+
+    monkeypatch.setattr(module._Part, "pass_on", late)
+    rows = lab().run(PLANS["all on the server"], requests=10, warmups=0, silence_s=0.2)
+    assert [row["number"] for row in rows] == list(range(10)) and rows[0]["fallback"] == "server"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"segments": [[0, [A]], [1, [C]], [0, []]]}, "each layer exactly once"),
+        ({"segments": [[1, [ALL]]]}, "begins and ends on the edge"),
+        ({"segments": [[0, [A]], [0, [[1, 2, -1]]]]}, "from device to device"),
+        ({"segments": [[0, []], [5, [ALL]], [0, []]]}, "no .device, steps."),
+        ({"segments": "all"}, "no list"),
+        ({"segments": [[0, [[0, 2, 0]]]]}, "no .first, last, frequency_hz."),
+        ({"requests": 0}, "requests is no whole number from 1"),
+        ({"requests": True}, "requests is no whole number"),
+        ({"silence_s": float("inf")}, "silence_s is no time"),
+        ({"names": []}, "no names"),
+        ({"check": 1}, "neither true nor false"),
+        ({"window": 10**6}, "window is no whole number"),
+    ],
+)
+def test_an_order_that_is_none_is_refused_and_the_stage_goes_on(lab, changes, reason):
+    one = lab()
+    with pytest.raises(DeviceError, match=reason):
+        one.run(PLANS["all on the edge"] if "segments" not in changes else [], **changes) if "segments" not in changes \
+            else one.run(changes["segments"])  # fmt: skip
+    assert len(one.run(PLANS["there and back"])) == 5
+
+
+def test_what_is_no_order_at_all_is_refused():
+    for said in (None, [], "order", {}, {"me": 0}):
+        with pytest.raises(InputError):
+            stages.order(said, 3)
+
+
+def test_strangers_and_second_callers_are_kept_out(lab):
+    one = lab()
+    other = RUN._replace(token=handshake.new_token())
+    with pytest.raises(NotLetInError):
+        handshake.connect("127.0.0.1", one.stages[0].port, other, talk.CONTROL, 5.0)
+    for name in (talk.CONTROL, "7 7", "nonsense"):  # nobody can give orders twice, or bring a hop that is none
+        with handshake.connect("127.0.0.1", one.stages[0].port, RUN, name, 5.0) as channel:
+            with pytest.raises(DeviceError):
+                talk.say(channel, {"go": True})
+                talk.hear(channel, 5.0)
+    assert len(one.run(PLANS["there and back"])) == 5
+
+
+def test_a_stage_that_nobody_calls_ends_by_itself(tiny):
+    job = Work(tiny.network, tiny.samples(), ("fake", Board()), processor.Cpu())
+    with pytest.raises(DeviceError, match=r"nobody called this stage in 0.2 s"):
+        Stage(job, RUN, tiny.heard, patience_s=0.2).serve()
+
+
+def test_stages_end_with_who_gives_the_orders(lab):
+    one = lab()
+    one.run(PLANS["there and back"])
+    one.close()
+    assert one.failures == []

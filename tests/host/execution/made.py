@@ -1,0 +1,65 @@
+"""A verification without any device: what a perfect edge device and server would have stamped."""
+
+from pathlib import Path
+
+import numpy as np
+
+from dime.contract import stages
+from dime.host.execution import comparison
+from dime.host.execution.plans import Candidate
+from dime.host.execution.runs import RanLink, Verification
+from dime.host.planning.links import Link
+from tests.host import small
+
+LINK = Link("a link", 8e6, 24e6, 0.01)
+MS = 1_000_000
+
+
+def segment(at_ns, arriving_ns, computing_ns, after_ns=0):
+    """Stamps of a segment whose first byte came at a time of its own clock, and when its result's first byte left."""
+    last_ns = at_ns + arriving_ns
+    steps = [{"start": last_ns, "end": last_ns + c, "compute": c, "change": 0, "off": -1} for c in computing_ns]
+    out_ns = last_ns + sum(computing_ns) + after_ns
+    return {"in_first": at_ns, "in_last": last_ns, "copy_in": 0, "copy_out": 0, "out_first": out_ns, "steps": steps}
+
+
+def row(number=0, edge_ms=3, up_ms=8, server_ms=2, down_ms=1, delay_ms=5, overhead_ms=0, fallback=""):
+    """A request that is computed on both devices, whose clocks have nothing to do with each other."""
+    first = segment(1000 * MS, 0, [edge_ms * MS])
+    second = segment(77 * MS, up_ms * MS, [server_ms * MS], overhead_ms * MS)
+    back_ns = first["out_first"] + (2 * delay_ms + up_ms + server_ms + overhead_ms) * MS
+    last = segment(back_ns, down_ms * MS, [])
+    return {
+        "number": number, "picture": "fern", "start_ns": 1000 * MS, "end_ns": last["out_first"], "fallback": fallback,
+        "segments": [first, second, last] if not fallback else [], "distance": None,
+    }  # fmt: skip
+
+
+def parts():
+    crossing = ("modelled", (0, 0)), ("modelled", (1, 0))
+    return (
+        comparison.Part("compute", "l0", "d0", "", -1, 0, 0.003, (0.0028, 0.0032), "measured", (0, 0)),
+        comparison.Part("crossing", "l1", "d0", "d1", -1, 8000, 0.013, None, *crossing[0]),
+        comparison.Part("compute", "l1", "d1", "", -1, 0, 0.002, (0.0019, 0.0021), "measured", (1, 0)),
+        comparison.Part("crossing", "the result", "d1", "d0", -1, 3000, 0.006, None, *crossing[1]),
+        comparison.Part("overhead", "", "d1", "", -1, 0, 0.0, None, "modelled", (1, 0)),
+    )
+
+
+def compared(rounds, predicted=(0.0235, 0.0245)):
+    segments = stages.segments([(0, 0, 0, -1), (1, 1, 1, -1)])
+    told = comparison.by_stage(parts(), rounds, segments, [0.005, 0.005])
+    values = [np.array([(one["end_ns"] - one["start_ns"]) / 1e9 for one in rows]) for rows in rounds]
+    fallbacks = sum(bool(one["fallback"]) for rows in rounds for one in rows)
+    return comparison.Compared("DIME", (), 0.024, predicted, comparison.measure(values), told, fallbacks)
+
+
+def verification(**changes):
+    rounds = [[row(2 * turn, **changes), row(2 * turn + 1, **changes)] for turn in range(5)]
+    problem = small.problem(2, 2, 1)
+    segments = tuple(stages.segments([(0, 0, 0, -1), (1, 1, 1, -1)]))
+    one = Candidate("D", "DIME", (), (), None, segments, (0.0235, 0.0245), parts(), (0.01, 0.0))
+    link = RanLink(
+        "a_link", "emulated", {("d0", "d1"): LINK}, (one,), (compared(rounds),), (tuple(map(tuple, rounds)),), "latency"
+    )
+    return Verification(Path("study"), problem.network, ("d0", "d1"), ({}, {}), (link,), 1.0)

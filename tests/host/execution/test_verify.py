@@ -1,0 +1,195 @@
+"""A study's plans run on this machine: two processes, and the plan's link between them, emulated."""
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from pyarrow import parquet
+
+import dime as python
+from dime.contract.errors import DeviceError, InputError, TableError
+from dime.host.execution import runs, verification_files
+from tests.host.conftest import dime
+
+MODEL = """
+from torch import nn
+
+
+def build():
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(inplace=True), nn.Conv2d(8, 4, 3, 2, 1), nn.Flatten(), nn.Linear(256, 10)
+    )
+"""
+LINK = "up=20,down=50,rtt=0.004"
+NAMED = "up_20_down_50_rtt_0.004"
+
+
+def make(folder: Path) -> None:
+    (folder / "mine.py").write_text(MODEL)
+    words = ("--input=1x3x32x32", "--cuts=all", "--name=mine")
+    dime("profile", "--net=mine.py:build", *words, "--runs=4", "--iterations=3", "--threads=1", folder=folder)
+    plan = ("solve", "--net=mine", "--edge-power=5", "--replicates=20")
+    dime(*plan, f"--link={LINK}", folder=folder)
+    dime(*plan, "--link=WiFi,4G", "--goal=throughput", folder=folder)
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("planned")
+    make(folder)
+    return folder
+
+
+@pytest.fixture
+def here(planned, tmp_path, monkeypatch):
+    """A copy of the planned folder, to write into."""
+    shutil.copytree(planned, tmp_path / "copy", ignore=lambda *_: ["verified"])
+    monkeypatch.chdir(tmp_path / "copy")
+    return Path("results/plans/mine/001")
+
+
+def ours():
+    """What runs of DIME's device side that this test has started."""
+    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in listed.splitlines() if "entry.py device stage" in line and str(os.getcwd()) in line]
+
+
+def test_plans_are_run_and_compared(here):
+    done = dime("verify", f"--plans={here}", "--runs=6", "--frontier=3", folder=".")
+    folder = here / "verified" / "001"
+    assert done.stdout.splitlines()[-1] == f"files: {folder}, {here}/report.html"
+    assert "D DIME" in done.stdout and "the link was emulated" in done.stdout
+    said = json.loads((folder / "verification.json").read_text())
+    assert (said["schema"], said["version"]) == ("dime.verification", 1)
+    (link,) = said["links"]
+    assert (link["name"], link["origin"], link["goal"]) == (NAMED, "emulated", "latency")
+    assert link["joined"][0]["upload_bit_s"] == 20e6 and link["joined"][0]["kept"]["up"]["bytes"] > 6 * 12288
+    names = [plan["name"] for plan in link["plans"]] + [name for plan in link["plans"] for name in plan["also"]]
+    assert {"DIME", "all on edge", "all on server", "best single cut", "JointDNN"} <= set(names)
+    assert any(name.startswith("point ") for name in names)
+    for plan in link["plans"]:
+        assert plan["measured"]["requests"] == 6 and plan["measured"]["rounds"] == 5 and plan["fallbacks"] == 0
+        assert plan["distance"] == 0 and plan["holds"] in (True, False)
+        low, high = plan["predicted"]["interval_s"]
+        assert low <= plan["predicted"]["mean_s"] <= high
+        total = sum(stage["measured"]["mean_s"] for stage in plan["stages"])
+        assert total == pytest.approx(plan["measured"]["mean_s"], rel=0.5)
+    server = next(plan for plan in link["plans"] if plan["name"] == "all on server")
+    up = next(stage for stage in server["stages"] if stage["cause"] == "crossing" and stage["target"] == "server")
+    assert up["size_bytes"] == 12288 and up["predicted"]["origin"] == "modelled"
+    assert up["predicted"]["mean_s"] == pytest.approx(12288 * 8 / 20e6 + 0.002)
+    assert up["measured"]["mean_s"] > 0.9 * up["predicted"]["mean_s"]
+    assert server["fallback_s"][0] > 0
+
+
+def test_each_request_and_stage_has_a_row(here):
+    found = runs.verify(here, runs=5)
+    table = parquet.read_table(verification_files.write(found, here / "verified" / "001") / "verification.parquet")
+    assert table.schema.metadata[b"schema"] == b"dime.verification_runs"
+    assert table.column_names == list(verification_files.COLUMNS)
+    rows = table.to_pylist()
+    whole = [row for row in rows if row["stage"] == "request"]
+    assert len(whole) == 5 * len(found.links[0].candidates)
+    assert len({(row["plan"], row["request"]) for row in whole}) == len(whole)
+    for one in whole:
+        parts = [row for row in rows if row["request"] == one["request"] and row["stage"] != "request"]
+        assert 0 < sum(row["seconds"] for row in parts) <= one["seconds"] * 1.001
+        assert {row["origin"] for row in parts if row["stage"] == "compute"} == {"measured"}
+        assert {row["origin"] for row in parts if row["stage"] == "crossing"} <= {"emulated"}
+
+
+def test_the_report_gets_a_section_and_keeps_it(here):
+    assert '"verification"' not in (here / "report.html").read_text()
+    dime("verify", f"--plans={here}", "--runs=1", folder=".")
+    dime("verify", f"--plans={here}", "--runs=1", folder=".")
+    assert '"folder":"002"' in (here / "report.html").read_text()
+    before = (here / "report.html").read_text()
+    dime("report", f"--plans={here}", folder=".")
+    assert (here / "report.html").read_text() == before
+
+
+def test_a_pipeline_s_period_is_measured(here):
+    found = python.verify(here.with_name("002"), link="WiFi", runs=40)
+    (link,) = found.links
+    assert link.goal == "throughput" and all(one.measured.mean_s > 0 for one in link.compared)
+    crossing = [one for plan, one in zip(link.candidates, link.compared, strict=True) if not plan.is_local]
+    assert crossing and all(one.measured.mean_s > 0.5 * one.predicted_s for one in crossing)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--runs=0"], "RUNS is 0; at least 1 request"),
+        (["--frontier=-1"], "FRONTIER is -1"),
+        (["--link=5G"], f"unknown link of results/plans/mine/001 '5G'; known: {NAMED}"),
+        (["--link="], "LINK names no link"),
+        (["--samples=nowhere"], "there are no feature maps of mine in nowhere"),
+    ],
+)
+def test_what_cannot_be_run_is_told_in_one_line(here, words, reason):
+    done = dime("verify", f"--plans={here}", *words, folder=".", check=False)
+    assert done.returncode == 1 and reason in done.stderr and len(done.stderr.splitlines()) == 1
+    assert not (here / "verified").exists()
+
+
+def test_a_profile_that_has_changed_is_refused(here):
+    with open("results/edge/mine/timings.csv", "a") as stream:
+        stream.write("\n")
+    with pytest.raises(InputError, match="not the profile that the plans were made of any more"):
+        runs.verify(here)
+
+
+def test_a_profile_that_is_gone_is_told(here):
+    shutil.rmtree("results/server")
+    with pytest.raises(TableError, match=r"the profile of server that the plans were made of, is not there"):
+        runs.verify(here)
+
+
+def test_a_device_that_the_lab_file_does_not_know_is_told(here):
+    run = Path("results/server/mine/run.json")
+    problem = here / NAMED / "problem.json"
+    for path in (run, problem):
+        path.write_text(path.read_text().replace('"server"', '"hub"'))
+    with pytest.raises(InputError, match="the plan is for hub: unknown device 'hub'"):
+        runs.verify(here)
+
+
+def test_other_feature_maps_are_refused(here):
+    named = ("--net=mine.py:build", "--input=1x3x32x32", "--cuts=all", "--name=mine")
+    dime("samples", *named, "--samples=others", "--source=random", folder=".")
+    with pytest.raises(DeviceError, match="feature maps here are others than those that were profiled"):
+        runs.verify(here, samples="others")
+
+
+def test_two_at_once_are_refused(here):
+    with runs._alone(), pytest.raises(DeviceError, match="another verify is running on this computer"):
+        runs.verify(here)
+
+
+def test_a_stage_that_is_killed_ends_the_run_in_one_line(here, monkeypatch):
+    from dime.host.execution import running
+
+    killed = []
+    entered = running.Running.__enter__
+
+    def enter(one):
+        found = entered(one)
+
+        def kill():
+            time.sleep(0.5)
+            killed.append(time.monotonic())
+            found.stages[1]._engine._begun.kill()
+
+        threading.Thread(target=kill).start()
+        return found
+
+    monkeypatch.setattr(running.Running, "__enter__", enter)
+    with pytest.raises(DeviceError, match=r"server: its stage has ended, killed by signal 9"):
+        runs.verify(here, runs=2000)
+    assert time.monotonic() - killed[0] < 15
+    assert ours() == []
