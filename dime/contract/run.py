@@ -109,6 +109,7 @@ BOUNDS = OrderedDict(
         ("seed", (-LARGEST_SEED, LARGEST_SEED)),
         ("max_layers", (1, 10000)),
         ("most_iterations", (1, LARGEST_COUNT)),
+        ("rest_s", (0, 3600)),
     ]
 )
 THREADS_A_CORE = 4

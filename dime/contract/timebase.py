@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     _Log = TypedDict("_Log", {"frequency_hz": int, "file": str, "idle_ns": List[List[int]], "codes": List[Code]})
 
     class Log(_Log, total=False):
-        """One power log of a session in clock.json: when the device rested, and when it was busy in a code."""
+        """One power log of a session in clock.json: when the device rested, and when it was busy in a code.
+
+        ``idle_ns`` are stretches, from 10 s, before the first pass at the frequency and after the last.
+        """
 
         target: float
 

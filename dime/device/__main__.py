@@ -181,6 +181,7 @@ def _power_log(options: argparse.Namespace, emit: "Emit") -> "Optional[PowerLog]
         target=options.energy_error,
         least_passes=options.iterations,
         most_passes=options.most_iterations or 10 * options.iterations,
+        rest_s=options.rest_s,
     )
 
 
@@ -337,6 +338,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--log-server-addr", help="where a power logger listens: it logs each frequency")
     verb.add_argument("--log-server-token", help="a file that holds the token it wants proved")
     verb.add_argument("--log-server-port", type=int, default=5000, help="its port")
+    verb.add_argument("--rest-s", type=float, help="rest before and after a frequency's passes; 10")
     verb.add_argument("--energy-error", type=parse_share, default=0.0, help="repeat until energies are so sure: 3%%")
     verb.add_argument("--most-iterations", type=int, help="give that up after so many passes; 10 x iterations")
 

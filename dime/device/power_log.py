@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 10.0
 EXCHANGES = 16
-REST_S = 1.0
+# The power of rest, which a plan pays while it waits, is told by these stretches: long enough for a meter's noise.
+REST_S = 10.0
+AFTER_CODE_S = 0.5
 READINGS_A_WINDOW = 20
 LEAST_WINDOW_S = 0.1
 READINGS_A_CHIP = 6
@@ -68,6 +70,7 @@ class PowerLog(object):
         target: Half-width that the 95 % interval of each bundle's energy should reach, as a part of it; 0: none.
         least_passes: Passes after which bundles are judged by it.
         most_passes: Passes after which it is given up.
+        rest_s: Length of the rest before and after a frequency's passes; None: long enough to know its power.
 
     Raises:
         InputError: There is no such port.
@@ -90,6 +93,7 @@ class PowerLog(object):
         target: float = 0.0,
         least_passes: int = 2,
         most_passes: int = 50,
+        rest_s: Optional[float] = None,
     ) -> None:
         if not 0 < port < 65536:  # Python would take the rest of a division by 65536
             raise InputError("the power logger cannot be at port {}; ports are 1 to 65535".format(port))
@@ -98,6 +102,7 @@ class PowerLog(object):
         self._token = os.environ.get(protocol.TOKEN_VARIABLE, "") if token is None else token
         self._emit = emit or (lambda kind, **fields: None)
         self._target, self._least_passes, self._most_passes = target, least_passes, most_passes
+        self._rest_s = REST_S if rest_s is None else rest_s
         self._line: Optional[socket.socket] = None
         self.meter: Optional[Dict[str, str]] = None
         self._session: ClockSession = {"start_ns": monotonic_ns(), "boot_id": boot_id(), "bursts": [], "logs": []}
@@ -275,13 +280,13 @@ class PowerLog(object):
 
     def _rest_and_code(self, log: "Log", where: str) -> None:
         start_ns = monotonic_ns()
-        time.sleep(REST_S)
+        time.sleep(self._rest_s)
         log["idle_ns"].append([start_ns, monotonic_ns()])
         readings = max(READINGS_A_CHIP, math.ceil(LEAST_CHIP_S / self._period_s)) if self._period_s else 0
         chip_s = (readings + BETWEEN_READINGS) * self._period_s or LEAST_CHIP_S
         chips = code("{} {}".format(where, log["frequency_hz"]))
         log["codes"].append({"where": where, "busy_ns": play(chips, chip_s, spin)})
-        time.sleep(REST_S / 2)
+        time.sleep(min(AFTER_CODE_S, self._rest_s / 2))
 
     def energies(self, rows: "Sequence[Timing]") -> List[Optional[Tuple[float, float]]]:
         """Asks for the joules of rows that were measured since the last but one exchange.

@@ -16,6 +16,12 @@ from dime.device.power_log import PowerLog, code, play, wanting
 from tests.device.conftest import OPTIONS, device
 from tests.device.power_logger import OFFSET_NS, Logger
 
+REST_S = power_log.REST_S
+
+
+def test_a_rest_is_long_enough_to_know_its_power():
+    assert REST_S >= 10
+
 
 @pytest.fixture(autouse=True)
 def short_rests(monkeypatch):
@@ -331,7 +337,7 @@ def test_a_code_is_played_as_it_says():
 def test_the_command_line_asks_for_its_logs(resnet18_samples, tmp_path):
     with Logger() as logger:
         words = ["--network=resnet18", "--samples=" + resnet18_samples, "--out=" + str(tmp_path / "out")]
-        words += ["--max-layers=1", "--runs=1", "--iterations=1", "--warmups=0", "--min-window-s=0.001"]
+        words += ["--max-layers=1", "--runs=1", "--iterations=1", "--warmups=0", "--min-window-s=0.001", "--rest-s=0.1"]
         words += ["--device=here", "--log-server-addr=127.0.0.1", "--log-server-port={}".format(logger.port)]
         process_code, heard = device("profile", *words)
         assert process_code == 0, heard

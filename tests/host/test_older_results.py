@@ -29,6 +29,14 @@ def test_it_is_joined_to_the_same_energies(older):
     assert _solve(older).energy_j == pytest.approx(read_plan(KEPT / "plans/4G/plan.json").energy_j, rel=1e-9)
 
 
+def test_what_it_did_not_measure_is_not_known_and_its_power_at_rest_is_read(older):
+    profile = load_profile(str(older / "results/nano/tiny"))
+    said = json.loads((KEPT / "nano/tiny/joint_quality.json").read_text())["idle_w"]
+    assert profile.idle_w == (said["921600000"],) and profile.idle_w_sd is None
+    assert (profile.run_single_s, profile.copy_in_s, profile.run_session) == (None, None, None)
+    assert load_profile(str(older / "results/pc/tiny")).idle_w is None
+
+
 def _solve(older):
     words = ("--net=tiny", "--edge=nano", "--server=pc", "--link=4G", "--goal=energy", "--private=conv1", "--out=again")
     dime("solve", *words, folder=older)

@@ -29,7 +29,7 @@ from dime.host.metering.meter_timebase import INTEGERS
 from dime.host.metering.power_trace import Trace
 from dime.host.metering.quality import GainData
 from dime.host.profiles.joint_summary import Column, Groups, short_of, summarise
-from dime.host.profiles.profile_files import sessions_of
+from dime.host.profiles.profile_files import QUALITY, sessions_of
 from dime.host.profiles.published_table import library_errors
 
 if TYPE_CHECKING:
@@ -39,11 +39,13 @@ if TYPE_CHECKING:
     from dime.contract.timebase import ClockSession, Code, Log
 
 SUMMARY = "joint_summary.csv"
-QUALITY = "joint_quality.json"
 ASKED = "asked"  # in it, how the join was asked for: files may have moved since, and earlier versions did not say
 POWER_FOLDER = "power"
 # A load pattern's place is taken as known to so many of its standard uncertainties.
 CODE_SIGMAS = 4.0
+# A rest is looked at in parts of so many seconds, and of so many of the meter's periods.
+LEAST_PART_S = 1.0
+PERIODS_A_PART = 10
 ASLEEP = "while a computer slept"
 NO_CLOCK = "no clock since a computer slept"
 CLOCKS = ("exchanges", "pattern", "same machine")
@@ -77,6 +79,7 @@ class Quality(TypedDict, total=False):
     codes: list[dict[str, object]]
     breaks: list[dict[str, object]]
     idle_w: dict[int, float]
+    idle_w_sd: dict[int, float]
     origin: str
     rows: int
     rejected: dict[str, int]
@@ -102,6 +105,8 @@ COLUMNS = {
     "samples": "the meter's readings in the span",
     "copy_in_s": _TIMED["copy_in_s"] + "; empty: not measured",
     "copy_out_s": _TIMED["copy_out_s"] + "; empty: not measured",
+    "idle_w": "power at rest at this frequency, before its first pass and after its last",
+    "idle_w_sd": "its standard uncertainty, the meter's gain apart",
     "input_bytes": _TIMED["input_bytes"],
     "output_bytes": _TIMED["output_bytes"],
     "frequency": "frequency_hz, as published tables name it",
@@ -203,7 +208,7 @@ def join(
         breaks += [piece.ended_by for piece in pieces if piece.ended_by is not None]
         quality["breaks"] = [vars(one) for one in breaks]
         lost[ASLEEP] |= rows & ~placed
-    quality["idle_w"] = idle.watts()
+    quality |= {"idle_w": idle.watts(), "idle_w_sd": idle.errors_w()}
     energies = integrate.measure(trace, start_ns, end_ns, error_s)
     for reason, rows in lost.items():
         energies = integrate.without(energies, rows, reason)
@@ -231,8 +236,8 @@ def join(
     if not kept.any():
         reasons = ", ".join(f"{count} {reason}" for reason, count in quality["rejected"].items())
         raise TableError(f"{folder}: no row can be given an energy: {reasons}; {_advice(trace, start_ns, end_ns)}")
-    table = _table(spec, columns, energies, kept, str(quality["origin"]))
-    summary = _summary(columns, energies, kept, quality["idle_w"], trace.gain)
+    table = _table(spec, columns, energies, kept, quality)
+    summary = _summary(columns, energies, kept, quality, trace.gain)
     notes = _notes(columns, kept, quality, breaks, trace.gain, summary, target)
     _write(folder, table, summary, quality, trace)
     return Joined(folder / run.JOINT_PROFILE, int(kept.sum()), summary, quality, notes)
@@ -421,12 +426,11 @@ def _late(piece: _Piece, trace: Trace, columns: Timed, inside: Bools) -> alignme
 
 
 class _Idle:
-    """Mean power while the device rested, by frequency."""
+    """Power while the device rested, by frequency."""
 
     def __init__(self, trace: Trace) -> None:
-        self._trace = trace
-        self._joules: dict[int, float] = {}
-        self._seconds: dict[int, float] = {}
+        self._trace, self._whole = trace, integrate.Integral(trace)
+        self._rests: dict[int, list[_Rest]] = {}
 
     def add(self, session: ClockSession, piece: _Piece) -> None:
         """Measures the rests of a session that lie in one of its pieces."""
@@ -436,16 +440,56 @@ class _Idle:
             if not inside:
                 continue
             windows = piece.clock.logger_ns(np.array(inside, dtype=np.int64))
-            rest = integrate.measure(self._trace, windows[:, 0], windows[:, 1], 0.0)
-            good = rest.rejected == ""
-            hertz = int(log["frequency_hz"])
-            joules = float((rest.energy_j - rest.edge_j)[good].sum())
-            seconds = float(((windows[:, 1] - windows[:, 0]) * 1e-9)[good].sum())
-            self._joules[hertz] = self._joules.get(hertz, 0.0) + joules
-            self._seconds[hertz] = self._seconds.get(hertz, 0.0) + seconds
+            rests = integrate.measure(self._trace, windows[:, 0], windows[:, 1], 0.0)
+            for at in np.flatnonzero(rests.rejected == ""):
+                from_s, to_s = self._trace.seconds(windows[at])
+                rest = _Rest(
+                    float(rests.energy_j[at] - rests.edge_j[at]),
+                    float(windows[at, 1] - windows[at, 0]) * 1e-9,
+                    self._parts_w(float(from_s), float(to_s)),
+                    float(rests.resolution_j[at] / (to_s - from_s)),
+                )
+                self._rests.setdefault(int(log["frequency_hz"]), []).append(rest)
+
+    def _parts_w(self, from_s: float, to_s: float) -> FLOAT:
+        """Power of the parts of a rest."""
+        part_s = max(LEAST_PART_S, PERIODS_A_PART * self._trace.period_s)
+        edges_s = np.linspace(from_s, to_s, max(1, int((to_s - from_s) / part_s + 1e-6)) + 1)
+        return np.asarray(np.diff(self._whole.energy_j(edges_s)) / np.diff(edges_s))
 
     def watts(self) -> dict[int, float]:
-        return {hertz: joules / self._seconds[hertz] for hertz, joules in self._joules.items() if self._seconds[hertz]}
+        return {
+            hertz: sum(rest.joules for rest in rests) / sum(rest.seconds for rest in rests)
+            for hertz, rests in self._rests.items()
+        }
+
+    def errors_w(self) -> dict[int, float]:
+        """Standard uncertainty of each, the meter's gain apart: how rests differ, or a rest's parts if that is more.
+
+        Beside it the steps that the meter cuts values to, which no length evens out.
+        """
+        errors = {}
+        for hertz, rests in self._rests.items():
+            means = np.array([rest.joules / rest.seconds for rest in rests])
+            seen = []
+            if len(means) > 1:
+                seen.append(means.std(ddof=1) / np.sqrt(len(means)))
+            parts = sum(len(rest.parts_w) for rest in rests)
+            if parts > len(rests):
+                squares = sum(float(((rest.parts_w - rest.parts_w.mean()) ** 2).sum()) for rest in rests)
+                seen.append(np.sqrt(squares / (parts - len(rests)) / parts))
+            if seen:
+                errors[hertz] = float(np.hypot(max(seen), np.mean([rest.step_w for rest in rests])))
+        return errors
+
+
+class _Rest(NamedTuple):
+    """A stretch in which the device rested: its joules, seconds, the power of its parts, and of the meter's steps."""
+
+    joules: float
+    seconds: float
+    parts_w: FLOAT
+    step_w: float
 
 
 def _origin(spec: RunSpec, trace: Trace) -> str:
@@ -454,7 +498,7 @@ def _origin(spec: RunSpec, trace: Trace) -> str:
 
 
 def _table(
-    spec: RunSpec, columns: Timed, energies: integrate.Energies, kept: Bools, origin: str
+    spec: RunSpec, columns: Timed, energies: integrate.Energies, kept: Bools, quality: Quality
 ) -> dict[str, Sequence[str] | NDArray[np.generic]]:
     repeats = columns["repeats"][kept]
     energy_j = energies.energy_j[kept] / repeats
@@ -467,18 +511,25 @@ def _table(
         "energy_j": energy_j,
         "edge_j": energies.edge_j[kept] / repeats,
         "samples": energies.samples[kept],
+        "idle_w": _by_frequency(quality["idle_w"], columns["frequency_hz"][kept]),
+        "idle_w_sd": _by_frequency(quality["idle_w_sd"], columns["frequency_hz"][kept]),
         "frequency": columns["frequency_hz"][kept],
         "iter": columns["iteration"][kept],
         "durs": columns["duration_s"][kept],
         "run_energy": energy_j * 1e6,
         "device": [spec.device] * len(repeats),
-        "origin": [origin] * len(repeats),
+        "origin": [quality["origin"]] * len(repeats),
     }
     return {name: values for name in COLUMNS if (values := table[name]) is not None}
 
 
+def _by_frequency(known: Mapping[int, float], frequency_hz: INTEGERS) -> FLOAT:
+    """What is known of each row's frequency; NaN where nothing is."""
+    return np.array([known.get(hertz, np.nan) for hertz in frequency_hz.tolist()])
+
+
 def _summary(
-    columns: Timed, energies: integrate.Energies, kept: Bools, idle_w: Mapping[int, float], gain: Gain
+    columns: Timed, energies: integrate.Energies, kept: Bools, quality: Quality, gain: Gain
 ) -> dict[str, Column]:
     bundle, frequency = columns["bundle"][kept], columns["frequency_hz"][kept]
     places: dict[tuple[str, int], int] = {}
@@ -486,7 +537,8 @@ def _summary(
     group = np.array([places.setdefault(key, len(places)) for key in keys])
     names: list[dict[str, str | int]] = [{"layers": name, "frequency_hz": hertz} for name, hertz in places]
     kept_energies = integrate.Energies(**{name: value[kept] for name, value in vars(energies).items()})
-    idle = np.array([idle_w.get(hertz, np.nan) for _, hertz in places])
+    hertz = np.array([hertz for _, hertz in places])
+    idle = _by_frequency(quality["idle_w"], hertz), _by_frequency(quality["idle_w_sd"], hertz)
     groups = Groups.of(group, columns["iteration"][kept])
     return summarise(
         names, groups, columns["duration_s"][kept], columns["repeats"][kept], kept_energies, idle, gain.error

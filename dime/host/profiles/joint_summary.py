@@ -112,7 +112,7 @@ def summarise(
     duration_s: FLOAT,
     repeats: INTEGERS,
     energies: Energies,
-    idle_w: FLOAT,
+    idle_w: tuple[FLOAT, FLOAT],
     gain_error: float | None = None,
 ) -> dict[str, Column]:
     """Makes the summary's columns; one entry a group.
@@ -123,7 +123,7 @@ def summarise(
         duration_s: Each row's duration of one run.
         repeats: Runs in each row's window.
         energies: Each row's window.
-        idle_w: Power of the idle device, by group; NaN where it was not seen.
+        idle_w: Power of the idle device and its standard uncertainty, by group; NaN where it was not seen.
         gain_error: Relative standard uncertainty of the meter's gain; None: not known.
 
     Returns:
@@ -157,8 +157,8 @@ def summarise(
     for source, value in shared.items():
         columns[f"energy_{source}_j"] = value
     columns["energy_gain_j"] = gain_j
-    columns["idle_w"] = idle_w
-    columns["idle_j"] = idle_w * time[0]
+    columns["idle_w"], columns["idle_w_sd"] = idle_w
+    columns["idle_j"] = idle_w[0] * time[0]
     return columns
 
 

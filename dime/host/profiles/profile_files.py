@@ -11,8 +11,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict, cast
 
@@ -35,12 +36,21 @@ SECONDS = {"s": 1.0, "ms": 1e-3}
 JOULES_PER_PUBLISHED = 1e-6
 LONGEST_NAME = 10_000
 MEASURED_TOO = ("single_s", "copy_in_s", "copy_out_s")
+OF_A_FREQUENCY = ("idle_w", "idle_w_sd")
+QUALITY = "joint_quality.json"
 
 
 class _MeasuredToo(TypedDict, total=False):
     single_s: Floats
     copy_in_s: Floats
     copy_out_s: Floats
+
+
+class _OfFrequencies(TypedDict, total=False):
+    """A number for each frequency, NaN where it is not known; None where none is."""
+
+    idle_w: tuple[float, ...] | None
+    idle_w_sd: tuple[float, ...] | None
 
 
 class _Metered(TypedDict, total=False):
@@ -75,10 +85,11 @@ def load(
         _check_whole(runs, path)
     stem = os.path.splitext(os.path.basename(path))[0]
     taken = "" if "duration_s" in found.table.column_names else unit
-    facts = _gain(found.table, path)
     runs, warnings = _checked(runs, chain, path)
     profile = from_runs(runs, device=device or stem, network=network or stem, layers=chain, path=path)
-    return replace(profile, warnings=warnings, dialect=found.dialect, unit_taken=taken, **facts)
+    facts = _gain(found.table, path)
+    at_rest = _of_frequencies(found.table, path, profile.frequencies_hz)
+    return replace(profile, warnings=warnings, dialect=found.dialect, unit_taken=taken, **facts, **at_rest)
 
 
 def _gain(table: pyarrow.Table, path: str) -> _Metered:
@@ -94,6 +105,48 @@ def _gain(table: pyarrow.Table, path: str) -> _Metered:
     except (ValueError, KeyError, TypeError, RecursionError):
         raise TableError(f"{path} is damaged: its metadata do not tell the meter's gain") from None
     return {"meter": meter, "gain": Gain.checked(said, path)}
+
+
+def _of_frequencies(table: pyarrow.Table, path: str, frequencies_hz: Sequence[int]) -> _OfFrequencies:
+    """What a joint profile says of each frequency, in all of its rows."""
+    found: dict[str, tuple[float, ...] | None] = {}
+    of_row = _frequencies(table, path)
+    for name in OF_A_FREQUENCY:
+        if name not in table.column_names:
+            continue
+        values = _floats(table, name, path)
+        if ((values < 0) | np.isinf(values)).any():
+            raise TableError(f"{path}: {name} {values[(values < 0) | np.isinf(values)][0]} is no number >= 0")
+        of_each = [values[(of_row == hertz) & ~np.isnan(values)] for hertz in frequencies_hz]
+        if any(len(of_one) and of_one.min() != of_one.max() for of_one in of_each):
+            raise TableError(f"{path}: {name} differs between rows of one frequency")
+        found[name] = _known(float(of_one[0]) if len(of_one) else math.nan for of_one in of_each)
+    return cast("_OfFrequencies", found)
+
+
+def _frequencies(table: pyarrow.Table, path: str) -> Ints:
+    """The frequency of each row; -1 where the table has none."""
+    if "frequency" in table.column_names:
+        return _integers(table, "frequency", path)
+    return np.full(table.num_rows, -1)
+
+
+def _known(values: Iterable[float]) -> tuple[float, ...] | None:
+    """A number for each frequency, NaN where it is not known; None where none is."""
+    numbers = tuple(values)
+    return None if all(map(math.isnan, numbers)) else numbers
+
+
+def _idle_of_quality(folder: str, frequencies_hz: Sequence[int]) -> _OfFrequencies:
+    """The power at rest that an earlier version wrote into the quality file only."""
+    path = os.path.join(folder, QUALITY)
+    try:
+        with open(path, encoding="utf-8") as stream:
+            said = json.load(stream)["idle_w"]
+        watts = [float(said.get(str(hertz), math.nan)) for hertz in frequencies_hz]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return {}  # nothing else is read from there
+    return {"idle_w": _known(one if 0 <= one < math.inf else math.nan for one in watts)}
 
 
 def _checked(runs: RawRuns, layers: tuple[str, ...], path: str) -> tuple[RawRuns, tuple[str, ...]]:
@@ -133,6 +186,8 @@ def _load_run(folder: str, device: str | None, layers: Sequence[str] | None, tab
     if layers and tuple(layers) != chain:
         raise InputError(f"layers are given for published tables; {folder} has its own: {listed(chain)}")
     facts: _Metered = {}
+    of_frequencies: _OfFrequencies = {}
+    table = None
     if table_name == run.TIMINGS:
         runs = _timed_runs(path, chain)
         runs = replace(runs, session=sessions_of(spec, len(runs.first)))
@@ -154,6 +209,11 @@ def _load_run(folder: str, device: str | None, layers: Sequence[str] | None, tab
     )
     if profile.run_energy_j is None and spec.power_model:
         profile = profile.with_powers(*_power_model(spec.power_model, folder))
+        of_frequencies |= _idle_of_model(spec.power_model, folder, profile.frequencies_hz)
+    if table is not None:
+        of_frequencies |= _of_frequencies(table, path, profile.frequencies_hz)
+        if "idle_w" not in of_frequencies:
+            of_frequencies |= _idle_of_quality(folder, profile.frequencies_hz)
     shared = surroundings.of_sessions(spec.sessions, spec.threads_used)
     if profile.origin == "emulated":
         shared = [emulation.told(profile.frequencies_hz), *shared]
@@ -163,6 +223,7 @@ def _load_run(folder: str, device: str | None, layers: Sequence[str] | None, tab
         batch=1 if spec.batch is None else spec.batch,
         warnings=(*warnings, *(f"{profile.device}: {text}" for text in shared)),
         **facts,
+        **of_frequencies,
     )
 
 
@@ -176,6 +237,16 @@ def _power_model(model: Mapping[str, object], folder: str) -> tuple[dict[int, fl
     if not isinstance(told, str) or not told:
         raise TableError(f"{os.path.join(folder, run.RUN)} is damaged: its power_model does not tell its formula")
     return watts, shown(told, 200)
+
+
+def _idle_of_model(model: Mapping[str, object], folder: str, frequencies_hz: Sequence[int]) -> _OfFrequencies:
+    """What the formula takes the device to draw at rest, if it tells."""
+    watts = model.get("idle_watts")
+    if watts is None:
+        return {}
+    if isinstance(watts, bool) or not isinstance(watts, (int, float)) or not 0 <= watts < math.inf:
+        raise TableError(f"{os.path.join(folder, run.RUN)} is damaged: its power_model's idle_watts are no power")
+    return {"idle_w": (float(watts),) * len(frequencies_hz)}
 
 
 def _run_layers(spec: run.RunSpec, folder: str) -> tuple[str, ...]:
@@ -267,7 +338,7 @@ def _joined_runs(
         energy_j = _floats(table, "run_energy", path) * JOULES_PER_PUBLISHED
     sized = {"input_bytes", "output_bytes"} <= present
     first, last = _bundles(names, layers, path)
-    frequency_hz = _integers(table, "frequency", path) if "frequency" in present else np.full(len(first), -1)
+    frequency_hz = _frequencies(table, path)
     if frequency_hz.min() < -1:
         row = int(frequency_hz.argmin())
         raise TableError(

@@ -84,6 +84,9 @@ class Profile:
         run_copy_in_s: Time to copy the bundle's input to the GPU, s, outside its duration; 0 on a CPU; NaN where it was
             not measured, None where the table does not say.
         run_copy_out_s: Time to copy its output from the GPU, likewise.
+        idle_w: Power at rest at each frequency, W; NaN where it was not measured, None where none was. Modelled where
+            the energies are.
+        idle_w_sd: Its standard uncertainty, the meter's gain apart.
     """
 
     device: str
@@ -115,6 +118,8 @@ class Profile:
     run_repeats: Ints | None = None
     run_copy_in_s: Floats | None = None
     run_copy_out_s: Floats | None = None
+    idle_w: tuple[float, ...] | None = None
+    idle_w_sd: tuple[float, ...] | None = None
 
     def __repr__(self) -> str:
         clocks = "a clock left alone" if self.frequencies_hz == (-1,) else f"{len(self.frequencies_hz)} clocks"

@@ -117,7 +117,7 @@ def joined(seed, **shape):
     names = [{"layers": str(one), "frequency_hz": -1} for one in range(BUNDLES)]
     groups = Groups.of(bundle, iteration)
     idle_w, error = np.full(BUNDLES, np.nan), None if gain is None else gain.error
-    summary = summarise(names, groups, (stop_s - start_s) / repeats, repeats, energies, idle_w, error)
+    summary = summarise(names, groups, (stop_s - start_s) / repeats, repeats, energies, (idle_w, idle_w), error)
     return summary, truth
 
 

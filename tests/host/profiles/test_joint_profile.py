@@ -118,7 +118,7 @@ def test_joined_again_it_is_the_same_and_another_result_is_not_overwritten(tmp_p
 def without_what_came_later(folder):
     """The results as an earlier version wrote them."""
     table = parquet.read_table(folder / "joint_profile.parquet")
-    later = ["session", "single_s", "copy_in_s", "copy_out_s"]
+    later = ["session", "single_s", "copy_in_s", "copy_out_s", "idle_w", "idle_w_sd"]
     parquet.write_table(table.drop_columns(later), folder / "joint_profile.parquet")
     return table
 
@@ -162,6 +162,59 @@ def test_sessions_single_runs_and_copies_go_through(tmp_path):
     assert profile.run_session.tolist() == [0, 1, 1] * 6 and profile.run_repeats.tolist() == [4] * 18
     assert sorted(profile.run_single_s) == [row["single_s"] for row in rows]
     assert profile.copy_in_s[:-1] == pytest.approx(1e-4) and profile.copy_out_s is None
+
+
+def rested(folder, after_w, noise_w=0.0, rests=2):
+    """A run with rests of 10 s: of 1.5 W before its first pass and of another power after the last."""
+    _, rows = make(folder, power=False, clock=False)
+    windows = [
+        (row["start_ns"] * 1e-9 + 8.0, row["end_ns"] * 1e-9 + 8.0, POWERS_W[powered.LAYERS.index(row["last_layer"])])
+        for row in rows
+    ]
+    over_s = windows[-1][1] + 0.5
+    windows += [(over_s + at, over_s + at + 1, after_w + noise_w * (-1) ** at) for at in range(11)]
+    if noise_w:
+        windows += [(at, at + 1, 1.5 - noise_w * (-1) ** at) for at in range(10)]
+    for row in rows:
+        row.update(start_ns=row["start_ns"] + 8 * 10**9, end_ns=row["end_ns"] + 8 * 10**9)
+    (folder / "timings.csv").unlink()
+    with tables.Writer(str(folder / "timings.csv"), tables.TIMINGS) as writer:
+        writer.write(rows)
+    write_log(folder / "power.csv", windows, -1.0, over_s + 12)
+    write_clock(folder, over_s + 11)
+    said = json.loads((folder / "clock.json").read_text())
+    idle_ns = [[0, 10**10], [round((over_s + 0.3) * 1e9), round((over_s + 10.3) * 1e9)]]
+    said["sessions"][0]["logs"][0]["idle_ns"] = idle_ns[:rests]
+    (folder / "clock.json").write_text(json.dumps(said))
+    return folder
+
+
+def test_power_at_rest_is_told_for_each_frequency_with_its_uncertainty(tmp_path):
+    folder = rested(tmp_path / "run", 1.7)
+    result = join(folder)
+    table = parquet.read_table(result.path)
+    profile = load_profile(folder)
+    assert set(table["idle_w"].to_pylist()) == set(profile.idle_w) and len(profile.idle_w) == 1
+    assert profile.idle_w == pytest.approx((1.6,), rel=0.003)
+    assert profile.idle_w_sd == pytest.approx((0.1,), rel=0.05), "half of what the two rests differ by"
+    assert result.summary["idle_w_sd"].tolist() == list(profile.idle_w_sd) * 6
+
+
+def test_what_one_rest_does_not_show_its_parts_do(tmp_path):
+    quiet, noisy = rested(tmp_path / "quiet", 1.5, rests=1), rested(tmp_path / "noisy", 1.5, 0.1, rests=1)
+    errors = [load_profile(join(folder).path.parent).idle_w_sd[0] for folder in (quiet, noisy)]
+    assert errors[0] < 0.003
+    assert errors[1] == pytest.approx(0.1 / math.sqrt(9), rel=0.1)
+
+
+def test_power_at_rest_that_differs_within_a_frequency_is_damage(tmp_path):
+    folder, _ = make(tmp_path / "run")
+    table = parquet.read_table(join(folder).path)
+    for values, words in ((np.arange(18.0), "idle_w differs between rows"), (-np.ones(18), "is no number >= 0")):
+        at = table.column_names.index("idle_w")
+        parquet.write_table(table.set_column(at, "idle_w", [values]), folder / "joint_profile.parquet")
+        with pytest.raises(TableError, match=words):
+            load_profile(folder)
 
 
 def test_windows_shorter_than_the_meters_period_are_never_used(tmp_path):
@@ -307,7 +360,7 @@ def summary_of(values, systematic=0.0):
         late_j=zero, alias_j=zero, phase=zero, samples=np.full(count, 20), rejected=np.full(count, ""),
     )  # fmt: skip
     names = [{"layers": "conv1", "frequency_hz": -1}]
-    return joint_summary.summarise(names, groups, ones * 0.1, np.ones(count, int), energies, np.array([np.nan]))
+    return joint_summary.summarise(names, groups, ones * 0.1, np.ones(count, int), energies, (np.array([np.nan]),) * 2)
 
 
 def test_a_summary_is_students_interval():

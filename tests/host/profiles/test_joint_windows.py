@@ -130,7 +130,7 @@ def joined(seed, window_s, response=two_samples, batch_s=0.0, still=False, **sha
     energies = integrate.Energies(**{name: value[kept] for name, value in vars(energies).items()})
     names = [{"layers": str(one), "frequency_hz": -1} for one in range(BUNDLES)]
     groups, ones = Groups.of(bundle[kept], iteration[kept]), np.ones(kept.sum())
-    summary = summarise(names, groups, (end_s - start_s)[kept], ones, energies, np.full(BUNDLES, np.nan))
+    summary = summarise(names, groups, (end_s - start_s)[kept], ones, energies, (np.full(BUNDLES, np.nan),) * 2)
     return summary, run.truth_j, 1 - kept.mean()
 
 

@@ -34,6 +34,7 @@ def test_times_are_emulated_and_energies_modelled(emulated):
     watts = np.array([4.0, 1.5 + 2.5 * (50 / 24) ** 3])
     assert np.allclose(profile.means.energy_j, profile.means.duration_s * watts)
     assert any(WORDS in text for text in profile.warnings)
+    assert profile.idle_w == (1.5, 1.5) and profile.idle_w_sd is None
     assert profile.with_power(5.0).energy_model == "5 W x time", "a formula may replace a formula"
 
 
@@ -62,7 +63,8 @@ def test_plan_report_and_terminal_say_it(emulated, profiled):
 
 @pytest.mark.parametrize(
     "model",
-    [{"watts": {"x": 1.0}}, {"watts": {"240000000": None}}, {"watts": {"240000000": 4.0}, "told": "a formula"}, []],
+    [{"watts": {"x": 1.0}}, {"watts": {"240000000": None}}, {"watts": {"240000000": 4.0}, "told": "a formula"}, []]
+    + [{"watts": {"240000000": 4, "500000000": 9}, "told": "x", "idle_watts": one} for one in (-1, "1.5", True)],
 )
 def test_a_damaged_power_model_is_told_in_one_line(emulated, tmp_path, model):
     shutil.copytree(emulated / "standin/alexnet", tmp_path / "run")
