@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
     Around = TypedDict("Around", {"start": Noted, "end": Noted}, total=False)
 
+    Change = TypedDict(
+        "Change", {"frequency_hz": int, "from_hz": int, "start_ns": int, "read_back_s": float, "steady_s": float}
+    )
+
     class Session(TypedDict, total=False):
         """One entry of ``sessions`` in run.json."""
 
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
         clocks: List[Mapping[str, object]]
         surroundings: Around
         meter: Optional[Dict[str, str]]
+        changes: List[Change]
 
 
 Options = Mapping[str, Any]  # Any: options as a command line or a lab file gives them; `check_options` looks at them.
@@ -37,6 +42,7 @@ POWER = "power.csv"
 CLOCK = "clock.json"
 LEDGER = "clocks_to_restore.json"
 JOINT_PROFILE = "joint_profile.parquet"
+JOINT_QUALITY = "joint_quality.json"
 FRONTIER = "frontier.parquet"
 PLAN = "plan.json"
 REPORT = "report.html"
@@ -89,7 +95,8 @@ OBSERVED_FIELDS = OrderedDict(
             "sessions",
             "one entry each time the run was started or resumed: boot_id, start_ns, rows there, clocks, surroundings"
             " (quota, affinity, nice, load and stolen time at its start and its end), meter (its name, and which of its"
-            " channels, rails, packages or GPUs it takes)",
+            " channels, rails, packages or GPUs it takes), changes (of the frequency, from the farthest other one: s"
+            " until it reads back, and until work is as fast as it stays)",
         ),
         ("state", "running or complete"),
     ]
@@ -212,6 +219,26 @@ def _is_whole(value: object, least: int = -LARGEST_SEED) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= 2**62
 
 
+def _is_change(one: object) -> bool:
+    if not isinstance(one, dict) or not all(_is_whole(one.get(name), 0) for name in ("frequency_hz", "from_hz")):
+        return False
+    times = [one.get(name) for name in ("read_back_s", "steady_s")]
+    return all(isinstance(s, (int, float)) and not isinstance(s, bool) and 0 <= s <= 1e6 for s in times)
+
+
+def frequency_change_s(sessions: "Optional[List[Session]]") -> Dict[int, float]:
+    """How long a change to each frequency took on average, until it read back and work was as fast as it stays, s.
+
+    Args:
+        sessions: Those of run.json.
+    """
+    found: Dict[int, List[float]] = {}
+    for session in sessions or []:
+        for one in session.get("changes", []):
+            found.setdefault(one["frequency_hz"], []).append(max(one["read_back_s"], one["steady_s"]))
+    return {frequency_hz: sum(times) / len(times) for frequency_hz, times in found.items()}
+
+
 def _damages(fields: Mapping[str, object]) -> Iterator[str]:
     """What is wrong with the values of a run.json, of which each may be missing."""
     given = {name: value for name, value in fields.items() if value is not None}
@@ -240,10 +267,18 @@ def _damages(fields: Mapping[str, object]) -> Iterator[str]:
         yield "sessions is not a list of objects"
         return
     for one in sessions:
-        if not all(_is_whole(one.get(name, 0), 0) for name in ("rows", "start_ns")):
-            yield "a session's rows or start_ns is not a whole number"
-        if not isinstance(one.get("boot_id"), (str, type(None))):
-            yield "a session's boot_id is not a name"
+        for damage in _session_damages(one):
+            yield damage
+
+
+def _session_damages(one: Mapping[str, object]) -> Iterator[str]:
+    if not all(_is_whole(one.get(name, 0), 0) for name in ("rows", "start_ns")):
+        yield "a session's rows or start_ns is not a whole number"
+    if not isinstance(one.get("boot_id"), (str, type(None))):
+        yield "a session's boot_id is not a name"
+    changes = one.get("changes", [])
+    if not isinstance(changes, list) or not all(map(_is_change, changes)):
+        yield "a session's changes of frequency are not times"
 
 
 class RunSpec(object):

@@ -32,6 +32,7 @@ from dime.contract.errors import ConnectionLostError, DeviceError, InputError, T
 from dime.contract.intervals import mean_and_error, t95
 from dime.contract.run import CLOCK, RunSpec
 from dime.contract.timebase import boot_id, monotonic_ns
+from dime.device import stop
 
 if TYPE_CHECKING:
     from dime.contract.messages import Emit
@@ -45,6 +46,7 @@ EXCHANGES = 16
 # The power of rest, which a plan pays while it waits, is told by these stretches: long enough for a meter's noise.
 REST_S = 10.0
 AFTER_CODE_S = 0.5
+HEARS_S = 0.5
 READINGS_A_WINDOW = 20
 LEAST_WINDOW_S = 0.1
 READINGS_A_CHIP = 6
@@ -280,7 +282,7 @@ class PowerLog(object):
 
     def _rest_and_code(self, log: "Log", where: str) -> None:
         start_ns = monotonic_ns()
-        time.sleep(self._rest_s)
+        _rest(self._rest_s)
         log["idle_ns"].append([start_ns, monotonic_ns()])
         readings = max(READINGS_A_CHIP, math.ceil(LEAST_CHIP_S / self._period_s)) if self._period_s else 0
         chip_s = (readings + BETWEEN_READINGS) * self._period_s or LEAST_CHIP_S
@@ -463,6 +465,17 @@ def play(chips: Sequence[bool], chip_s: float, busy: Callable[[int], object]) ->
             time.sleep(max(0.0, (edge_ns - start_ns) * 1e-9))
         place = after
     return stretches
+
+
+def _rest(seconds: float) -> None:
+    """Does nothing for a while, and hears when it is to stop."""
+    until_s = time.monotonic() + seconds
+    while True:
+        stop.check()
+        left_s = until_s - time.monotonic()
+        if left_s <= 0:
+            return
+        time.sleep(min(left_s, HEARS_S))
 
 
 def spin(until_ns: int) -> None:

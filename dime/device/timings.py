@@ -35,7 +35,7 @@ from dime.contract.bundles import Bundle, enumerate_bundles, spell
 from dime.contract.errors import InputError, TableError
 from dime.contract.run import LEDGER, RUN, TIMINGS, RunSpec, check_options
 from dime.contract.timebase import boot_id, monotonic_ns
-from dime.device import boards, processor, stop, storage
+from dime.device import boards, processor, settling, stop, storage
 from dime.device import surroundings as around
 
 if TYPE_CHECKING:
@@ -129,6 +129,7 @@ def profile(
                     if run.is_complete(frequency_hz) and is_settled(frequency_hz):
                         continue
                     with board[1].fixed(frequency_hz, root, os.path.join(folder, LEDGER)) as verify:
+                        _note_changes(spec, frequency_hz, frequencies, board, chosen, root, emit)
                         with around_frequency(frequency_hz) as after_pass:
                             _note_clocks(spec, "start", frequency_hz, verify(), board, root, emit)
                             spec.write(folder)
@@ -436,6 +437,21 @@ def _note_clocks(
     _session(spec)["clocks"].append(
         dict(now, when=when, frequency_hz=frequency_hz, read_hz=read_hz, time_ns=monotonic_ns())
     )
+
+
+def _note_changes(
+    spec: RunSpec,
+    frequency_hz: int,
+    frequencies: List[int],
+    board: "Tuple[str, Board]",
+    chosen: "processor.Processor",
+    root: str,
+    emit: "Emit",
+) -> None:
+    """Records how long it takes to change to a frequency: from those profiled, or if it is the only one, from all."""
+    known = frequencies if len(frequencies) > 1 else board[1].frequencies_hz(root)
+    found = settling.measure(board[1], chosen, frequency_hz, known, root, emit)
+    _session(spec).setdefault("changes", []).extend(found)
 
 
 def _look_around(spec: RunSpec, when: str, root: str, emit: "Emit", known: Iterable[str] = ()) -> Set[str]:

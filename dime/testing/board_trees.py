@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 
 GPU = "sys/devices/57000000.gpu/devfreq/57000000.gpu"
 RAIL_GATE = "sys/devices/57000000.gpu/railgate_enable"
@@ -84,9 +85,11 @@ class Kernel(object):
         ceiling: Highest value that an upper limit takes; None for no limit.
         refused: Path of a file that cannot be written.
         off: What is added to every limit and clock that is read back, in the kernel's unit.
+        late_s: The current clock follows its limits so much later.
     """
 
-    def __init__(self, caught_hz=None, ceiling=None, refused=None, off=0):
+    def __init__(self, caught_hz=None, ceiling=None, refused=None, off=0, late_s=0.0):
+        self.late_s = late_s
         self.off = off
         self.caught_hz = caught_hz
         self.ceiling = ceiling
@@ -108,6 +111,8 @@ class Kernel(object):
         with open(path, "w") as stream:
             stream.write(text + "\n")
         current = os.path.join(folder, name.replace("min_", "cur_").replace("max_", "cur_"))
+        if self.late_s and name.endswith("max_freq"):
+            self._follow_late(current, text)
         if self.caught_hz is not None and name.endswith("max_freq"):
             if os.path.islink(current):
                 os.remove(current)
@@ -118,6 +123,22 @@ class Kernel(object):
         for folder, _, names in os.walk(os.path.join(root, CGROUPS)):
             if "cgroup.procs" in names and get(folder, "cgroup.procs") == process:
                 put(folder, "cgroup.procs", "\n")
+
+    def _follow_late(self, current, text):
+        """The clock stays a plain file with the text that it had; a thread writes the new one."""
+        if os.path.islink(current):
+            before = get(os.path.dirname(current), os.path.basename(current))
+            os.remove(current)
+            put(os.path.dirname(current), os.path.basename(current), before + "\n")
+
+        def follow():
+            with open(current + ".new", "w") as stream:
+                stream.write(text + "\n")
+            os.rename(current + ".new", current)
+
+        thread = threading.Timer(self.late_s, follow)
+        thread.daemon = True
+        thread.start()
 
     def _limit(self, folder, name, value):
         prefix = name[: name.index("m")]

@@ -34,6 +34,18 @@ def test_its_frequencies_are_ascending_and_can_all_be_fixed(board, tree, tmp_pat
     assert not (tmp_path / "ledger").exists()
 
 
+def test_its_clock_is_moved_while_it_is_fixed_and_then_put_back(board, tree):
+    if not hasattr(board, "move"):
+        pytest.skip("it does not say how its clock is moved: what a change of it takes is not known")
+    before, frequencies = state(tree), board.frequencies_hz(tree)
+    with board.fixed(frequencies[0], tree) as verify:
+        for frequency_hz in (frequencies[-1], frequencies[0], frequencies[len(frequencies) // 2], frequencies[0]):
+            board.move(frequency_hz, tree)
+            assert frequency_hz in board.describe(tree)["clocks_hz"].values()
+        verify()
+    assert state(tree) == before
+
+
 def test_a_failure_inside_restores_everything(board, tree):
     before = state(tree)
     for failure in (RuntimeError, KeyboardInterrupt, SystemExit):

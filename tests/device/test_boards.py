@@ -6,7 +6,7 @@ import pytest
 
 from dime.contract.errors import DeviceError, InputError, TableError
 from dime.contract.run import RunSpec
-from dime.device import boards, storage
+from dime.device import boards, settling, storage
 from dime.device.boards import _cpufreq, _sysfs, generic, nano, potato
 from dime.testing import board_trees
 from dime.testing.board_trees import CPUS, GPU, GPU_HZ, RAIL_GATE, Kernel, get, put, state
@@ -20,6 +20,9 @@ def tree(tmp_path):
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     monkeypatch.setattr(_sysfs, "SETTLE_S", 0.05)
+    monkeypatch.setattr(settling, "LOOK_S", 0.01)
+    monkeypatch.setattr(settling, "BEFORE_S", 0.001)
+    monkeypatch.setattr(settling, "CHANGES", 2)
 
 
 def install(monkeypatch, **behaviour):
@@ -323,6 +326,9 @@ def test_a_profile_goes_through_all_frequencies_and_says_what_it_found(tiny, tmp
     clocks = [(clock["frequency_hz"], clock["when"]) for clock in spec.sessions[0]["clocks"]]
     assert clocks == [(frequency_hz, when) for frequency_hz in GPU_HZ for when in ("start", "end")]
     assert spec.temperatures_c["CPU-therm"] == 41.5
+    changes = [(change["frequency_hz"], change["from_hz"]) for change in spec.sessions[0]["changes"]]
+    assert changes == [(f, GPU_HZ[-1] if f < GPU_HZ[6] else GPU_HZ[0]) for f in GPU_HZ for _ in range(2)]
+    assert all(0 < change["read_back_s"] <= change["steady_s"] < 1 for change in spec.sessions[0]["changes"])
     assert tiny.heard.texts("warning") == ["the GPU's clock is fixed, but the network runs on the CPU"]
 
 
@@ -413,6 +419,7 @@ def test_a_resumed_run_skips_frequencies_that_are_finished(tiny, tmp_path, tree,
         tiny.profile(tmp_path / "out", **options)
     tiny.heard = listen
     kernel = install(monkeypatch)
+    monkeypatch.setattr(settling, "CHANGES", 0)
     tiny.profile(tmp_path / "out", **options)
     assert ("scaling_max_freq", "250000") not in kernel.writes
     assert ("scaling_max_freq", "667000") in kernel.writes

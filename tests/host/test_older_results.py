@@ -34,6 +34,7 @@ def test_what_it_did_not_measure_is_not_known_and_its_power_at_rest_is_read(olde
     said = json.loads((KEPT / "nano/tiny/joint_quality.json").read_text())["idle_w"]
     assert profile.idle_w == (said["921600000"],) and profile.idle_w_sd is None
     assert (profile.run_single_s, profile.copy_in_s, profile.run_session) == (None, None, None)
+    assert profile.frequency_change_s is None
     assert load_profile(str(older / "results/pc/tiny")).idle_w is None
 
 

@@ -7,6 +7,7 @@
 | fixed(frequency_hz, root, ledger) | context manager: fixes a frequency and restores everything on every way out |
 | describe(root="/") | the board as it is now: model, governor, temperatures_c, throttled, and more |
 | HOST | optional: image, platform, runtime and set_clock of the lab file, as a literal; else as generic |
+| move(frequency_hz, root="/") | optional: inside `fixed`, sets the clock to another frequency and reads it back |
 | ORIGIN | optional: emulated, for what stands in for a device; else its times are measured |
 | PROCESSOR | optional: what a network runs on where nobody asked; else as `processor.choose` finds |
 | accepts(frequency_hz) | optional: whether a frequency may be asked for that is none of those listed |

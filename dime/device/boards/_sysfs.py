@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Entry = List[Any]  # Any: texts, then numbers; `_is_entry` looks at those that stood in a file.
 
 SETTLE_S = 1.0  # A governor may take some periods to follow.
+LOOK_S = 0.001
 # A clock that is made by dividing another one reads back as 599999 kHz where 600000 was set. Steps lie farther apart.
 TOLERANCE = 1e-3
 
@@ -164,7 +165,7 @@ class Clock(object):
             self._expect(name, frequency_hz)
         give_up = time.monotonic() + SETTLE_S
         while not is_same(self.get_hz("cur"), frequency_hz) and time.monotonic() < give_up:
-            time.sleep(0.01)
+            time.sleep(LOOK_S)
         return self._expect("cur", frequency_hz)
 
     def _expect(self, name: str, frequency_hz: int) -> int:

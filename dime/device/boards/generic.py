@@ -20,6 +20,11 @@ def fixed(frequency_hz: int, root: str = "/", ledger: Optional[str] = None) -> C
     return _cpufreq.fixed(frequency_hz, root, ledger)
 
 
+def move(frequency_hz: int, root: str = "/") -> None:
+    """Moves all CPUs to another frequency inside `fixed`; see `dime.device.boards`."""
+    _cpufreq.move(frequency_hz, root)
+
+
 def describe(root: str = "/") -> "Facts":
     """The machine as it is now; see `dime.device.boards`."""
     return _cpufreq.describe(root)

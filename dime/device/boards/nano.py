@@ -52,6 +52,11 @@ def fixed(frequency_hz: int, root: str = "/", ledger: Optional[str] = None) -> I
         yield lambda: [clock.verify(frequency_hz)]
 
 
+def move(frequency_hz: int, root: str = "/") -> None:
+    """Moves the GPU's clock to another frequency inside `fixed`; see `dime.device.boards`."""
+    _clock(root).fix(frequency_hz)
+
+
 def describe(root: str = "/") -> "Facts":
     """The board as it is now: beside the CPU's the GPU's clock and governor, rail gate, power mode and memory clock."""
     facts = _cpufreq.describe(root)

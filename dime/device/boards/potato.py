@@ -22,6 +22,11 @@ def fixed(frequency_hz: int, root: str = "/", ledger: Optional[str] = None) -> C
     return _cpufreq.fixed(frequency_hz, root, ledger)
 
 
+def move(frequency_hz: int, root: str = "/") -> None:
+    """Moves all CPUs to another frequency inside `fixed`; see `dime.device.boards`."""
+    _cpufreq.move(frequency_hz, root)
+
+
 def describe(root: str = "/") -> "Facts":
     """The board as it is now; the 1512 MHz step is known to run at about 1408 MHz."""
     return _cpufreq.describe(root)

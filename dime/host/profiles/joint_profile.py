@@ -29,7 +29,7 @@ from dime.host.metering.meter_timebase import INTEGERS
 from dime.host.metering.power_trace import Trace
 from dime.host.metering.quality import GainData
 from dime.host.profiles.joint_summary import Column, Groups, short_of, summarise
-from dime.host.profiles.profile_files import QUALITY, sessions_of
+from dime.host.profiles.profile_files import sessions_of
 from dime.host.profiles.published_table import library_errors
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from dime.contract.timebase import ClockSession, Code, Log
 
 SUMMARY = "joint_summary.csv"
+QUALITY = run.JOINT_QUALITY
 ASKED = "asked"  # in it, how the join was asked for: files may have moved since, and earlier versions did not say
 POWER_FOLDER = "power"
 # A load pattern's place is taken as known to so many of its standard uncertainties.
@@ -107,6 +108,7 @@ COLUMNS = {
     "copy_out_s": _TIMED["copy_out_s"] + "; empty: not measured",
     "idle_w": "power at rest at this frequency, before its first pass and after its last",
     "idle_w_sd": "its standard uncertainty, the meter's gain apart",
+    "frequency_change_s": "time of a change to this frequency, until it reads back and work is as fast as it stays",
     "input_bytes": _TIMED["input_bytes"],
     "output_bytes": _TIMED["output_bytes"],
     "frequency": "frequency_hz, as published tables name it",
@@ -513,6 +515,7 @@ def _table(
         "samples": energies.samples[kept],
         "idle_w": _by_frequency(quality["idle_w"], columns["frequency_hz"][kept]),
         "idle_w_sd": _by_frequency(quality["idle_w_sd"], columns["frequency_hz"][kept]),
+        "frequency_change_s": _by_frequency(run.frequency_change_s(spec.sessions), columns["frequency_hz"][kept]),
         "frequency": columns["frequency_hz"][kept],
         "iter": columns["iteration"][kept],
         "durs": columns["duration_s"][kept],

@@ -36,8 +36,7 @@ SECONDS = {"s": 1.0, "ms": 1e-3}
 JOULES_PER_PUBLISHED = 1e-6
 LONGEST_NAME = 10_000
 MEASURED_TOO = ("single_s", "copy_in_s", "copy_out_s")
-OF_A_FREQUENCY = ("idle_w", "idle_w_sd")
-QUALITY = "joint_quality.json"
+OF_A_FREQUENCY = ("idle_w", "idle_w_sd", "frequency_change_s")
 
 
 class _MeasuredToo(TypedDict, total=False):
@@ -51,6 +50,7 @@ class _OfFrequencies(TypedDict, total=False):
 
     idle_w: tuple[float, ...] | None
     idle_w_sd: tuple[float, ...] | None
+    frequency_change_s: tuple[float, ...] | None
 
 
 class _Metered(TypedDict, total=False):
@@ -139,7 +139,7 @@ def _known(values: Iterable[float]) -> tuple[float, ...] | None:
 
 def _idle_of_quality(folder: str, frequencies_hz: Sequence[int]) -> _OfFrequencies:
     """The power at rest that an earlier version wrote into the quality file only."""
-    path = os.path.join(folder, QUALITY)
+    path = os.path.join(folder, run.JOINT_QUALITY)
     try:
         with open(path, encoding="utf-8") as stream:
             said = json.load(stream)["idle_w"]
@@ -210,6 +210,8 @@ def _load_run(folder: str, device: str | None, layers: Sequence[str] | None, tab
     if profile.run_energy_j is None and spec.power_model:
         profile = profile.with_powers(*_power_model(spec.power_model, folder))
         of_frequencies |= _idle_of_model(spec.power_model, folder, profile.frequencies_hz)
+    changes_s = run.frequency_change_s(spec.sessions)
+    of_frequencies["frequency_change_s"] = _known(changes_s.get(hertz, math.nan) for hertz in profile.frequencies_hz)
     if table is not None:
         of_frequencies |= _of_frequencies(table, path, profile.frequencies_hz)
         if "idle_w" not in of_frequencies:

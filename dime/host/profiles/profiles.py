@@ -87,6 +87,7 @@ class Profile:
         idle_w: Power at rest at each frequency, W; NaN where it was not measured, None where none was. Modelled where
             the energies are.
         idle_w_sd: Its standard uncertainty, the meter's gain apart.
+        frequency_change_s: Time of a change to each frequency, s, until work is as fast as it stays; likewise.
     """
 
     device: str
@@ -120,6 +121,7 @@ class Profile:
     run_copy_out_s: Floats | None = None
     idle_w: tuple[float, ...] | None = None
     idle_w_sd: tuple[float, ...] | None = None
+    frequency_change_s: tuple[float, ...] | None = None
 
     def __repr__(self) -> str:
         clocks = "a clock left alone" if self.frequencies_hz == (-1,) else f"{len(self.frequencies_hz)} clocks"

@@ -118,7 +118,7 @@ def test_joined_again_it_is_the_same_and_another_result_is_not_overwritten(tmp_p
 def without_what_came_later(folder):
     """The results as an earlier version wrote them."""
     table = parquet.read_table(folder / "joint_profile.parquet")
-    later = ["session", "single_s", "copy_in_s", "copy_out_s", "idle_w", "idle_w_sd"]
+    later = ["session", "single_s", "copy_in_s", "copy_out_s", "idle_w", "idle_w_sd", "frequency_change_s"]
     parquet.write_table(table.drop_columns(later), folder / "joint_profile.parquet")
     return table
 
@@ -205,6 +205,22 @@ def test_what_one_rest_does_not_show_its_parts_do(tmp_path):
     errors = [load_profile(join(folder).path.parent).idle_w_sd[0] for folder in (quiet, noisy)]
     assert errors[0] < 0.003
     assert errors[1] == pytest.approx(0.1 / math.sqrt(9), rel=0.1)
+
+
+def test_what_a_change_of_frequency_takes_goes_through(tmp_path):
+    folder, _ = make(tmp_path / "run")
+    change = {"frequency_hz": 921600000, "from_hz": 76800000, "start_ns": 1, "read_back_s": 0.01, "steady_s": 0.02}
+    sessions = [{"rows": 0, "start_ns": 1_000_000_000, "boot_id": "here", "changes": [change]}]
+    sessions += [{"rows": 9, "start_ns": 1_000_000_001, "boot_id": "here"}]
+    sessions += [{**sessions[0], "rows": 12, "changes": [{**change, "read_back_s": 0.03}]}]
+    powered.spec(3, 1, 0.12, sessions).write(str(folder))
+    assert load_profile(folder).frequency_change_s == pytest.approx((0.025,)), "without a meter, too"
+    table = parquet.read_table(join(folder).path)
+    assert table["frequency_change_s"].to_pylist() == pytest.approx([0.025] * 18)
+    assert load_profile(folder).frequency_change_s == pytest.approx((0.025,))
+    powered.spec(3, 1, 0.12, [{**sessions[0], "changes": [{**change, "steady_s": -1}]}]).write(str(folder))
+    with pytest.raises(TableError, match="a session's changes of frequency are not times"):
+        load_profile(folder)
 
 
 def test_power_at_rest_that_differs_within_a_frequency_is_damage(tmp_path):
