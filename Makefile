@@ -39,8 +39,11 @@ setup:  ## makes .venv with everything below needs (every target does this by it
 demo: setup  ## profiles AlexNet on this machine, plans it for three links
 	@$(DIME) demo $(options)
 
-test: setup  ## the whole test suite                        make test ARGS="-k links"
-	@PYTEST_ADDOPTS="$$ARGS" .venv/bin/python -m pytest
+test: setup  ## the tests that are told in ten minutes      make test ARGS="-k links"
+	@scripts/test.sh quick
+
+test-all: setup  ## every test; benchmarks, and the lab where it is asked for
+	@scripts/test.sh all
 
 test-lab: setup  ## the tests on stand-in boards with real engines (root)
 	@DIME_LAB=1 PYTEST_ADDOPTS="$$ARGS" .venv/bin/python -m pytest tests/lab

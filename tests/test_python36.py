@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 SUITES = ("tests/contract", "tests/device", "tests/plugins/test_every_network.py", "tests/plugins/test_every_board.py")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_device_side_passes_its_tests_on_python_3_6(python36, tmp_path):
     result = subprocess.run(

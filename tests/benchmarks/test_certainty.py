@@ -20,12 +20,11 @@ COLUMNS = (
 )
 
 
-def test_what_is_said_is_true(capsys, request):
-    if "benchmark" not in request.config.getoption("markexpr"):
+def test_what_is_said_is_true(figures, request):
+    if request.config.getoption("markexpr") != "benchmark":
         pytest.skip("takes minutes, and tests/host/analysis/test_certainty.py is a small one: -m benchmark")
     runs, whole = 10, noise.Score()
-    with capsys.disabled():
-        print(f"\n{'noise':16}{'passes':>7}{'refused':>9}" + "".join(f"{name:>23}" for name in COLUMNS))
+    figures(f"{'noise':16}{'passes':>7}{'refused':>9}" + "".join(f"{name:>23}" for name in COLUMNS))
     for kind in noise.KINDS:
         for passes in (3, 5, 10):
             score = noise.judge(kind, passes, runs, SEEDS)
@@ -34,13 +33,12 @@ def test_what_is_said_is_true(capsys, request):
                 f"{score.share(name):.3f} of {score.given[name]}" if score.given.get(name) else "none"
                 for name in COLUMNS
             ]
-            with capsys.disabled():
-                print(f"{kind:16}{passes:7}{score.refused:9}" + "".join(f"{cell:>23}" for cell in cells), flush=True)
+            figures(f"{kind:16}{passes:7}{score.refused:9}" + "".join(f"{cell:>23}" for cell in cells))
             for name in ("latency", "energy", "difference", "chosen", "its energy"):
                 if score.given.get(name, 0) >= 50:
                     error = 2 * (0.05 * 0.95 / score.given[name]) ** 0.5
                     assert 0.92 - error <= score.share(name) <= 0.98 + error, (kind, passes, name)
-    with capsys.disabled():
-        print(*(f"{name}: {whole.share(name):.3f} of {whole.given.get(name, 0)}" for name in COLUMNS), sep="\n")
+    for name in COLUMNS:
+        figures(f"{name}: {whole.share(name):.3f} of {whole.given.get(name, 0)}")
     assert 0.88 <= whole.share("best in 90 to 95 %") <= 0.98
     assert whole.share("sure") >= 0.975

@@ -15,7 +15,7 @@ ROUNDS = 9
 
 @pytest.mark.benchmark
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_a_built_in_network_takes_the_same_time_as_its_document(name):
+def test_a_built_in_network_takes_the_same_time_as_its_document(name, figures):
     network, traced, (example,) = both(name)
     written = network.module(Bundle(0, len(network.layers) - 1))
     document = traced.part(0, len(traced.document.nodes) - 1).ready()
@@ -34,5 +34,5 @@ def test_a_built_in_network_takes_the_same_time_as_its_document(name):
     finally:
         torch.set_num_threads(threads)
     ratio = statistics.median(ratios[2:])
-    print(f"\n{name}: from its document it takes {ratio:.3f} times what it takes as it is written")
+    figures(f"{name}: from its document it takes {ratio:.3f} times what it takes as it is written")
     assert 0.8 < ratio < 1.25

@@ -123,11 +123,11 @@ def excesses(name, example, blocks):
 
 
 @pytest.mark.benchmark
-def test_a_u_net_as_a_chain_against_its_minimum_cut():
+def test_a_u_net_as_a_chain_against_its_minimum_cut(figures):
     found, parted = excesses("unet", (torch.randn(1, 3, 256, 256),), (0, 5))  # a block is five nodes
     assert found.min() > -1e-6  # nothing is better than the minimum cut
-    print(
-        f"\nU-Net, {len(found)} cases, {parted} of them best on both devices: the chain equals the minimum cut "
+    figures(
+        f"U-Net, {len(found)} cases, {parted} of them best on both devices: the chain equals the minimum cut "
         f"within 1 % in {np.mean(found < 0.01):.0%}, "
         f"costs {found.mean():.2%} more on average, {found.max():.1%} at most"
     )

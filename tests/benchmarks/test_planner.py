@@ -81,36 +81,34 @@ def gurobi_sweep(problem, found):
 @pytest.mark.parametrize(
     ("chain", "link"), [(synthetic.ALEXNET, "4G"), (synthetic.VGG11, "4G"), (synthetic.VIT, "3G")], ids=str
 )
-def test_complete_frontier_against_a_gurobi_sweep(chain, link, rule, capsys):
+def test_complete_frontier_against_a_gurobi_sweep(chain, link, rule, figures):
     problem = synthetic.problem(chain, link, limits=Limits(rule=rule))
     taken, found = best_of(20, lambda: frontier(problem))
     python_s, _ = best_of(3, lambda: exact.trade_offs(problem, 60, "plain"))
     if gurobi.available():
         pytest.skip(gurobi.available())
     swept, points = gurobi_sweep(problem, found)
-    with capsys.disabled():
-        print(
-            f"\n{chain.network}, {link}, {rule}: complete frontier of {len(found)} points {taken * 1e3:.2f} ms"
-            f" (labels in plain Python {python_s * 1e3:.2f} ms); Gurobi, {2 * SWEEP} solves, {len(points)} points:"
-            f" {swept * 1e3:.0f} ms; {swept / taken:.0f} x"
-        )
+    figures(
+        f"{chain.network}, {link}, {rule}: complete frontier of {len(found)} points {taken * 1e3:.2f} ms"
+        f" (labels in plain Python {python_s * 1e3:.2f} ms); Gurobi, {2 * SWEEP} solves, {len(points)} points:"
+        f" {swept * 1e3:.0f} ms; {swept / taken:.0f} x"
+    )
     assert swept / taken > 100
 
 
 @pytest.mark.parametrize(("layers", "devices"), [(100, 3), (200, 2), (500, 2)])
-def test_large_chains(layers, devices, capsys):
+def test_large_chains(layers, devices, figures):
     problem = synthetic.large_problem(layers, devices)
     small, _ = best_of(2, lambda: exact.trade_offs(synthetic.large_problem(50, devices), 60))
     taken, found = best_of(2, lambda: exact.trade_offs(problem, 60))
-    with capsys.disabled():
-        print(
-            f"\n{layers} layers, {devices} devices, 12 frequencies: {len(found.time_ps)} points in {taken:.2f} s,"
-            f" {taken / small:.0f} x a chain of 50"
-        )
+    figures(
+        f"{layers} layers, {devices} devices, 12 frequencies: {len(found.time_ps)} points in {taken:.2f} s,"
+        f" {taken / small:.0f} x a chain of 50"
+    )
     assert found.complete
 
 
-def test_memory_of_the_largest_chain(capsys):
+def test_memory_of_the_largest_chain(figures):
     code = (
         "from pathlib import Path; from dime.testing import synthetic; from dime.host.search.solvers import exact;"
         "found = exact.trade_offs(synthetic.large_problem(500, 2), 60); assert found.complete;"
@@ -118,12 +116,11 @@ def test_memory_of_the_largest_chain(capsys):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     used = int(done.stdout) / 1024
-    with capsys.disabled():
-        print(f"\n500 layers, 2 devices: {used:.0f} MiB at most, Python and libraries included")
+    figures(f"500 layers, 2 devices: {used:.0f} MiB at most, Python and libraries included")
     assert used < 2000
 
 
-def test_a_thousand_bootstrap_frontiers(capsys):
+def test_a_thousand_bootstrap_frontiers(figures):
     profiles = [synthetic.profile(synthetic.ALEXNET, runs=100), synthetic.server(synthetic.ALEXNET)]
     problem = build_problem(profiles, "4G")
 
@@ -138,9 +135,8 @@ def test_a_thousand_bootstrap_frontiers(capsys):
 
     taken, found = best_of(2, replicate)
     one, _ = best_of(5, lambda: exact.trade_offs(problem, 60))
-    with capsys.disabled():
-        print(
-            f"\n1000 bootstrap frontiers of AlexNet (43,200 runs resampled): {taken:.2f} s,"
-            f" {taken / 1000 / one:.2f} x one frontier each"
-        )
+    figures(
+        f"1000 bootstrap frontiers of AlexNet (43,200 runs resampled): {taken:.2f} s,"
+        f" {taken / 1000 / one:.2f} x one frontier each"
+    )
     assert len(found) == 1000

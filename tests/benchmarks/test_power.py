@@ -79,7 +79,7 @@ def timed(call):
     return time.perf_counter() - began, result
 
 
-def test_an_hour_of_readings_with_43200_windows(tmp_path, capsys):
+def test_an_hour_of_readings_with_43200_windows(tmp_path, figures):
     log_an_hour(tmp_path / "power.csv")
     run_of_an_hour(tmp_path)
     first_s, _ = timed(lambda: joint_profile.join(tmp_path))
@@ -94,12 +94,11 @@ def test_an_hour_of_readings_with_43200_windows(tmp_path, capsys):
     masks_s *= WINDOWS / len(plain_j)
     assert result.rows == WINDOWS and (energies.rejected == "").all()
     assert on_time.energy_j - on_time.edge_j == pytest.approx(plain_j, abs=1e-8)
-    with capsys.disabled():
-        print(
-            f"\n{len(trace.time_s)} readings, {WINDOWS} windows: integrals with uncertainties {one_pass_s:.2f} s, a"
-            f" loop over masks {masks_s:.0f} s (a fiftieth of it timed), {masks_s / one_pass_s:.0f} x; reading the log"
-            f" {read_s:.2f} s; the whole join of files {whole_s:.2f} s ({first_s:.2f} s with its imports)"
-        )
+    figures(
+        f"{len(trace.time_s)} readings, {WINDOWS} windows: integrals with uncertainties {one_pass_s:.2f} s, a"
+        f" loop over masks {masks_s:.0f} s (a fiftieth of it timed), {masks_s / one_pass_s:.0f} x; reading the log"
+        f" {read_s:.2f} s; the whole join of files {whole_s:.2f} s ({first_s:.2f} s with its imports)"
+    )
 
 
 A_DAY = """
@@ -145,7 +144,7 @@ recorder.close("the end of the day")
 
 
 @pytest.mark.timeout(1200)
-def test_memory_of_a_day(tmp_path, capsys):
+def test_memory_of_a_day(tmp_path, figures):
     """A day of readings at 200 Hz through logger and file, as quickly as they go; the file is 2 GB for a while."""
     log = tmp_path / "day.csv"
     wall_s, result = timed(
@@ -157,10 +156,9 @@ def test_memory_of_a_day(tmp_path, capsys):
     size = log.stat().st_size
     rows = power_trace.read_quality(log)["rows"]
     log.unlink()
-    with capsys.disabled():
-        print(
-            f"\n24 h at 200 Hz, {rows} rows, {size / 1e9:.1f} GB: {86400 / wall_s:.0f} times as fast as the meter;"
-            f" memory after 1, 12 and 24 h: {hours[0]}, {hours[11]}, {hours[-1]} MB"
-        )
+    figures(
+        f"24 h at 200 Hz, {rows} rows, {size / 1e9:.1f} GB: {86400 / wall_s:.0f} times as fast as the meter;"
+        f" memory after 1, 12 and 24 h: {hours[0]}, {hours[11]}, {hours[-1]} MB"
+    )
     assert len(hours) == 24 and rows == 24 * 720_000 - 24 * 720_000 // 256
     assert hours[-1] - hours[0] < 8

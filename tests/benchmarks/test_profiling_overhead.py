@@ -12,7 +12,7 @@ from dime.contract.run import TIMINGS
 
 
 @pytest.mark.benchmark
-def test_a_profile_takes_little_longer_than_its_runs(tmp_path, capsys):
+def test_a_profile_takes_little_longer_than_its_runs(tmp_path, figures):
     def device(*words):
         command = [sys.executable, "-m", "dime.device", *map(str, words), "--network=alexnet"]
         subprocess.run(
@@ -29,9 +29,8 @@ def test_a_profile_takes_little_longer_than_its_runs(tmp_path, capsys):
     rows = tables.read(str(tmp_path / "out" / TIMINGS), tables.TIMINGS)
     inside_s = sum(row["duration_s"] * row["repeats"] for row in rows)
     span_s = (rows[-1]["end_ns"] - rows[0]["start_ns"]) * 1e-9
-    with capsys.disabled():
-        print(
-            f"\nAlexNet, {len(rows)} runs: the process takes {wall_s / inside_s:.3f} times the time inside them "
-            f"({wall_s:.1f} s to {inside_s:.1f} s); from the first to the last run it is {span_s / inside_s:.3f} times"
-        )
+    figures(
+        f"AlexNet, {len(rows)} runs: the process takes {wall_s / inside_s:.3f} times the time inside them "
+        f"({wall_s:.1f} s to {inside_s:.1f} s); from the first to the last run it is {span_s / inside_s:.3f} times"
+    )
     assert wall_s <= 1.25 * inside_s

@@ -47,7 +47,7 @@ def shortest(words, folder, count=5):
     return min(times)
 
 
-def test_a_solve_from_the_profile_to_the_report(tables, capsys):
+def test_a_solve_from_the_profile_to_the_report(tables, figures):
     words = [
         *(sys.executable, "-m", "dime.host", "solve", "--net=alexnet", "--edge=./nano.parquet"),
         *("--server=./wiscad.parquet", "--link=4G", "--goal=energy"),
@@ -56,9 +56,8 @@ def test_a_solve_from_the_profile_to_the_report(tables, capsys):
     imports_s = shortest([sys.executable, "-c", IMPORTS], tables)
     plain_s = shortest([*words, "--replicates=0", "--out=plain{at}"], tables)
     whole_s = shortest([*words, "--out=whole{at}"], tables)
-    with capsys.disabled():
-        print(
-            f"\ndime solve, {ROWS} rows to plan, frontier and report: {plain_s:.2f} s, {plain_s / imports_s:.1f} x its"
-            f" imports; with 200 bootstrap replicates {whole_s:.2f} s, {whole_s / imports_s:.1f} x"
-        )
+    figures(
+        f"dime solve, {ROWS} rows to plan, frontier and report: {plain_s:.2f} s, {plain_s / imports_s:.1f} x its"
+        f" imports; with 200 bootstrap replicates {whole_s:.2f} s, {whole_s / imports_s:.1f} x"
+    )
     assert (tables / "whole0/4G/frontier.parquet").exists() and (tables / "whole0/report.html").exists()

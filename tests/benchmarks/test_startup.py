@@ -26,10 +26,7 @@ def quickest_s(statement, times=7):
 
 
 @pytest.mark.parametrize("statement", ["import dime", "import dime.host.cli.main"])
-def test_starting(statement, capsys):
+def test_starting(statement, figures):
     assert not loaded(statement) & set(HEAVY)
     bare_s, whole_s = quickest_s("pass"), quickest_s(statement)
-    with capsys.disabled():
-        print(
-            f"\n{statement}: {1000 * (whole_s - bare_s):.0f} ms more than a bare interpreter's {1000 * bare_s:.0f} ms"
-        )
+    figures(f"{statement}: {1000 * (whole_s - bare_s):.0f} ms more than a bare interpreter's {1000 * bare_s:.0f} ms")

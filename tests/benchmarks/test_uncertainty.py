@@ -16,7 +16,7 @@ pytestmark = pytest.mark.benchmark
 
 @pytest.mark.parametrize("rule", ["merged", "free"])
 @pytest.mark.parametrize("chain", [synthetic.ALEXNET, synthetic.VIT], ids=lambda chain: chain.network)
-def test_a_thousand_bootstrap_frontiers(chain, rule, capsys):
+def test_a_thousand_bootstrap_frontiers(chain, rule, figures):
     profiles = [synthetic.profile(chain), synthetic.server(chain)]
     problem = build_problem(profiles, "4G", "energy", Limits(rule=rule))
     front = frontier(problem)
@@ -37,16 +37,15 @@ def test_a_thousand_bootstrap_frontiers(chain, rule, capsys):
     began = time.perf_counter()
     whole = uncertainty.bootstrap(samples, [front.choices(at) for at in range(len(front))])
     whole_s = time.perf_counter() - began
-    with capsys.disabled():
-        print(
-            f"\n{chain.network}, {rule}: drawing 1000 replicates {drawn_s:.2f} s, their frontiers {batch_s:.2f} s"
-            f" ({single_s / batch_s:.1f} x faster than one problem after the other),"
-            f" with intervals of {len(front)} plans {whole_s:.2f} s"
-        )
+    figures(
+        f"{chain.network}, {rule}: drawing 1000 replicates {drawn_s:.2f} s, their frontiers {batch_s:.2f} s"
+        f" ({single_s / batch_s:.1f} x faster than one problem after the other),"
+        f" with intervals of {len(front)} plans {whole_s:.2f} s"
+    )
     assert solved == whole.solved == 1000
 
 
-def test_a_limit_that_holds_costs_a_few_solves(capsys):
+def test_a_limit_that_holds_costs_a_few_solves(figures):
     chain = synthetic.ALEXNET
     profiles = [synthetic.profile(chain), synthetic.server(chain)]
     problem = build_problem(profiles, "4G", "energy", Limits(latency_s=0.1))
@@ -57,5 +56,4 @@ def test_a_limit_that_holds_costs_a_few_solves(capsys):
     began = time.perf_counter()
     chance_limits.plan_with_confidence(problem, profiles, 0.95)
     confident_s = time.perf_counter() - began
-    with capsys.disabled():
-        print(f"\nalexnet, free: a limit that holds with 95 % takes {confident_s / solve_s:.1f} plain solves")
+    figures(f"alexnet, free: a limit that holds with 95 % takes {confident_s / solve_s:.1f} plain solves")

@@ -10,6 +10,7 @@ from torch import nn
 
 from dime.contract import messages
 from dime.device import boards, networks, samples, timings
+from tests.sharing import once
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OPTIONS = {
@@ -122,7 +123,9 @@ def device(*arguments, **environment):
 @pytest.fixture(scope="session")
 def resnet18_samples(tmp_path_factory):
     """Feature maps of the smallest network, made by the command line."""
-    folder = str(tmp_path_factory.mktemp("samples"))
-    code, heard = device("samples", "--network=resnet18", "--samples=" + folder, "--weights=seeded 0")
-    assert code == 0, heard
-    return folder
+
+    def make(folder):
+        code, heard = device("samples", "--network=resnet18", "--samples=" + str(folder), "--weights=seeded 0")
+        assert code == 0, heard
+
+    return str(once(tmp_path_factory, "resnet18_samples", make))

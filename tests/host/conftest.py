@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sharing import once
+
 
 def dime(*arguments, folder, check=True):
     """Runs the command as a person does."""
@@ -27,6 +29,8 @@ def dime(*arguments, folder, check=True):
 @pytest.fixture(scope="session")
 def profiled(tmp_path_factory) -> Path:
     """A folder with AlexNet's feature maps and its profile as edge and as server."""
-    folder = tmp_path_factory.mktemp("profiled")
-    dime("profile", "--net=alexnet", "--runs=2", "--iterations=2", "--warmups=1", "--threads=1", folder=folder)
-    return folder
+
+    def make(folder):
+        dime("profile", "--net=alexnet", "--runs=2", "--iterations=2", "--warmups=1", "--threads=1", folder=folder)
+
+    return once(tmp_path_factory, "profiled", make)

@@ -21,6 +21,7 @@ CHECK = (
 NETWORKS = ("mobilenet_v3_small", "swin_t", "convnext_tiny", "shufflenet_v2_x0_5")
 
 
+@pytest.mark.slow
 def test_they_give_the_same_at_every_boundary(python36, tmp_path):
     torchvision = pytest.importorskip("torchvision.models")
     torch.manual_seed(0)

@@ -69,6 +69,7 @@ def test_a_model_of_ones_own_is_profiled_planned_and_reported(folder):
     assert "complete already" in again.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("net", "name"),
     [
@@ -100,6 +101,7 @@ def test_a_network_nobody_wrote_in_is_planned_over_two_devices_one_of_python_3_6
     assert (plans / "report.html").exists() and len(list((plans / "figures").glob("*.svg"))) > 3
 
 
+@pytest.mark.slow
 def test_a_network_of_one_layer_is_planned_too(folder):
     words = ["--net=mine.py:build", "--cuts=1", "--runs=1", "--iterations=1", "--threads=1"]
     dime("profile", *words, folder=folder)
@@ -115,6 +117,7 @@ def test_other_code_under_the_same_name_is_refused(folder):
     assert done.returncode == 1 and "was made with another sha256" in done.stderr and "NAME" in done.stderr
 
 
+@pytest.mark.slow
 def test_batch_and_precision_are_in_the_name_and_the_tables(folder):
     dime(
         "profile", "--net=mine.py:build", "--batch=3", "--dtype=float64", "--cuts=2", "--runs=1", "--iterations=1",

@@ -11,6 +11,7 @@ from tests.lab.loads import Load
 from tests.lab.meter import StandInMeter
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_device_with_a_meter_is_profiled_in_joules_by_one_command(tmp_path, profiled, monkeypatch):
     monkeypatch.delenv("DIME_POWER_TOKEN", raising=False)
@@ -45,6 +46,7 @@ def test_a_device_with_a_meter_is_profiled_in_joules_by_one_command(tmp_path, pr
     assert watts == pytest.approx(3.0, rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [".", "alexnet_samples"])
 def test_published_feature_maps_are_read_as_they_are(tmp_path, profiled, place):
     shutil.copytree(profiled / "samples/alexnet", tmp_path / "alexnet_samples")

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# The test suite, in parts that differ in what may run beside them (CONTRIBUTING.md has the table).
+#   scripts/test.sh quick   what is told in ten minutes on two cores
+#   scripts/test.sh all     every test, benchmarks and lab too
+# ARGS="-k links" goes on to pytest; where it names tests or marks itself, those are run, one after the other.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+export PYTEST_ADDOPTS=${ARGS:-}
+
+case " $PYTEST_ADDOPTS" in *" -m"* | *" tests"* | *" ./tests"*) exec .venv/bin/python -m pytest ;; esac
+
+code=0
+ran=""
+part() {  # part MARKS ARGUMENT...
+    local marks=$1 returned=0
+    shift
+    .venv/bin/python -m pytest -m "$marks" "$@" || returned=$?
+    case $returned in
+        0) ran=yes ;;
+        1) ran=yes code=1 ;;
+        5) ;;  # none of this part was asked for
+        *) exit $returned ;;
+    esac
+}
+
+beside=(--numprocesses=auto --maxprocesses=8 --dist=loadfile --no-loadscope-reorder)
+case ${1:-} in
+    quick)
+        part "not (slow or alone or benchmark or lab)" "${beside[@]}"
+        part "alone and not (slow or benchmark or lab)"
+        ;;
+    all)
+        part "not (alone or benchmark or lab)" "${beside[@]}"
+        part "(alone or benchmark) and not lab"
+        part "lab"
+        ;;
+    *) sed -n '2,5s/^# //p' "$0" >&2; exit 2 ;;
+esac
+[ -n "$ran" ] || exit 5
+exit $code
