@@ -11,6 +11,7 @@ given := $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name)
 options = $(foreach name,$(filter $(given),$(options.$@)),--$(shell echo $(name) | tr 'A-Z_' 'a-z-')="$$$(name)")
 
 words.join := DEVICE NET RESULTS  # which name the run
+words.release := REGISTRY
 
 # A name that no target asked for takes is refused: it would be dropped without a word
 everywhere := ARGS DIME PYTHON RUNTIME SETUP_TORCH
@@ -50,6 +51,9 @@ test-lab: setup  ## the tests on stand-in boards with real engines (root)
 
 test-networks: setup  ## every network of torchvision, timm's families
 	@DIME_NETWORKS=1 .venv/bin/python -m pytest -s tests/device/graphs/test_every_network.py
+
+release: setup  ## wheel, source archive, both images; checked  make release REGISTRY=bench:5000
+	@REGISTRY="$$REGISTRY" scripts/release.sh
 
 check: setup  ## style and types
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports

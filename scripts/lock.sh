@@ -17,7 +17,9 @@ fi
 
 uv=${UV:-.venv/bin/uv}
 all=$(mktemp)
-trap 'rm -f "$all"' EXIT
+no_torch=$(mktemp)  # PyTorch has a lock of its own, since it comes from several places
+printf "torch; python_version < '3'\ntorchvision; python_version < '3'\n" >"$no_torch"
+trap 'rm -f "$all" "$no_torch"' EXIT
 
 compile() {  # compile OUTPUT ARGUMENT...
     output=$1; shift
@@ -25,10 +27,10 @@ compile() {  # compile OUTPUT ARGUMENT...
         --no-annotate --no-header --no-emit-index-url --output-file "$output" "$@"
 }
 
-compile "$all" --extra torch --extra test "${@}"
-compile images/host/requirements.lock --constraint "$all" --generate-hashes
+compile "$all" --extra torch --extra test --extra docs "${@}"
+compile images/host/requirements.lock --constraint "$all" --override "$no_torch" --generate-hashes
 compile images/host/torch.lock --constraint "$all" --generate-hashes --extra torch
-compile tests/requirements.lock --constraint "$all" --generate-hashes --extra test
+compile tests/requirements.lock --constraint "$all" --override "$no_torch" --generate-hashes --extra test --extra docs
 
 sed -i -E '/^(torch|torchvision)==/d' "$all"
 # The boards' pair: newer wheels hold instructions that a Cortex-A53 and an A57 lack (tests/lab runs them on both).

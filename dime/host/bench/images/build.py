@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dime import __version__
 from dime.contract import messages
 from dime.contract.errors import DeviceError, InputError, nearest, unknown
 from dime.host.bench import boards, transfer
@@ -99,6 +100,7 @@ def _facts(given: dict[str, str]) -> dict[str, str]:
     changed = "-dirty" if _git("status", "--porcelain", "--", "dime", "docker", "images") else ""
     revision = _git("rev-parse", "HEAD")
     facts = {
+        "VERSION": given.get("VERSION") or __version__,
         "REVISION": f"{revision}{changed}" if revision else "unknown",
         "SOURCE_DATE_EPOCH": given.get("SOURCE_DATE_EPOCH") or _git("log", "-1", "--format=%ct") or "0",
         "SOURCE": given.get("SOURCE") or source_address(_git("remote", "get-url", "origin")) or "unknown",
