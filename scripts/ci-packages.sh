@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Debian packages that let no test skip: a browser for the report, Python 3.6 comes from pyenv.
+# Debian packages that let no test skip: a browser for the report, shells for completion; Python 3.6 comes from pyenv.
 set -euo pipefail
 missing=()
-for package in "chromium:chromium"; do
+for package in "chromium:chromium" "zsh:zsh" "fish:fish"; do
     command -v "${package%%:*}" >/dev/null || missing+=("${package##*:}")
 done
 [ ${#missing[@]} = 0 ] && exit 0

@@ -121,6 +121,13 @@ def test_a_device_is_entered_first(empty, capsys):
     assert line.endswith("make one: dime profile --net=alexnet --device=pi")
 
 
+def test_dime_alone_says_what_to_do_with_a_profile(empty, profiled, capsys):
+    (empty / "results").symlink_to(profiled / "results")
+    assert cli.main([]) == 0
+    said = capsys.readouterr().out
+    assert "profile of alexnet on edge, server" in said and "  dime solve --net=alexnet " in said
+
+
 def test_a_network_in_other_letters(empty, profiled, capsys):
     assert "did you mean 'alexnet'?" in told(capsys, "profile", "--net=AlexNet")
     line = told(capsys, "solve", "--net=AlexNet", f"--results={profiled}/results")

@@ -13,10 +13,24 @@ from collections.abc import Sequence
 from dime import __version__
 from dime.contract.errors import DimeError, unknown
 from dime.host.cli import arguments, bench, endings, measuring, metering, planning, sharing
+from dime.host.cli.options import Shell
 from dime.host.common import console
 
 # What a disk answers to a write, where Python names no file.
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+
+
+def completion(wanted: Shell) -> None:
+    """Prints a script by which a shell completes commands, options and names.
+
+    Examples:
+        source <(dime completion bash)
+        dime completion zsh > "${fpath[1]}/_dime"
+        dime completion fish > ~/.config/fish/completions/dime.fish
+    """
+    from dime.host.cli.completion import script
+
+    print(script(wanted.shell, COMMANDS))
 
 
 COMMANDS: arguments.Commands = {
@@ -43,6 +57,7 @@ COMMANDS: arguments.Commands = {
     "push": bench.push,
     "collect": bench.collect,
     "clean-device": bench.clean_device,
+    "completion": completion,
 }
 
 # What an interrupt leaves, of the commands that do not say it themselves.
@@ -67,6 +82,14 @@ def _version() -> None:
     print(f"dime {__version__}")
 
 
+def _next_steps() -> None:
+    from pathlib import Path
+
+    from dime.host.studies.next_steps import next_steps
+
+    print("\n".join(next_steps(Path())))
+
+
 def _refusal(error: OSError) -> str:
     """What the system said, of which file."""
     name = error.filename if error.filename2 is None else error.filename2
@@ -86,15 +109,15 @@ def main(words: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Args:
-        words: The command line; None takes the process's own.
+        words: The command line; None takes the process's own. Without a word it says what to do next in this folder.
 
     Returns:
         The exit code: 0, 1 for a failure that is told in one line, 130 for Ctrl-C, 141 where nobody reads the output.
     """
     words = sys.argv[1:] if words is None else words
     try:
-        asks_version = list(words) in (["--version"], ["-V"])
-        call = arguments.Call(_version) if asks_version else arguments.parse(COMMANDS, words, "dime")
+        own = {(): _next_steps, ("--version",): _version, ("-V",): _version}.get(tuple(words))
+        call = arguments.Call(own) if own else arguments.parse(COMMANDS, words, "dime")
         if call and _runtime() == "docker":
             from dime.host.cli.host_image import run_in_host_image
 

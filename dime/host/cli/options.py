@@ -331,3 +331,10 @@ class Pushed:
     registry: str = option("The registry's host and port; without it the lab file's.", "")
     image: str = option("host, jetson, or all.", "all")
     torch: str = option("Variant of PyTorch.", "")
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Of `completion`."""
+
+    shell: str = option("bash, zsh or fish.")

@@ -48,6 +48,7 @@ EVERY_COMMAND = {
     "push --registry= ": refuses("registry"),
     "collect": refuses("lab.toml"),
     "clean-device --device=nano": refuses("nano"),
+    "completion bash": works("_dime"),
 }
 # Words that would write where one is.
 WRITES_HERE = [
