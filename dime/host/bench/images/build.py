@@ -20,7 +20,7 @@ from dime.host.bench.lab import BUILT_IN, IMAGES, Lab, check_platform, check_reg
 from dime.host.bench.session.judge import ILLEGAL_INSTRUCTION
 
 BAKE_FILE = Path("docker/docker-bake.hcl")
-SOURCE_ROOT = Path(__file__).resolve().parents[3]
+SOURCE_ROOT = Path(__file__).resolve().parents[4]
 PLATFORMS = {"host": "linux/amd64,linux/arm64", "jetson": "linux/arm64"}
 # The oldest processor that an arm64 image must run on: newer wheels die there of an illegal instruction.
 PROCESSORS = {"host": "cortex-a53", "jetson": "cortex-a57"}
