@@ -52,6 +52,9 @@ test-lab: setup  ## the tests on stand-in boards with real engines (root)
 test-networks: setup  ## every network of torchvision, timm's families
 	@DIME_NETWORKS=1 .venv/bin/python -m pytest -s tests/device/graphs/test_every_network.py
 
+docs: setup  ## the documentation, build/docs/index.html
+	@.venv/bin/sphinx-build -q -n -W --keep-going -b html -d build/doctrees docs build/docs && echo build/docs/index.html
+
 release: setup  ## wheel, source archive, both images; checked  make release REGISTRY=bench:5000
 	@REGISTRY="$$REGISTRY" scripts/release.sh
 
