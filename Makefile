@@ -43,6 +43,7 @@ demo: setup  ## profiles AlexNet on this machine, plans it for three links
 test: setup  ## the tests that are told in ten minutes      make test ARGS="-k links"
 	@scripts/test.sh quick
 
+.PHONY: test-all docs release
 test-all: setup  ## every test; benchmarks, and the lab where it is asked for
 	@scripts/test.sh all
 
