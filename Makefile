@@ -27,7 +27,7 @@ $(error make $(goals) takes no $(strange)=$(if $(nearest),; did you mean $(neare
 endif
 endif
 
-.PHONY: help setup demo test test-lab test-networks check network samples profile join solve report verify sweep power-server build push collect clean-device doctor artifact check-artifact
+.PHONY: help setup demo test test-lab test-networks check network samples profile link join solve report verify sweep power-server build push collect clean-device doctor artifact check-artifact
 
 help:  ## this list
 	@echo "DIME: which layers of a network should run where, and at which clock"; echo
@@ -70,6 +70,9 @@ samples: setup  ## inputs of every layer from pictures          make samples NET
 
 profile: setup  ## times every bundle on a device               make profile DEVICE=nano NET=alexnet
 	@$(DIME) profile $(options)
+
+link: setup  ## round trip and rates between two devices     make link EDGE=nano SERVER=pc
+	@$(DIME) link $(options)
 
 join: setup  ## timings + power = joules a bundle            make join DEVICE=nano NET=alexnet
 	@$(DIME) join --run="$${RESULTS:-results}/$${DEVICE:?is missing: make join DEVICE=nano NET=alexnet}/$${NET:?is missing: make join DEVICE=nano NET=alexnet}" $(options)

@@ -10,7 +10,7 @@ import pytest
 from pyarrow import parquet
 
 import dime
-from dime.contract import plugins, run, schemas
+from dime.contract import plugins, run, schemas, tables
 from dime.contract.errors import TableError
 from dime.contract.networks import parse
 from dime.device import samples
@@ -20,14 +20,14 @@ from dime.host.compat import sweeps
 from dime.host.execution import verification_files
 from dime.host.metering.gain import Calibration, Point
 from dime.host.metering.power_trace import read_quality
-from dime.host.profiles import joint_profile
+from dime.host.profiles import joint_profile, link_profile
 from dime.host.profiles.profiles import load_profile
 from dime.host.provenance.document import Artifact
 from dime.host.provenance.evaluation import Evaluation
 from dime.host.report import output, page
 from dime.host.studies.request import Request
 from tests.device.test_samples import TinyPlugin
-from tests.host import example_studies, powered, small
+from tests.host import example_studies, links, powered, small
 from tests.host.execution import made as executed
 from tests.lab.loads import Load
 from tests.lab.meter import StandInMeter
@@ -91,6 +91,13 @@ def made(tmp_path_factory):
     Artifact("", (), "", dime.__version__, "", {}, (), (), ()).write(top)
     Evaluation("", "", (), {}).write(top)
     verification_files.write(executed.verification(), top / "plans" / "verified" / "001")
+    (top / "link").mkdir()
+    with tables.Writer(top / "link" / link_profile.TABLE, tables.TRANSFERS) as writer:
+        writer.write(links.exchanges(passes=2))
+    found = link_profile.fit(
+        link_profile.read_transfers(top / "link" / link_profile.TABLE), "a-b", "a", "b", "measured"
+    )
+    link_profile.write(found, top / "link")
     sweeps.write(sweeps.tables({"test": small.problem(3, 2, 1)}), top / "sweeps")
     return top
 

@@ -92,6 +92,10 @@ def _column(
     return Column(name, kind, meaning, valid, rule, optional)
 
 
+def _is_way(text: str) -> bool:
+    return text in ("up", "down")
+
+
 def _shape(text: str) -> bool:
     one = "0*[1-9][0-9]{0,99}(x0*[1-9][0-9]{0,99})*"
     return re.match("{0}(\\+{0})*$".format(one), text) is not None
@@ -138,6 +142,17 @@ TIMINGS = (
         ">= 0",
         optional=True,
     ),
+)
+
+# One row an exchange over a link: a message of so many bytes one way, and an empty one back.
+TRANSFERS = (
+    _column("iteration", int, "pass over all sizes and directions, from 0", lambda v: v >= 0, ">= 0"),
+    _column("run", int, "exchange of that size and direction in that pass, from 0", lambda v: v >= 0, ">= 0"),
+    _column("direction", str, "the way of the bytes: up, from the edge device, or down", _is_way, "up or down"),
+    _column("size_bytes", int, "bytes beside the frame's own", lambda v: 0 < v < 1 << 48, "> 0"),
+    _column("duration_s", float, "from the first byte out to the last one in, less held_s", lambda v: v > 0, "> 0"),
+    _column("held_s", float, "what the other side took between the two, on its own clock", lambda v: v >= 0, ">= 0"),
+    _column("start_ns", int, "start, on the edge device's monotonic clock", lambda v: v >= 0, ">= 0"),
 )
 
 

@@ -20,17 +20,13 @@ from dime.contract.timebase import monotonic_ns
 if sys.byteorder != "little":
     raise DeviceError("tensors are sent as they lie in memory, and this machine is not little-endian")
 
-Memory = Union[bytes, bytearray, memoryview]
-Part = NamedTuple("Part", [("kind", int), ("dtype", str), ("shape", Tuple[int, ...]), ("data", Memory)])
+Part = NamedTuple("Part", [("kind", int), ("dtype", str), ("shape", Tuple[int, ...]), ("data", frames.Memory)])
 """One frame to be sent; its data are the tensor's bytes."""
 Sent = NamedTuple("Sent", [("first_ns", int), ("last_ns", int)])
 Received = NamedTuple(
     "Received", [("request", int), ("headers", Tuple[Header, ...]), ("first_ns", int), ("last_ns", int)]
 )
 """A message: when its first byte and its last one were here, on this device's monotonic clock."""
-
-_PIECE_BYTES = 1 << 18  # the checksum of a piece is made while the kernel carries it
-_SMALL_BYTES = 1 << 16  # goes out in one call, with header and trailer
 
 
 class SilentError(ConnectionLostError):
@@ -80,18 +76,7 @@ class Channel(object):
                 data = memoryview(part.data).cast("B") if len(part.data) else memoryview(b"")
                 if len(data) != frames.size_bytes(part.dtype, part.shape):
                     raise ValueError("{} bytes are no {} of shape {}".format(len(data), part.dtype, part.shape))
-                crc = frames.checksum(header)
-                pending.append(memoryview(header))
-                if len(data) > _SMALL_BYTES:
-                    for at in range(0, len(data), _PIECE_BYTES):
-                        piece = data[at : at + _PIECE_BYTES]
-                        self._send_all(pending + [piece], until_ns)
-                        pending = []
-                        crc = frames.checksum(piece, crc)
-                else:
-                    pending.append(data)
-                    crc = frames.checksum(data, crc)
-                pending.append(memoryview(frames.trailer(crc)))
+                pending += [memoryview(header), data, memoryview(frames.trailer(header, data))]
             self._send_all(pending, until_ns)
         except BaseException:
             self.close()
@@ -127,14 +112,11 @@ class Channel(object):
                 first_ns = first_ns or began_ns
                 if headers and header.request != headers[0].request:
                     raise FrameError("frames of two requests came as one message")
-                crc = frames.checksum(self._header)
                 view = (place if header.kind == one.kind else self._text)[: header.length]
-                for at in range(0, header.length, _PIECE_BYTES):
-                    piece = view[at : at + _PIECE_BYTES]
-                    self._receive_all(piece, until_ns)
-                    crc = frames.checksum(piece, crc)
+                self._receive_all(view, until_ns)
                 self._receive_all(self._trailer, until_ns)
-                frames.check(self._trailer.tobytes(), crc)
+                if self._trailer.tobytes() != frames.trailer(self._header, view):
+                    raise FrameError("a frame came damaged: its checksum is another")
                 headers.append(header)
                 if header.kind == frames.FAULT and one.kind != frames.FAULT:
                     raise DeviceError("{}: {}".format(self.peer, _plain(view.tobytes())))

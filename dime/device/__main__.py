@@ -5,12 +5,13 @@ import os
 import platform
 import signal
 import sys
-from typing import TYPE_CHECKING, Dict, NoReturn, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, List, NoReturn, Optional, Sequence, Tuple
 
 from dime import __version__
-from dime.contract import messages, plugins, power_protocol
+from dime.contract import handshake, messages, plugins, power_protocol
 from dime.contract.errors import DeviceError, DimeError, InputError
 from dime.contract.networks import parse
+from dime.contract.quantities import whole
 from dime.contract.run import check_options, parse_frequencies, parse_name, parse_share
 from dime.device import stop
 
@@ -267,6 +268,38 @@ def shape(options: argparse.Namespace, emit: "Emit") -> None:
         emit("description", facts={"kept": shaper.kept()})
 
 
+def answer(options: argparse.Namespace, emit: "Emit") -> None:
+    """Answers whoever measures the link to this device, until that ends."""
+    from dime.device.executing import probing
+
+    with handshake.Listener(options.address, options.port) as listener:
+        emit("description", facts={"address": listener.address, "port": listener.port})
+        probing.answer(listener, _token(options), options.sizes)
+
+
+def probe_link(options: argparse.Namespace, emit: "Emit") -> None:
+    """Measures the link to another device, which answers."""
+    from dime.device.executing import probing
+
+    os.makedirs(options.out)
+    target = (options.target_address, options.target_port)
+    counts = (options.iterations, options.runs)
+    probing.measure(target, _token(options), options.sizes, counts, options.time_limit_s, options.out, emit)
+    emit("done", folder=options.out)
+
+
+def _token(options: argparse.Namespace) -> bytes:
+    return power_protocol.read_token(options.token).encode()
+
+
+def _sizes(text: str) -> List[int]:
+    """Reads sizes in bytes, joined by commas."""
+    found = [whole(word, "B") for word in text.split(",")]
+    if not found or min(found) < 1 or max(found) > 1 << 34 or len(found) > 100:
+        raise InputError("sizes are up to 100 numbers of bytes from 1 to 16 GiB")
+    return found
+
+
 def _weights(asked: str, found: "Samples") -> str:
     """Takes the weights that the feature maps were made with, unless others are asked for."""
     if asked != "auto" or found.manifest is None:
@@ -386,6 +419,22 @@ def _trial_parsers(verbs: "argparse._SubParsersAction[_Parser]") -> None:
     verb.set_defaults(verb=busy)
     verb.add_argument("--seconds", type=float, default=3.0, help="how long")
 
+    verb = verbs.add_parser("answer", help=answer.__doc__)
+    verb.set_defaults(verb=answer)
+    _link_options(verb)
+    verb.add_argument("--address", default=handshake.LOOPBACK, help="where to listen")
+    verb.add_argument("--port", type=int, default=0, help="the port; 0 takes one that is free")
+
+    verb = verbs.add_parser("link", help=probe_link.__doc__)
+    verb.set_defaults(verb=probe_link)
+    _link_options(verb)
+    verb.add_argument("--target-address", default=handshake.LOOPBACK, help="where the other device listens")
+    verb.add_argument("--target-port", type=int, required=True, help="its port")
+    verb.add_argument("--iterations", type=int, default=10, help="passes over all sizes")
+    verb.add_argument("--runs", type=int, default=3, help="exchanges of each size and direction in a pass")
+    verb.add_argument("--time-limit-s", type=float, default=120.0, help="no pass is begun that would end later")
+    verb.add_argument("--out", required=True, help="a new folder for the table")
+
     verb = verbs.add_parser("shape", help=shape.__doc__)
     verb.set_defaults(verb=shape)
     verb.add_argument("--target-address", default="127.0.0.1", help="what is behind the link")
@@ -412,6 +461,11 @@ def _named_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--dtype", help="precision of parameters and inputs: float32, float16, bfloat16 or float64")
     verb.add_argument("--cuts", default="auto", help="auto, all, a number of layers, or names of places")
     verb.add_argument("--name", dest="rename", help="the network's short name")
+
+
+def _link_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--sizes", type=_sizes, required=True, help="sizes in bytes, joined by commas")
+    verb.add_argument("--token", required=True, help="a file that holds the run's token")
 
 
 def _device_options(verb: argparse.ArgumentParser) -> None:

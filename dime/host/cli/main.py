@@ -38,6 +38,7 @@ COMMANDS: arguments.Commands = {
     "network": measuring.network,
     "samples": measuring.samples,
     "profile": measuring.profile,
+    "link": measuring.link,
     "join": measuring.join,
     "solve": planning.solve,
     "report": planning.report,
@@ -64,6 +65,7 @@ COMMANDS: arguments.Commands = {
 KEPT = {
     "network": "nothing was written",
     "samples": "finished feature maps are kept, the same command makes the others",
+    "link": "nothing was written",
     "join": "nothing was written",
     "solve": "nothing was written",
     "sweep": "nothing was written",

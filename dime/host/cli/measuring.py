@@ -1,4 +1,4 @@
-"""Commands that measure: network, samples, profile, join."""
+"""Commands that measure: network, samples, profile, link, join."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import cast
 
 from dime.host.campaign.naming import Naming, NetworkFacts
 from dime.host.campaign.profile_options import ProfileOptions
-from dime.host.cli.options import DrawnNetwork, Join, LabFile, ProfiledDevice, SampleOptions
+from dime.host.cli.options import DrawnNetwork, Join, LabFile, MeasuredLink, ProfiledDevice, SampleOptions
 
 
 def samples(wanted: SampleOptions, naming: Naming) -> None:
@@ -61,6 +61,31 @@ def profile(wanted: ProfiledDevice, options: ProfileOptions, naming: Naming, lab
         naming=naming,
     ):  # fmt: skip
         print(folder)
+
+
+def link(wanted: MeasuredLink, lab: LabFile) -> None:
+    """Measures the link between two devices: round trip and both rates, to plan with.
+
+    Examples:
+        dime link
+        dime link --edge=nano --server=pc --net=vgg11
+        dime link --emulate=up=20,down=50,rtt=10ms
+    """
+    from dime.host.campaign import link as campaign
+
+    found = campaign.measure(
+        wanted.edge,
+        wanted.server,
+        net=wanted.net,
+        largest_bytes=wanted.largest,
+        iterations=wanted.iterations,
+        runs=wanted.runs,
+        time_limit_s=wanted.time_limit,
+        emulate=wanted.emulate,
+        results=wanted.results,
+        lab=lab.lab,
+    )
+    print("\n".join([*found.lines(), found.path]))
 
 
 def join(wanted: Join) -> None:

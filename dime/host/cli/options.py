@@ -58,6 +58,23 @@ class ProfiledDevice:
 
 
 @dataclass(frozen=True)
+class MeasuredLink:
+    """Of `link`."""
+
+    edge: str = option("The device that the bytes go up from; without a lab file any name, a process here.", "edge")
+    server: str = option("The other device.", "server")
+    net: str | None = option("A network that was profiled: its largest tensor is the largest size.", None)
+    largest: Bytes = option("Without it the largest size, such as 602kB.", 1_000_000)
+    iterations: int = option("Passes over all sizes, each in another order.", 10)
+    runs: int = option("Exchanges of each size and direction in a pass.", 3)
+    time_limit: Seconds = option("No pass is begun that would end later; three are made in any case.", 120.0)
+    emulate: str | None = option(
+        "Puts an emulated link in between, by name or by its numbers; what is measured is called emulated.", None
+    )
+    results: str = option("The folder that receives links/EDGE-SERVER/NUMBER.", "results")
+
+
+@dataclass(frozen=True)
 class LabFile:
     """Where the lab is described."""
 
@@ -93,7 +110,9 @@ class PlannedNetwork:
     edge: str = option("The weak device, where input and result are; its name, a run's folder, or a table.", "edge")
     server: str = option("The other devices in the same way, joined by commas.", "server")
     link: str = option(
-        "Links by name, joined by commas; FILE.toml:NAME; its numbers; or one a pair, as above.", "3G,4G,WiFi"
+        "Links by name, those that were measured too, joined by commas; FILE.toml:NAME; its numbers; or one a pair, as "
+        "above.",
+        "3G,4G,WiFi",
     )
     edge_power: Watts | None = option(
         "Models the weak device's energy as this many W while it computes; for a device without a meter.", None

@@ -39,6 +39,7 @@ def solve(
     """
     from dime.host.analysis import chance_limits as probability
     from dime.host.campaign.naming import short
+    from dime.host.planning.links import located
     from dime.host.report import output
     from dime.host.studies import study
     from dime.host.studies.request import Request
@@ -51,7 +52,7 @@ def solve(
         places.check(Path(written.write_lp))
     found = study.make_study(
         profiles,
-        planned.link,
+        located(planned.link, planned.results),
         search.goal,
         limits,
         confidence=probability.parse(search.confidence) if search.confidence else None,
@@ -88,6 +89,7 @@ def sweep(planned: PlannedNetwork, placement: Placement, arithmetic: Arithmetic,
     from dime.host.campaign.naming import short
     from dime.host.common.units import plain
     from dime.host.compat import sweeps
+    from dime.host.planning.links import located
     from dime.host.planning.problem import build_problem
     from dime.host.report import output
     from dime.host.studies import study
@@ -103,7 +105,10 @@ def sweep(planned: PlannedNetwork, placement: Placement, arithmetic: Arithmetic,
         sizes_bytes=study.find_sizes(net, arithmetic.sizes, planned.results) if arithmetic.sizes else None,
     )
     limits = placement.limits()
-    problems = {name: build(profiles, name, "latency", limits) for name in study.link_names(planned.link)}
+    problems = {
+        name: build(profiles, name, "latency", limits)
+        for name in study.link_names(located(planned.link, planned.results))
+    }
     for warning in dict.fromkeys(warning for problem in problems.values() for warning in problem.warnings):
         print(f"warning: {plain(warning)}", file=sys.stderr)
     made = sweeps.tables(problems)

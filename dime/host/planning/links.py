@@ -13,10 +13,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
 
 from dime.contract.errors import InputError, unknown
 from dime.contract.quantities import plain
+from dime.host.common.stats import Floats
+from dime.host.profiles import link_profile
 
+RESULTS, FOLDER = "results", "links"  # a link that was measured is in RESULTS/links/NAME/NUMBER
 ARITHMETICS = ("correct", "published")
 FILES = ("links.toml", "links_today.toml")
 LIKE = "like"
@@ -71,6 +77,10 @@ class Link:
         states_source: Where the numbers of the states come from.
         states_checked: Whether they were compared with their source; what was not is used only where it is asked for.
         duplex: Whether it sends both ways at the same time.
+        origin: ``modelled`` where the numbers were given, ``measured`` or ``emulated`` where they were found.
+        passes: Of a link that was measured the round trip (s) and seconds a bit up and down of each pass.
+        spread_s: Standard deviation of the round trip from one run to another.
+        spread_share: The same of the time on the way, as a part of it.
     """
 
     name: str
@@ -88,6 +98,10 @@ class Link:
     states_source: str = ""
     states_checked: bool = True
     duplex: bool = True
+    origin: str = "modelled"
+    passes: tuple[tuple[float, float, float], ...] = ()
+    spread_s: float = 0.0
+    spread_share: float = 0.0
 
     def __post_init__(self) -> None:
         for rate in (self.upload_bit_s, self.download_bit_s):
@@ -99,6 +113,7 @@ class Link:
         for value in (self.round_trip_s, *radio, *states):
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise InputError(f"link '{self.name}': {value} is not a finite number >= 0")
+        object.__setattr__(self, "passes", tuple(tuple(map(float, one)) for one in self.passes))  # JSON has lists
 
     def latency_s(self, size_bytes: int, upload: bool) -> float:
         """Time of one transfer: half the round trip plus bits over rate.
@@ -108,6 +123,16 @@ class Link:
             upload: Whether it leaves the weaker device.
         """
         return self.round_trip_s / 2 + self._airtime_s(size_bytes, upload)
+
+    def passes_s(self, size_bytes: int, upload: bool) -> Floats:
+        """Time of one transfer as each pass found it; empty for a link that was not measured."""
+        of = np.array(self.passes).reshape(-1, 3)
+        found: Floats = of[:, 0] / 2 + 8 * size_bytes * of[:, 1 if upload else 2]
+        return found
+
+    def deviation_s(self, size_bytes: int, upload: bool) -> float:
+        """Standard deviation of one transfer's time, from one run to another; 0 for a link that was not measured."""
+        return math.hypot(self.spread_s / math.sqrt(2), self.spread_share * self._airtime_s(size_bytes, upload))
 
     def energy_j(self, size_bytes: int, upload: bool, arithmetic: str = "correct") -> float:
         """Radio energy of one transfer, charged to the weaker device in both directions; 0 where it is not known.
@@ -175,9 +200,14 @@ def _from_fields(name: str, fields: Mapping[str, object], where: str) -> Link:
         upload_bit_s=number["upload_mbit_s"] * 1e6,
         download_bit_s=number["download_mbit_s"] * 1e6,
         round_trip_s=number["round_trip_s"],
-        **radio,
+        upload_j_per_bit=radio["upload_j_per_bit"],
+        download_j_per_bit=radio["download_j_per_bit"],
+        radio_w=radio["radio_w"],
         source=str(fields.get("source", "given by the user")),
-        **states,
+        promotion_s=states.get("promotion_s"),
+        promotion_w=states.get("promotion_w"),
+        tail_s=states.get("tail_s"),
+        tail_w=states.get("tail_w"),
         states_source=str(fields.get("states_source", "given by the user" if states else "")),
         states_checked=bool(fields.get("states_checked", True)),
         duplex=bool(fields.get("duplex", True)),
@@ -209,13 +239,49 @@ def known_links() -> dict[str, Link]:
     return {name: link for file in FILES for name, link in _read(os.path.join(folder, file)).items()}
 
 
-def load_link(text: str) -> Link:
+def measured_link(folder: str | os.PathLike[str], name: str) -> Link:
+    """Reads a link that was measured, from the folder of a measurement or the newest of those in it.
+
+    Raises:
+        TableError: There is none, or it is damaged.
+    """
+    place = Path(folder)
+    if not (place / link_profile.DOCUMENT).exists():
+        numbered = [path.parent for path in place.glob(f"[0-9]*/{link_profile.DOCUMENT}")]
+        place = max(numbered, key=lambda path: (len(path.name), path.name), default=place)
+    found = link_profile.read(place)
+    return Link(
+        name,
+        found.upload_bit_s.value,
+        found.download_bit_s.value,
+        found.round_trip_s.value,
+        source=found.path,
+        origin=found.origin,
+        passes=found.passes,
+        spread_s=found.spread_s,
+        spread_share=found.spread_share,
+    )
+
+
+def located(text: str, results: str) -> str:
+    """The same links, those that were measured by their folders where the results are not in the usual one."""
+    if results == RESULTS or "=" in text or ":" in text:
+        return text
+    names = (name.strip() for name in text.split(","))
+    return ",".join(
+        str(Path(results, FOLDER, name)) if name and Path(results, FOLDER, name).is_dir() else name for name in names
+    )
+
+
+def load_link(text: str, results: str | os.PathLike[str] = RESULTS) -> Link:
     """Finds a link.
 
     Args:
-        text: A known name (``4G``), ``FILE.toml:NAME`` for an entry of one's own file in the form of links.toml, or
-            the numbers themselves: ``up=5.85,down=13.76,rtt=0.05,alpha_up=438.39,alpha_down=51.97,beta=1288.04``, or
+        text: A known name (``4G``), the name of one that was measured (``nano-pc``) or the folder of its measurement,
+            ``FILE.toml:NAME`` for an entry of one's own file in the form of links.toml, or the numbers themselves:
+            ``up=5.85,down=13.76,rtt=0.05,alpha_up=438.39,alpha_down=51.97,beta=1288.04``, or
             ``up=20,down=50,rtt=0.01,like=WiFi``, whose radio is that of a known link.
+        results: The folder that holds links/NAME.
 
     Returns:
         The link.
@@ -227,6 +293,9 @@ def load_link(text: str) -> Link:
         return known_links()[text]
     if "=" in text:
         return _inline(text)
+    for folder in (Path(results, FOLDER, text), Path(text)) if text else ():
+        if os.path.isdir(folder):
+            return measured_link(folder, folder.name if folder != Path(text) else text)
     path, _, name = text.rpartition(":")
     if not path and text.endswith(".toml"):
         path, name = text, ""
@@ -237,7 +306,8 @@ def load_link(text: str) -> Link:
         if name not in entries:
             raise unknown(f"link of {path}", name, entries)
         return entries[name]
-    raise unknown("link", text, known_links(), f", or FILE.toml:NAME, or {INLINE}")
+    measured = sorted(path.name for path in Path(results, FOLDER).glob("*") if path.is_dir())
+    raise unknown("link", text, [*known_links(), *measured], f", or FILE.toml:NAME, or {INLINE}")
 
 
 def _inline(text: str) -> Link:

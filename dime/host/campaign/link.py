@@ -1,0 +1,179 @@
+"""Measures the link between two devices: one answers, the other sends; then round trip and rates are fitted.
+
+Without a lab file both are processes of this computer. Between them a link may be emulated, by which the whole way is
+tried; what is measured then is called emulated.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from datetime import datetime, timezone
+from itertools import count
+from pathlib import Path
+
+import dime
+from dime.contract import files
+from dime.contract.errors import DeviceError, InputError, TableError
+from dime.contract.run import RUN, check_options, parse_name
+from dime.host.bench import engines
+from dime.host.bench import lab as lab_file
+from dime.host.bench.engines import process
+from dime.host.common import places
+from dime.host.planning.links import FOLDER, Link, load_link
+from dime.host.profiles import link_profile
+from dime.host.profiles.link_profile import LinkProfile
+from dime.host.profiles.profiles import load_profile
+
+
+def measure(
+    edge: str,
+    server: str,
+    *,
+    net: str | None = None,
+    largest_bytes: int = 1_000_000,
+    iterations: int = 10,
+    runs: int = 3,
+    time_limit_s: float = 120.0,
+    emulate: str | None = None,
+    results: str = "results",
+    lab: str | None = None,
+) -> LinkProfile:
+    """Measures the link between two devices.
+
+    Args:
+        edge: The device that the bytes go up from.
+        server: The other one.
+        net: A network that was profiled, whose largest tensor is the largest size; None: ``largest_bytes``.
+        largest_bytes: The largest size.
+        iterations: Passes over all sizes.
+        runs: Exchanges of each size and direction in a pass.
+        time_limit_s: No pass is begun that would end later; three are made in any case.
+        emulate: A link, by name or numbers, that is put between the two.
+        results: The folder that receives links/EDGE-SERVER/NUMBER, and that holds DEVICE/NET.
+        lab: The lab file; None takes lab.toml, if there is one.
+
+    Returns:
+        What was found; its document and the raw rows are in the folder of its ``path``.
+
+    Raises:
+        InputError: A device or link is unknown, or a number has no use.
+        DeviceError: A device cannot do its part.
+    """
+    check_options({"iterations": iterations, "runs": runs})
+    if not 0 <= time_limit_s <= 1e6:
+        raise InputError(f"the time limit is {time_limit_s:g} s; it must be from 0 to a million")
+    for name in (edge, server):
+        parse_name(name)
+    if edge == server:
+        raise InputError(f"a link joins two devices, not {edge} to itself")
+    bench = lab_file.load(lab)
+    ends = [_one(bench, name) for name in (edge, server)]
+    apart = [one.name for one in ends if engines.of(one).is_apart]
+    if apart:
+        raise InputError(
+            f"{' and '.join(apart)} run in containers, and links are measured between processes only so far"
+        )
+    between = load_link(emulate) if emulate else None
+    sizes = link_profile.sizes(_largest(net, Path(results)) if net else largest_bytes)
+    name = f"{edge}-{server}"
+    above = Path(results, FOLDER, name)
+    places.check(above)
+    with tempfile.TemporaryDirectory(prefix="dime-link-") as aside:
+        token = Path(aside, "token")
+        token.touch(0o600)
+        token.write_text(secrets.token_hex(32))
+        words = [f"--sizes={','.join(map(str, sizes))}", f"--token={token}"]
+        counts = [f"--iterations={iterations}", f"--runs={runs}", f"--time-limit-s={time_limit_s!r}"]
+        with ExitStack() as stack:
+            answering = stack.enter_context(process.serving(["answer", *words], server))
+            port = _port(answering[0], server)
+            shaped: list[dict[str, object]] = []
+            if between is not None:
+                shaped = stack.enter_context(_emulated(between, port))
+                port = _port(shaped[0], between.name)
+            out = Path(aside, "out")
+            process.run(["link", *words, *counts, f"--target-port={port}", f"--out={out}"], f"link {name}", "exchange")
+        kept = next((facts["kept"] for facts in shaped[1:] if "kept" in facts), {})
+        rows = link_profile.read_transfers(out / link_profile.TABLE)
+        found = link_profile.fit(
+            rows,
+            name,
+            edge,
+            server,
+            "measured" if between is None else "emulated",
+            made_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            computer=platform.node(),
+            python=platform.python_version(),
+            dime=dime.__version__,
+            sizes_bytes=sizes,
+            runs=runs,
+            emulated=None if between is None else {**asdict(between), "kept": kept},
+        )
+        return _keep(found, out / link_profile.TABLE, above)
+
+
+def _one(bench: lab_file.Lab, name: str) -> lab_file.LabDevice:
+    """A device; without a lab file any name is a process of this computer."""
+    if not bench.devices:
+        return lab_file.LabDevice(name)
+    (found,) = bench.choose(name)
+    return found
+
+
+def _largest(net: str, results: Path) -> int:
+    """Bytes of a network's largest tensor, by any profile of it.
+
+    Raises:
+        InputError: There is none.
+    """
+    folders = sorted(path.parent for path in results.glob(f"*/{re.sub(r'[^A-Za-z0-9_.-]', '_', net)}/{RUN}"))
+    for folder in folders:
+        try:
+            sizes = load_profile(str(folder)).sizes_bytes
+        except TableError:
+            continue
+        if sizes:
+            return max(sizes)
+    raise InputError(
+        f"there is no profile of {net} in {results} whose tensors have sizes: name the largest, LARGEST=602kB"
+    )
+
+
+@contextmanager
+def _emulated(link: Link, port: int) -> Iterator[list[dict[str, object]]]:
+    words = [
+        "shape",
+        f"--target-port={port}",
+        f"--up-bit-s={link.upload_bit_s!r}",
+        f"--down-bit-s={link.download_bit_s!r}",
+        f"--round-trip-s={link.round_trip_s!r}",
+    ]
+    with process.serving(words, f"link {link.name}") as said:
+        yield said
+
+
+def _port(facts: dict[str, object], name: str) -> int:
+    port = facts.get("port")
+    if not isinstance(port, int) or not 0 < port < 65536:
+        raise DeviceError(f"{name}: does not say where it listens")
+    return port
+
+
+def _keep(found: LinkProfile, table: Path, above: Path) -> LinkProfile:
+    """Puts both files into the next free folder."""
+    folder = next(path for number in count(1) if not (path := above / f"{number:03}").exists())
+    try:
+        above.mkdir(parents=True, exist_ok=True)
+        with files.making(folder) as part:
+            link_profile.write(found, part)
+            files.new(Path(part, link_profile.TABLE), table.read_bytes())
+    except OSError as error:
+        raise InputError(f"{os.fspath(folder)}: {error.strerror}") from None
+    return link_profile.read(folder)
