@@ -35,31 +35,30 @@ def row(number=0, edge_ms=3, up_ms=8, server_ms=2, down_ms=1, delay_ms=5, overhe
     }  # fmt: skip
 
 
-def parts():
+def parts(edge="d0", server="d1"):
     crossing = ("modelled", (0, 0)), ("modelled", (1, 0))
     return (
-        comparison.Part("compute", "l0", "d0", "", -1, 0, 0.003, (0.0028, 0.0032), "measured", (0, 0)),
-        comparison.Part("crossing", "l1", "d0", "d1", -1, 8000, 0.013, None, *crossing[0]),
-        comparison.Part("compute", "l1", "d1", "", -1, 0, 0.002, (0.0019, 0.0021), "measured", (1, 0)),
-        comparison.Part("crossing", "the result", "d1", "d0", -1, 3000, 0.006, None, *crossing[1]),
-        comparison.Part("overhead", "", "d1", "", -1, 0, 0.0, None, "modelled", (1, 0)),
+        comparison.Part("compute", "l0", edge, "", -1, 0, 0.003, (0.0028, 0.0032), "measured", (0, 0)),
+        comparison.Part("crossing", "l1", edge, server, -1, 8000, 0.013, None, *crossing[0]),
+        comparison.Part("compute", "l1", server, "", -1, 0, 0.002, (0.0019, 0.0021), "measured", (1, 0)),
+        comparison.Part("crossing", "the result", server, edge, -1, 3000, 0.006, None, *crossing[1]),
+        comparison.Part("overhead", "", server, "", -1, 0, 0.0, None, "modelled", (1, 0)),
     )
 
 
-def compared(rounds, predicted=(0.0235, 0.0245)):
+def compared(rounds, predicted=(0.0235, 0.0245), names=("d0", "d1")):
     segments = stages.segments([(0, 0, 0, -1), (1, 1, 1, -1)])
-    told = comparison.by_stage(parts(), rounds, segments, [0.005, 0.005])
+    told = comparison.by_stage(parts(*names), rounds, segments, [0.005, 0.005])
     values = [np.array([(one["end_ns"] - one["start_ns"]) / 1e9 for one in rows]) for rows in rounds]
     fallbacks = sum(bool(one["fallback"]) for rows in rounds for one in rows)
     return comparison.Compared("DIME", (), 0.024, predicted, comparison.measure(values), told, fallbacks)
 
 
-def verification(**changes):
+def verification(name="a_link", names=("d0", "d1"), **changes):
     rounds = [[row(2 * turn, **changes), row(2 * turn + 1, **changes)] for turn in range(5)]
     problem = small.problem(2, 2, 1)
     segments = tuple(stages.segments([(0, 0, 0, -1), (1, 1, 1, -1)]))
-    one = Candidate("D", "DIME", (), (), None, segments, (0.0235, 0.0245), parts(), (0.01, 0.0))
-    link = RanLink(
-        "a_link", "emulated", {("d0", "d1"): LINK}, (one,), (compared(rounds),), (tuple(map(tuple, rounds)),), "latency"
-    )
-    return Verification(Path("study"), problem.network, ("d0", "d1"), ({}, {}), (link,), 1.0)
+    one = Candidate("D", "DIME", (), (), None, segments, (0.0235, 0.0245), parts(*names), (0.01, 0.0))
+    told = (compared(rounds, names=names),)
+    link = RanLink(name, "emulated", {names: LINK}, (one,), told, (tuple(map(tuple, rounds)),), "latency")
+    return Verification(Path("study"), problem.network, names, ({}, {}), (link,), 1.0)
