@@ -28,6 +28,7 @@ from dime.host.metering.gain import ENERGY_GAIN, Gain
 from dime.host.metering.meter_timebase import INTEGERS
 from dime.host.metering.power_trace import Trace
 from dime.host.metering.quality import GainData
+from dime.host.profiles import warm_up
 from dime.host.profiles.joint_summary import Column, Groups, short_of, summarise
 from dime.host.profiles.profile_files import sessions_of
 from dime.host.profiles.published_table import library_errors
@@ -49,6 +50,7 @@ LEAST_PART_S = 1.0
 PERIODS_A_PART = 10
 ASLEEP = "while a computer slept"
 NO_CLOCK = "no clock since a computer slept"
+WITHOUT_WARM_UP = "it is a warm-up, and joint_summary.csv, like plans, is without it"
 CLOCKS = ("exchanges", "pattern", "same machine")
 _UNKNOWN: ClockSession = {"start_ns": 0, "boot_id": None, "bursts": [], "logs": []}
 
@@ -239,8 +241,9 @@ def join(
         reasons = ", ".join(f"{count} {reason}" for reason, count in quality["rejected"].items())
         raise TableError(f"{folder}: no row can be given an energy: {reasons}; {_advice(trace, start_ns, end_ns)}")
     table = _table(spec, columns, energies, kept, quality)
-    summary = _summary(columns, energies, kept, quality, trace.gain)
-    notes = _notes(columns, kept, quality, breaks, trace.gain, summary, target)
+    settled, warmed = _without_warm_up(columns, kept)
+    summary = _summary(columns, energies, settled, quality, trace.gain)
+    notes = _notes(columns, kept, quality, breaks, trace.gain, summary, target) + warmed
     _write(folder, table, summary, quality, trace)
     return Joined(folder / run.JOINT_PROFILE, int(kept.sum()), summary, quality, notes)
 
@@ -529,6 +532,19 @@ def _table(
 def _by_frequency(known: Mapping[int, float], frequency_hz: INTEGERS) -> FLOAT:
     """What is known of each row's frequency; NaN where nothing is."""
     return np.array([known.get(hertz, np.nan) for hertz in frequency_hz.tolist()])
+
+
+def _without_warm_up(columns: Timed, kept: Bools) -> tuple[Bools, list[str]]:
+    """The rows that the summary is of, and a note where the first pass is not among them."""
+    names = np.unique(columns["bundle"][kept].astype(str), return_inverse=True)[1]
+    hertz = np.unique(columns["frequency_hz"][kept], return_inverse=True)[1]
+    cell = np.unique(names * (int(hertz.max()) + 1) + hertz, return_inverse=True)[1]
+    passes = columns["iteration"]
+    slower = warm_up.of_rows(cell, passes[kept], columns["duration_s"][kept])
+    if slower is None:
+        return kept, []
+    note = f"the first pass is slower by {slower:.2%}, more than passes differ: {WITHOUT_WARM_UP}"
+    return kept & (passes > passes[kept].min()), [note]
 
 
 def _summary(

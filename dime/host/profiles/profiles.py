@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -88,6 +88,7 @@ class Profile:
             the energies are.
         idle_w_sd: Its standard uncertainty, the meter's gain apart.
         frequency_change_s: Time of a change to each frequency, s, until work is as fast as it stays; likewise.
+        without_warm_up: Whether a first pass that is a warm-up has been looked for, found and dealt with.
     """
 
     device: str
@@ -122,6 +123,7 @@ class Profile:
     idle_w: tuple[float, ...] | None = None
     idle_w_sd: tuple[float, ...] | None = None
     frequency_change_s: tuple[float, ...] | None = None
+    without_warm_up: bool = False
 
     def __repr__(self) -> str:
         clocks = "a clock left alone" if self.frequencies_hz == (-1,) else f"{len(self.frequencies_hz)} clocks"
@@ -138,6 +140,16 @@ class Profile:
     def energy_origin(self) -> str:
         """``modelled`` where a formula gave the energies, else the durations' origin."""
         return "modelled" if self.energy_model else self.origin
+
+    def only(self, used: Bools) -> Profile:
+        """The profile with some of its runs; each cell keeps at least one."""
+        columns = {
+            field.name: values[used]
+            for field in fields(self)
+            if field.name.startswith("run_") and (values := getattr(self, field.name)) is not None
+        }
+        counts = np.add.reduceat(used.astype(np.int64), self.starts[:-1])
+        return replace(self, starts=np.concatenate(([0], np.cumsum(counts))), **columns)
 
     def with_power(self, power_w: float) -> Profile:
         """The same profile with modelled energies: a constant power times each run's duration.

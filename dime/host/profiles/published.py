@@ -13,6 +13,7 @@ import numpy as np
 
 from dime.contract.errors import InputError
 from dime.host.common.stats import Bools
+from dime.host.profiles import warm_up
 from dime.host.profiles.profiles import Profile
 
 TRIMS = (0.1, 0.0)
@@ -25,17 +26,29 @@ def averaged(profiles: Sequence[Profile], arithmetic: str) -> tuple[Profile, ...
 
     Args:
         profiles: One a device, the weak device's first.
-        arithmetic: ``published``, or any other, which changes nothing.
+        arithmetic: ``published``, or any other, which leaves out a first pass that is a warm-up (see ``warm_up``).
 
     Raises:
         InputError: Nothing is left of a bundle.
     """
     if arithmetic != "published":
-        return tuple(profiles)
+        return tuple(map(warm_up.without, profiles))
     return tuple(
-        profile if profile.trims == TRIMS else replace(_used(profile) if at == 0 else profile, trims=TRIMS, pooled=True)
+        profile
+        if profile.trims == TRIMS
+        else replace(_used(_told(profile, at == 0)) if at == 0 else _told(profile, False), trims=TRIMS, pooled=True)
         for at, profile in enumerate(profiles)
     )
+
+
+def _told(profile: Profile, is_weak: bool) -> Profile:
+    """The profile as it is, with a line if its first pass is a warm-up."""
+    slower = warm_up.of_profile(profile)
+    if slower is None:
+        return profile
+    leaves = is_weak and profile.network.lower() == WITHOUT_FIRST_PASS
+    said = f"{profile.path}: the first pass is slower by {slower:.2%}, more than passes differ; the published code"
+    return replace(profile, warnings=(*profile.warnings, f"{said} {'leaves it out' if leaves else 'uses it'}"))
 
 
 def _used(profile: Profile) -> Profile:
@@ -51,21 +64,9 @@ def _used(profile: Profile) -> Profile:
         profile = replace(profile, warnings=(*profile.warnings, note))
     else:
         used &= passes > passes.min()
-    counts = np.add.reduceat(used.astype(np.int64), profile.starts[:-1])
-    if not counts.all():
+    if not np.add.reduceat(used.astype(np.int64), profile.starts[:-1]).all():
         raise InputError(
             f"{profile.path}: the published code leaves out the first pass and runs of 1 uJ and less; of some bundles"
             " nothing is left: profile more passes, or take ARITHMETIC=correct"
         )
-    return replace(
-        profile,
-        starts=np.concatenate(([0], np.cumsum(counts))),
-        run_duration_s=profile.run_duration_s[used],
-        run_energy_j=None if profile.run_energy_j is None else profile.run_energy_j[used],
-        run_iteration=None if passes is None else passes[used],
-        run_session=None if profile.run_session is None else profile.run_session[used],
-        run_single_s=None if profile.run_single_s is None else profile.run_single_s[used],
-        run_repeats=None if profile.run_repeats is None else profile.run_repeats[used],
-        run_copy_in_s=None if profile.run_copy_in_s is None else profile.run_copy_in_s[used],
-        run_copy_out_s=None if profile.run_copy_out_s is None else profile.run_copy_out_s[used],
-    )
+    return profile.only(used)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Any
 
 from dime.contract import files, schemas
 from dime.contract.errors import TableError
@@ -15,11 +15,7 @@ from dime.contract.run import REQUEST
 from dime.host.common import places
 from dime.host.profiles.profiles import Profile
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
 COMMANDS = ("solve", "sweep")
-Value: TypeAlias = "str | int | float | bool | None"  # of an option
 
 
 @dataclass(frozen=True)
@@ -33,11 +29,11 @@ class Request:
     """
 
     command: str
-    options: Mapping[str, Value]
+    options: Mapping[str, Any]
     profiles: tuple[Mapping[str, str], ...]
 
     @classmethod
-    def of(cls, command: str, profiles: Sequence[Profile], *groups: DataclassInstance) -> Request:
+    def of(cls, command: str, profiles: Sequence[Profile], *groups: Any) -> Request:
         """Takes down a command.
 
         Args:
