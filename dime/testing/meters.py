@@ -11,7 +11,7 @@ import pytest
 from dime.contract import plugins
 from dime.contract.errors import InputError
 from dime.host.metering import meters, power, power_trace
-from dime.host.metering.api import Options
+from dime.host.metering.api import kind_of_options
 from dime.host.metering.recorder import Recorder
 
 
@@ -37,7 +37,7 @@ class Present:
 
 
 def record(path, name, options, seconds=0.7):
-    recorder = Recorder(name, Options.of(**options), lambda line: None)
+    recorder = Recorder(name, options, lambda line: None)
     recorder.start(path)
     recorder.begin()
     recorder.wait_for_reading()
@@ -78,4 +78,5 @@ def test_single_rows_and_whole_logs_give_the_same(present, tmp_path):
 def test_an_unknown_channel_lists_the_known_ones(present):
     name, options = present.name, present.options
     with pytest.raises(InputError, match="unknown channel 'no such'; known: "):
-        plugins.load(meters, name).open_meter(Options.of(**options, channel="no such"))
+        module = plugins.load(meters, name)
+        module.open_meter(kind_of_options(module).of(**options, channel="no such"))

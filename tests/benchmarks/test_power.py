@@ -106,7 +106,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 from dime.host.metering.meters import smartpower3
-from dime.host.metering.api import Options, RecordingEndedError, Sample
+from dime.host.metering.api import RecordingEndedError, Sample
 from dime.host.metering.recorder import Recorder
 
 ROWS, AT_ONCE, HOUR = 24 * 720_000, 500, 720_000
@@ -135,7 +135,7 @@ class Day:
         pass
 
 smartpower3.open_meter = Day
-recorder = Recorder("smartpower3", Options(), print)
+recorder = Recorder("smartpower3", {}, print)
 recorder.start(Path(sys.argv[1]))
 recorder.begin()
 recorder.ended.wait()

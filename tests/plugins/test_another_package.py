@@ -8,14 +8,21 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 METER = """
 import time
+from dataclasses import dataclass
 
 from dime.contract.errors import DimeError
 from dime.host.metering.gain import Gain
-from dime.host.metering.api import ENERGY, Counters, Polled, choose_counters
+from dime.host.common.options import option
+from dime.host.metering.api import ENERGY, Counters, Polled, PolledOptions, choose_counters
 from dime.host.metering.api import counter_reading as reading
 from dime.host.metering.api import counter_series as series
 
 GAIN = Gain(source="its data sheet")
+
+
+@dataclass(frozen=True)
+class Options(PolledOptions):
+    address: str = option("Where it listens.", "192.0.2.1")
 
 
 def available(options):
@@ -46,7 +53,7 @@ from dime.testing.meters import *
 
 @pytest.fixture
 def present():
-    return Present("wattsup", power_w=2.5)
+    return Present("wattsup", {"address": "192.0.2.7"}, power_w=2.5)
 """,
     "test_my_board.py": """
 import pytest

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from dime.contract import plugins
 from dime.contract.errors import DeviceError, InputError, TableError
 from dime.host.metering import integrate, meters, power, power_trace, recorder
-from dime.host.metering.api import Counters, Options, RecordingEndedError, Series
+from dime.host.metering.api import Counters, RecordingEndedError, Series, kind_of_options
 from dime.host.metering.power_file import PowerFile
 from dime.host.metering.recorder import Recorder
 from dime.testing.meters import *  # noqa: F403
@@ -113,7 +113,7 @@ def fake_nvml(fails=None, gpus=1, old=()):
 def present(request, tmp_path, monkeypatch):
     """Each meter, made present on this machine."""
     name, _, form = request.param.partition(" ")
-    options = {"root": str(tmp_path / "sys")}
+    options = {"root": str(tmp_path / "sys")} if name in ("ina3221", "rapl") else {}
     if name == "ina3221":
         (jetpack4 if form == "iio" else jetpack5)(tmp_path / "sys")
     elif name == "rapl":
@@ -142,6 +142,11 @@ def present(request, tmp_path, monkeypatch):
     yield Present(name, options, period_s=0.02 if name == "nvml" else 0.005)
 
 
+def chosen(name, **given):
+    """A meter's options."""
+    return kind_of_options(plugins.load(meters, name)).of(**given)
+
+
 def test_every_meter_is_in_this_suite():
     assert NAMES == ["command", "ina3221", "nvml", "rapl", "replay", "smartpower3"]
 
@@ -149,8 +154,10 @@ def test_every_meter_is_in_this_suite():
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_absent_says_so_in_one_line_and_opens_with_the_same_words(name, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", fake_nvml("init"))
-    options = Options.of(port="/dev/ttyNONE7", root=str(tmp_path))
     module = plugins.load(meters, name)
+    absent = {"serial": "/dev/ttyNONE7", "root": str(tmp_path)}
+    known = kind_of_options(module).has
+    options = chosen(name, **{key: value for key, value in absent.items() if known(key)})
     reason = module.available(options)
     assert reason and "\n" not in reason
     with pytest.raises(DeviceError) as caught:
@@ -161,9 +168,9 @@ def test_what_is_absent_says_so_in_one_line_and_opens_with_the_same_words(name, 
 @pytest.mark.parametrize(("fails", "words"), [("energy", "it takes a Volta or later"), ("none", "no NVIDIA GPU here")])
 def test_gpus_that_cannot_count(monkeypatch, fails, words):
     monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(fails))
-    assert words in plugins.load(meters, "nvml").available(Options())
+    assert words in plugins.load(meters, "nvml").available(chosen("nvml"))
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert "nvidia-ml-py is not installed" in plugins.load(meters, "nvml").available(Options())
+    assert "nvidia-ml-py is not installed" in plugins.load(meters, "nvml").available(chosen("nvml"))
 
 
 def test_counters_go_on_across_a_wrap(tmp_path, monkeypatch):
@@ -185,7 +192,7 @@ def test_several_counters_may_be_added(tmp_path, monkeypatch):
 def test_counters_that_may_not_be_read(tmp_path, monkeypatch):
     Counter(tmp_path, monkeypatch)
     (tmp_path / "class/powercap/intel-rapl:1/energy_uj").unlink()
-    reason = plugins.load(meters, "rapl").available(Options.of(root=str(tmp_path)))
+    reason = plugins.load(meters, "rapl").available(chosen("rapl", root=str(tmp_path)))
     assert "intel-rapl:1/energy_uj may not be read: sudo chmod a+r" in reason
 
 
@@ -228,13 +235,17 @@ def several(name, root, monkeypatch):
     return "core, uncore"
 
 
+def root_of(name, folder):
+    return None if name == "nvml" else str(folder)
+
+
 @pytest.mark.parametrize("name", ["nvml", "ina3221", "rapl"])
 def test_several_parts_and_none_named_is_refused_with_their_names(name, tmp_path, monkeypatch):
     known = several(name, tmp_path, monkeypatch)
     with pytest.raises(InputError) as caught:
-        plugins.load(meters, name).open_meter(Options.of(root=str(tmp_path)))
+        plugins.load(meters, name).open_meter(chosen(name, root=root_of(name, tmp_path)))
     assert f"none is named: choose with --channel one of {known}, or several joined by +" in str(caught.value)
-    assert plugins.load(meters, name).available(Options.of(root=str(tmp_path))) == str(caught.value)
+    assert plugins.load(meters, name).available(chosen(name, root=root_of(name, tmp_path))) == str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["nvml", "ina3221", "rapl"])
@@ -243,7 +254,7 @@ def test_a_part_is_added_once(name, suffix, tmp_path, monkeypatch):
     first = several(name, tmp_path, monkeypatch).split(",")[0]
     with pytest.raises(InputError, match=r"each part is named once|unknown channel ''"):
         channel = first + suffix.format(first=first)
-        plugins.load(meters, name).open_meter(Options.of(root=str(tmp_path), channel=channel))
+        plugins.load(meters, name).open_meter(chosen(name, root=root_of(name, tmp_path), channel=channel))
 
 
 def test_all_packages_of_a_computer_are_counted(tmp_path, monkeypatch):
@@ -255,24 +266,25 @@ def test_all_packages_of_a_computer_are_counted(tmp_path, monkeypatch):
 def test_only_the_part_that_is_used_is_judged(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(gpus=2, old=[0]))
     nvml = plugins.load(meters, "nvml")
-    assert nvml.available(Options.of(channel="gpu 1")) == "" and "Volta" in nvml.available(Options.of(channel="gpu 0"))
+    assert nvml.available(chosen("nvml", channel="gpu 1")) == ""
+    assert "Volta" in nvml.available(chosen("nvml", channel="gpu 0"))
     record(tmp_path / "gpu.csv", "nvml", {"channel": "gpu 1"}, 0.1)
     assert power_trace.load(tmp_path / "gpu.csv").channel == "gpu 1"
     Counter(tmp_path, monkeypatch)
     (tmp_path / "class/powercap/intel-rapl:1/energy_uj").unlink()
-    assert plugins.load(meters, "rapl").available(Options.of(root=str(tmp_path), channel="package-0")) == ""
+    assert plugins.load(meters, "rapl").available(chosen("rapl", root=str(tmp_path), channel="package-0")) == ""
     agx_orin(tmp_path)
     (tmp_path / "bus/i2c/drivers/ina3221/1-0041/hwmon/hwmon4/curr2_input").write_text("")
     ina3221 = plugins.load(meters, "ina3221")
-    assert ina3221.available(Options.of(root=str(tmp_path), channel="VDD_GPU_SOC")) == ""
-    assert "curr2_input may not be read" in ina3221.available(Options.of(root=str(tmp_path)))
+    assert ina3221.available(chosen("ina3221", root=str(tmp_path), channel="VDD_GPU_SOC")) == ""
+    assert "curr2_input may not be read" in ina3221.available(chosen("ina3221", root=str(tmp_path)))
 
 
 @pytest.mark.parametrize("text", ["", "262143.5", "unknown"])
 def test_a_range_that_cannot_be_read_is_not_0(tmp_path, monkeypatch, text):
     Counter(tmp_path, monkeypatch)
     (tmp_path / "class/powercap/intel-rapl:0/max_energy_range_uj").write_text(text)
-    reason = plugins.load(meters, "rapl").available(Options.of(root=str(tmp_path)))
+    reason = plugins.load(meters, "rapl").available(chosen("rapl", root=str(tmp_path)))
     assert "intel-rapl:0/max_energy_range_uj may not be read: sudo chmod a+r" in reason
     assert "*/energy_uj" in reason and "*/max_energy_range_uj" in reason
 
@@ -316,7 +328,7 @@ def test_no_joule_of_a_counter_is_negative_and_none_is_made_up(events, range_uj)
 def test_a_counter_that_comes_back_from_a_failed_read_begins_anew(tmp_path, monkeypatch):
     counter, said = Counter(tmp_path / "sys", monkeypatch, wraps_at_uj=262_143_328_850), []
     monkeypatch.setattr(recorder, "REOPEN_AFTER_S", 0.05)
-    reader = Recorder("rapl", Options.of(root=str(tmp_path / "sys")), said.append)
+    reader = Recorder("rapl", {"root": str(tmp_path / "sys")}, said.append)
     reader.start(tmp_path / "log.csv")
     reader.begin()
     reader.wait_for_reading()
@@ -357,7 +369,7 @@ def test_damaged_rows_of_a_recording_are_counted(tmp_path):
     lines[5] = lines[5].rpartition(",")[0]
     lines[7] = lines[7].replace(",05011,", ",0x011,")
     (tmp_path / "recorded.csv").write_text("\n".join(lines))
-    options = Options.of(recording=str(tmp_path / "recorded.csv"), at_once=True)
+    options = chosen("replay", recording=str(tmp_path / "recorded.csv"), at_once=True)
     meter = plugins.load(meters, "replay").open_meter(options)
     rows = []
     with pytest.raises(RecordingEndedError):
@@ -371,25 +383,30 @@ def test_damaged_rows_of_a_recording_are_counted(tmp_path):
 def test_a_file_that_is_no_recording(tmp_path):
     (tmp_path / "x.csv").write_text("a,b\n")
     with pytest.raises(TableError, match=r"is no power log: it needs the columns time \(ms\) and, as its last, timest"):
-        plugins.load(meters, "replay").open_meter(Options.of(recording=str(tmp_path / "x.csv")))
+        plugins.load(meters, "replay").open_meter(chosen("replay", recording=str(tmp_path / "x.csv")))
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"color": "red"}, "unknown meter option 'color'; known: at_once, baud, calibration, channel"),
+        ({"color": "red"}, "unknown meter option 'color'; known: baud, calibration, channel, serial"),
+        ({"period_s": 0.1}, "unknown meter option 'period_s'; known: "),
         ({"baud": "fast"}, "baud: 'fast' is not int"),
-        ({"period_s": 0.0}, "is not a time above 0"),
     ],
 )
 def test_options_that_make_no_sense(options, words):
     with pytest.raises(InputError, match=words):
-        Options.of(**options)
+        chosen("smartpower3", **options)
+    with pytest.raises(InputError, match="is not a time above 0"):
+        chosen("rapl", period_s=0.0)
+    with pytest.raises(InputError, match="at_once: 'perhaps' is not bool"):
+        chosen("replay", at_once="perhaps")
+    assert chosen("replay", at_once="false") == chosen("replay")
 
 
 def test_a_logs_files_are_both_new(tmp_path):
     with StandInMeter(lambda now_s: TRUE_W) as stand_in:
-        meter = plugins.load(meters, "smartpower3").open_meter(Options.of(port=stand_in.port, baud=500000))
+        meter = plugins.load(meters, "smartpower3").open_meter(chosen("smartpower3", port=stand_in.port, baud=500000))
         (tmp_path / "a_quality.json").write_text("mine")
         with pytest.raises(InputError, match=r"a_quality\.json is there already"):
             PowerFile(tmp_path / "a.csv", meter, "")
@@ -400,7 +417,7 @@ def test_a_logs_files_are_both_new(tmp_path):
 @pytest.mark.parametrize("channel", ["", "VDD_GPU_SOC", "VDD_CPU_CV+VDD_GPU_SOC"])
 def test_what_was_taken_is_told_by_recorder_and_log(tmp_path, channel):
     agx_orin(tmp_path)
-    one = Recorder("ina3221", Options(root=str(tmp_path), channel=channel), print)
+    one = Recorder("ina3221", {"root": str(tmp_path), "channel": channel}, print)
     one.begin()
     one.wait_for_reading()
     one.start(tmp_path / "a.csv")
@@ -414,7 +431,7 @@ def test_what_was_taken_is_told_by_recorder_and_log(tmp_path, channel):
 
 def test_the_only_channel_that_is_on_is_what_was_taken(tmp_path):
     with StandInMeter(lambda now_s: 2.0) as meter:
-        one = Recorder("smartpower3", Options(port=meter.port, baud=500000), print)
+        one = Recorder("smartpower3", {"port": meter.port, "baud": 500000}, print)
         assert one.channel == ""
         one.begin()
         one.wait_for_reading()
@@ -434,7 +451,7 @@ def test_the_only_channel_that_is_on_is_what_was_taken(tmp_path):
     ],
 )
 def test_a_program_that_ends_is_told_with_its_last_words(program, message):
-    meter = plugins.load(meters, "command").open_meter(Options(command=f'{sys.executable} -c "{program}"'))
+    meter = plugins.load(meters, "command").open_meter(chosen("command", command=f'{sys.executable} -c "{program}"'))
     with pytest.raises(DeviceError, match=message) as raised:
         while True:
             meter.read()
@@ -447,7 +464,7 @@ def test_lines_of_a_program_that_are_no_readings_are_counted():
         ["1 2", "2;3.5", "3,1e-3", "nan 1", "4 -1", "5 1e300", "6", "0.5 1", "7 8 9", "1" * 300 + " 1", ""]
     )
     program = f"import time; print('{lines}', flush=True); time.sleep(60)"
-    meter = plugins.load(meters, "command").open_meter(Options(command=f'{sys.executable} -c "{program}"'))
+    meter = plugins.load(meters, "command").open_meter(chosen("command", command=f'{sys.executable} -c "{program}"'))
     found = []
     until_s = time.monotonic() + 20
     while (len(found) < 3 or meter.faults["lines that are no reading"] < 7) and time.monotonic() < until_s:
@@ -465,7 +482,7 @@ def test_a_program_that_does_not_want_to_end_is_ended():
     program = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(0, 1, flush=True); time.sleep(60)"
     )
-    meter = plugins.load(meters, "command").open_meter(Options(command=f'{sys.executable} -c "{program}"'))
+    meter = plugins.load(meters, "command").open_meter(chosen("command", command=f'{sys.executable} -c "{program}"'))
     while not meter.read():
         pass
     began = time.monotonic()

@@ -171,11 +171,13 @@ def _runs(devices: Iterable[lab_file.LabDevice], net: str, threads: int | None, 
 
 def _check_meter(device: lab_file.LabDevice, bench: lab_file.Lab) -> None:
     """Makes sure that a meter's options in the lab file are known ones, before anything runs."""
-    from dime.host.metering.api import Options
+    from dime.contract import plugins
+    from dime.host.metering import meters
+    from dime.host.metering.api import kind_of_options
 
     if device.meter:
         try:
-            Options.of(**device.meter.options)
+            kind_of_options(plugins.load(meters, device.meter.name)).of(**device.meter.options)
         except InputError as error:
             raise InputError(f"{bench.path} [{device.name}]: {error}") from None
 

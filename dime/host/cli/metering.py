@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
+from dime.contract.errors import InputError
 from dime.host.cli.options import KnownLoad, MeterName, MeterSetting, MeterSource, PowerLog, PowerServer
 
 
@@ -20,7 +22,7 @@ def serve(server: PowerServer, meter: MeterName, source: MeterSource, setting: M
 
     power.serve(
         server.address, server.port, meter.meter, server.folder, keep=server.keep, anyone=server.open,
-        **asdict(source), **asdict(setting),
+        **_given(source, setting),
     )  # fmt: skip
 
 
@@ -34,7 +36,7 @@ def log(wanted: PowerLog, meter: MeterName, source: MeterSource, setting: MeterS
     """
     from dime.host.metering import power
 
-    print(power.log(wanted.output, meter.meter, at_once=wanted.at_once, **asdict(source), **asdict(setting)))
+    print(power.log(wanted.output, meter.meter, at_once=wanted.at_once or None, **_given(source, setting)))
 
 
 def calibrate(load: KnownLoad, meter: MeterName, source: MeterSource, setting: MeterSetting) -> None:
@@ -55,11 +57,21 @@ def calibrate(load: KnownLoad, meter: MeterName, source: MeterSource, setting: M
         parse_share(load.watts_error),
         meter.meter,
         load.seconds,
-        **asdict(source),
-        **asdict(setting),
+        **_given(source, setting),
     )
     gain = made.gain()
     print(f"{load.file}: {made.points[-1].read_w:.5g} W read at {load.watts:g} W; gain {gain.factor:.5g}, {gain.told}")
+
+
+def _given(source: MeterSource, setting: MeterSetting) -> dict[str, Any]:  # Any: what each option is
+    """The meter's options, by name."""
+    found = {**asdict(source), **asdict(setting)}
+    for part in filter(None, str(found.pop("options")).split(",")):
+        name, equals, value = part.strip().partition("=")
+        if not name or not equals:
+            raise InputError(f"--options: '{part}' is not NAME=VALUE")
+        found[name] = value
+    return found
 
 
 def meters(source: MeterSource) -> None:

@@ -288,17 +288,18 @@ class MeterName:
 class MeterSource:
     """Where readings come from."""
 
-    serial: str = option("The serial port, or udp://ADDRESS:PORT.", "/dev/ttyUSB0")
-    recording: str = option("A recorded log, for replay.", "")
-    command: str = option("A program that prints SECONDS WATTS, a line a reading, for the meter command.", "")
+    serial: str | None = option("smartpower3: the serial port, or udp://ADDRESS:PORT; without it /dev/ttyUSB0.", None)
+    recording: str | None = option("replay: a recorded log.", None)
+    command: str | None = option("command: a program that prints SECONDS WATTS, a line a reading.", None)
 
 
 @dataclass(frozen=True)
 class MeterSetting:
     """What is set at the meter."""
 
-    baud: int = option("The rate set in the meter's menu.", 115200)
+    baud: int | None = option("smartpower3: the rate set in the meter's menu; without it 115200.", None)
     channel: str = option("The meter's channel that feeds the device.", "")
+    options: str = option("Other options of the meter's own, NAME=VALUE joined by commas.", "")
 
 
 @dataclass(frozen=True)
@@ -319,7 +320,7 @@ class PowerLog:
     """Of `power log`."""
 
     output: str = option("The log.")
-    at_once: bool = option("Replays it at once instead of at its pace.", False)
+    at_once: bool = option("replay: hands the recording out at once instead of at its pace.", False)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 A meter's module is a plug-in with
 
+* ``Options``: a class made from `Options`, where it can be told more than every meter,
 * ``available(options)``: why it cannot be used here, or an empty text,
 * ``open_meter(options)``: an open `Meter`,
 * ``reading(columns, channel)``: a function from the texts of one row of its log to W or J and the step between values,
@@ -15,16 +16,21 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dime.contract.errors import InputError, TableError, unknown
 from dime.contract.timebase import monotonic_ns
+from dime.host.common.options import option
 from dime.host.metering.gain import Gain
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 TIME = "time (ms)"
 TIMESTAMP = "timestamp"
@@ -121,55 +127,63 @@ class Meter(Protocol):
         """Lets go of the meter."""
 
 
+BOOLS = {"true": True, "false": False}
+
+
 @dataclass(frozen=True)
 class Options:
-    """What meters can be told; each takes what concerns it.
+    """What every meter can be told. A meter's module adds what concerns it alone in a class ``Options`` of its own."""
 
-    Attributes:
-        port: smartpower3: the serial port, or ``udp://ADDRESS:PORT`` to receive its datagrams.
-        baud: smartpower3: the rate set in the meter's menu.
-        channel: Which of the meter's channels feeds the device, or several joined by ``+``; empty: the known total, the
-            only one there is, or the only one that is on.
-        period_s: ina3221, rapl, nvml: time between two readings.
-        recording: replay: the recorded log.
-        command: command: the program, with its options, that prints readings.
-        at_once: replay: hand out everything without waiting.
-        root: ina3221, rapl: where /sys is found; another folder for tests.
-        calibration: A file of ``dime power calibrate``, whose gain goes into the log's quality file.
-    """
+    OTHER_NAMES: ClassVar[Mapping[str, str]] = {}  # of options, as lab files may have them
 
-    port: str = "/dev/ttyUSB0"
-    baud: int = 115200
-    channel: str = ""
-    period_s: float = 0.005
-    recording: str = ""
-    command: str = ""
-    at_once: bool = False
-    root: str = "/sys"
-    calibration: str = ""
+    channel: str = option("The channel that feeds the device, or several joined by +; empty: the one that can be.", "")
+    calibration: str = option("A file of power calibrate, whose gain goes into the log's quality file.", "")
 
     @classmethod
-    def of(cls, **given: object) -> Options:
-        """Checks options by name; None leaves the default, ``serial`` is another word for ``port``.
+    def names(cls) -> list[str]:
+        """The options that there are."""
+        return [field.name for field in fields(cls)]
+
+    @classmethod
+    def has(cls, name: str) -> bool:
+        """Whether there is an option of this name."""
+        return cls.OTHER_NAMES.get(name, name) in cls.names()
+
+    @classmethod
+    def of(cls, **given: object) -> Self:
+        """Checks options by name; None leaves the default.
 
         Raises:
             InputError: An unknown option, or a value of the wrong type.
         """
         values: dict[str, Any] = {}  # Any: each of its field's type, which a keyword's name does not tell mypy
         for key, value in given.items():
-            name = "port" if key == "serial" else key
-            if name not in cls.__dataclass_fields__:
-                raise unknown("meter option", key, cls.__dataclass_fields__)
+            name = cls.OTHER_NAMES.get(key, key)
             if value is None:
                 continue
+            if not cls.has(key):
+                raise unknown("meter option", key, cls.names())
             kind = type(getattr(cls, name))
             try:
-                values[name] = value if kind is bool and isinstance(value, bool) else kind(value)
-            except (TypeError, ValueError, OverflowError):
+                values[name] = BOOLS[str(value).lower()] if kind is bool else kind(value)
+            except (KeyError, TypeError, ValueError, OverflowError):
                 raise InputError(f"meter option {key}: {value!r} is not {kind.__name__}") from None
-        if values.get("period_s", cls.period_s) <= 0:
-            raise InputError(f"meter option period_s: {values['period_s']} is not a time above 0")
+            if name.endswith("_s") and not values[name] > 0:
+                raise InputError(f"meter option {name}: {values[name]} is not a time above 0")
         return cls(**values)
+
+
+@dataclass(frozen=True)
+class PolledOptions(Options):
+    """Of a meter whose readings are asked for."""
+
+    period_s: float = option("Time between two readings, s.", 0.005)
+
+
+def kind_of_options(module: ModuleType) -> type[Options]:
+    """The class of a meter's options: its own, or what every meter has."""
+    found: type[Options] = getattr(module, "Options", Options)
+    return found
 
 
 def choose_channel(wanted: str, known: Sequence[str], default: str) -> str:

@@ -14,7 +14,7 @@ from dime.contract import plugins
 from dime.contract.errors import DimeError
 from dime.host.common.stats import Ints
 from dime.host.metering import meters
-from dime.host.metering.api import FLOAT, Meter, Options, Sample, Series, now_ns
+from dime.host.metering.api import FLOAT, Meter, Sample, Series, kind_of_options, now_ns
 
 # What a device that runs uses, and by how much it uses more with all its processors busy.
 LEAST_W, MOST_W = 0.05, 3000.0
@@ -47,7 +47,7 @@ def try_meter(
     """
     try:
         plugin = plugins.load(meters, name)
-        options = Options.of(**given)
+        options = kind_of_options(plugin).of(**given)
         if reason := plugin.available(options):
             return Verdict(False, f"{name}: {reason}")
         meter = plugin.open_meter(options)

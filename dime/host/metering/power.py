@@ -25,7 +25,7 @@ from dime.host.common import console
 from dime.host.metering import gain as gains
 from dime.host.metering import integrate
 from dime.host.metering import meters as meters_package
-from dime.host.metering.api import Options, now_ns
+from dime.host.metering.api import kind_of_options, now_ns
 from dime.host.metering.power_server import Server
 from dime.host.metering.recorder import Recorder
 
@@ -45,13 +45,18 @@ def meters(**options: object) -> dict[str, str]:
     """Says which meters are usable here.
 
     Args:
-        **options: As for `log`.
+        **options: Of any meters, each by its name; each takes what it can be told.
 
     Returns:
         For each meter an empty text, or why it is not usable.
     """
-    chosen = Options.of(**options)
-    return {name: str(plugins.load(meters_package, name).available(chosen)) for name in plugins.names(meters_package)}
+    found = {}
+    for name in plugins.names(meters_package):
+        module = plugins.load(meters_package, name)
+        kind = kind_of_options(module)
+        its_own = {key: value for key, value in options.items() if kind.has(key)}
+        found[name] = str(module.available(kind.of(**its_own)))
+    return found
 
 
 def log(file: str | os.PathLike[str], meter: str = "smartpower3", **options: object) -> Path:
@@ -60,7 +65,7 @@ def log(file: str | os.PathLike[str], meter: str = "smartpower3", **options: obj
     Args:
         file: The log; its quality file will lie beside it. Neither may exist.
         meter: The meter's name.
-        **options: Of the meter, as in `api.Options`.
+        **options: Of the meter, as its module declares them.
 
     Returns:
         The log.
@@ -99,7 +104,7 @@ def calibrate(
         limit: To which part of it that is known.
         meter: The meter's name.
         seconds: How long to read.
-        **options: Of the meter, as in `api.Options`.
+        **options: Of the meter, as its module declares them.
 
     Returns:
         The calibration, with this load.
@@ -176,7 +181,7 @@ def serve(
         anyone: Whether whoever reaches another address than the loopback's may start and stop logs without a token.
         ready: Told the port once clients may connect.
         over: Ends it when set.
-        **options: Of the meter, as in `api.Options`.
+        **options: Of the meter, as its module declares them.
 
     Raises:
         DimeError: The meter cannot be opened or gives no readings, the address cannot be listened at or is open to a
@@ -272,7 +277,7 @@ def _listener(address: str, port: int) -> socket.socket:
 @contextlib.contextmanager
 def _recorder(meter: str, options: Mapping[str, object], ended_by: str) -> Iterator[Recorder]:
     """An open meter, whose log is completed on every way out."""
-    recorder = Recorder(meter, Options.of(**options), _write)
+    recorder = Recorder(meter, options, _write)
     try:
         yield recorder
     finally:

@@ -25,7 +25,7 @@ from dime.contract.timebase import monotonic_ns
 from dime.host.common.stats import Floats, Ints
 from dime.host.metering import gain as gains
 from dime.host.metering import judging, meters, power_trace
-from dime.host.metering.api import Meter, Options, RecordingEndedError, Sample, Series, now_ns
+from dime.host.metering.api import Meter, RecordingEndedError, Sample, Series, kind_of_options, now_ns
 from dime.host.metering.power_file import PowerFile
 from dime.host.metering.quality import PowerQuality
 from dime.host.metering.suspends import Watch
@@ -101,16 +101,17 @@ class Recorder:
 
     Args:
         name: The meter's plug-in.
-        options: Its options.
+        given: Its options.
         say: Told one line whenever something happens that a person should know.
 
     Raises:
         DimeError: The meter cannot be opened.
     """
 
-    def __init__(self, name: str, options: Options, say: Callable[[str], None]) -> None:
+    def __init__(self, name: str, given: Mapping[str, object], say: Callable[[str], None]) -> None:
         self.name = name
-        self._plugin, self._options, self._say = plugins.load(meters, name), options, say
+        self._plugin, self._say = plugins.load(meters, name), say
+        self._options = options = kind_of_options(self._plugin).of(**given)
         self._meter: Meter = self._plugin.open_meter(options)
         self.kind = self._meter.kind
         writer = plugins.load(meters, self._meter.writes)

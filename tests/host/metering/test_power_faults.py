@@ -8,7 +8,6 @@ import pytest
 
 from dime.contract.errors import DeviceError, InputError
 from dime.host.metering import power, recorder
-from dime.host.metering.api import Options
 from dime.host.metering.meters import smartpower3
 from tests.host.powered import Client, Logger, quality_of, serving, wait_for_rows, wave
 from tests.lab.meter import StandInMeter
@@ -23,7 +22,7 @@ def meter():
 def test_a_port_that_would_write_a_file_is_refused(tmp_path):
     made = tmp_path / "F"
     with pytest.raises(InputError, match="a port is a path such as"):
-        smartpower3.open_meter(Options.of(port=f"SPY:///dev/ttyS9?file={made}"))
+        smartpower3.open_meter(smartpower3.Options.of(port=f"SPY:///dev/ttyS9?file={made}"))
     assert not made.exists()
 
 

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dime.contract.errors import InputError, TableError
-from dime.host.metering.api import Options
 from dime.host.metering.meters import smartpower3
 from dime.host.metering.meters.smartpower3 import Lines, fault
 from tests.lab import meter as stand_in
@@ -205,6 +204,6 @@ def test_a_logs_channel_is_chosen_in_the_same_way():
 )
 def test_what_cannot_be_opened_says_why(options, words):
     with pytest.raises(Exception, match="(?i)" + words.replace("/", ".")) as caught:
-        smartpower3.open_meter(Options.of(**options))
+        smartpower3.open_meter(smartpower3.Options.of(**options))
     assert type(caught.value).__name__ in ("DeviceError", "InputError")
     assert "\n" not in str(caught.value)

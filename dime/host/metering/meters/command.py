@@ -16,15 +16,17 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from dime.contract.errors import DeviceError, TableError
 from dime.contract.timebase import monotonic_ns
+from dime.host.common.options import option
+from dime.host.metering import api
 from dime.host.metering.api import (
     TIME,
     UNIX_MINUS_MONOTONIC_NS,
-    Options,
     Reader,
     Reading,
     Sample,
@@ -41,6 +43,13 @@ LINE = re.compile(rf"\s*({NUMBER})\s*[\s,;]\s*({NUMBER})\s*\Z".encode())
 LONGEST_LINE, MOST_TOLD = 200, 300
 MOST_S, MOST_W = 4e9, 1e6
 PATIENCE_S, GRACE_S = 0.25, 2.0
+
+
+@dataclass(frozen=True)
+class Options(api.Options):
+    """What this meter can be told."""
+
+    command: str = option("The program, with its options, that prints SECONDS WATTS, a line a reading.", "")
 
 
 def available(options: Options) -> str:

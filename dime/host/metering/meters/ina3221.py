@@ -6,13 +6,16 @@ With no rail named it is the whole module's power where a board's rails are know
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from dime.contract.errors import DeviceError, DimeError, TableError
-from dime.host.metering.api import Options, Polled, Reader, Reading, Series, choose_parts, is_number, read_text
+from dime.host.common.options import option
+from dime.host.metering import api
+from dime.host.metering.api import Polled, Reader, Reading, Series, choose_parts, is_number, read_text
 from dime.host.metering.gain import Gain
 
 # Gain error of the shunt's voltage and of the bus voltage, at most 0.25 % each: Texas Instruments, data sheet SBOS576,
@@ -62,6 +65,13 @@ def rails(root: str) -> list[Rail]:
 def _choose(known: Sequence[str], channel: str) -> list[str]:
     total = next((rails for rails in TOTALS if set(rails) <= set(known)), ())
     return choose_parts(channel, known, total)
+
+
+@dataclass(frozen=True)
+class Options(api.PolledOptions):
+    """What this meter can be told."""
+
+    root: str = option("Where /sys is found.", "/sys")
 
 
 def _chosen(options: Options) -> list[Rail]:

@@ -9,8 +9,8 @@ from dime.contract.errors import DeviceError, DimeError
 from dime.host.metering.api import (
     ENERGY,
     Counters,
-    Options,
     Polled,
+    PolledOptions,
     Reader,
     Reading,
     Series,
@@ -54,7 +54,10 @@ def _gpus(channel: str) -> tuple[ModuleType, dict[str, object]]:
     return pynvml, gpus
 
 
-def available(options: Options) -> str:
+Options = PolledOptions
+
+
+def available(options: PolledOptions) -> str:
     try:
         _gpus(options.channel)
     except DimeError as error:
@@ -62,7 +65,7 @@ def available(options: Options) -> str:
     return ""
 
 
-def open_meter(options: Options) -> Polled:
+def open_meter(options: PolledOptions) -> Polled:
     """Opens the counters. A row is written when a counter has moved, so that rows stand at the driver's own updates.
 
     Raises:

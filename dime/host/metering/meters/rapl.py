@@ -6,13 +6,15 @@ With none named it is the sum of all packages, so of all processors of the compu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from dime.contract.errors import DeviceError, DimeError
+from dime.host.common.options import option
+from dime.host.metering import api
 from dime.host.metering.api import (
     ENERGY,
     Counters,
-    Options,
     Polled,
     Reader,
     Reading,
@@ -38,6 +40,13 @@ def _zones(root: str) -> dict[str, Path]:
             name = read_text(folder / "name") or folder.name
             found[name if name not in found else f"{name} {folder.name.rsplit(':', 1)[1]}"] = folder
     return found
+
+
+@dataclass(frozen=True)
+class Options(api.PolledOptions):
+    """What this meter can be told."""
+
+    root: str = option("Where /sys is found.", "/sys")
 
 
 def _chosen(options: Options) -> dict[str, Path]:

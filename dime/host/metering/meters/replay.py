@@ -6,17 +6,19 @@ import bisect
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 from dime.contract.errors import DeviceError, TableError
 from dime.contract.timebase import monotonic_ns
+from dime.host.common.options import option
+from dime.host.metering import api
 from dime.host.metering.api import (
     ENERGY,
     TIME,
     TIMESTAMP,
     UNIX_MINUS_MONOTONIC_NS,
-    Options,
     Reader,
     Reading,
     RecordingEndedError,
@@ -43,6 +45,14 @@ def writer(columns: Sequence[str]) -> ModuleType:
         if any(name.endswith(suffix) for name in columns):
             return meter
     raise TableError(f"its columns are no meter's: {', '.join(columns)}")
+
+
+@dataclass(frozen=True)
+class Options(api.Options):
+    """What this meter can be told."""
+
+    recording: str = option("The recorded log.", "")
+    at_once: bool = option("Hands out everything without waiting.", False)
 
 
 class Replay:

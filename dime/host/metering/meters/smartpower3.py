@@ -16,19 +16,21 @@ import os
 import re
 import socket
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from operator import xor
-from typing import overload
+from typing import ClassVar, overload
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from dime.contract.errors import DeviceError, InputError, TableError
+from dime.host.common.options import option
+from dime.host.metering import api
 from dime.host.metering.api import (
     FLOAT,
     TIME,
-    Options,
     Reader,
     Reading,
     Sample,
@@ -99,6 +101,16 @@ class Lines:
             rest = b""
         self._rest = rest
         return [line + b"\n" for line in lines]
+
+
+@dataclass(frozen=True)
+class Options(api.Options):
+    """What this meter can be told."""
+
+    OTHER_NAMES: ClassVar[Mapping[str, str]] = {"port": "serial"}
+
+    serial: str = option("The serial port, or udp://ADDRESS:PORT to receive its datagrams.", "/dev/ttyUSB0")
+    baud: int = option("The rate set in the meter's menu.", 115200)
 
 
 class SmartPower3:
@@ -235,15 +247,15 @@ def _check_scheme(port: str) -> None:
 
 def available(options: Options) -> str:
     try:
-        _check_scheme(options.port)
+        _check_scheme(options.serial)
     except InputError as error:
         return str(error)
-    if options.port.startswith("udp:"):
+    if options.serial.startswith("udp:"):
         return ""
-    if "://" not in options.port and not os.path.exists(options.port):
-        return _no_port(options.port)
-    if "://" not in options.port and not os.access(options.port, os.R_OK | os.W_OK):
-        return _no_permission(options.port)
+    if "://" not in options.serial and not os.path.exists(options.serial):
+        return _no_port(options.serial)
+    if "://" not in options.serial and not os.access(options.serial, os.R_OK | os.W_OK):
+        return _no_permission(options.serial)
     return ""
 
 
@@ -255,45 +267,45 @@ def open_meter(options: Options) -> SmartPower3:
         DeviceError: No such port, no permission, or another program has it.
     """
     choose_channel(options.channel, CHANNELS, "")
-    _check_scheme(options.port)
-    if options.port.startswith("udp:"):
+    _check_scheme(options.serial)
+    if options.serial.startswith("udp:"):
         return _open_udp(options)
     if options.baud not in BAUDS:
         raise InputError(f"{options.baud} baud: the meter knows {', '.join(map(str, BAUDS))}")
     import serial
 
     try:
-        port = serial.serial_for_url(options.port, do_not_open=True, baudrate=options.baud, timeout=0.25)
-        if "://" not in options.port:
+        port = serial.serial_for_url(options.serial, do_not_open=True, baudrate=options.baud, timeout=0.25)
+        if "://" not in options.serial:
             port.exclusive = True
         port.open()
     except (serial.SerialException, OSError, ValueError) as error:
-        raise DeviceError(_why_not(options.port, error)) from None
+        raise DeviceError(_why_not(options.serial, error)) from None
 
     def receive() -> bytes:
         try:
             return bytes(port.read(max(1, port.in_waiting)))
         except (serial.SerialException, OSError, TypeError) as error:
-            raise DeviceError(f"{options.port} is gone ({error}): is the cable in?") from None
+            raise DeviceError(f"{options.serial} is gone ({error}): is the cable in?") from None
 
-    return SmartPower3(receive, port.close, options, options.port, whole=False)
+    return SmartPower3(receive, port.close, options, options.serial, whole=False)
 
 
 def _open_udp(options: Options) -> SmartPower3:
     try:
-        parts = urlsplit(options.port)
+        parts = urlsplit(options.serial)
         host, port = parts.hostname, parts.port
     except ValueError:
         host = port = None
     if not host or port is None:
-        raise InputError(f"'{options.port}': an address to receive datagrams at is like udp://0.0.0.0:6000")
+        raise InputError(f"'{options.serial}': an address to receive datagrams at is like udp://0.0.0.0:6000")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
         receiver = socket.socket(family, socket.SOCK_DGRAM)
         receiver.settimeout(0.25)
         receiver.bind(address)
     except OSError as error:
-        raise DeviceError(f"{options.port}: {error.strerror or error}") from None
+        raise DeviceError(f"{options.serial}: {error.strerror or error}") from None
     senders: list[str] = []
 
     def receive() -> bytes:
@@ -302,7 +314,7 @@ def _open_udp(options: Options) -> SmartPower3:
         except TimeoutError:
             return b""
         except OSError as error:
-            raise DeviceError(f"{options.port}: {error.strerror or error}") from None
+            raise DeviceError(f"{options.serial}: {error.strerror or error}") from None
         if not senders:
             senders.append(sender[0])
         if sender[0] != senders[0]:
@@ -310,7 +322,7 @@ def _open_udp(options: Options) -> SmartPower3:
             return b""
         return data if data.endswith(b"\n") else data + b"\n"
 
-    meter = SmartPower3(receive, receiver.close, options, options.port, whole=True)
+    meter = SmartPower3(receive, receiver.close, options, options.serial, whole=True)
     return meter
 
 
