@@ -2,8 +2,8 @@
 
 Where single runs end is told by the runs (``single_runs``): with probability p a plan's total stays below m + sqrt(v).
 m is the mean with what a whole pass may be off, v the square of how far the rest may take a run; both add up along a
-plan, their combination does not. Transfers do not vary where no spread of the link was measured. Two exact ways to the
-plan whose goal, which stays one of the means that plans are compared by, is best:
+plan, their combination does not. Transfers vary where their link was measured (``crossing_tails``). Two exact ways to
+the plan whose goal, which stays one of the means that plans are compared by, is best:
 
 One limit: a branch and bound over s = sqrt(v). Between s1 and s2 the chord (v + s1 s2) / (s1 + s2) lies below sqrt(v),
 so m + (v + s1 s2) / (s1 + s2) <= L keeps every plan of that range that the limit allows, and is a limit on a plain sum:
@@ -20,14 +20,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from heapq import heappop, heappush
+from statistics import NormalDist
 from time import monotonic
 
 import numpy as np
 
 from dime.contract.errors import InfeasibleError, InputError, OutOfTimeError
-from dime.host.analysis.resampling import Choices, check_profiles
-from dime.host.common import stats
+from dime.host.analysis.resampling import Choices, check_profiles, unknown_link
+from dime.host.common import stats, student
 from dime.host.common.stats import Floats, Ints
 from dime.host.planning.certificate import Certificate
 from dime.host.planning.cost import add_up, walk
@@ -43,6 +45,7 @@ from dime.host.search.solvers import TIME_LIMIT_S, exact
 
 DRAWS = 20_000
 LARGEST = float(2**60)
+LATE = 0.95  # any probability by which spreads are got back from what is late
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ def plan_with_confidence(
     if not limits:
         raise InputError("a confidence needs a limit that is to hold with it: give one on latency or energy")
     runs = single_runs(problem, profiles, list(limits))
-    model = _Model(problem, *tails(problem, runs, confidence), monotonic() + time_limit_s)
+    model = _Model(problem, *tails(problem, runs, confidence), monotonic() + time_limit_s, confidence)
     best = model.within_one(*limits.popitem()) if len(limits) == 1 else model.within_all(limits)
     limits = _limits(problem)
     if best is None:
@@ -196,6 +199,40 @@ def tails(
     return means, squares
 
 
+def crossing_tails(problem: Problem, probability: float) -> tuple[Ints, Floats]:
+    """The two addends of where crossings of measured links end: what their passes leave open, ps, and squares, s^2.
+
+    Single transfers are taken to end as late as those of an exponential, a normal or a uniform distribution of their
+    spread, whichever ends last: how delays on a link are distributed is not known, and they may have a long tail.
+
+    Raises:
+        InputError: A link was measured in one pass.
+    """
+    open_ps = np.zeros(problem.crossing_ps.shape, np.int64)
+    squares = np.zeros(problem.crossing_ps.shape)
+    factor = late(probability)
+    for (weaker, other), link in problem.joined.items():
+        if link is None or not link.passes:
+            continue
+        count = len(link.passes)
+        if count < 2:
+            raise InputError(f"no limit holds with a probability: {unknown_link(problem)}")
+        times = student.quantile(probability, count - 1) / math.sqrt(count)
+        for boundary, size in enumerate(problem.sizes_bytes):
+            for upload, source, target in ((True, weaker, other), (False, other, weaker)):
+                error_s = times * float(link.passes_s(size, upload).std(ddof=1))
+                open_ps[boundary, source, target] = round(error_s * PER_S)
+                squares[boundary, source, target] = (factor * link.deviation_s(size, upload)) ** 2
+    return open_ps, squares
+
+
+def late(probability: float) -> float:
+    """How many spreads a transfer may be late with a probability."""
+    if probability >= 1:
+        return math.inf
+    return max(-math.log(1 - probability) - 1, NormalDist().inv_cdf(probability), math.sqrt(3) * (2 * probability - 1))
+
+
 def _grids(problem: Problem, runs: Sequence[SingleRuns | None], cells: Sequence[Floats | None]) -> list[Floats]:
     """Values of profiles' cells in the places of the problem's; 0 elsewhere."""
     first, last = bundle_bounds(len(problem.layers), problem.max_layers)
@@ -215,10 +252,11 @@ def _mean_and_spread(
     parts = walk(problem, choices)
     crossing = problem.crossing_ps if name == "latency" else problem.crossing_pj
     still = np.zeros(crossing.shape)
+    vary = crossing_tails(problem, LATE)[1] / late(LATE) ** 2 if name == "latency" else still
     sums = []
     for values, moved in (
         ([None if one is None else one.mean for one in runs], crossing / PER_S),
-        ([None if one is None else one.spread**2 for one in runs], still),
+        ([None if one is None else one.spread**2 for one in runs], vary),
         ([None if one is None else one.shared for one in runs], still),
     ):
         quantity = Quantity(name, "", _grids(problem, runs, values), moved)
@@ -234,7 +272,9 @@ def _share(
     for _ in range(40):
         middle = (low + high) / 2
         try:
-            keeps = _Model(problem, *tails(problem, {name: runs[name]}, middle), 0.0).bound(name, choices) <= limit
+            keeps = (
+                _Model(problem, *tails(problem, {name: runs[name]}, middle), 0.0, middle).bound(name, choices) <= limit
+            )
         except InputError:
             keeps = False
         low, high = (middle, high) if keeps else (low, middle)
@@ -261,7 +301,14 @@ def draw(
             cell += profile.frequencies_hz.index(choice.frequency_hz)
             drawn[choice] = single.sample[generator.integers(profile.starts[cell], profile.starts[cell + 1], draws)]
     own = problem.latency if name == "latency" else problem.energy
-    totals: Floats = add_up(walk(problem, choices), replace(own, crossing=own.crossing / PER_S), drawn).total
+    parts = walk(problem, choices)
+    totals: Floats = add_up(parts, replace(own, crossing=own.crossing / PER_S), drawn).total
+    if name == "latency":
+        spread_s = np.sqrt(crossing_tails(problem, LATE)[1]) / late(LATE)
+        for part in parts:
+            if part.choice is None and spread_s[part.row, part.source, part.target] > 0:
+                off = generator.exponential(size=draws) - 1
+                totals = totals + off * spread_s[part.row, part.source, part.target]
     return totals
 
 
@@ -279,12 +326,19 @@ class _Model:
         means: Of every cell, as ``tails`` gives them.
         squares: The squares.
         deadline: ``time.monotonic()`` after which to give up.
+        probability: That with which runs end there.
     """
 
     problem: Problem
     means: dict[str, list[Ints]]
     squares: dict[str, list[Floats]]
     deadline: float
+    probability: float
+
+    @cached_property
+    def crossings(self) -> tuple[Ints, Floats]:
+        """The same two addends of crossings' latencies: what a link's passes leave open (ps), and squares (s^2)."""
+        return crossing_tails(self.problem, self.probability)
 
     def total(self, name: str, choices: Sequence[Choice]) -> tuple[float, float]:
         """A plan's two addends, of its latency (s and s^2) or energy (J and J^2)."""
@@ -332,7 +386,8 @@ class _Model:
             for costs, spread in zip(mean.of_devices, self.squares[name], strict=True)
         ]
         (goal,), _ = of_goal(self.problem, (self.problem.latency, self.problem.energy))
-        relaxed = as_problem(self.problem, replace(mean, of_devices=chords), goal, "energy", most)
+        sent = mean.crossing + np.floor(slope * self._spread(name).crossing * PER_S).astype(np.int64)
+        relaxed = as_problem(self.problem, replace(mean, of_devices=chords, crossing=sent), goal, "energy", most)
         choices = exact.solve(relaxed, self._time_left(), 0.0).choices
         return None if choices is None else (evaluate(relaxed, choices).energy_pj, choices)
 
@@ -361,22 +416,24 @@ class _Model:
 
     def _mean(self, name: str) -> Quantity:
         own = self.problem.latency if name == "latency" else self.problem.energy
-        return replace(own, name=f"mean {name}", of_devices=self.means[name], most=None)
+        more = self.crossings[0] if name == "latency" else 0
+        return replace(own, name=f"mean {name}", of_devices=self.means[name], crossing=own.crossing + more, most=None)
 
     def _spread(self, name: str) -> Quantity:
         """Variances, s^2 or J^2."""
         unit = "s^2" if name == "latency" else "J^2"
-        still = np.zeros(self.problem.crossing_ps.shape)
-        return Quantity(f"rest of {name}", unit, self.squares[name], still)
+        crossing = self.crossings[1] if name == "latency" else np.zeros(self.problem.crossing_ps.shape)
+        return Quantity(f"rest of {name}", unit, self.squares[name], crossing)
 
     def _variance(self, name: str) -> Quantity:
         """Variances as integers, rounded up, in a unit so small that no plan's sum overflows."""
         greatest = np.zeros(len(self.problem.layers))
         for spread in self.squares[name]:
             np.maximum.at(greatest, self.problem.bounds[1], spread.max(axis=1))
-        unit = greatest.sum() / LARGEST or 1.0
+        own = self._spread(name)
+        unit = (greatest.sum() + own.crossing.reshape(len(own.crossing), -1).max(axis=1).sum()) / LARGEST or 1.0
         scaled = [np.ceil(spread / unit).astype(np.int64) for spread in self.squares[name]]
-        return replace(self._spread(name), of_devices=scaled, crossing=np.zeros_like(self.problem.crossing_ps))
+        return replace(own, of_devices=scaled, crossing=np.ceil(own.crossing / unit).astype(np.int64))
 
     def _time_left(self) -> float:
         left = self.deadline - monotonic()

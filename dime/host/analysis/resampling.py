@@ -1,8 +1,9 @@
 """Replicates of a problem: what each plan and the frontier would cost if the means were as they may truly be.
 
-Every replicate draws the means of each device and clock anew, off by as much as its passes differ (``scatter``); and
-one gain for each meter, by which all that it has measured is off together. Transfers are modelled, not measured, and
-stay what they are. Intervals of sums of means need no draws: they are Student's t of the passes' sums.
+Every replicate draws the means of each device and clock anew, off by as much as its passes differ (``scatter``); one
+gain for each meter, by which all that it has measured is off together; and round trip and rates of each link that was
+measured, by its passes. Other transfers are modelled, and stay what they are. Intervals of sums of means need no draws:
+they are Student's t of the passes' sums.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import NormalDist
 from time import monotonic
 
@@ -18,8 +20,10 @@ import numpy as np
 from dime.contract.errors import InputError
 from dime.host.common import stats, student
 from dime.host.common.stats import Floats, Ints
-from dime.host.planning.cost import Costs, costs_of
+from dime.host.planning.cost import Costs, costs_of, walk
+from dime.host.planning.links import Link
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem, bundle_bounds
+from dime.host.planning.quantity import Quantity
 from dime.host.profiles.profiles import Profile
 from dime.host.profiles.published import averaged
 from dime.host.profiles.scatter import Scatter
@@ -57,7 +61,7 @@ class Samples:
     def trade_offs(self, time_limit_s: float) -> Iterator[TradeOffs]:
         """The frontier of each replicate, until time is out; at least one is given."""
         deadline = monotonic() + time_limit_s
-        every = exact.replicated(self.problem, self.latency_ps, self.energy_pj, time_limit_s)
+        every = exact.replicated(self.problem, self.latency_ps, self.energy_pj, time_limit_s, self.crossing_ps)
         for at, found in enumerate(every):
             if at and monotonic() > deadline:
                 return
@@ -70,8 +74,45 @@ class Samples:
 
     def costs(self, choices: Choices) -> Costs[Ints]:
         """What a plan costs in each replicate."""
-        latency = replace(self.problem.latency, of_devices=self.latency_ps)
+        latency = self._with_crossings(replace(self.problem.latency, of_devices=self.latency_ps))
         return costs_of(self.problem, choices, latency, replace(self.problem.energy, of_devices=self.energy_pj))
+
+    @cached_property
+    def crossing_ps(self) -> Ints | None:
+        """(replicates, N + 1, devices, devices) of crossings; None where no link was measured."""
+        problem = self.problem
+        if not any(link is not None and link.passes for link in problem.joined.values()):
+            return None
+        drawn = np.repeat(problem.crossing_ps[None], len(self), axis=0)
+        for (weaker, other), link in problem.joined.items():
+            if link is None or not link.passes:
+                continue
+            trip_s, up, down = _draw_link(link, len(self)).T[:, :, None]
+            bits = 8.0 * np.array(problem.sizes_bytes)
+            drawn[:, :, weaker, other] = np.rint((trip_s / 2 + bits * up) * PER_S)
+            drawn[:, :, other, weaker] = np.rint((trip_s / 2 + bits * down) * PER_S)
+        return drawn
+
+    def _with_crossings(self, latency: Quantity) -> Quantity:
+        """Latencies whose crossings vary as their links do."""
+        if self.crossing_ps is None:
+            return latency
+        more = self.crossing_ps - self.problem.crossing_ps
+        return replace(latency, crossing=latency.crossing + (more[:, None] if latency.contextual else more))
+
+    def _crossed(self, plans: Sequence[Choices]) -> dict[tuple[int, int], list[tuple[int, bool, float]]]:
+        """Size, direction and sign of each crossing of a measured link, the second plan's taken off."""
+        joined = self.problem.joined
+        found: dict[tuple[int, int], list[tuple[int, bool, float]]] = {}
+        for sign, chosen in zip((1.0, -1.0), plans, strict=False):
+            for part in walk(self.problem, chosen):
+                pair = part.source, part.target
+                upload = pair in joined
+                link = joined.get(pair if upload else pair[::-1])
+                if part.choice is None and link is not None and link.passes:
+                    size = self.problem.sizes_bytes[part.row]
+                    found.setdefault(pair if upload else pair[::-1], []).append((size, upload, sign))
+        return found
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -111,7 +152,8 @@ class Samples:
         for sign, chosen in zip((1.0, -1.0), plans, strict=False):
             for choice in chosen:
                 weights[choice] = weights.get(choice, 0.0) + sign
-        found = self._error({choice: weight for choice, weight in weights.items() if weight}, per_s, per_j)
+        used = {choice: weight for choice, weight in weights.items() if weight}
+        found = self._error(used, per_s, per_j, list(_link_parts(self.problem, self._crossed(plans), per_s)))
         if found is None:
             return None
         error, dof = found
@@ -119,9 +161,13 @@ class Samples:
         center = float(values[0] - values[1]) if other else float(values[0])
         return (center - half if other else max(center - half, 0.0)), center + half
 
-    def _error(self, weights: Mapping[Choice, float], per_s: float, per_j: float) -> tuple[float, float] | None:
-        """Standard error of a sum of means, and its degrees of freedom (Welch and Satterthwaite); None: no interval."""
-        parts: list[tuple[float, float]] = []
+    def _error(
+        self, weights: Mapping[Choice, float], per_s: float, per_j: float, parts: list[tuple[float, float]]
+    ) -> tuple[float, float] | None:
+        """Standard error of a sum of means, and its degrees of freedom (Welch and Satterthwaite); None: no interval.
+
+        ``parts`` are variances, with their degrees of freedom, of what else is added.
+        """
         third = second = 0.0
         off_together: dict[str, float] = {}
         for device, scatter in enumerate(self.scatters):
@@ -168,6 +214,39 @@ def _parts(scatter: Scatter, cells: Ints, weight: Floats, per_s: float, per_j: f
     variances = of_time**2 + of_energy**2 + 2 * scatter.correlation[cells] * of_time * of_energy
     for variance, dof in zip((weight**2 * variances).tolist(), scatter.dof[cells].tolist(), strict=True):
         yield (variance, dof) if dof else (math.inf, 1)
+
+
+def _link_parts(
+    problem: Problem, crossed: Mapping[tuple[int, int], Sequence[tuple[int, bool, float]]], per_s: float
+) -> Iterator[tuple[float, float]]:
+    """Variances, each with its degrees of freedom, of crossings' sums by the passes of their links."""
+    for pair, crossings in crossed.items():
+        link = problem.joined[pair]
+        assert link is not None
+        totals = per_s * np.sum([sign * link.passes_s(size, upload) for size, upload, sign in crossings], axis=0)
+        count = len(totals)
+        yield (float(totals.var(ddof=1)) / count, count - 1) if count > 1 else (math.inf if per_s else 0.0, 1)
+
+
+def _draw_link(link: Link, count: int) -> Floats:
+    """Round trip and seconds a bit, up and down, as they may truly be: each sum of them has its t distribution."""
+    passes = np.array(link.passes)
+    mean, dof = passes.mean(axis=0), len(passes) - 1
+    if not dof:
+        return np.repeat(mean[None], count, axis=0)
+    generator = np.random.default_rng([stats.SEED, *link.name.encode()])
+    shared = generator.standard_normal((count, len(passes)))
+    shared /= np.sqrt(generator.chisquare(dof, (count, 1)) / dof)
+    drawn: Floats = np.maximum(mean + shared @ (passes - mean) / math.sqrt(len(passes) * dof), 0.0)
+    return drawn
+
+
+def unknown_link(problem: Problem) -> str:
+    """Why nothing can be said of how far a measured link may be off; empty where it can."""
+    for link in problem.joined.values():
+        if link is not None and len(link.passes) == 1:
+            return f"link {link.name} was measured in one pass, and how passes differ is not known: measure more"
+    return ""
 
 
 def unknown(profiles: Sequence[Profile]) -> str:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Generic, NamedTuple, TypeVar, overload
+from typing import Generic, NamedTuple, TypeVar, cast, overload
 
 import numpy as np
 
@@ -193,22 +193,27 @@ def add_up(
         stage = source, target
         if choice is None:
             place = (context, row, source, target) if quantity.contextual else (row, source, target)
-            more = quantity.crossing[place].item()
-            crossing = crossing + more
+            sent = _of_cell(quantity.crossing, place)
+            crossing = crossing + sent
             if stage[::-1] in quantity.half_duplex:
                 stage = target, source
+            stages[stage] = stages[stage] + sent
         else:
-            more = instead.get(choice)
-            if more is None:
-                amounts = quantity.of_devices[source]
-                cell = (context, row, column) if quantity.contextual else (row, column)
-                of_all = (Ellipsis, *cell)
-                more = amounts[cell].item() if amounts.ndim == len(cell) else amounts[of_all]
+            cell = (context, row, column) if quantity.contextual else (row, column)
+            given = instead.get(choice)
+            more = _of_cell(quantity.of_devices[source], cell) if given is None else cast("int", given)
             computing = computing + more
-        stages[stage] = stages[stage] + more
+            stages[stage] = stages[stage] + more
     if isinstance(computing, np.ndarray):
         return Sums(computing, crossing, reduce(np.maximum, stages.values(), np.zeros_like(computing)))
     return Sums(computing, crossing, max(stages.values()))
+
+
+def _of_cell(amounts: Ints | Floats, cell: tuple[int, ...]) -> int:
+    """One cell's amount: a number, or an array with one entry a replicate, which is added up like one."""
+    if amounts.ndim == len(cell):
+        return cast("int", amounts[cell].item())
+    return cast("int", amounts.T[cell[::-1]])
 
 
 def amount(parts: Sequence[Part], quantity: Quantity) -> int:

@@ -206,7 +206,7 @@ function certaintySection(link) {
     fact(percent(found.best_share), "of the draws: no plan is better"),
     found.regret === null ? null : fact(quantity(found.regret, data.goal_unit), "behind the best one, on average"),
     found.regret_high === null ? null : fact(quantity(found.regret_high, data.goal_unit), `behind it at most, in ${percent((1 + found.confidence) / 2)}`)];
-  return section("How sure this is", `Intervals are Student's t of the passes; shares come from ${found.replicates} draws of the means as they may truly be. Transfers are modelled and do not vary.`,
+  return section("How sure this is", `Intervals are Student's t of the passes; shares come from ${found.replicates} draws of the means as they may truly be. A link that was measured varies as its passes do; other transfers are modelled and do not vary.`,
     h("div", { class: "facts" },
       // A plan whose limits hold with a probability is not meant to be the best by its means.
       link.held.length || !found.replicates ? null : best,

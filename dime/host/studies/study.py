@@ -272,7 +272,8 @@ def make_study(
     drawn, unsure = _draw(problems[0], profiles, replicates)
     studies, without = [], []
     for name, problem in zip(names, problems, strict=True):
-        samples = None if drawn is None else replace(drawn, problem=problem)
+        of_link = _unsure_link(problem) if drawn is not None else ()
+        samples = None if drawn is None or of_link else replace(drawn, problem=problem)
         try:
             if confidence is None:
                 found = _plan(name, problem, samples, solver, time_limit_s, gap)
@@ -282,14 +283,14 @@ def make_study(
             without.append(NoPlan(name, str(error)))
             continue
         found = _with_uncertainty(_with_maps(found, time_limit_s), samples)
-        studies.append(replace(found, notes=(*found.notes, *unsure)))
+        studies.append(replace(found, notes=(*found.notes, *unsure, *of_link)))
     if not studies:
         raise InfeasibleError("; ".join(f"{link.name}: {link.reason}" for link in without))
     return Study(tuple(profiles), problems[0].goal, limits, tuple(studies), tuple(without))
 
 
 def _draw(problem: Problem, profiles: Sequence[Profile], replicates: int) -> tuple[Samples | None, tuple[str, ...]]:
-    """Replicates that serve all links, as transfers are modelled and do not vary; or why there are none."""
+    """Replicates that serve all links, whose own variation each adds; or why there are none."""
     if replicates < 0 or replicates == 1:
         raise InputError(f"a bootstrap needs at least 2 replicates, or 0 for none, not {replicates}")
     if not replicates:
@@ -300,6 +301,13 @@ def _draw(problem: Problem, profiles: Sequence[Profile], replicates: int) -> tup
     if reason:
         return None, (f"no interval, and nothing is called sure: {reason}",)
     return resample(problem, profiles, replicates), ()
+
+
+def _unsure_link(problem: Problem) -> tuple[str, ...]:
+    from dime.host.analysis.resampling import unknown_link
+
+    reason = unknown_link(problem)
+    return (f"no interval, and nothing is called sure: {reason}",) if reason else ()
 
 
 def _plan(

@@ -116,7 +116,11 @@ def trade_offs(problem: Problem, time_limit_s: float, backend: str = "auto") -> 
 
 
 def replicated(
-    problem: Problem, latency_ps: Sequence[Ints], energy_pj: Sequence[Ints], time_limit_s: float
+    problem: Problem,
+    latency_ps: Sequence[Ints],
+    energy_pj: Sequence[Ints],
+    time_limit_s: float,
+    crossing_ps: Ints | None = None,
 ) -> Iterator[TradeOffs]:
     """Finds all undominated plans under many sets of costs, much faster than one problem after the other.
 
@@ -125,6 +129,7 @@ def replicated(
         latency_ps: For each device (replicates, bundles, frequencies).
         energy_pj: The same of energy.
         time_limit_s: Longest time for one replicate.
+        crossing_ps: (replicates, N + 1, devices, devices) of crossings; None: the problem's.
 
     Yields:
         The trade-offs of each replicate.
@@ -133,7 +138,7 @@ def replicated(
     if _has_more_quantities(problem):
         for at in range(count):
             drawn_ps, drawn_pj = [device[at] for device in latency_ps], [device[at] for device in energy_pj]
-            yield trade_offs(problem.with_costs(drawn_ps, drawn_pj), time_limit_s)
+            yield trade_offs(_with_crossings(problem, crossing_ps, at).with_costs(drawn_ps, drawn_pj), time_limit_s)
         return
     graph = graphs.build(problem)
     linked = np.ones(problem.crossing_ps.shape, np.bool_)
@@ -142,7 +147,7 @@ def replicated(
         if at >= TRIED and (monotonic() - began) * (count - at) > patience_s * at:
             backend = "compiled"
         drawn_ps, drawn_pj = [device[at] for device in latency_ps], [device[at] for device in energy_pj]
-        latency, energy = problem.quantities(drawn_ps, drawn_pj)
+        latency, energy = _with_crossings(problem, crossing_ps, at).quantities(drawn_ps, drawn_pj)
         kept = []
         for device in range(len(problem.devices)):
             best = problem.usable[device].copy()
@@ -156,6 +161,10 @@ def replicated(
         yield TradeOffs(
             front.sums[:, 0], front.sums[:, 1], front.complete, front.choices, problem.goal.weights, front.backend
         )
+
+
+def _with_crossings(problem: Problem, crossing_ps: Ints | None, at: int) -> Problem:
+    return problem if crossing_ps is None else replace(problem, crossing_ps=crossing_ps[at])
 
 
 def _has_more_quantities(problem: Problem) -> bool:
