@@ -11,6 +11,7 @@ from dime.host.bench import lab
 
 RESULTS = "results"
 DEMO = f"{RESULTS}/demo"
+VERIFIED = "verified"  # in a study's folder: runs of its plans
 
 
 def next_steps(folder: Path) -> list[str]:
@@ -46,7 +47,11 @@ def next_steps(folder: Path) -> list[str]:
         if plans:
             newest = plans[-1].relative_to(folder)
             found.append(f"{newest}: the newest plan of {net}; open {newest / REPORT}")
-            steps.append((f"dime report --plans={shlex.quote(str(newest))} --figures", "its figures for a paper"))
+            if not list(plans[-1].glob(f"{VERIFIED}/*")):
+                steps.append(
+                    (_command("verify", plans=str(newest)), "runs its plans, and says whether the prediction holds")
+                )
+            steps.append((f"{_command('report', plans=str(newest))} --figures", "its figures for a paper"))
         if len(complete) > 1:
             edge, server = _roles(complete)
             goal = {"goal": "energy"} if plans else {}

@@ -118,6 +118,7 @@ def test_every_command_is_among_those_tried():
     assert {name for name in names if any(words.startswith(name) for words in EVERY_COMMAND)} == names
 
 
+@pytest.mark.slow
 def test_every_command_works_from_there(here, profiled, tmp_path):
     name, prefix = here
     for words, (status, text) in EVERY_COMMAND.items():

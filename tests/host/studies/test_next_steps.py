@@ -100,9 +100,10 @@ def test_a_plan(there, capsys):
         (place / "report.html").touch()
     said, commands = told(capsys)
     assert "open results/plans/alexnet/002/report.html" in said
-    assert commands[:2] == [
-        "dime report --plans=results/plans/alexnet/002 --figures", "dime solve --net=alexnet --goal=energy"
-    ]  # fmt: skip
+    rest = ["dime report --plans=results/plans/alexnet/002 --figures", "dime solve --net=alexnet --goal=energy"]
+    assert commands[:3] == ["dime verify --plans=results/plans/alexnet/002", *rest]
+    (place / "verified/001").mkdir(parents=True)
+    assert told(capsys)[1][:2] == rest
 
 
 def test_the_demos_report(there, capsys):
