@@ -5,7 +5,7 @@ Intervals are Student's t of the passes; the rest comes from replicates, which `
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from dime.host.common import stats
 from dime.host.common.stats import Bools, Floats, Ints
 from dime.host.planning.cost import Costs, costs_of
 from dime.host.planning.plan import one_line
-from dime.host.planning.problem import PER_S
+from dime.host.planning.problem import PER_S, Choice, Problem
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +27,8 @@ TIME_LIMIT_S = 30.0
 FEW = 5
 # Floats of equal weighted sums may differ in their last digits.
 SAME = 1e-12
+ALL_BUNDLES = "all bundles"
+Drawn = tuple[Ints, Ints]
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,11 @@ class PlanUncertainty:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A bundle that may change the answer when it is measured again.
+    """A bundle, or all of a clock, that may change the answer when it is measured again.
 
     Attributes:
         device: Name of the device.
-        bundle: Name of the bundle.
+        bundle: Name of the bundle; ``ALL_BUNDLES`` for what the passes of all of them share.
         frequency_hz: Clock.
         chance: Probability that knowing its true mean makes another plan the best.
         gain: Expected gain in the goal's value from knowing it.
@@ -276,32 +278,34 @@ def _as_the_best(
 def measure_next(
     samples: Samples, chosen: Choices, rivals: Sequence[Choices], few: int = FEW
 ) -> tuple[Measurement, ...]:
-    """Which cells (bundle, device, clock), if their true means were known, would most likely change the answer.
+    """What, if its true means were known, would most likely change the answer.
 
-    The expected value of partial perfect information, one cell c at a time: all other costs stay as measured, and the
-    cell's mean t takes its bootstrap values. The answer changes if min over P of V(P | t) < V(chosen | t), or if the
-    chosen plan no longer keeps the limits; the gain is E[V(chosen | t) - min over P of V(P | t)], where it does.
-    P goes over the chosen plan and its rivals: every plan that was the best in some replicate.
+    That is a cell (bundle, device, clock) by what is its own: what its passes share with all cells of the device's
+    clock no measurement of one bundle tells, and it moves their costs alike. So it is a candidate of its own, all
+    bundles of that clock, which more passes would tell.
+
+    The expected value of partial perfect information, one candidate c at a time: all other costs stay as measured, and
+    c takes its drawn values t. The answer changes if min over P of V(P | t) < V(chosen | t), or if the chosen plan no
+    longer keeps the limits; the gain is E[V(chosen | t) - min over P of V(P | t)], where it does. P goes over the
+    chosen plan and its rivals: every plan that was the best in some replicate.
 
     Args:
         samples: The replicates.
         chosen: The plan.
         rivals: The other plans.
-        few: How many cells at most.
+        few: How many at most.
 
     Returns:
-        The cells with a chance above 0, by chance, then by gain.
+        The candidates with a chance above 0, by chance, then by gain.
     """
     problem = samples.problem
     plans = list(dict.fromkeys([chosen, *rivals]))
     fixed = [costs_of(problem, plan) for plan in plans]
     found = []
-    for choice in dict.fromkeys(choice for plan in plans for choice in plan):
-        # To measure again tells nothing of the meter's gain.
-        latency_ps, energy_pj = samples.cell(choice)
-        cell = {choice: (latency_ps, np.rint(energy_pj / samples.gains[choice.device]).astype(np.int64))}
+    for bundle, device, hertz, instead in _candidates(samples, plans):
         costs = [
-            costs_of(problem, plan, instead=cell) if choice in plan else fixed[at] for at, plan in enumerate(plans)
+            costs_of(problem, plan, instead=instead) if instead.keys() & set(plan) else fixed[at]
+            for at, plan in enumerate(plans)
         ]
         values = np.stack([np.broadcast_to(cost.value(problem), len(samples)) for cost in costs])
         kept = np.stack([np.broadcast_to(cost.kept(problem), len(samples)) for cost in costs])
@@ -309,10 +313,34 @@ def measure_next(
         changed = (best < values[0] * (1 - SAME)) | (~kept[0] & np.isfinite(best))
         gain = np.where(kept[0], values[0] - best, 0.0)
         if changed.any():
-            name = spell(choice.bundle, list(problem.layers))
-            device = problem.devices[choice.device].name
-            found.append(Measurement(device, name, choice.frequency_hz, float(changed.mean()), float(gain.mean())))
+            name = problem.devices[device].name
+            found.append(Measurement(name, bundle, hertz, float(changed.mean()), float(gain.mean())))
     return tuple(sorted(found, key=lambda cell: (-cell.chance, -cell.gain))[:few])
+
+
+def _candidates(samples: Samples, plans: Sequence[Choices]) -> Iterator[tuple[str, int, int, dict[Choice, Drawn]]]:
+    """What may be measured again: bundle, device and clock, and the steps' drawn costs.
+
+    To measure again tells nothing of the meter's gain, which is in none of them.
+    """
+    problem = samples.problem
+    together: dict[tuple[int, int], list[Choice]] = {}
+    for choice in dict.fromkeys(choice for plan in plans for choice in plan):
+        together.setdefault((choice.device, choice.frequency_hz), []).append(choice)
+    for (device, hertz), choices in together.items():
+        scatter = samples.scatters[device]
+        own, shared = scatter.draw_parts(scatter.profile.frequencies_hz.index(hertz), len(samples), stats.SEED + device)
+        cells = {choice: scatter.profile.bundles.index(choice.bundle) for choice in choices}
+        for choice, at in cells.items():
+            yield spell(choice.bundle, list(problem.layers)), device, hertz, {choice: _drawn(problem, own, at)}
+        if shared:
+            yield ALL_BUNDLES, device, hertz, {choice: _drawn(problem, shared, at) for choice, at in cells.items()}
+
+
+def _drawn(problem: Problem, parts: Sequence[Floats], cell: int) -> Drawn:
+    """Latencies (ps) and energies (pJ) of one cell, one entry a draw."""
+    found = [np.rint(part[:, cell] * PER_S).astype(np.int64) for part in parts]
+    return found[0], found[1] if len(found) > 1 and problem.has_energy else np.zeros_like(found[0])
 
 
 def difference(

@@ -115,28 +115,47 @@ class Scatter:
         """
         generator = np.random.default_rng(seed)
         shape = (count, len(self.profile.bundles), len(self.profile.frequencies_hz))
-        means = self.profile.means
         drawn = [np.empty((count, len(self.profile.starts) - 1)) for quantity in self.error if quantity is not None]
         for frequency in range(shape[2]):
-            cells = self.column(frequency)
-            own = generator.standard_normal((2, count, len(cells)))
-            together = self.correlation[cells]
-            own[1] = together * own[0] + np.sqrt(1 - together**2) * own[1]
-            if self.passes is None:
-                own /= np.sqrt(_chi_square(generator, self.dof[cells], (count, len(cells))))
-                shared = None
-            else:
-                dof = np.maximum((~np.isnan(self.passes[0][:, cells])).sum(axis=0) - 1, 1) + OTHERS_DOF
-                own /= np.sqrt(_chi_square(generator, dof, (count, len(cells))))
-                there = int((~np.isnan(self.passes[0][:, cells])).any(axis=1).sum())
-                shared = generator.standard_normal((count, there))
-                shared /= np.sqrt(_chi_square(generator, np.array([max(there - 1, 1)]), (count, 1)))
-            for at, result in enumerate(drawn):
-                mean = (means.duration_s, means.energy_j)[at]
-                assert mean is not None
-                result[:, cells] = mean[:, frequency] * self._factors(at, cells, own[at], shared)
+            for result, part in zip(drawn, self._column(frequency, count, generator), strict=True):
+                result[:, self.column(frequency)] = part
         found = [part.reshape(shape) for part in drawn]
         return Replicates(found[0], found[1] if len(found) > 1 else None)
+
+    def draw_parts(self, frequency: int, count: int, seed: int) -> tuple[list[Floats], list[Floats]]:
+        """Draws the means of one frequency's cells by what is their own, and by what their passes share.
+
+        Returns:
+            For each of the two durations (count, bundles), and energies where there are any; nothing is shared where
+            passes are not known.
+        """
+        own = self._column(frequency, count, np.random.default_rng(seed), shares=False)
+        shared = self._column(frequency, count, np.random.default_rng(seed), is_own=False)
+        return own, [] if self.passes is None else shared
+
+    def _column(
+        self, frequency: int, count: int, generator: np.random.Generator, is_own: bool = True, shares: bool = True
+    ) -> list[Floats]:
+        """Draws durations and energies of one frequency's cells, (count, cells)."""
+        cells = self.column(frequency)
+        own = generator.standard_normal((2, count, len(cells)))
+        together = self.correlation[cells]
+        own[1] = together * own[0] + np.sqrt(1 - together**2) * own[1]
+        if self.passes is None:
+            own /= np.sqrt(_chi_square(generator, self.dof[cells], (count, len(cells))))
+            shared = None
+        else:
+            dof = np.maximum((~np.isnan(self.passes[0][:, cells])).sum(axis=0) - 1, 1) + OTHERS_DOF
+            own /= np.sqrt(_chi_square(generator, dof, (count, len(cells))))
+            there = int((~np.isnan(self.passes[0][:, cells])).any(axis=1).sum())
+            shared = generator.standard_normal((count, there)) * shares
+            shared /= np.sqrt(_chi_square(generator, np.array([max(there - 1, 1)]), (count, 1)))
+        means = (self.profile.means.duration_s, self.profile.means.energy_j)
+        return [
+            mean[:, frequency] * self._factors(at, cells, own[at] * is_own, shared)
+            for at, mean in enumerate(means)
+            if mean is not None
+        ]
 
     def _factors(self, quantity: int, cells: Ints, own: Floats, shared: Floats | None) -> Floats:
         if shared is None or self.passes is None:

@@ -270,11 +270,11 @@ class Winner(TypedDict):
 
 
 class Measurement(TypedDict):
-    """A bundle that may change the answer when it is measured again.
+    """A bundle, or all of a clock, that may change the answer when it is measured again.
 
     Attributes:
         device: Where it runs.
-        bundle: Its name.
+        bundle: Its name; "all bundles" for what the passes of all of them share.
         frequency_hz: The clock; -1 is one left alone.
         chance: Probability that its true mean makes another plan the best.
         gain: Expected gain in the goal's value, in goal_unit.

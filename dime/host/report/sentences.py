@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from dime.contract.bundles import Bundle, parse
+from dime.host.analysis.uncertainty import ALL_BUNDLES
 from dime.host.common.units import clock, percent, plain, quantity
 from dime.host.planning.goals import Goal
 from dime.host.planning.problem import Choice, Problem
@@ -103,7 +104,7 @@ def _certainty(link: LinkStudy, found: Uncertainty) -> Iterator[str]:
     yield "; ".join(told)
     names = {device.name: at for at, device in enumerate(problem.devices)}
     cells = [
-        f"{stretch(problem, parse(cell.bundle, list(problem.layers)))}"
+        f"{_measured(problem, cell.bundle)}"
         f"{_clock(problem, names[cell.device], cell.frequency_hz)} on {cell.device} ({percent(cell.chance)})"
         for cell in found.measure_next[:FEW]
         if cell.chance >= LEAST_CHANCE and not link.held
@@ -111,6 +112,12 @@ def _certainty(link: LinkStudy, found: Uncertainty) -> Iterator[str]:
     if cells:
         yield f"measure again, by the chance to change the plan: {', '.join(cells)}"
     yield from found.notes
+
+
+def _measured(problem: Problem, bundle: str) -> str:
+    return (
+        f"{bundle}, in more passes," if bundle == ALL_BUNDLES else stretch(problem, parse(bundle, list(problem.layers)))
+    )
 
 
 def _margins(problem: Problem, found: Explanation) -> Iterator[str]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from dime.contract.errors import InputError
 from dime.host.analysis import resampling, uncertainty
+from dime.host.common import stats
 from dime.host.metering.gain import Gain
 from dime.host.planning.cost import costs_of
 from dime.host.planning.evaluation import evaluate, value
@@ -18,6 +19,7 @@ from dime.host.search.frontier import frontier
 from dime.host.search.solvers import solve
 from dime.testing import synthetic
 from tests.host import small
+from tests.host.analysis import noise
 
 FREE = Limits(rule="free")
 
@@ -89,14 +91,20 @@ def test_what_to_measure_is_what_changes_the_answer(seed, goal):
     samples = resampling.resample(problem, profiles, 10)
     found = uncertainty.measure_next(samples, plans[0][2], [plan[2] for plan in plans], few=1000)
     by_cell = {(cell.device, cell.bundle, cell.frequency_hz): cell for cell in found}
+    assert len(by_cell) == len(found)
     for device, costs in enumerate(problem.devices):
+        own = [
+            samples.scatters[device].draw_parts(at, 10, stats.SEED + device)[0]
+            for at in range(len(costs.frequencies_hz))
+        ]
         for row, bundle in enumerate(problem.bundles):
             for column, frequency_hz in enumerate(costs.frequencies_hz):
                 changed, gains = 0, []
                 for at in range(10):
                     latency, energy = ([d.copy() for d in part] for part in zip(*_costs(problem), strict=True))
-                    latency[device][row, column] = samples.latency_ps[device][at, row, column]
-                    energy[device][row, column] = samples.energy_pj[device][at, row, column]
+                    latency[device][row, column] = np.rint(own[column][0][at, row] * 1e12)
+                    if len(own[column]) > 1:
+                        energy[device][row, column] = np.rint(own[column][1][at, row] * 1e12)
                     known = problem.with_costs(latency, energy)
                     mine = value(known, evaluate(known, plans[0][2]))
                     best = small.all_plans(known)[0][0]
@@ -111,6 +119,24 @@ def test_what_to_measure_is_what_changes_the_answer(seed, goal):
 
 def _costs(problem):
     return [(device.latency_ps, device.energy_pj) for device in problem.devices]
+
+
+def test_what_all_bundles_share_only_more_passes_tell():
+    """Passes that are off as a whole say little of one bundle beside another, and much of one device beside another."""
+    shared = noise.measured("drift 3 %", 5, 20, 3)
+    plans = [plan[2] for plan in small.all_plans(shared.problem)]
+    on_one = next(plan for plan in plans if {choice.device for choice in plan} == {0} and len(plan) == 1)
+    samples = resampling.resample(shared.problem, shared.profiles, 200)
+    for frequency in (0, 1):
+        own, together = samples.scatters[0].draw_parts(frequency, 2000, 1)
+        assert together[0].std(axis=0) / together[0].mean(axis=0) == pytest.approx(0.03 / 5**0.5, rel=1.0)
+        assert (own[0].std(axis=0) < together[0].std(axis=0)).all()
+        assert np.corrcoef(together[0].T).min() > 0.999 and abs(np.corrcoef(own[0].T)[0, 1]) < 0.1
+    found = uncertainty.measure_next(samples, on_one, plans, few=100)
+    assert {cell.bundle for cell in found} >= {uncertainty.ALL_BUNDLES}
+    alone = [replace(profile, run_iteration=None) for profile in shared.profiles]
+    found = uncertainty.measure_next(resampling.resample(shared.problem, alone, 200), on_one, plans, few=100)
+    assert uncertainty.ALL_BUNDLES not in {cell.bundle for cell in found}
 
 
 def test_the_noisy_bundle_comes_first():
