@@ -29,6 +29,7 @@ from dime.host.studies.request import Request
 from tests.device.test_samples import TinyPlugin
 from tests.host import example_studies, links, powered, small
 from tests.host.execution import made as executed
+from tests.host.profiles import test_encodings
 from tests.lab.loads import Load
 from tests.lab.meter import StandInMeter
 
@@ -76,6 +77,12 @@ def made(tmp_path_factory):
         patch.setattr(powered.power_log, "REST_S", 0.5)
         powered.Device(watts).run(top / "run", port, patch)
         thread.join(10)
+    (top / "coded").mkdir()
+    spec = powered.spec(1, 1, 0.0, [])
+    spec.encode = ["features:float16"]
+    spec.write(str(top / "coded"))
+    with tables.Writer(str(top / "coded" / run.ENCODINGS), tables.ENCODINGS) as writer:
+        writer.write([test_encodings.row()])
     joint_profile.join(top / "run", top / "logs", clock="exchanges")
     clock = _sysfs.Clock(str(top / "clock"), "", 1)
     (top / "clock").mkdir()

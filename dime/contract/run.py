@@ -39,6 +39,7 @@ Options = Mapping[str, Any]  # Any: options as a command line or a lab file give
 RUN = "run.json"
 TIMINGS = "timings.csv"
 POWER = "power.csv"
+ENCODINGS = "encodings.csv"
 CLOCK = "clock.json"
 LEDGER = "clocks_to_restore.json"
 JOINT_PROFILE = "joint_profile.parquet"
@@ -48,7 +49,10 @@ PLAN = "plan.json"
 REPORT = "report.html"
 REQUEST = "request.json"
 
-FROM_DEVICE = (RUN, TIMINGS, CLOCK, LEDGER)  # what the device side writes; all else is made on the lab's computer
+# What the device side writes; all else is made on the lab's computer.
+FROM_DEVICE = (RUN, TIMINGS, ENCODINGS, CLOCK, LEDGER)
+
+TABLES = {TIMINGS: schemas.TIMINGS, ENCODINGS: schemas.ENCODINGS}  # for which run.json speaks
 
 ORIGINS = ("measured", "replayed", "emulated", "modelled")  # the later, the further from a measurement
 
@@ -83,6 +87,7 @@ OBSERVED_FIELDS = OrderedDict(
         ("graph", "SHA-256 of the network's document; None for a built-in network"),
         ("batch", "inputs that a run computes at once; None in files from before it was told: one"),
         ("left_out", "places where the network could be cut and was not; None for a built-in network"),
+        ("encode", "encodings of what crosses a link that are measured, such as input:jpeg90; None: none"),
         ("layer_bytes", "memory that each layer takes where it runs: its parameters and its input"),
         ("threads_used", "CPU threads that the tensor library took"),
         ("description", "what the board says of itself at the start: model, memory, clocks; an object"),
@@ -308,6 +313,7 @@ class RunSpec(object):
     graph: Optional[str]
     batch: Optional[int]
     left_out: Optional[List[str]]
+    encode: Optional[List[str]]
     layer_bytes: Optional[List[int]]
     threads_used: Optional[int]
     description: Optional[Mapping[str, object]]
@@ -339,7 +345,8 @@ class RunSpec(object):
         """Writes run.json in one step, so that a reader never sees half of it."""
         path = os.path.join(folder, RUN)
         fields = OrderedDict((name, getattr(self, name)) for name in list(SPEC_FIELDS) + list(OBSERVED_FIELDS))
-        files.replace(path, files.as_json(schemas.stamped(schemas.RUN, fields, **{TIMINGS: schemas.TIMINGS})))
+        tables = dict(TABLES) if self.encode else {TIMINGS: TABLES[TIMINGS]}
+        files.replace(path, files.as_json(schemas.stamped(schemas.RUN, fields, **tables)))
 
     @classmethod
     def read(cls, folder: files.Name) -> "RunSpec":
@@ -365,7 +372,7 @@ class RunSpec(object):
         if not isinstance(fields, dict):
             raise TableError("{} is damaged: not an object".format(path))
         schemas.version(schemas.RUN, fields, path)
-        schemas.check_tables({TIMINGS: schemas.TIMINGS}, fields, path)
+        schemas.check_tables(TABLES, fields, path)
         fields = schemas.without(fields)
         for damage in _damages(fields):
             raise TableError("{} is damaged: {}".format(path, damage))

@@ -155,6 +155,36 @@ TRANSFERS = (
     _column("start_ns", int, "start, on the edge device's monotonic clock", lambda v: v >= 0, ">= 0"),
 )
 
+# One row an encoding, and decoding, of what enters a layer, from and to the host's memory.
+ENCODINGS = (
+    _column("boundary", int, "layer that it enters, from 0: the network's input", lambda v: v >= 0, ">= 0"),
+    _column("layer", str, "that layer's name", bool, "not empty"),
+    _column("encoding", str, "such as float16, uint8 or jpeg90", bool, "not empty"),
+    _column("frequency_hz", int, "clock that was fixed; -1: left alone", lambda v: v > 0 or v == -1, "> 0 or -1"),
+    _column("image", str, "image whose feature map was encoded", bool, "not empty"),
+    _column("run", int, "round over all encodings, from 0", lambda v: v >= 0, ">= 0"),
+    _column("encode_s", float, "time to encode", lambda v: v > 0, "> 0"),
+    _column("decode_s", float, "time to decode", lambda v: v > 0, "> 0"),
+    _column("encoded_bytes", int, "bytes that were made", lambda v: v > 0, "> 0"),
+    _column("plain_bytes", int, "bytes of what was encoded", lambda v: v > 0, "> 0"),
+    _column(
+        "same_class",
+        int,
+        "1 if the network's first class stays the same, else 0; empty: its result is no classes",
+        lambda v: v in (0, 1),
+        "0 or 1",
+        optional=True,
+    ),
+    _column(
+        "distance",
+        float,
+        "length of the result's difference as a part of the result's; empty: no number",
+        lambda v: v >= 0,
+        ">= 0",
+        optional=True,
+    ),
+)
+
 
 def header(columns: Sequence[Column]) -> List[str]:
     """Names of a table's columns, in order."""

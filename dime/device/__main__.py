@@ -367,6 +367,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves them to torch")
     verb.add_argument("--max-layers", type=int, help="largest bundle; all by default")
     verb.add_argument("--min-window-s", type=float, default=0.0, help="repeat runs back to back for at least so long")
+    verb.add_argument("--encode", help="measure encodings, too: all, or such as input:jpeg90,features:float16")
     verb.add_argument("--seed", type=int, default=0, help="of the order of bundles")
     verb.add_argument("--log-server-addr", help="where a power logger listens: it logs each frequency")
     verb.add_argument("--log-server-token", help="a file that holds the token it wants proved")

@@ -30,12 +30,13 @@ from typing import (
 import torch
 
 from dime import __version__
-from dime.contract import emulation, files, surroundings, tables
+from dime.contract import emulation, encodings, files, surroundings, tables
 from dime.contract.bundles import Bundle, enumerate_bundles, spell
 from dime.contract.errors import InputError, TableError
 from dime.contract.run import LEDGER, RUN, TIMINGS, RunSpec, check_options
 from dime.contract.timebase import boot_id, monotonic_ns
 from dime.device import boards, processor, settling, stop, storage
+from dime.device import encodings as coding
 from dime.device import surroundings as around
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def profile(
     """
     emit = emit or (lambda kind, **fields: None)
     check_options(options, os.cpu_count())
+    choices = encodings.parse(options["encode"]) if options.get("encode") else ()
     asked = options["processor"]
     if asked == "auto":
         asked = getattr(board[1], "PROCESSOR", asked)
@@ -119,6 +121,7 @@ def profile(
             inputs = _inputs(network, samples, chosen)
             rows = _reopen(folder, spec, emit)
             _session(spec)["meter"] = meter
+            coded = coding.Encodings(folder, choices, network, inputs, chosen, coding.levels_of(samples.manifest), emit)
             run = _Run(network, inputs, chosen, spec, emit, rows, board[1])
             if spec.origin == "emulated":
                 emit("note", text=emulation.told(frequencies))
@@ -126,7 +129,8 @@ def profile(
             inside_s, known = 0.0, _look_around(spec, "start", root, emit)
             with tables.Writer(os.path.join(folder, TIMINGS), tables.TIMINGS, append=True) as writer:
                 for frequency_hz in frequencies:
-                    if run.is_complete(frequency_hz) and is_settled(frequency_hz):
+                    measured = run.is_complete(frequency_hz) and coded.is_complete(frequency_hz)
+                    if measured and is_settled(frequency_hz):
                         continue
                     with board[1].fixed(frequency_hz, root, os.path.join(folder, LEDGER)) as verify:
                         _note_changes(spec, frequency_hz, frequencies, board, chosen, root, emit)
@@ -134,6 +138,7 @@ def profile(
                             _note_clocks(spec, "start", frequency_hz, verify(), board, root, emit)
                             spec.write(folder)
                             inside_s += run.measure(frequency_hz, writer, verify, after_pass)
+                            coded.measure(frequency_hz, board[1])
                             _note_clocks(spec, "end", frequency_hz, run.read_hz, board, root, emit)
                             known = _look_around(spec, "end", root, emit, known)
             spec.state = "complete"
@@ -325,6 +330,7 @@ def _spec(
         left_out=(samples.manifest or {}).get("left_out"),
         origin="measured" if frequencies == [-1] else getattr(board[1], "ORIGIN", "measured"),
         power_model=boards.power_model(board[1], frequencies),
+        encode=[":".join(choice) for choice in encodings.parse(options["encode"])] if options.get("encode") else None,
         layer_bytes=network.layer_bytes(),
         description=facts,
         governor=facts["governor"],

@@ -94,7 +94,7 @@ def test_single_runs_and_copies_have_columns_of_their_own(tiny, tmp_path):
     assert all(row["single_s"] == row["duration_s"] for row in rows_of(tmp_path / "one"))
     tiny.profile(tmp_path / "out", min_window_s=0.01, iterations=1)
     rows = rows_of(tmp_path / "out")
-    assert all(0 < row["single_s"] < 0.01 for row in rows) and any(row["single_s"] != row["duration_s"] for row in rows)
+    assert all(row["single_s"] > 0 for row in rows) and any(row["single_s"] != row["duration_s"] for row in rows)
     assert {(row["copy_in_s"], row["copy_out_s"]) for row in rows} == {(0.0, 0.0)}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 
+from dime.contract import encodings
 from dime.contract.errors import unknown
 from dime.contract.run import check_options, frequencies_by_device, parse_frequencies, parse_share
 from dime.host.common.options import option
@@ -26,6 +27,9 @@ class ProfileOptions:
     energy_error: str | None = option(
         "Goes on repeating until energies are known so well, such as 3%; for a device with a meter.", None
     )
+    encode: str | None = option(
+        "Encodings of what crosses a link to measure too: all, or such as input:jpeg90,features:float16.", None
+    )
     seed: int = option("Seed of the order of the bundles.", 0)
 
     def check(self, threads: int | None, devices: Collection[str]) -> None:
@@ -42,6 +46,8 @@ class ProfileOptions:
                     raise unknown("device in freqs", device, devices)
         if self.energy_error is not None:
             parse_share(self.energy_error)
+        if self.encode is not None:
+            encodings.parse(self.encode)
 
     def words(self, device: str) -> list[str]:
         """The device side's arguments for a device."""
@@ -52,4 +58,5 @@ class ProfileOptions:
         words += [f"--max-layers={self.max_layers}"] if self.max_layers is not None else []
         words += [f"--frequencies={frequencies}"] if frequencies is not None else []
         words += [f"--energy-error={self.energy_error}"] if self.energy_error is not None else []
+        words += [f"--encode={self.encode}"] if self.encode is not None else []
         return words

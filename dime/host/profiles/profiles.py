@@ -21,6 +21,7 @@ from dime.host.common import stats
 from dime.host.common.stats import Bools, Floats, Ints
 from dime.host.common.units import plain
 from dime.host.metering.gain import Gain
+from dime.host.profiles.encodings import Encoding
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,6 +85,8 @@ class Profile:
         run_copy_in_s: Time to copy the bundle's input to the GPU, s, outside its duration; 0 on a CPU; NaN where it was
             not measured, None where the table does not say.
         run_copy_out_s: Time to copy its output from the GPU, likewise.
+        encodings: What encodings of a boundary's tensors (0 is the network's input) take, make and change, by boundary
+            and encoding; None where none was measured.
         idle_w: Power at rest at each frequency, W; NaN where it was not measured, None where none was. Modelled where
             the energies are.
         idle_w_sd: Its standard uncertainty, the meter's gain apart.
@@ -120,6 +123,7 @@ class Profile:
     run_repeats: Ints | None = None
     run_copy_in_s: Floats | None = None
     run_copy_out_s: Floats | None = None
+    encodings: Mapping[tuple[int, str], Encoding] | None = None
     idle_w: tuple[float, ...] | None = None
     idle_w_sd: tuple[float, ...] | None = None
     frequency_change_s: tuple[float, ...] | None = None

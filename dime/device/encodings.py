@@ -1,0 +1,322 @@
+"""feature maps -> encodings.csv: how long what crosses a link takes to encode and decode, its bytes, and its effect.
+
+Encoding begins and ends in the host's memory: what it takes to get there from a GPU's stands in timings.csv.
+"""
+
+import io
+import math
+import os
+import struct
+from collections import Counter
+from typing import (
+    TYPE_CHECKING,
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+    TypeVar,
+)
+
+import torch
+
+from dime.contract import encodings, files, tables
+from dime.contract.bundles import Bundle
+from dime.contract.errors import InputError
+from dime.contract.run import ENCODINGS
+from dime.contract.timebase import monotonic_ns
+from dime.device import boards, images, stop
+from dime.device.processor import as_tuple
+
+if TYPE_CHECKING:
+    from dime.contract.messages import Emit
+    from dime.device.boards import Board
+    from dime.device.processor import Processor
+    from dime.device.samples import Manifest
+    from dime.device.timings import Inputs, Network
+
+Value = TypeVar("Value")
+Made = TypeVar("Made")
+
+RUNS = 5
+MOST_IMAGES = 8
+RANGE = struct.Struct("<ff")  # before the steps of a tensor: what 0 and 255 stand for
+LENGTH = struct.Struct("<I")  # before each picture of a batch
+
+Levels = NamedTuple("Levels", [("mean", Tuple[float, ...]), ("deviation", Tuple[float, ...])])
+Levels.__doc__ = "What was taken from each channel of a picture from 0 to 1, and by what it was divided."
+IMAGENET = Levels(images.MEAN, images.DEVIATION)
+
+
+def encode(tensor: torch.Tensor, encoding: str, levels: Optional[Levels] = None) -> bytes:
+    """Encodes a tensor that lies in the host's memory.
+
+    Args:
+        tensor: The tensor; one of whole numbers stays as it is.
+        encoding: Such as ``float16``, ``uint8`` or ``jpeg90``.
+        levels: Of the network's input, if it is pictures; without it ``uint8`` are steps between least and greatest.
+
+    Raises:
+        InputError: The tensor is no batch of pictures, and the encoding is for those.
+    """
+    if not tensor.is_floating_point():
+        return _bytes(tensor)
+    if encoding == "float16":
+        return _bytes(tensor.to(torch.float16))
+    if encoding == "uint8" and levels is None:
+        least, most = float(tensor.min()), float(tensor.max())
+        step = (most - least) / 255 or 1.0
+        steps = tensor.float().sub(least).div(step).round_().clamp_(0, 255).to(torch.uint8)
+        return RANGE.pack(least, most) + _bytes(steps)
+    pictures = _pictures(tensor, encoding, levels)
+    if encoding == "uint8":
+        return _bytes(pictures)
+    from PIL import Image
+
+    found = []
+    for picture in pictures:
+        stream = io.BytesIO()
+        size = picture.shape[1], picture.shape[0]
+        Image.frombytes("RGB", size, _bytes(picture)).save(stream, "JPEG", quality=encodings.quality(encoding))
+        found.append(LENGTH.pack(stream.tell()) + stream.getvalue())
+    return b"".join(found)
+
+
+def decode(
+    data: bytes, encoding: str, shape: Sequence[int], dtype: torch.dtype, levels: Optional[Levels] = None
+) -> torch.Tensor:
+    """Decodes what `encode` made of a tensor.
+
+    Args:
+        data: The bytes.
+        encoding: The encoding.
+        shape: The tensor's shape.
+        dtype: Its dtype.
+        levels: As for `encode`.
+    """
+    if not dtype.is_floating_point:
+        return _tensor(data, dtype).reshape(tuple(shape))
+    if encoding == "float16":
+        return _tensor(data, torch.float16).to(dtype).reshape(tuple(shape))
+    if encoding == "uint8" and levels is None:
+        least, most = RANGE.unpack_from(data)
+        steps = _tensor(data[RANGE.size :], torch.uint8).float()
+        return steps.mul_((most - least) / 255).add_(least).to(dtype).reshape(tuple(shape))
+    if encoding != "uint8":
+        data = b"".join(_unpacked(data, shape))
+    count, channels, height, width = shape
+    pixels = _tensor(data, torch.uint8).reshape(count, height, width, channels).permute(0, 3, 1, 2)
+    mean, deviation = _of_channels(levels)
+    return pixels.float().div_(255).sub_(mean).div_(deviation).to(dtype).contiguous()
+
+
+def _unpacked(data: bytes, shape: Sequence[int]) -> Iterable[bytes]:
+    from PIL import Image
+
+    at = 0
+    while at < len(data):
+        (length,) = LENGTH.unpack_from(data, at)
+        at += LENGTH.size
+        with Image.open(io.BytesIO(data[at : at + length]), formats=("JPEG",)) as picture:
+            if picture.size != (shape[3], shape[2]) or picture.mode != "RGB":
+                raise InputError(
+                    "a picture of {1} x {0} was encoded, not of {2} x {3}".format(*picture.size, *shape[2:])
+                )
+            yield picture.tobytes()
+        at += length
+
+
+def _pictures(tensor: torch.Tensor, encoding: str, levels: Optional[Levels]) -> torch.Tensor:
+    """Pixels of 8 bits of a batch of pictures, colours last."""
+    if levels is None or not of_pictures(tensor.shape, levels):
+        raise InputError("{} is for pictures, not for a tensor of {}".format(encoding, tuple(tensor.shape)))
+    mean, deviation = _of_channels(levels)
+    pixels = tensor.float().mul(deviation).add_(mean).mul_(255).round_().clamp_(0, 255)
+    return pixels.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def of_pictures(shape: Sequence[int], levels: Levels) -> bool:
+    """Whether a shape is that of a batch of pictures in three colours."""
+    return len(shape) == 4 and shape[1] == 3 == len(levels.mean) == len(levels.deviation)
+
+
+def _of_channels(levels: Optional[Levels]) -> Tuple[torch.Tensor, torch.Tensor]:
+    assert levels is not None, "pictures have levels"
+    return torch.tensor(levels.mean).reshape(3, 1, 1), torch.tensor(levels.deviation).reshape(3, 1, 1)
+
+
+def _bytes(tensor: torch.Tensor) -> bytes:
+    whole = tensor.contiguous()
+    if whole.dtype == torch.bfloat16:  # which numpy does not know
+        whole = whole.view(torch.int16)
+    return whole.numpy().tobytes()
+
+
+def _tensor(data: bytes, dtype: torch.dtype) -> torch.Tensor:
+    return torch.frombuffer(bytearray(data), dtype=dtype)
+
+
+def levels_of(manifest: "Optional[Manifest]") -> Optional[Levels]:
+    """How the pictures of feature maps became the network's input; None where it is no pictures."""
+    if manifest is None or "graph" not in manifest:
+        return IMAGENET  # the built-in networks
+    how = manifest.get("preprocessing")
+    if not how:
+        return None
+    mean, deviation = (how.get(name) for name in ("mean", "standard_deviation"))
+    if not isinstance(mean, list) or not isinstance(deviation, list):
+        return None
+    if not all(isinstance(one, (int, float)) for one in mean + deviation):
+        return None
+    return Levels(tuple(mean), tuple(deviation))
+
+
+class Encodings(object):
+    """The encodings of one run, and at which frequencies they have been measured.
+
+    Args:
+        folder: The run's folder; what an earlier session measured there stays.
+        choices: The encodings asked for.
+        network: The network.
+        inputs: Every layer's inputs by image.
+        chosen: What the network runs on.
+        levels: How pictures became the network's input; None where it is no pictures.
+        emit: Told of what cannot be encoded so.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        choices: Sequence[encodings.Choice],
+        network: "Network",
+        inputs: "List[Inputs]",
+        chosen: "Processor",
+        levels: Optional[Levels],
+        emit: "Emit",
+    ) -> None:
+        self._path = os.path.join(folder, ENCODINGS)
+        self._network, self._inputs, self._chosen, self._levels = network, inputs, chosen, levels
+        self._cells = list(self._all(choices, emit))
+        self._images = [name for name, _ in inputs[0][:MOST_IMAGES]]
+        self._effects: Dict[Tuple[int, str, int], Tuple[Optional[int], Optional[float]]] = {}
+        self._done = self._reopen()
+
+    def _all(self, choices: Sequence[encodings.Choice], emit: "Emit") -> Iterable[Tuple[int, str]]:
+        for choice in choices:
+            needs_pictures = choice.place == encodings.INPUT and choice.encoding != "float16"
+            shape = as_tuple(self._inputs[0][0][1])[0].shape
+            if needs_pictures and (self._levels is None or not of_pictures(shape, self._levels)):
+                text = "{}:{} is left out: the network's input is no pictures of three colours"
+                emit("warning", text=text.format(choice.place, choice.encoding))
+                continue
+            for boundary in range(len(self._network.layers)):
+                if encodings.is_of(choice, boundary):
+                    yield boundary, choice.encoding
+
+    def _reopen(self) -> "Set[int]":
+        """Keeps the rows of frequencies that were finished; gives these frequencies."""
+        if not os.path.exists(self._path):
+            return set()
+        rows = tables.recover(self._path, tables.ENCODINGS)
+        whole = len(self._cells) * len(self._images) * RUNS
+        finished = set(hz for hz, count in Counter(row["frequency_hz"] for row in rows).items() if count == whole)
+        with files.replacing(self._path) as part, tables.Writer(part, tables.ENCODINGS) as writer:
+            writer.write(row for row in rows if row["frequency_hz"] in finished)
+        return finished
+
+    def is_complete(self, frequency_hz: int) -> bool:
+        """Whether there is nothing to measure at a frequency."""
+        return not self._cells or frequency_hz in self._done
+
+    def measure(self, frequency_hz: int, board: "Board") -> None:
+        """Encodes and decodes what crosses each boundary, round by round; nothing is written but all of it.
+
+        Args:
+            frequency_hz: The frequency, which is fixed.
+            board: The board's file, which may hold back what is timed.
+        """
+        if self.is_complete(frequency_hz):
+            return
+        rows = []
+        for run in range(-1, RUNS):  # the first round warms up
+            for boundary, encoding in self._cells:
+                for number in range(len(self._images)):
+                    stop.check()
+                    row = self._measure_one(boundary, encoding, number, frequency_hz, board)
+                    if run >= 0:
+                        rows.append(dict(row, frequency_hz=frequency_hz, run=run))
+        with tables.Writer(self._path, tables.ENCODINGS, append=True) as writer:
+            writer.write(rows)
+        self._done.add(frequency_hz)
+
+    def _measure_one(
+        self, boundary: int, encoding: str, number: int, frequency_hz: int, board: "Board"
+    ) -> "Dict[str, object]":
+        plain = [tensor.cpu() for tensor in as_tuple(self._inputs[boundary][number][1])]
+        levels = self._levels if boundary == 0 else None
+
+        def encode_all(tensors: List[torch.Tensor]) -> List[bytes]:
+            return [encode(tensor, encoding, levels) for tensor in tensors]
+
+        def decode_all(several: List[bytes]) -> List[torch.Tensor]:
+            return [decode(data, encoding, one.shape, one.dtype, levels) for data, one in zip(several, plain)]
+
+        encode_s, encoded = _timed(boards.slowed(board, encode_all, frequency_hz), plain)
+        decode_s, decoded = _timed(boards.slowed(board, decode_all, frequency_hz), encoded)
+        same_class, distance = self._effect(boundary, encoding, number, decoded)
+        return {
+            "boundary": boundary,
+            "layer": self._network.layers[boundary],
+            "encoding": encoding,
+            "image": self._images[number],
+            "encode_s": encode_s,
+            "decode_s": decode_s,
+            "encoded_bytes": sum(map(len, encoded)),
+            "plain_bytes": sum(tensor.numel() * tensor.element_size() for tensor in plain),
+            "same_class": same_class,
+            "distance": distance,
+        }
+
+    def _effect(
+        self, boundary: int, encoding: str, number: int, decoded: Sequence[torch.Tensor]
+    ) -> Tuple[Optional[int], Optional[float]]:
+        """What the network's result becomes: whether its first class stays, and how far off it is."""
+        key = boundary, encoding, number
+        if key not in self._effects:
+            plain = as_tuple(self._inputs[boundary][number][1])
+            coded = [self._chosen.place(tensor) for tensor in decoded]
+            results = [self._result(boundary, tensors) for tensors in (plain, coded)]
+            self._effects[key] = effect(*results)
+        return self._effects[key]
+
+    def _result(self, boundary: int, tensors: Sequence[torch.Tensor]) -> Tuple[torch.Tensor, ...]:
+        own = tuple(tensor.clone() for tensor in tensors)  # a layer may work in place
+        module = self._network.module(Bundle(boundary, len(self._network.layers) - 1))
+        with torch.inference_mode():
+            return as_tuple(module(own if len(own) > 1 else own[0]))
+
+
+def effect(plain: Sequence[torch.Tensor], coded: Sequence[torch.Tensor]) -> Tuple[Optional[int], Optional[float]]:
+    """How a result differs from that without an encoding.
+
+    Returns:
+        tuple: 1 if the first class is the same in all of a batch, else 0, and None where the result is no classes; and
+        the length of the difference as a part of the result's, None where it is no number.
+    """
+    off = [one.double() - other.double() for one, other in zip(coded, plain)]
+    squares = [sum(float(one.double().pow(2).sum()) for one in several) for several in (off, plain)]
+    distance = math.sqrt(squares[0] / squares[1]) if squares[1] > 0 else math.nan
+    same = None
+    if len(plain) == 1 and plain[0].dim() == 2 and plain[0].shape[1] > 1:
+        same = int(bool((plain[0].argmax(1) == coded[0].argmax(1)).all()))
+    return same, distance if math.isfinite(distance) else None
+
+
+def _timed(run: "Callable[[Value], Made]", value: "Value") -> "Tuple[float, Made]":
+    start_ns = monotonic_ns()
+    found = run(value)
+    return (monotonic_ns() - start_ns) * 1e-9, found
