@@ -7,7 +7,7 @@ import platform
 import random
 import re
 import sys
-from typing import TYPE_CHECKING, Any, Callable, Dict, Generic, NamedTuple, Optional, Tuple, TypeVar, Union
+from typing import TYPE_CHECKING, Callable, Dict, Generic, NamedTuple, Optional, Tuple, TypeVar, Union
 
 import torch
 
@@ -34,7 +34,7 @@ Burst = NamedTuple(
         ("duration_s", float),
         ("start_ns", int),
         ("end_ns", int),
-        ("output", Any),  # Any: `Tensors`, which Python 3.6 cannot name here
+        ("output", Tensors),
         ("single_s", float),
     ],
 )
