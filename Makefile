@@ -27,7 +27,7 @@ $(error make $(goals) takes no $(strange)=$(if $(nearest),; did you mean $(neare
 endif
 endif
 
-.PHONY: help setup demo test test-lab test-networks check network samples profile link join solve report verify sweep power-server build push collect clean-device doctor artifact check-artifact
+.PHONY: help setup compare demo test test-lab test-networks check network samples profile link join solve report verify sweep power-server build push collect clean-device doctor artifact check-artifact
 
 help:  ## this list
 	@echo "DIME: which layers of a network should run where, and at which clock"; echo
@@ -37,7 +37,7 @@ help:  ## this list
 setup:  ## makes .venv with everything below needs (every target does this by itself)
 	@scripts/setup.sh
 
-demo: setup  ## profiles AlexNet on this machine, plans it for three links
+demo: setup  ## a weak device, a server, four links; one plan run   make demo NET=torchvision:mobilenet_v3_small
 	@$(DIME) demo $(options)
 
 test: setup  ## the tests that are told in ten minutes      make test ARGS="-k links"
@@ -85,6 +85,9 @@ report: setup  ## a study's report and figures, anew        make report PLANS=re
 
 verify: setup  ## runs the plans, predicted against measured     make verify PLANS=results/plans/alexnet/001
 	@$(DIME) verify $(options)
+
+compare: setup  ## studies side by side    make compare FIRST=results/plans/vgg11/001 SECOND=results/plans/vgg11/002
+	@$(RUN) compare $(options)
 
 sweep: setup  ## the published tables                         make sweep NET=alexnet EDGE=nano SERVER=wiscad
 	@$(RUN) sweep $(options)

@@ -110,7 +110,7 @@ def test_shares_are_typed_as_such():
 
 def test_the_words_name_the_shares():
     assert emulation.told([200000000]) == "this machine held to 20 % of a core; not a board"
-    assert emulation.told(standin.frequencies_hz()).startswith("this machine held to 11, 17, 20 or 24 % of a core; not")
+    assert emulation.told(standin.frequencies_hz()).startswith("this machine held to 10, 15, 18 or 21 % of a core; not")
     assert emulation.told([-1]) == "this machine held to a share of a core; not a board"
 
 

@@ -65,13 +65,12 @@ def test_scripts_explain_themselves(name):
 
 
 def test_the_example_from_python_runs(profiled, tmp_path):
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results/demo").symlink_to(profiled / "results")
+    (tmp_path / "results").symlink_to(profiled / "results")
     code = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "optimal, proven by exact" in done.stdout
-    words = ["--results=results/demo", "--link=WiFi", "--goal=energy", "--edge-power=5", "--replicates=0"]
+    words = ["--link=WiFi", "--goal=energy", "--edge-power=5", "--replicates=0"]
     by_command = dime("solve", "--net=alexnet", *words, folder=tmp_path).stdout
     # What is odd in the tables, on a machine that is busy, the command tells once above all links.
     plan = "\n".join(line for line in done.stdout.splitlines() if not line.startswith("    warning: "))

@@ -1,8 +1,8 @@
 """No board: this machine, held to a share of one of its cores, so that a weak device is there where none is at hand.
 
-Its four steps are the clocks of a Le Potato (Amlogic S905X, four Cortex-A53) as a share of one core of an Intel i3-N305
-at 3800 MHz: 7-zip gives 1057 MIPS on one core of the first at 1410 MHz and 4398 on one of the second, 24 %, and its
-clocks of 1200, 1000 and 667 MHz are 20, 17 and 11 % in proportion (github.com/ThomasKaiser/sbc-bench, Results.md of
+Its four steps are the clocks of a Le Potato (Amlogic S905X, four Cortex-A53) as a share of one core of an Apple M1 Pro
+at 3030 MHz: 7-zip gives 1057 MIPS on one core of the first at 1410 MHz and 5010 on one of the second, 21 %, and its
+clocks of 1200, 1000 and 667 MHz are 18, 15 and 10 % in proportion (github.com/ThomasKaiser/sbc-bench, Results.md of
 June 2026). This machine is neither of the two, and a network is not 7-zip: times are emulated. Any whole share may be
 asked for instead (`--frequencies 5%,50%`).
 
@@ -30,8 +30,8 @@ Output = TypeVar("Output")
 SWEEPS = True
 ORIGIN = "emulated"
 PROCESSOR = "cpu"
-SHARES_PERCENT = (11, 17, 20, 24)
-IDLE_W, BUSY_W, HIGHEST_PERCENT = 1.5, 2.5, 24
+SHARES_PERCENT = (10, 15, 18, 21)
+IDLE_W, BUSY_W, HIGHEST_PERCENT = 1.5, 2.5, 21
 POWER_TOLD = "({} W + {} W x (share / {} %)^3) x time".format(IDLE_W, BUSY_W, HIGHEST_PERCENT)
 HELD = "share of a core"
 WAKING_S = 0.0003  # A sleep may take so much longer; the end of a rest is waited for awake.

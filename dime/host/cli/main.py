@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from dime import __version__
 from dime.contract.errors import DimeError, unknown
-from dime.host.cli import arguments, bench, endings, measuring, metering, planning, sharing
+from dime.host.cli import arguments, bench, demo, endings, measuring, metering, planning, sharing
 from dime.host.cli.options import Shell
 from dime.host.common import console
 
@@ -34,7 +34,7 @@ def completion(wanted: Shell) -> None:
 
 
 COMMANDS: arguments.Commands = {
-    "demo": planning.demo,
+    "demo": demo.demo,
     "network": measuring.network,
     "samples": measuring.samples,
     "profile": measuring.profile,
@@ -43,6 +43,7 @@ COMMANDS: arguments.Commands = {
     "solve": planning.solve,
     "report": planning.report,
     "verify": planning.verify,
+    "compare": planning.compare,
     "sweep": planning.sweep,
     "artifact": sharing.artifact,
     "check-artifact": sharing.check_artifact,

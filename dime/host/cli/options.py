@@ -248,16 +248,29 @@ class Verified:
 
 
 @dataclass(frozen=True)
+class Compared:
+    """Of `compare`."""
+
+    first: str = option("A study's folder, as solve has named it.")
+    second: str = option("Another one, or several joined by commas.")
+
+
+@dataclass(frozen=True)
 class Demo:
     """Of `demo`."""
 
-    net: str = option("The network.", "alexnet")
-    runs: int = option("Timed runs of each bundle in a pass.", 10)
-    iterations: int = option("Passes over all bundles.", 5)
-    edge_power: Watts = option(
-        "Watts that the weak device is taken to draw while it computes, since no meter watches it.", 5.0
+    net: str = option(NETWORKS, "alexnet")
+    runs: int = option("Timed runs of each bundle in a pass on the device that stands in.", 1)
+    iterations: int = option("Passes over all bundles.", 3)
+    requests: int = option("Requests by which each plan is run and held against its prediction.", 10)
+    freqs: str | None = option(
+        "Shares of a core that the device has for clocks, such as 10%,20%; without it 10, 15, 18 and 21 %.", None
+    )
+    edge_power: Watts | None = option(
+        "Watts that it is taken to draw while it computes; without it more the faster its clock.", None
     )
     results: str = option("The folder for all results; a profile that is there already is used again.", "results/demo")
+    open: bool = option("Opens the report, where there are a browser and a person.", False)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Commands of the planner: solve, sweep, report, verify, demo."""
+"""Commands of the planner: solve, sweep, compare, report, verify."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dime.host.cli.options import (
     Arithmetic,
-    Demo,
+    Compared,
     FinishedStudy,
     LabFile,
     Placement,
@@ -120,6 +120,18 @@ def sweep(planned: PlannedNetwork, placement: Placement, arithmetic: Arithmetic,
     Request.of("sweep", profiles, planned, placement, arithmetic, written).write(folder)
 
 
+def compare(compared: Compared) -> None:
+    """Puts studies side by side: two boards, before and after, two links.
+
+    Examples:
+        dime compare results/plans/vgg11/001 results/plans/vgg11/002
+        dime compare --first=results/plans/vgg11/001 --second=results/plans/vgg11/002,results/plans/vgg11/003
+    """
+    from dime.host.report import comparison
+
+    print(comparison.text([compared.first, *(part.strip() for part in compared.second.split(","))]))
+
+
 def report(finished: FinishedStudy) -> None:
     """Makes a finished study's report.html anew, and its figures, from what it has saved; nothing is solved again.
 
@@ -152,20 +164,3 @@ def verify(wanted: Verified, lab: LabFile) -> None:
     written = verification_files.write(found, place, shlex.join(["dime", *sys.argv[1:]]))
     (made,) = page.remake(wanted.plans)
     print(f"{verified.text(found)}\nfiles: {written}, {made}")
-
-
-def demo(demo: Demo) -> None:
-    """Profiles a network on this machine as weak device and as server, and plans it for 3G, 4G and WiFi.
-
-    Examples:
-        dime demo
-        dime demo --net=resnet18 --runs=5
-    """
-    from dime.host.campaign import profile
-    from dime.host.campaign.naming import short
-    from dime.host.campaign.profile_options import ProfileOptions
-
-    options = ProfileOptions(runs=demo.runs, iterations=demo.iterations)
-    list(profile.profile(demo.net, "local", options, results=demo.results, keep=True))
-    planned = PlannedNetwork(short(demo.net), edge_power=demo.edge_power, results=demo.results)
-    solve(planned, Search(), Placement(), Arithmetic(), WrittenStudy())

@@ -36,7 +36,7 @@ class Device(TypedDict):
     Attributes:
         name: Its name, by which all else calls it.
         is_edge: Whether it holds the input and the result.
-        origin: Where its times come from: measured, replayed or modelled.
+        origin: Where its times come from: measured, replayed, emulated or modelled.
         energy_origin: The same for its energies; null where it has none.
         energy_model: How they are modelled; mostly empty.
         energy_gain: What is known of its meter's gain; mostly empty.

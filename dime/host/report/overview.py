@@ -58,7 +58,7 @@ def most_to_trade(study: Study) -> LinkStudy | None:
 
 def _has_radio(link: LinkStudy) -> bool:
     joined = [one for one in link.problem.joined.values() if one is not None]
-    return not joined or any(one.upload_j_per_bit or one.radio_w for one in joined)
+    return not joined or any(one.has_radio for one in joined)
 
 
 def _certainty(link: LinkStudy) -> str:

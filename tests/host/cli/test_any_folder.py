@@ -34,6 +34,7 @@ EVERY_COMMAND = {
     "join --run={given}/results/edge/alexnet": refuses("power"),
     "solve --net=alexnet --results={given}/results --link=WiFi --replicates=0 --out={own}/plan": works("{own}/plan"),
     "report --plans={own}/plan": works("plan/report.html"),
+    "compare {own}/plan {own}/plan": works("the same"),
     "sweep --net=alexnet --results={given}/results --link=WiFi --edge-power=5 --out={own}/t": works("_min_lat_df.csv"),
     "demo --net=nothing": refuses("nothing"),
     "power meters": works("replay"),
