@@ -6,6 +6,14 @@ import subprocess
 
 import pytest
 
+try:
+    from hypothesis import settings
+except ImportError:  # on Python 3.6
+    pass
+else:
+    settings.register_profile("suite", deadline=None)  # what shares a machine with other tests takes what it takes
+    settings.load_profile("suite")
+
 # `make test` passes its own level, flags and NAME=value on to every make below it, also to those that tests start
 for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"):
     os.environ.pop(name, None)

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = (ROOT / "scripts/test.sh").read_text()
@@ -41,3 +42,7 @@ def test_arguments_that_name_tests_run_those_alone(monkeypatch):
     done = subprocess.run([ROOT / "scripts/test.sh", "quick"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "16 passed" in done.stdout and "workers" not in done.stdout
+
+
+def test_no_test_has_a_deadline_that_other_tests_may_break():
+    assert settings.default.deadline is None

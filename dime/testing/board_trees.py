@@ -4,6 +4,8 @@ import errno
 import os
 import threading
 
+from dime.contract import files
+
 GPU = "sys/devices/57000000.gpu/devfreq/57000000.gpu"
 RAIL_GATE = "sys/devices/57000000.gpu/railgate_enable"
 CPUS = ["sys/devices/system/cpu/cpu{}/cpufreq".format(number) for number in range(4)]
@@ -131,12 +133,7 @@ class Kernel(object):
             os.remove(current)
             put(os.path.dirname(current), os.path.basename(current), before + "\n")
 
-        def follow():
-            with open(current + ".new", "w") as stream:
-                stream.write(text + "\n")
-            os.rename(current + ".new", current)
-
-        thread = threading.Timer(self.late_s, follow)
+        thread = threading.Timer(self.late_s, files.replace, [current, (text + "\n").encode()])
         thread.daemon = True
         thread.start()
 
