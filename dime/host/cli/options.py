@@ -110,7 +110,8 @@ class PlannedNetwork:
     edge: str = option("The weak device, where input and result are; its name, a run's folder, or a table.", "edge")
     server: str = option("The other devices in the same way, joined by commas.", "server")
     link: str = option(
-        "Links by name, those that were measured too, joined by commas; FILE.toml:NAME; its numbers; or one a pair, as "
+        "Links by name, those that were measured too, joined by commas; FILE.toml:NAME; its numbers; FILE.csv, a trace "
+        "with the columns time, up, down, rtt (s, Mbit/s, Mbit/s, s); or one a pair, as "
         "above.",
         "3G,4G,WiFi",
     )

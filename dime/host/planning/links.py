@@ -20,6 +20,7 @@ import numpy as np
 from dime.contract.errors import InputError, unknown
 from dime.contract.quantities import plain
 from dime.host.common.stats import Floats
+from dime.host.planning import traces
 from dime.host.profiles import link_profile
 
 RESULTS, FOLDER = "results", "links"  # a link that was measured is in RESULTS/links/NAME/NUMBER
@@ -77,10 +78,12 @@ class Link:
         states_source: Where the numbers of the states come from.
         states_checked: Whether they were compared with their source; what was not is used only where it is asked for.
         duplex: Whether it sends both ways at the same time.
-        origin: ``modelled`` where the numbers were given, ``measured`` or ``emulated`` where they were found.
+        origin: ``modelled`` where the numbers were given, ``measured`` or ``emulated`` where they were found,
+            ``replayed`` where they are a trace.
         passes: Of a link that was measured the round trip (s) and seconds a bit up and down of each pass.
         spread_s: Standard deviation of the round trip from one run to another.
         spread_share: The same of the time on the way, as a part of it.
+        trace: Of a link that changes over time its rows, see ``traces``; its rates are those of the mean then.
     """
 
     name: str
@@ -102,6 +105,7 @@ class Link:
     passes: tuple[tuple[float, float, float], ...] = ()
     spread_s: float = 0.0
     spread_share: float = 0.0
+    trace: traces.Rows = ()
 
     def __post_init__(self) -> None:
         for rate in (self.upload_bit_s, self.download_bit_s):
@@ -113,7 +117,8 @@ class Link:
         for value in (self.round_trip_s, *radio, *states):
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise InputError(f"link '{self.name}': {value} is not a finite number >= 0")
-        object.__setattr__(self, "passes", tuple(tuple(map(float, one)) for one in self.passes))  # JSON has lists
+        for name in ("passes", "trace"):  # JSON has lists
+            object.__setattr__(self, name, tuple(tuple(map(float, one)) for one in getattr(self, name)))
 
     def latency_s(self, size_bytes: int, upload: bool) -> float:
         """Time of one transfer: half the round trip plus bits over rate.
@@ -255,11 +260,24 @@ def measured_link(folder: str | os.PathLike[str], name: str) -> Link:
         found.upload_bit_s.value,
         found.download_bit_s.value,
         found.round_trip_s.value,
-        source=found.path,
+        source=f"{found.origin}, {found.path}",
         origin=found.origin,
         passes=found.passes,
         spread_s=found.spread_s,
         spread_share=found.spread_share,
+    )
+
+
+def traced_link(path: str) -> Link:
+    """Reads a link that changes over time; its rates and its round trip are those of the mean transfer.
+
+    Raises:
+        TableError: It is missing or damaged.
+    """
+    rows = traces.read(path)
+    trip_s, up, down = traces.mean(rows)
+    return Link(
+        path, 1 / up, 1 / down, trip_s, source=f"trace of {len(rows)} rows, {path}", origin="replayed", trace=rows
     )
 
 
@@ -278,7 +296,8 @@ def load_link(text: str, results: str | os.PathLike[str] = RESULTS) -> Link:
 
     Args:
         text: A known name (``4G``), the name of one that was measured (``nano-pc``) or the folder of its measurement,
-            ``FILE.toml:NAME`` for an entry of one's own file in the form of links.toml, or the numbers themselves:
+            ``FILE.csv``, a trace with the columns time, up, down and rtt (s, Mbit/s, Mbit/s, s), ``FILE.toml:NAME``
+            for an entry of one's own file in the form of links.toml, or the numbers themselves:
             ``up=5.85,down=13.76,rtt=0.05,alpha_up=438.39,alpha_down=51.97,beta=1288.04``, or
             ``up=20,down=50,rtt=0.01,like=WiFi``, whose radio is that of a known link.
         results: The folder that holds links/NAME.
@@ -293,6 +312,8 @@ def load_link(text: str, results: str | os.PathLike[str] = RESULTS) -> Link:
         return known_links()[text]
     if "=" in text:
         return _inline(text)
+    if text.endswith(".csv"):
+        return traced_link(text)
     for folder in (Path(results, FOLDER, text), Path(text)) if text else ():
         if os.path.isdir(folder):
             return measured_link(folder, folder.name if folder != Path(text) else text)

@@ -7,11 +7,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+import numpy as np
+
 from dime.contract import files, schemas
 from dime.contract.bundles import Bundle, spell
 from dime.contract.errors import InputError, TableError
 from dime.host.common import places
 from dime.host.common.units import plain
+from dime.host.planning import traces
 from dime.host.planning.certificate import Certificate, from_sentence
 from dime.host.planning.cost import walk
 from dime.host.planning.evaluation import evaluate, value
@@ -85,6 +88,7 @@ class Plan:
         certificate: How sure it is that nothing is better.
         warnings: What is odd in the tables behind it, a line each.
         batch: Inputs that are computed at once; all times and energies are those of the whole batch.
+        over_trace: Where a link is a trace, shares of its time and the latency that is not exceeded in each.
     """
 
     network: str
@@ -103,6 +107,7 @@ class Plan:
     certificate: Certificate
     warnings: tuple[str, ...] = ()
     batch: int = 1
+    over_trace: tuple[tuple[float, float], ...] = ()
 
     @property
     def per_picture(self) -> dict[str, float | None]:
@@ -125,6 +130,9 @@ class Plan:
             of_one = self.per_picture
             energy = "" if of_one["energy_j"] is None else f"   energy {of_one['energy_j']:.6g} J"
             lines.append(f"    per picture of the batch of {self.batch}: latency {of_one['latency_s']:.6g} s{energy}")
+        if self.over_trace:
+            told = ", ".join(f"{share:.0%} at most {latency_s:.6g} s" for share, latency_s in self.over_trace)
+            lines.append(f"    latency over the link's trace: in {told}")
         if self.goal == "throughput":
             lines.append(f"    slowest stage: {self.period_s:.6g} s   throughput {1 / self.period_s:.6g} /s")
         if self.goal == "weighted":
@@ -175,6 +183,7 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
         fields["steps"] = tuple(Step(**step) for step in fields["steps"])
         fields["transfers"] = tuple(Transfer(**transfer) for transfer in fields["transfers"])
         fields["warnings"] = tuple(fields.get("warnings", ()))
+        fields["over_trace"] = tuple((float(share), float(s)) for share, s in fields.get("over_trace", ()))
         fields.pop("per_picture", None)  # follows from the rest
         if not isinstance(fields.get("batch", 1), int) or fields.get("batch", 1) < 1:
             raise ValueError("batch is not a number of inputs")
@@ -211,7 +220,25 @@ def describe(problem: Problem, choices: Sequence[Choice], certificate: Certifica
         certificate=certificate,
         warnings=problem.warnings,
         batch=problem.batch,
+        over_trace=_over_trace(problem, choices, totals.latency_ps / PER_S),
     )
+
+
+def _over_trace(problem: Problem, choices: Sequence[Choice], latency_s: float) -> tuple[tuple[float, float], ...]:
+    """Quantiles of the latency over the trace of a plan's links; none where there are two different traces."""
+    found = {link.trace for link in problem.joined.values() if link is not None and link.trace}
+    if len(found) != 1:
+        return ()
+    (rows,) = found
+    values = np.full(len(rows), latency_s)
+    for part in walk(problem, choices):
+        pair = part.source, part.target
+        upload = pair in problem.joined
+        link = problem.joined.get(pair if upload else pair[::-1])
+        if part.choice is None and link is not None and link.trace:
+            size = problem.sizes_bytes[part.row]
+            values += traces.transfer_s(rows, size, upload) - link.latency_s(size, upload)
+    return traces.quantiles(rows, values)
 
 
 def one_line(problem: Problem, choices: Sequence[Choice]) -> str:
@@ -266,6 +293,8 @@ def check(problem: Problem, plan: Plan) -> None:
         said, is_ = getattr(plan, name), getattr(right, name)
         if (said is None) != (is_ is None) or (said is not None and abs(said - is_) > SAME * max(1.0, abs(is_))):
             raise InputError(f"the plan says {name} = {said}, but its steps give {is_}")
+    if not np.allclose(plan.over_trace, right.over_trace, SAME, SAME):
+        raise InputError("the plan's latencies over the link's trace are not those that its steps give")
     if plan.batch != right.batch:
         raise InputError(f"the plan is for a batch of {plan.batch}, the problem of {right.batch}")
     bound = plan.certificate.bound

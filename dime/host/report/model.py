@@ -170,6 +170,18 @@ class Transfer(TypedDict):
     energy_j: float | None
 
 
+class Quantile(TypedDict):
+    """What is not exceeded in a share of a trace's time.
+
+    Attributes:
+        share: The share.
+        latency_s: The latency.
+    """
+
+    share: float
+    latency_s: float
+
+
 class Plan(TypedDict):
     """A plan and its costs.
 
@@ -184,6 +196,7 @@ class Plan(TypedDict):
         radio_j: Energy of the transfers; null without energy.
         period_s: The slowest stage's time, for a pipeline.
         value: The goal's value, in goal_unit.
+        over_trace: Where a link is a trace, quantiles of the latency over its time.
     """
 
     steps: list[PlanStep]
@@ -196,6 +209,7 @@ class Plan(TypedDict):
     radio_j: float | None
     period_s: float
     value: float
+    over_trace: list[Quantile]
 
 
 class Point(TypedDict):

@@ -47,6 +47,7 @@ function planSection(link) {
       fact(quantity(plan.computation_s, "s"), "computation"),
       fact(quantity(plan.communication_s, "s"), "communication"),
       data.goal === "throughput" ? fact(quantity(plan.period_s, "s"), "slowest stage") : null,
+      (plan.over_trace || []).map(({ share, latency_s: time }) => fact(quantity(time, "s"), `at most, in ${percent(share)} of the trace's time`)),
       plan.energy_j === null ? null : fact(quantity(plan.energy_j, "J"), "energy"),
       plan.energy_j === null ? null : fact(quantity(plan.radio_j, "J"), "of it radio"),
       batch > 1 ? fact(quantity(plan.latency_s / batch, "s"), "latency a picture") : null,

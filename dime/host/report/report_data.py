@@ -288,6 +288,7 @@ def _plan(problem: Problem, plan: Plan) -> model.Plan:
         "radio_j": plan.radio_j,
         "period_s": plan.period_s,
         "value": plan.value,
+        "over_trace": [{"share": share, "latency_s": latency_s} for share, latency_s in plan.over_trace],
     }
 
 

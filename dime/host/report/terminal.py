@@ -58,6 +58,9 @@ def sources(study: Study) -> Iterator[str]:
         if profile.dialect:
             yield _cut(f"    its table was read with {plain(profile.dialect)}")
     yield f"  links: transfer time and radio energy {MODELLED} from rates"
+    for link in dict.fromkeys(one for found in study.links for one in found.problem.joined.values() if one):
+        if link.origin != MODELLED:
+            yield _cut(f"    rates: {plain(link.source)}")
     if study.links[0].problem.arithmetic == "published":
         yield "  arithmetic: published, of the runs' means and of the radio energies"
     for warning in study.links[0].problem.warnings:

@@ -135,6 +135,7 @@ class _Named:
             "radio_j": old["radio_j"],
             "period_s": old["period_s"],
             "value": old["value"],
+            "over_trace": [],
         }
 
     def frontier(self, old: Old) -> model.Frontier:
