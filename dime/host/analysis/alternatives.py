@@ -251,9 +251,9 @@ def slacks(problem: Problem, choices: Choices, deadline: float = float("inf")) -
         longest = max(choice.bundle.last - choice.bundle.first + 1 for choice in choices)
         add("largest bundle", limits.max_bundle, longest, "layers", max_bundle=None)
     for name, allowed in limits.frequencies_hz.items():
-        free = {device: clocks for device, clocks in limits.frequencies_hz.items() if device != name}
+        free = {device: frequencies for device, frequencies in limits.frequencies_hz.items() if device != name}
         used = len({c.frequency_hz for c in choices if problem.devices[c.device].name == name})
-        add(f"clocks of {name}", len(set(allowed)), used, "clocks", frequencies_hz=free)
+        add(f"frequencies of {name}", len(set(allowed)), used, "frequencies", frequencies_hz=free)
     if limits.rule == "published":
         for at, named in enumerate(problem.devices):
             most = -(-layers[at] // problem.largest_bundles[at])

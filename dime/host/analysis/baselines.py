@@ -82,7 +82,7 @@ def all_on(problem: Problem, device: int = 0, *, deadline: float = inf) -> Choic
         deadline: ``time.monotonic()`` after which to give up; so for all baselines.
 
     Returns:
-        One bundle at its best clock, or ceil(N / M) of them where the largest bundle M is smaller than the network.
+        One bundle at its best frequency, or ceil(N / M) of them where the largest bundle M is smaller than the network.
 
     Raises:
         InfeasibleError: No such plan keeps the limits.
@@ -127,7 +127,7 @@ def joint_dnn(problem: Problem, *, deadline: float = inf) -> Choices:
     """A shortest path over single layers with any number of crossings.
 
     JointDNN (Eshratifar, Abrishami, Pedram, IEEE Transactions on Mobile Computing 20(2), 2021,
-    doi 10.1109/TMC.2019.2947893). It knows no clocks: the edge device gets the one clock that serves the goal best,
+    doi 10.1109/TMC.2019.2947893). It knows no frequencies: the edge device gets the one that serves the goal best,
     every other device its fastest. Neighbouring layers on a device then run as one bundle; no rule counts bundles.
 
     Raises:
@@ -136,11 +136,13 @@ def joint_dnn(problem: Problem, *, deadline: float = inf) -> Choices:
     allowed = [
         sorted(problem.limits.frequencies_hz.get(device.name, device.frequencies_hz)) for device in problem.devices
     ]
-    fastest = {device.name: (clocks[-1],) for device, clocks in zip(problem.devices, allowed, strict=True) if clocks}
+    fastest = {
+        device.name: (of_device[-1],) for device, of_device in zip(problem.devices, allowed, strict=True) if of_device
+    }
     found = []
-    for clock in allowed[0]:
-        clocks = {**fastest, problem.devices[0].name: (clock,)}
-        limits = replace(problem.limits, frequencies_hz=clocks, max_bundle=1, rule="free")
+    for frequency in allowed[0]:
+        frequencies = {**fastest, problem.devices[0].name: (frequency,)}
+        limits = replace(problem.limits, frequencies_hz=frequencies, max_bundle=1, rule="free")
         try:
             found.append(_solve(problem.with_limits(limits), deadline))
         except InfeasibleError:
@@ -149,7 +151,7 @@ def joint_dnn(problem: Problem, *, deadline: float = inf) -> Choices:
 
 
 def sum_of_layers(problem: Problem, *, deadline: float = inf) -> Choices:
-    """DIME's own problem, clocks, rule and all, where every bundle is believed to cost the sum of its layers.
+    """DIME's own problem, frequencies, rule and all, where every bundle is believed to cost the sum of its layers.
 
     What planning from a profile of single layers amounts to; DIME (SMARTCOMP 2024,
     doi 10.1109/SMARTCOMP61445.2024.00081) measures bundles instead.
@@ -161,7 +163,7 @@ def sum_of_layers(problem: Problem, *, deadline: float = inf) -> Choices:
 
 
 def layer_sums(problem: Problem) -> Problem:
-    """The same problem, with the cost of each bundle replaced by the sum of its layers' at the same clock."""
+    """The same problem, with the cost of each bundle replaced by the sum of its layers' at the same frequency."""
     first, last = problem.bounds
     single = np.flatnonzero(first == last)
     latencies, energies = [], []
@@ -308,7 +310,7 @@ def _single_bundles(problem: Problem) -> Problem:
 
 
 def _merged(problem: Problem, choices: Choices) -> Choices:
-    """Joins neighbours on one device and clock into bundles as large as allowed."""
+    """Joins neighbours on one device and frequency into bundles as large as allowed."""
     merged: list[Choice] = []
     for choice in choices:
         bundle, device, frequency_hz = choice

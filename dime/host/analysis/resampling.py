@@ -1,6 +1,6 @@
 """Replicates of a problem: what each plan and the frontier would cost if the means were as they may truly be.
 
-Every replicate draws the means of each device and clock anew, off by as much as its passes differ (``scatter``); one
+Each replicate draws the means of each device and frequency anew, off by as much as its passes differ (``scatter``); one
 gain for each meter, by which all that it has measured is off together; and round trip and rates of each link that was
 measured, by its passes. Other transfers are modelled, and stay what they are. Intervals of sums of means need no draws:
 they are Student's t of the passes' sums.

@@ -66,7 +66,7 @@ class Measurement:
     Attributes:
         device: Name of the device.
         bundle: Name of the bundle; ``ALL_BUNDLES`` for what the passes of all of them share.
-        frequency_hz: Clock.
+        frequency_hz: Frequency.
         chance: Probability that knowing its true mean makes another plan the best.
         gain: Expected gain in the goal's value from knowing it.
     """
@@ -280,7 +280,7 @@ def measure_next(
 ) -> tuple[Measurement, ...]:
     """What, if its true means were known, would most likely change the answer.
 
-    That is a cell (bundle, device, clock) by what is its own: what its passes share with all cells of the device's
+    That is a cell (bundle, device, frequency) by what is its own: what its passes share with all cells of the device's
     clock no measurement of one bundle tells, and it moves their costs alike. So it is a candidate of its own, all
     bundles of that clock, which more passes would tell.
 

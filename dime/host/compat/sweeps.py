@@ -1,13 +1,13 @@
-"""The published tables: sweeps over limits on energy and latency, over private layers, and over the choice of clocks.
+"""The published tables: sweeps over limits on energy and latency, private layers and the choice of frequencies.
 
 | file | question | columns |
 |---|---|---|
 | NET_EDGE_min_lat_df.csv | least latency for each limit on energy | lat, energy, energy_constr, frequency_setting, conn, edge_bundle |
 | NET_EDGE_min_energy_df.csv | least energy for each limit on latency | lat, lat_constr, energy, frequency_setting, conn, edge_bundle |
 | NET_EDGE_privacy_df.csv | least energy with the first k layers on the device | lat, energy, frequency_setting, conn, edge_bundle, num_private_layers |
-| NET_EDGE_frequency_df.csv | both sweeps with all clocks, only the fastest, only the slowest | frequencies, and those above |
+| NET_EDGE_frequency_df.csv | both sweeps with all frequencies, the fastest, the slowest | frequencies, and those above |
 
-Units are the published ones: lat in s, energy in uJ. ``frequency_setting`` and ``edge_bundle`` are clock and bundle on
+Units are the published ones: lat in s, energy in uJ. ``frequency_setting`` and ``edge_bundle`` are frequency and bundle on
 the edge device, joined by ``|`` where it has several, empty where it has none; ``conn`` is the link. The 20 limits are
 the published grid, evenly spaced from the least that any plan needs to the most that any plan would take, the worst plan
 included. All limits are answered from one complete frontier, with the same optima as 40 separate solves.
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 POINTS = 20
 UJ_PER_J = 1e6
-CLOCKS = ("free", "fastest", "slowest")
+FREQUENCIES = ("free", "fastest", "slowest")
 
 
 @dataclass(frozen=True)
@@ -233,9 +233,9 @@ def _frequencies(problem: Problem, link: str, limits_ps: Ints, limits_pj: Ints) 
     import pandas as pd
 
     parts = []
-    for clocks in CLOCKS:
+    for frequencies in FREQUENCIES:
         try:
-            front = frontier(restrict_clocks(problem, clocks))
+            front = frontier(restrict_frequencies(problem, frequencies))
         except InfeasibleError:
             continue
         for answers, name in (
@@ -244,18 +244,18 @@ def _frequencies(problem: Problem, link: str, limits_ps: Ints, limits_pj: Ints) 
         ):
             part = _table(problem, link, answers, name)
             part.insert(0, "goal", "min_lat" if name == "energy_constr" else "min_energy")
-            part.insert(0, "frequencies", clocks)
+            part.insert(0, "frequencies", frequencies)
             parts.append(part)
     order = ["frequencies", "goal", "lat", "energy", "energy_constr", "lat_constr", "frequency_setting", "conn"]
     joined: pd.DataFrame = pd.concat(parts, ignore_index=True)[[*order, "edge_bundle"]]
     return joined
 
 
-def restrict_clocks(problem: Problem, clocks: str) -> Problem:
-    """The same problem with all clocks (``free``), only the ``fastest`` or only the ``slowest`` that limits leave."""
-    if clocks == "free":
+def restrict_frequencies(problem: Problem, frequencies: str) -> Problem:
+    """The same problem with all frequencies (``free``), the ``fastest`` or the ``slowest`` that limits leave."""
+    if frequencies == "free":
         return problem
-    choose = max if clocks == "fastest" else min
+    choose = max if frequencies == "fastest" else min
     allowed = {
         device.name: (choose(problem.limits.frequencies_hz.get(device.name, device.frequencies_hz)),)
         for device in problem.devices

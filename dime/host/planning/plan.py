@@ -1,4 +1,4 @@
-"""A plan: which layers run where and at which clock, what that costs, and how sure it is that nothing is better."""
+"""A plan: which layers run where and at which frequency, what that costs, and how sure it is that nothing is better."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Step:
         first: Index of its first layer.
         last: Index of its last layer.
         device: Name of the device.
-        frequency_hz: Frequency; -1 is a clock left alone.
+        frequency_hz: Frequency; -1 where the clock is left alone.
         latency_s: Its time.
         energy_j: Its energy; None where the device's profile has none.
         origin: Where the time comes from: ``measured``, ``replayed``, ``emulated`` or ``modelled``.
@@ -244,7 +244,7 @@ def _over_trace(problem: Problem, choices: Sequence[Choice], latency_s: float) -
 def one_line(problem: Problem, choices: Sequence[Choice]) -> str:
     """A plan's steps as tables hold them: ``conv1_conv2 @ 921600000 on nano | fc1 on server``.
 
-    A clock that is left alone is not named.
+    A frequency that is left alone is not named.
     """
     layers = list(problem.layers)
     return " | ".join(

@@ -205,7 +205,7 @@ def frontier(data: model.Report, link: model.Link) -> Figure:
 
 
 def plan(data: model.Report, link: model.Link) -> Figure:
-    """The chosen plan: its layers coloured by device, each bundle's clock and cost, then where time and energy go."""
+    """The chosen plan: layers coloured by device, each bundle's frequency and cost, then where time and energy go."""
     shown, layers = link["plan"], data["layers"]
     longest = max(map(len, layers))
     across, upright = len(layers) * longest < 90, len(layers) <= MOST_ROWS
@@ -408,7 +408,7 @@ def _told(best: model.Map, value: float) -> str:
 
 
 def bundle_effect(data: model.Report) -> Figure:
-    """Time of each bundle relative to its layers' sum, by length, at each device's fastest clock; lines are medians."""
+    """Time of each bundle relative to its layers' sum, by length, each device at its fastest; lines are medians."""
     figure, axes = new_figure(3.4)
     fastest = {group["device"]: group for group in data["effect"] if group["bundles"]}
     groups = list(fastest.values())

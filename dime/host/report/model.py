@@ -40,7 +40,7 @@ class Device(TypedDict):
         energy_origin: The same for its energies; null where it has none.
         energy_model: How they are modelled; mostly empty.
         energy_gain: What is known of its meter's gain; mostly empty.
-        frequencies_hz: Its clocks; -1 is a clock left alone.
+        frequencies_hz: Its clocks; -1 where the clock is left alone.
         runs: How many timed runs its profile has.
         bundles: How many bundles were run.
         weights: Which weights the network had; empty where that is not stated.
@@ -119,13 +119,13 @@ class Certificate(TypedDict):
 
 
 class Step(TypedDict):
-    """A bundle of layers on a device at a clock.
+    """A bundle of layers on a device at a frequency.
 
     Attributes:
         first: Its first layer.
         last: Its last layer.
         device: Where it runs.
-        frequency_hz: The clock; -1 is one left alone.
+        frequency_hz: The frequency; -1 where the clock is left alone.
     """
 
     first: int
@@ -141,7 +141,7 @@ class PlanStep(Step):
         first: Its first layer.
         last: Its last layer.
         device: Where it runs.
-        frequency_hz: The clock; -1 is one left alone.
+        frequency_hz: The frequency; -1 where the clock is left alone.
         latency_s: Its time.
         energy_j: Its energy; null where its device has none.
     """
@@ -289,7 +289,7 @@ class Measurement(TypedDict):
     Attributes:
         device: Where it runs.
         bundle: Its name; "all bundles" for what the passes of all of them share.
-        frequency_hz: The clock; -1 is one left alone.
+        frequency_hz: The frequency; -1 where the clock is left alone.
         chance: Probability that its true mean makes another plan the best.
         gain: Expected gain in the goal's value, in goal_unit.
     """
@@ -522,11 +522,11 @@ class BundleEffect(TypedDict):
 
 
 class Effect(TypedDict):
-    """The bundles of a device at a clock against the sums of their layers.
+    """The bundles of a device at a frequency against the sums of their layers.
 
     Attributes:
         device: The device.
-        frequency_hz: The clock; -1 is one left alone.
+        frequency_hz: The frequency; -1 where the clock is left alone.
         bundles: Evenly spread ones where there are many.
         count: How many there are.
     """
@@ -585,7 +585,7 @@ class Report(TypedDict):
         devices: The devices, the edge device first.
         links: What was found out for each link.
         without_plan: The links without a plan.
-        effect: The bundle effect, by device and clock.
+        effect: The bundle effect, by device and frequency.
         sources: Where each device's numbers come from.
         command: The command line that asked for it; empty where there was none.
         versions: What made it.

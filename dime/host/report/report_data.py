@@ -354,7 +354,7 @@ def _baseline(problem: Problem, row: Row, letter: str, interval: model.PlanInter
 
 
 def _bundle_effect(study: Study, at: int) -> list[model.Effect]:
-    """For a device, at its fastest clock and at those that plans use: each bundle against the sum of its layers."""
+    """For a device, at its fastest frequency and at those that plans use: each bundle against the sum of its layers."""
     problem = study.links[0].problem
     device, sums = problem.devices[at], layer_sums(problem).devices[at]
     used = {step.frequency_hz for link in study.links for step in link.plan.steps if step.device == device.name}

@@ -89,7 +89,7 @@ class Frontier:
         return describe(self.problem, self.choices(at), certificate)
 
     def table(self, plans: bool = True) -> pd.DataFrame:
-        """One row a point: time, energy, whether it is the knee, and (``plans``) the bundles with clock and device."""
+        """One row a point: time, energy, whether it is the knee, (``plans``) the bundles with frequency and device."""
         import pandas as pd
 
         columns = {self.time_name: self.time_s, "energy_j": self.energy_j, "knee": np.arange(len(self)) == self.knee}

@@ -83,7 +83,7 @@ def test_every_limit_has_its_slack_and_price(rule):
     problem = problem.with_limits(limits)
     chosen = solve(problem)
     found = {slack.limit: slack for slack in alternatives.slacks(problem, chosen.choices)}
-    expected = ["latency", "energy", "memory of d0", "layers away from d0", "largest bundle", "clocks of d0"]
+    expected = ["latency", "energy", "memory of d0", "layers away from d0", "largest bundle", "frequencies of d0"]
     assert list(found)[:6] == expected
     assert list(found)[6:] == (["bundles on d0", "bundles on d1"] if rule == "published" else [])
     assert all(slack.slack >= 0 for slack in found.values())
