@@ -66,6 +66,16 @@ class RanLink:
     kept: Mapping[tuple[str, str], object] = field(default_factory=dict)
 
     @property
+    def late_s(self) -> float | None:
+        """Within how much of their time 95 % of the bytes left the emulated links; None where none tells it."""
+        found = []
+        for ways in self.kept.values():
+            for way in ways.values() if isinstance(ways, dict) else ():
+                if isinstance(way, dict) and isinstance(late := way.get("late_p95_s"), float):
+                    found.append(late)
+        return max(found, default=None)
+
+    @property
     def best(self) -> Compared:
         """The plan that was measured to take least."""
         return min(self.compared, key=lambda one: one.measured.mean_s)

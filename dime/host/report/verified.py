@@ -50,7 +50,9 @@ def _link(link: RanLink) -> Iterator[str]:
     for note in link.notes:
         yield from textwrap.wrap(plain(note), WIDTH, initial_indent=indent, subsequent_indent=indent + "  ")
     if link.origin != "measured":
-        yield f"{indent}the link was {link.origin}: real bytes, in real time, between the devices"
+        late_s = link.late_s
+        kept = "" if late_s is None else f"; 95 % of what went through left within {quantity(late_s, 's')} of its time"
+        yield f"{indent}the link was {link.origin}: real bytes, in real time{kept}"
 
 
 def _order(link: RanLink) -> str:

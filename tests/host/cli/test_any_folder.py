@@ -35,6 +35,7 @@ EVERY_COMMAND = {
     "solve --net=alexnet --results={given}/results --link=WiFi --replicates=0 --out={own}/plan": works("{own}/plan"),
     "report --plans={own}/plan": works("plan/report.html"),
     "compare {own}/plan {own}/plan": works("the same"),
+    "verify --plans={own}/plan --runs=0": refuses("RUNS is 0"),
     "sweep --net=alexnet --results={given}/results --link=WiFi --edge-power=5 --out={own}/t": works("_min_lat_df.csv"),
     "demo --net=nothing": refuses("nothing"),
     "power meters": works("replay"),

@@ -64,6 +64,7 @@ def test_plans_are_run_and_compared(here):
     folder = here / "verified" / "001"
     assert done.stdout.splitlines()[-1] == f"files: {folder}, {here}/report.html"
     assert "D DIME" in done.stdout and "the link was emulated" in done.stdout
+    assert "95 % of what went through left within" in done.stdout
     said = json.loads((folder / "verification.json").read_text())
     assert (said["schema"], said["version"]) == ("dime.verification", 1)
     (link,) = said["links"]
