@@ -62,6 +62,7 @@ if TYPE_CHECKING:
 
 
 EDGE = 0
+BACK_TO_BACK = 4  # runs of each bundle before a plan is run, one after the other as in a profile
 MOST_REQUESTS = 10**6
 MOST_DEVICES = 64
 MOST_WINDOW = 64

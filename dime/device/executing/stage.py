@@ -30,8 +30,8 @@ PATIENCE_S = 60.0  # for whoever started the stage to call it
 CALL_S, PAUSE_S, LOOK_S = 5.0, 0.1, 0.5
 
 Frame = NamedTuple(
-    "Frame", [("hop", int), ("number", int), ("memory", "work.Tensors"), ("first_ns", int), ("last_ns", int),
-              ("stamps", Tuple[int, ...])]
+    "Frame", [("order", int), ("hop", int), ("number", int), ("memory", "work.Tensors"), ("first_ns", int),
+              ("last_ns", int), ("stamps", Tuple[int, ...])]
 )  # fmt: skip
 Frame.__doc__ = "What has come at a hop; ``stamps`` begins with the picture's position."
 
@@ -102,7 +102,7 @@ class Stage(object):
                 return
             if kind == "said":
                 self._obey(what)
-            elif isinstance(what, Frame) and self._part is not None:
+            elif isinstance(what, Frame) and self._part is not None and self._part.awaits(what):
                 self._part.pass_on(what)
 
     def _obey(self, said: object) -> None:
@@ -131,10 +131,10 @@ class Stage(object):
         self._work.check_clocks(order.steps)
         self._work.set_clock(clocks.pop() if len(clocks) == 1 else -1)
         part = _Part(order, self._work, self._run, self._events)
-        part.warm()
+        alone = part.warm()
         self._part = part
         part.call(CALL_S)
-        return self._work.facts()
+        return dict(self._work.facts(), back_to_back=alone)
 
     def _say(self, what: object) -> None:
         if self._control is not None:
@@ -189,16 +189,27 @@ class _Part(object):
         for channel in channels:
             channel.close()
 
-    def warm(self) -> None:
-        """Runs each of its bundles once, uncounted; what it needs of the feature maps is read."""
-        for segment in self.order.segments:
+    def warm(self) -> List[List[object]]:
+        """Runs each of its bundles back to back, as a profile does; what it needs of the feature maps is read.
+
+        Returns:
+            list: [segment, step, [ns of each run but the first]] of each of its bundles.
+        """
+        found: List[List[object]] = []
+        for at, segment in enumerate(self.order.segments):
             if segment.device == self.order.me:
-                for step in segment.steps:
-                    picture = next(iter(self.work.maps(step.bundle.first).values()))
-                    inputs, _ = self.work.place(tuple(tensor.clone() for tensor in picture))
-                    self.work.run(step.bundle, inputs)
+                for number, step in enumerate(segment.steps):
+                    pictures = list(self.work.maps(step.bundle.first).values())
+                    took = []
+                    for turn in range(1 + stages.BACK_TO_BACK):
+                        picture = pictures[turn % len(pictures)]
+                        inputs, _ = self.work.place(tuple(tensor.clone() for tensor in picture))
+                        self.work.set_clock(step.frequency_hz)
+                        took.append(self.work.run(step.bundle, inputs)[1])
+                    found.append([at, number, took[1:]])
                     if self.order.check and step.bundle.last + 1 < len(self.work.layers):
                         self.work.maps(step.bundle.last + 1)
+        return found
 
     def values(self, hop: int) -> "List[Tuple[str, Tuple[int, ...]]]":
         """The dtype and shape of each tensor that crosses at a hop."""
@@ -295,7 +306,9 @@ class _Part(object):
                 if got.headers[0].kind == frames.END:
                     raise ConnectionLostError("it has ended")
                 said = tuple(stamps.cast("q"))
-                self._events.put(("frame", Frame(hop, got.request, tensors, got.first_ns, got.last_ns, said)))
+                self._events.put(
+                    ("frame", Frame(order.number, hop, got.request, tensors, got.first_ns, got.last_ns, said))
+                )
         except (DimeError, ValueError, OSError) as error:
             with self._changed:
                 is_mine = self._channels.get(hop) is channel
@@ -359,6 +372,10 @@ class _Part(object):
             self._writers[hop].put(number, parts)
         else:
             channel.send(number, parts, self.order.silence_s)
+
+    def awaits(self, frame: Frame) -> bool:
+        """Whether a frame is of this plan, and is passed on here: what comes too late is of an earlier one, or done."""
+        return frame.order == self.order.number and not self.order.is_edge
 
     def pass_on(self, frame: Frame) -> None:
         """Computes what a frame asks for and sends it to the next device; what cannot be sent is dropped."""
@@ -472,7 +489,7 @@ class _Edge(object):
 
     def _go_on(self, frame: Frame) -> None:
         one = self._pending.get(frame.number)
-        if one is None or one.picture != frame.stamps[0]:
+        if one is None or frame.order != self._order.number or one.picture != frame.stamps[0]:
             return  # it was finished here before
         one.stamps = list(frame.stamps) + [frame.first_ns, frame.last_ns]
         self._advance(one, frame.hop + 1, frame.memory)

@@ -82,10 +82,18 @@ class Measured:
 
 @dataclass(frozen=True)
 class Told:
-    """One stage, predicted and measured."""
+    """One stage, predicted and measured.
+
+    Attributes:
+        part: The stage.
+        measured: What it took.
+        back_to_back: What its bundle took one run after the other, as in a profile, in the same minutes: what differs
+            from it is the plan's doing (a device that waits between requests), the rest is the device's.
+    """
 
     part: Part
     measured: Measured
+    back_to_back: Measured | None = None
 
 
 @dataclass(frozen=True)
@@ -212,7 +220,11 @@ def stage_times(row: Row, segments: Sequence[Segment], delays_s: Sequence[float]
 
 
 def by_stage(
-    parts: Sequence[Part], rounds: Sequence[Sequence[Row]], segments: Sequence[Segment], delays_s: Sequence[float]
+    parts: Sequence[Part],
+    rounds: Sequence[Sequence[Row]],
+    segments: Sequence[Segment],
+    delays_s: Sequence[float],
+    alone: Sequence[Mapping[tuple[int, int], Sequence[float]]] = (),
 ) -> tuple[Told, ...]:
     """Each part of a plan beside what it took; requests that the edge device finished by itself do not count."""
     times = [[stage_times(row, segments, delays_s) for row in rows if not row["fallback"]] for rows in rounds]
@@ -226,7 +238,8 @@ def by_stage(
             values = [np.array([_of_device(one, part, segments) for one in of]) for of in times]
         else:
             values = [np.array([one[key] for one in of]) for of in times]
-        told.append(Told(part, measure(values)))
+        before = [np.array(one[part.at]) for one in alone if part.cause == "compute" and part.at in one]
+        told.append(Told(part, measure(values), measure(before) if before else None))
     return tuple(told)
 
 

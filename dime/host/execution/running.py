@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dime.contract import handshake, stages, talk
 from dime.contract.errors import ConnectionLostError, DeviceError, DimeError
@@ -185,6 +185,18 @@ class StageProcess:
         return DeviceError(f"{self.one.name}: {self.failure}" if self.failure else str(error))
 
 
+class Ran(NamedTuple):
+    """What came of an order.
+
+    Attributes:
+        rows: One row a request.
+        back_to_back_s: (segment, step) -> seconds of runs of that bundle one after the other, before.
+    """
+
+    rows: list[Row]
+    back_to_back_s: dict[tuple[int, int], list[float]]
+
+
 class Running:
     """All stages of a run; use as a context manager.
 
@@ -232,7 +244,7 @@ class Running:
 
     def execute(
         self, order: Asked, ports: Mapping[tuple[int, int], int], within_s: float, say: Callable[[int], None]
-    ) -> list[Row]:
+    ) -> Ran:
         """Has a plan run.
 
         Args:
@@ -242,7 +254,7 @@ class Running:
             say: Told how many rows are there.
 
         Returns:
-            One row a request.
+            One row a request, and what each bundle took back to back before.
 
         Raises:
             DeviceError: A device cannot do its part.
@@ -257,14 +269,15 @@ class Running:
 
     def _execute(
         self, order: Asked, ports: Mapping[tuple[int, int], int], within_s: float, say: Callable[[int], None]
-    ) -> list[Row]:
+    ) -> Ran:
         self._orders += 1
         of_all = {**order, "number": self._orders, "first_number": self._requests}
         self._requests += order["warmups"] + order["requests"]
-        until_s = time.monotonic() + within_s
+        until_s, alone = time.monotonic() + within_s, dict[tuple[int, int], list[float]]()
         for me in reversed(range(len(self.stages))):
             peers = {str(called): ["127.0.0.1", port] for (caller, called), port in ports.items() if caller == me}
-            self.stages[me].ask({"order": {**of_all, "me": me, "peers": peers}}, ANSWER_S * 4)
+            heard = self.stages[me].ask({"order": {**of_all, "me": me, "peers": peers}}, START_S)
+            alone |= _back_to_back(heard.get("ready"))
         edge = self.stages[0]
         heard = edge.ask({"go": True}, within_s)
         rows: list[Row] = []
@@ -277,7 +290,7 @@ class Running:
                 raise DeviceError(f"{stage.one.name}: {stage.failure}")
         if len(rows) != order["requests"]:
             raise DeviceError(f"{edge.one.name}: {len(rows)} of {order['requests']} requests came back")
-        return rows
+        return Ran(rows, alone)
 
     def facts(self, order: Asked) -> list[dict[str, object]]:
         """What each device says of what it computes with; the order is taken and not run."""
@@ -306,7 +319,7 @@ class Linked:
         """How well each emulated link was kept, once they have ended."""
         return {pair: link.kept for pair, link in self._ports.items()}
 
-    def execute(self, order: Asked, within_s: float, say: Callable[[int], None] = lambda n: None) -> list[Row]:
+    def execute(self, order: Asked, within_s: float, say: Callable[[int], None] = lambda n: None) -> Ran:
         """Has a plan run; see `Running.execute`."""
         ports = {pair: link.port for pair, link in self._ports.items()}
         return self._running.execute(order, ports, within_s, say)
@@ -343,6 +356,18 @@ def shaped(target: tuple[str, int], link: Link) -> Iterator[Shaped]:
         found = Shaped(port)
         yield found
     found.kept = next((facts["kept"] for facts in said[1:] if "kept" in facts), {})
+
+
+def _back_to_back(facts: object) -> dict[tuple[int, int], list[float]]:
+    """What a stage says of its bundles' runs one after the other; what is no such thing is passed over."""
+    found = {}
+    for one in facts.get("back_to_back", []) if isinstance(facts, dict) else []:
+        if isinstance(one, list) and len(one) == 3 and isinstance(one[2], list):
+            at, step, times = one
+            whole = all(isinstance(ns, int) and 0 <= ns < 2**62 for ns in times)
+            if isinstance(at, int) and isinstance(step, int) and times and whole:
+                found[at, step] = [ns / 1e9 for ns in times]
+    return found
 
 
 def _checked(rows: object, name: str) -> list[Row]:

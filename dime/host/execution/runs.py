@@ -325,11 +325,12 @@ def _run(
     checks = []
     for one in found:
         order = _order(problem, devices, one, requests=CHECKED, exact=_is_exact(facts, one), check=True)
-        checks.append(linked.execute(order, _within_s(order, one)))
+        checks.append(linked.execute(order, _within_s(order, one)).rows)
         say(f"{name}: {one.name}: the result is the whole network's")
     counts = [_count(one, runs) for one in found]
     rounds = min(ROUNDS, *counts)
     rows: list[list[list[Row]]] = [[] for _ in found]
+    alone: list[list[dict[tuple[int, int], list[float]]]] = [[] for _ in found]
     for turn in range(rounds):
         places = list(range(len(found)))
         random.Random(f"{seed} {name} {turn}").shuffle(places)
@@ -339,9 +340,11 @@ def _run(
             order = _order(
                 problem, devices, one, requests=requests, exact=False, warmups=WARMUPS, first_picture=turn * requests
             )
-            rows[at].append(linked.execute(order, _within_s(order, one)))
+            ran = linked.execute(order, _within_s(order, one))
+            rows[at].append(ran.rows)
+            alone[at].append(ran.back_to_back_s)
         say(f"{name}: round {turn + 1} of {rounds}")
-    compared = tuple(_compare(problem, one, rows[at], checks[at], links) for at, one in enumerate(found))
+    compared = tuple(_compare(problem, one, rows[at], alone[at], checks[at], links) for at, one in enumerate(found))
     notes = [f"no interval, and no verdict: {unsure}"] if unsure else []
     short = [f"{one.name} {count}" for one, count in zip(found, counts, strict=True) if count < runs]
     if short:
@@ -374,6 +377,7 @@ def _compare(
     problem: Problem,
     one: Candidate,
     rounds: Sequence[Sequence[Row]],
+    alone: Sequence[Mapping[tuple[int, int], Sequence[float]]],
     check: Sequence[Row],
     links: Mapping[tuple[int, int], Link],
 ) -> Compared:
@@ -385,7 +389,9 @@ def _compare(
     delays = []
     for a, b in zip(one.segments, one.segments[1:], strict=False):
         delays.append(links[min(a.device, b.device), max(a.device, b.device)].round_trip_s / 2)
-    told = () if is_pipeline and not one.is_local else comparison.by_stage(one.parts, rounds, one.segments, delays)
+    told = (
+        () if is_pipeline and not one.is_local else comparison.by_stage(one.parts, rounds, one.segments, delays, alone)
+    )
     fallbacks = sum(bool(row["fallback"]) for rows in rounds for row in rows)
     return Compared(
         one.name,

@@ -157,6 +157,7 @@ def _stage(told: Told) -> dict[str, object]:
         **{name: getattr(part, name) for name in ("cause", "what", "device", "target", "frequency_hz", "size_bytes")},
         "predicted": {"mean_s": part.predicted_s, "interval_s": _ends(part.interval_s), "origin": part.origin},
         "measured": _measured(told.measured),
+        "back_to_back": None if told.back_to_back is None else _measured(told.back_to_back),
     }
 
 

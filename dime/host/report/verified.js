@@ -94,7 +94,7 @@ function strips(plan, origin) {
   return h("div", null,
     h("div", { class: "shares" }, h("span", null, "predicted"), bar("predicted"), h("span", null, origin), bar("measured")),
     table([["stage"], ["predicted", "num"], ["measured", "num"], ["of the time", "num"]], plan.stages.filter((part) => part.predicted.mean_s || part.measured.mean_s > 0.002 * plan.measured.mean_s).map((part) => [
-      name(part), num(withEnds(part.predicted)), num(withEnds(part.measured)),
+      part.back_to_back ? h("td", null, name(part), h("div", { class: "note" }, `back to back meanwhile: ${withEnds(part.back_to_back)}`)) : name(part), num(withEnds(part.predicted)), num(withEnds(part.measured)),
       num(`${(100 * (part.measured.mean_s - part.predicted.mean_s) / plan.measured.mean_s).toFixed(1)} %`)])),
     h("p", { class: "note" }, "Of the time: what a stage took more (or less) than predicted, as a part of the measured whole."));
 }

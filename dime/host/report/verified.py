@@ -86,4 +86,5 @@ def _cause(told: Told) -> str:
     return (
         f"{SAID[part.cause]}{plain(what)} {plain(where)}, predicted {quantity(part.predicted_s, 's')}, "
         f"measured {quantity(told.measured.mean_s, 's')}"
+        + ("" if told.back_to_back is None else f"; back to back meanwhile {quantity(told.back_to_back.mean_s, 's')}")
     )

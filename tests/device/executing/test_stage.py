@@ -261,6 +261,25 @@ def test_a_reply_that_comes_late_counts_for_nothing(lab, monkeypatch):
     assert [row["number"] for row in rows] == list(range(10)) and rows[0]["fallback"] == "server"
 
 
+def test_a_reply_that_comes_after_the_last_request_ends_nothing(lab, monkeypatch):
+    pass_on = module._Part.pass_on
+
+    def late(part, frame):
+        if part.order.me == 1 and part.order.number == 1:
+            time.sleep(0.4)
+        pass_on(part, frame)
+
+    monkeypatch.setattr(module._Part, "pass_on", late)
+    recall = module._Part.recall
+    monkeypatch.setattr(module._Part, "recall", lambda part: None)  # so that the reply does arrive
+    one = lab()
+    assert one.run(PLANS["all on the server"], requests=1, warmups=0, silence_s=0.1)[0]["fallback"] == "server"
+    time.sleep(0.8)
+    monkeypatch.setattr(module._Part, "recall", recall)
+    assert {row["fallback"] for row in one.run(PLANS["there and back"])} == {""}
+    assert one.failures == []
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

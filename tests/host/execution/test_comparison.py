@@ -64,3 +64,10 @@ def test_what_does_not_hold_names_its_cause():
     assert lines[0].startswith("a_link D DIME") and "predicted 24.0 ms (23.5 to 24.5)" in lines[0]
     assert lines[0].endswith("+0.0%  holds")
     assert max(map(len, lines)) <= 120
+
+
+def test_what_a_bundle_took_back_to_back_tells_the_plan_s_doing_from_the_device_s():
+    alone = [{(1, 0): [0.0021, 0.0019]}] * 5
+    told = comparison.by_stage(made.parts(), [[made.row(server_ms=9)]] * 5, SEGMENTS, [0.005, 0.005], alone)
+    assert [one.back_to_back is not None for one in told] == [False, False, True, False, False]
+    assert told[2].back_to_back.mean_s == pytest.approx(0.002) and told[2].measured.mean_s == pytest.approx(0.009)

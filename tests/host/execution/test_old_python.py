@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 
 from dime.host.bench.engines import process
 from dime.host.execution import runs
@@ -28,6 +29,7 @@ def test_an_edge_of_python_3_6_and_a_server_of_today_give_the_same_class(python3
 
     monkeypatch.setattr(process, "_process", start)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # the lock of this computer is no other test's
     found = runs.verify("results/plans/mine/001", runs=5)
     versions = [facts["versions"] for facts in found.facts]
     assert versions[0]["python"].startswith("3.6.") and versions[0]["torch"] != versions[1]["torch"]

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -50,6 +51,8 @@ def here(planned, tmp_path, monkeypatch):
     """A copy of the planned folder, to write into."""
     shutil.copytree(planned, tmp_path / "copy", ignore=lambda *_: ["verified"])
     monkeypatch.chdir(tmp_path / "copy")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # the lock of this computer is no other test's
+    monkeypatch.setattr(tempfile, "tempdir", None)
     return Path("results/plans/mine/001")
 
 
@@ -86,6 +89,10 @@ def test_plans_are_run_and_compared(here):
     assert up["predicted"]["mean_s"] == pytest.approx(12288 * 8 / 20e6 + 0.002)
     assert up["measured"]["mean_s"] > 0.9 * up["predicted"]["mean_s"]
     assert server["fallback_s"][0] > 0
+    for plan in link["plans"]:
+        for stage in plan["stages"]:
+            assert (stage["back_to_back"] is not None) == (stage["cause"] == "compute")
+    assert all(one["back_to_back"]["requests"] == 20 for one in server["stages"] if one["cause"] == "compute")
 
 
 def test_each_request_and_stage_has_a_row(here):
