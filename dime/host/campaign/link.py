@@ -1,7 +1,7 @@
 """Measures the link between two devices: one answers, the other sends; then round trip and rates are fitted.
 
-Without a lab file both are processes of this computer. Between them a link may be emulated, by which the whole way is
-tried; what is measured then is called emulated.
+Without a lab file both are processes of this computer, with one each runs where its engine is. Between processes a link
+may be emulated, by which the whole way is tried; what is measured then is called emulated.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import dime
 from dime.contract import files
 from dime.contract.errors import DeviceError, InputError, TableError
 from dime.contract.run import RUN, check_options, parse_name
-from dime.host.bench import engines
+from dime.host.bench import engines, link_ends
 from dime.host.bench import lab as lab_file
 from dime.host.bench.engines import process
 from dime.host.common import places
@@ -75,11 +75,8 @@ def measure(
         raise InputError(f"a link joins two devices, not {edge} to itself")
     bench = lab_file.load(lab)
     ends = [_one(bench, name) for name in (edge, server)]
-    apart = [one.name for one in ends if engines.of(one).is_apart]
-    if apart:
-        raise InputError(
-            f"{' and '.join(apart)} run in containers, and links are measured between processes only so far"
-        )
+    if emulate and any(engines.of(one).is_apart for one in ends):
+        raise InputError("a link is emulated between processes of this computer; leave out emulate for containers")
     between = load_link(emulate) if emulate else None
     sizes = link_profile.sizes(_largest(net, Path(results)) if net else largest_bytes)
     name = f"{edge}-{server}"
@@ -89,19 +86,22 @@ def measure(
         token = Path(aside, "token")
         token.touch(0o600)
         token.write_text(secrets.token_hex(32))
-        words = [f"--sizes={','.join(map(str, sizes))}", f"--token={token}"]
+        words = [f"--sizes={','.join(map(str, sizes))}"]
         counts = [f"--iterations={iterations}", f"--runs={runs}", f"--time-limit-s={time_limit_s!r}"]
+        table = Path(aside, "out", link_profile.TABLE)
+        where, alone = link_ends.address(ends[0], ends[1]), ends[0].engine != ends[1].engine
         with ExitStack() as stack:
-            answering = stack.enter_context(process.serving(["answer", *words], server))
-            port = _port(answering[0], server)
+            answer = ["answer", *words, f"--address={where}"]
+            said = stack.enter_context(link_ends.answering(ends[1], answer, token, bench.registry, alone))
+            port = _port(said, server)
             shaped: list[dict[str, object]] = []
             if between is not None:
                 shaped = stack.enter_context(_emulated(between, port))
-                port = _port(shaped[0], between.name)
-            out = Path(aside, "out")
-            process.run(["link", *words, *counts, f"--target-port={port}", f"--out={out}"], f"link {name}", "exchange")
+                port = _port(shaped[0].get("port"), between.name)
+            call = ["link", *words, *counts, f"--target-address={where}", f"--target-port={port}"]
+            link_ends.measure(ends[0], call, token, bench.registry, table, f"link {name}")
         kept = next((facts["kept"] for facts in shaped[1:] if "kept" in facts), {})
-        rows = link_profile.read_transfers(out / link_profile.TABLE)
+        rows = link_profile.read_transfers(table)
         found = link_profile.fit(
             rows,
             name,
@@ -116,7 +116,7 @@ def measure(
             runs=runs,
             emulated=None if between is None else {**asdict(between), "kept": kept},
         )
-        return _keep(found, out / link_profile.TABLE, above)
+        return _keep(found, table, above)
 
 
 def _one(bench: lab_file.Lab, name: str) -> lab_file.LabDevice:
@@ -159,8 +159,7 @@ def _emulated(link: Link, port: int) -> Iterator[list[dict[str, object]]]:
         yield said
 
 
-def _port(facts: dict[str, object], name: str) -> int:
-    port = facts.get("port")
+def _port(port: object, name: str) -> int:
     if not isinstance(port, int) or not 0 < port < 65536:
         raise DeviceError(f"{name}: does not say where it listens")
     return port

@@ -61,7 +61,9 @@ class ProfiledDevice:
 class MeasuredLink:
     """Of `link`."""
 
-    edge: str = option("The device that the bytes go up from; without a lab file any name, a process here.", "edge")
+    edge: str = option(
+        "The device that the bytes go up from; without a lab file any name, a process of this computer.", "edge"
+    )
     server: str = option("The other device.", "server")
     net: str | None = option("A network that was profiled: its largest tensor is the largest size.", None)
     largest: Bytes = option("Without it the largest size, such as 602kB.", 1_000_000)
