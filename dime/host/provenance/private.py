@@ -37,6 +37,7 @@ HOMES = re.compile(
     r"(?:/home/[^/\s\"'\\,;:]+|/Users/[^/\s\"'\\,;:]+|/root|[A-Za-z]:\\+Users\\+[^\\\s\"']+)(?=[/\\\s\"',;:]|\Z)"
 )
 PATH = r"[^\s\"'\\,;:<>|]*"
+ENGINES = {"ssh": "ssh://host", "unix": "unix:///var/run/docker.sock"}  # by what is public of an engine's address
 COMMON = {"localhost", "localdomain", "debian", "ubuntu", "linux", "docker", "host", "server", "edge", "local", "nano"}
 
 
@@ -130,7 +131,8 @@ def plain_lab(lab: Lab) -> str:
     """A lab file without where things are: of an engine its kind, of a meter its name, of an image no registry."""
     lines = []
     for name, device in lab.devices.items():
-        engine, image = device.engine.partition("://")[0], device.image.rpartition("/")[2]
+        kind = device.engine.partition("://")[0]
+        engine, image = ENGINES.get(kind, device.engine), device.image.rpartition("/")[2]
         told = {"engine": engine, "board": device.board, "image": image, "platform": device.platform}
         told |= {"runtime": device.runtime, "gpus": device.gpus, "memory": device.memory}
         lines.append(f"[{_key(name)}]")
