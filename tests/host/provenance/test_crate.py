@@ -1,12 +1,14 @@
 """The archive as RO-Crate: every file and step is described, and the validator of RO-Crate finds no violation."""
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from dime.host.provenance import document, manifest
-from dime.host.provenance.crate import CRATE, PROFILES
+from dime.host.provenance.crate import CRATE
 
 pytest.importorskip("rocrate")
 
@@ -36,38 +38,10 @@ def test_every_step_has_its_inputs_and_outputs(place):
     assert any(path.endswith("power.csv") for path in raw) and any(path.endswith("timings.csv") for path in raw)
 
 
-@pytest.mark.parametrize(
-    "profile", ["ro-crate-1.2", *(url.split("/")[-2] + "-" + url.split("/")[-1] for url in PROFILES)]
-)
-def test_the_validator_finds_no_violation(place, profile, monkeypatch):
-    services = pytest.importorskip("rocrate_validator.services")
-    import rocrate
-    from rocrate_validator import models
-    from rocrate_validator.utils.http import HttpRequester
-
-    context = json.loads((Path(rocrate.__file__).parent / "data/ro-crate.jsonld").read_text())
-    context["@context"]["ComputationalWorkflow"] = "https://bioschemas.org/ComputationalWorkflow"  # as 1.2 has it
-
-    class Answer:
-        """The context as the library ships it: a test asks no network."""
-
-        status_code, ok, headers, text = 200, True, {"Content-Type": "application/ld+json"}, json.dumps(context)
-        content = text.encode()
-
-        def json(self):
-            return context
-
-        def raise_for_status(self):
-            pass
-
-    for name in ("get", "head"):
-        monkeypatch.setattr(HttpRequester, name, lambda *_, **__: Answer(), raising=False)
-    profile = {"process-0.5": "process-run-crate-0.5", "workflow-0.5": "workflow-run-crate-0.5"}.get(profile, profile)
-    settings = services.ValidationSettings(
-        rocrate_uri=models.URI(str(place / "artifact")),
-        profile_identifier=profile,
-        requirement_severity=models.Severity.REQUIRED,
-        disable_inherited_profiles_issue_reporting=profile != "ro-crate-1.2",
-    )
-    found = services.validate(settings)
-    assert [issue.message for issue in found.get_issues()] == []
+def test_the_validator_finds_no_violation(place):
+    python = os.environ.get("DIME_ROC_PYTHON")
+    if not python:
+        pytest.skip("DIME_ROC_PYTHON names no Python with roc-validator")
+    words = [python, Path(__file__).with_name("validate.py"), place / "artifact"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout.count("0 violations") == 4, done.stdout + done.stderr
