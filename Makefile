@@ -113,5 +113,9 @@ artifact: setup  ## packs studies for others to check           make artifact ST
 check-artifact: setup  ## checks every number of an archive           make check-artifact ARTIFACT=dime-artifact-....zip
 	@$(RUN) check-artifact $(options)
 
+.PHONY: repeat-artifact
+repeat-artifact: setup  ## measures an archive's networks here           make repeat-artifact ARTIFACT=dime-artifact-....zip
+	@$(DIME) repeat-artifact $(options)
+
 doctor: setup  ## tries every part of the lab file             make doctor DEVICE=nano
 	@$(DIME) doctor $(options)

@@ -47,6 +47,7 @@ COMMANDS: arguments.Commands = {
     "sweep": planning.sweep,
     "artifact": sharing.artifact,
     "check-artifact": sharing.check_artifact,
+    "repeat-artifact": sharing.repeat_artifact,
     "power": {
         "serve": metering.serve,
         "log": metering.log,

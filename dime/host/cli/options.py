@@ -213,10 +213,10 @@ class FinishedStudy:
 
 
 @dataclass(frozen=True)
-class MadeArtifact(LabFile):
+class MadeArtifact:
     """Of `artifact`."""
 
-    studies: str = option("Folders of studies and sweeps, as solve and sweep have named them, with spaces between.", "")
+    studies: str = option("Folders of studies and sweeps, as solve and sweep have named them, with spaces between.")
     title: str = option("The archive's title.", "Results of DIME")
     authors: str = option("Names joined by ';', each perhaps with an ORCID in brackets.", "")
     out: str = option("The folder that receives it; an artifact that is there already is replaced.", "artifact")
@@ -256,6 +256,19 @@ class Compared:
 
     first: str = option("A study's folder, as solve has named it.")
     second: str = option("Another one, or several joined by commas.")
+
+
+@dataclass(frozen=True)
+class RepeatedArtifact:
+    """Of `repeat-artifact`."""
+
+    artifact: str = option("The archive, a zip, or the folder that it was unpacked to.")
+    device: str = option("Names or tags of the lab file; local is this machine, as edge and as server.", "local")
+    margin: Share = option("Difference of a bundle's time that does not matter, such as 10%.", 0.1)
+    runs: int | None = option("Timed runs of each bundle in a pass; without it as in the archive.", None)
+    iterations: int | None = option("Passes over all bundles; without it as in the archive.", None)
+    results: str = option("The folder that receives the profiles; complete ones there are kept.", "repeated")
+    out: str = option("The folder that receives evaluation.json and evaluation.html.", "evaluation")
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,18 @@
-"""Commands for who shares results and who checks them: artifact, check-artifact."""
+"""Commands for who shares results and who checks them: artifact, check-artifact, repeat-artifact."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dime.contract.errors import DimeError
-from dime.host.cli.options import CheckedArtifact, MadeArtifact
+from dime.host.cli.options import CheckedArtifact, LabFile, MadeArtifact, RepeatedArtifact
+
+if TYPE_CHECKING:
+    from dime.host.provenance.evaluation import Evaluation
 
 
-def artifact(wanted: MadeArtifact) -> None:
+def artifact(wanted: MadeArtifact, lab: LabFile) -> None:
     """Packs studies with their raw data, so that anybody can check every number without boards and without a network.
 
     Examples:
@@ -24,7 +28,7 @@ def artifact(wanted: MadeArtifact) -> None:
             wanted.title,
             authors,
             wanted.out,
-            wanted.lab,
+            lab.lab,
             wanted.wheels,
             wanted.licence,
             wanted.claims,
@@ -43,8 +47,26 @@ def check_artifact(given: CheckedArtifact) -> None:
     from dime.host.provenance.check import check
 
     found = check(given.artifact, given.signer)
+    _end(found, given.artifact, given.out)
+
+
+def repeat_artifact(given: RepeatedArtifact, lab: LabFile) -> None:
+    """Measures an archive's networks on this machine or a device, and says whether that agrees with the archive.
+
+    Examples:
+        dime repeat-artifact --artifact=dime-artifact-alexnet-0123456789ab.zip
+        dime repeat-artifact --artifact=dime-artifact-alexnet-0123456789ab.zip --device=nano --margin=5%
+    """
+    from dime.host.provenance.repeat import Options, repeat
+
+    options = Options(given.device, lab.lab, given.margin, given.runs, given.iterations, given.results)
+    _end(repeat(given.artifact, options), given.artifact, given.out)
+
+
+def _end(found: Evaluation, artifact: str, out: str) -> None:
+    """Shows and writes what was found; the exit status says whether it holds."""
     print(found)
-    found.write(Path(given.out))
-    print(f"files: {given.out}")
+    found.write(Path(out))
+    print(f"files: {out}")
     if not found.holds:
-        raise DimeError(f"{given.artifact} does not hold; see above")
+        raise DimeError(f"{artifact} does not hold; see above")

@@ -62,7 +62,7 @@ def check(path: str | Path, signer: str = "") -> Evaluation:
             rows += derive.rows(root, said, Path(work) / "made")
             rows += _claims(root, Path(work) / "made")
         title = said.title if said else Path(path).name
-        return Evaluation(title, _digest(root / manifest.LIST), tuple(rows), software.versions())
+        return Evaluation(title, list_digest(root), tuple(rows), software.versions())
 
 
 def _claims(root: Path, made: Path) -> Iterator[Row]:
@@ -72,7 +72,9 @@ def _claims(root: Path, made: Path) -> Iterator[Row]:
         yield Row(claims.PART, claims.CLAIMS, "readable", str(error), FAILS)
 
 
-def _digest(path: Path) -> str:
+def list_digest(root: Path) -> str:
+    """The hash of an archive's list; empty where it has none."""
+    path = root / manifest.LIST
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 

@@ -1,6 +1,6 @@
 """Holds an archive against the profiles of RO-Crate, without a network: ``python validate.py ARCHIVE``.
 
-It needs roc-validator 0.13, whose own dependencies exclude those of our linters: a virtual environment of its own has it.
+It needs roc-validator 0.13, whose dependencies exclude those of our linters: a virtual environment of its own has it.
 """
 
 import json
