@@ -9,7 +9,9 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard
+
+import numpy as np
 
 from dime.contract.errors import InputError, TableError
 from dime.contract.run import FRONTIER, PLAN
@@ -74,7 +76,7 @@ def of_study(
             yield Claim(says, command, place, value, number, *rest)
         front = path.with_name(FRONTIER)
         if front.is_file():
-            count = len(compare.read(front)["energy_j"])
+            count = len(compare.column(front, "energy_j"))
             says = f"{plan.network} over {plan.links}: there are {count} best trade-offs of time and energy"
             yield Claim(says, command, front.relative_to(root).as_posix(), "energy_j.count", count, 0.0, *rest[1:])
 
@@ -121,7 +123,7 @@ def read(path: Path) -> tuple[Claim, ...]:
     return tuple(_claim(one, f"{path}, claim {number}") for number, one in enumerate(said, 1))
 
 
-def _claim(said: Any, where: str) -> Claim:
+def _claim(said: object, where: str) -> Claim:
     known = Claim.__dataclass_fields__
     if not isinstance(said, Mapping):
         raise TableError(f"{where}: it is no table")
@@ -143,8 +145,8 @@ def _claim(said: Any, where: str) -> Claim:
     return claim
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return compare.is_number(value) and math.isfinite(value)
 
 
 def rows(root: Path, made: Path) -> Iterator[Row]:
@@ -168,13 +170,13 @@ def rows(root: Path, made: Path) -> Iterator[Row]:
         yield Row(PART, claim.says, expected, str(found), HOLDS if _same(claim, found) else FAILS)
 
 
-def _same(claim: Claim, found: Any) -> bool:
+def _same(claim: Claim, found: object) -> bool:
     if isinstance(claim.expected, str):
         return str(found) == claim.expected
     return _is_number(found) and compare.same_number(float(claim.expected), float(found), claim.tolerance)
 
 
-def look_up(document: Any, place: str) -> Any:
+def look_up(document: object, place: str) -> object:
     """A value of a document or table by its place, such as ``data.links[0].plan.value`` or ``energy_j.count``.
 
     Raises:
@@ -183,11 +185,11 @@ def look_up(document: Any, place: str) -> Any:
     value = document
     for name in re.findall(r"\[-?\d+\]|[^.\[\]]+", place):
         try:
-            if name.startswith("["):
-                value = value[int(name[1:-1])]
-            elif isinstance(value, Mapping):
+            if isinstance(value, Mapping):
                 value = value[name]
-            elif name == "count":
+            elif name.startswith("[") and isinstance(value, (list, np.ndarray)):
+                value = value[int(name[1:-1])]
+            elif name == "count" and isinstance(value, (list, np.ndarray)):
                 value = len(value)
             else:
                 raise KeyError(name)

@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import Any
 
 from dime.contract import files, run
 from dime.contract.errors import InputError, TableError
@@ -22,6 +21,7 @@ from dime.host.provenance.private import DOCUMENTS, Private
 from dime.host.provenance.steps import Step, leads_outside
 from dime.host.report import page
 from dime.host.studies import request as requests
+from dime.host.studies.request import Value
 
 JOINED = (run.JOINT_PROFILE, joint_profile.SUMMARY, joint_profile.QUALITY)
 OF_A_LINK = (run.PLAN, run.FRONTIER, problem_files.PROBLEM, problem_files.ARRAYS)
@@ -174,7 +174,7 @@ def _join(folder: Path, place: str, into: Collected) -> None:
         into.missing.append(f"{folder}: its {run.TIMINGS}; the joined table is what it begins with")
         return
     asked = _asked(folder / joint_profile.QUALITY)
-    given: dict[str, Any] = {"run": place}
+    given: dict[str, Value] = {"run": place}
     for name in ("power", "calibration"):
         if asked.get(name):
             source = Path(asked[name])
@@ -191,7 +191,7 @@ def _join(folder: Path, place: str, into: Collected) -> None:
     into.steps.append(Step("join", given, tuple(sorted(set(inputs))), tuple(outputs)))
 
 
-def _asked(path: Path) -> dict[str, Any]:
+def _asked(path: Path) -> dict[str, str]:
     try:
         said = json.loads(path.read_text(encoding="utf-8")).get(joint_profile.ASKED) or {}
         return dict(said)
@@ -256,7 +256,7 @@ def _beside(table: str, into: Collected) -> list[str]:
     return [path for path in kept if PurePath(path).name in beside or not PurePath(path).name.startswith("joint_")]
 
 
-def _options(asked: requests.Request, tables: list[tuple[str, str]], place: str, into: Collected) -> dict[str, Any]:
+def _options(asked: requests.Request, tables: list[tuple[str, str]], place: str, into: Collected) -> dict[str, Value]:
     """A command's options as they are inside the archive: profiles by their tables, files by their places there."""
     options = dict(asked.options)
     results = str(options.get("results") or "results")
@@ -286,7 +286,7 @@ def _taken(value: str, into: Collected) -> str:
     return re.sub(r"[^=,;:\s]+", place, value)
 
 
-def _inputs(options: dict[str, Any], into: Collected) -> list[str]:
+def _inputs(options: dict[str, Value], into: Collected) -> list[str]:
     """The archive's files that the options name."""
     words = {
         word

@@ -9,9 +9,10 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dime.contract.errors import TableError
 
@@ -23,6 +24,8 @@ PRINTED = 5e-3
 VERSION = re.compile(r"\b(exact|brute_force|Gurobi|HiGHS) v?\d[\w.+-]*")
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 MOST_TOLD = 5
+Cell: TypeAlias = "int | float | str"
+Array: TypeAlias = "NDArray[np.generic]"
 # Fields of documents that tell of the machine which made them, or follow from the rest; the report also says who has
 # confirmed an optimum, which depends on the licences there.
 ELSEWHERE = {
@@ -62,7 +65,7 @@ def of_files(expected: Path, found: Path, newer: bool = False) -> list[Differenc
     return list(_differences(read(expected), read(found), "", newer))
 
 
-def read(path: Path) -> Any:
+def read(path: Path) -> object:
     """The values of a result, by its name's ending; of a file that has none, such as a picture, its bytes.
 
     Raises:
@@ -94,12 +97,30 @@ def same_number(expected: float, found: float, tolerance: float = TOLERANCE) -> 
     return expected == found or abs(expected - found) <= tolerance * max(abs(expected), abs(found))
 
 
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value is a number, which a truth value is not."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def column(path: Path, name: str) -> list[object]:
+    """A table's column.
+
+    Raises:
+        TableError: There is none.
+    """
+    table = read(path)
+    values = table.get(name) if isinstance(table, dict) else None
+    if not isinstance(values, list):
+        raise TableError(f"{path} lacks the column {name}")
+    return values
+
+
 def count(path: Path) -> int:
     """How many values of a result are compared."""
     return _count(read(path))
 
 
-def _count(value: Any) -> int:
+def _count(value: object) -> int:
     if isinstance(value, dict):
         return sum(_count(one) for name, one in value.items() if name not in ELSEWHERE)
     if isinstance(value, list):
@@ -107,7 +128,7 @@ def _count(value: Any) -> int:
     return int(value.size) if isinstance(value, np.ndarray) else 1
 
 
-def _differences(expected: Any, found: Any, where: str, newer: bool) -> Iterator[Difference]:
+def _differences(expected: object, found: object, where: str, newer: bool) -> Iterator[Difference]:
     if isinstance(expected, dict) and isinstance(found, dict):
         for name in dict.fromkeys([*expected, *found]):
             if name in ELSEWHERE or (newer and (name not in expected or name not in found)):
@@ -131,10 +152,9 @@ def _differences(expected: Any, found: Any, where: str, newer: bool) -> Iterator
         yield Difference(where, expected, found)
 
 
-def _same(expected: Any, found: Any) -> bool:
+def _same(expected: object, found: object) -> bool:
     if isinstance(expected, float) or isinstance(found, float):
-        numbers = all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in (expected, found))
-        return numbers and same_number(float(expected), float(found))
+        return is_number(expected) and is_number(found) and same_number(expected, found)
     if isinstance(expected, str) and isinstance(found, str):
         return expected == found or _same_text(VERSION.sub(r"\1", expected), VERSION.sub(r"\1", found))
     return type(expected) is type(found) and bool(expected == found)
@@ -158,7 +178,7 @@ def _same_text(expected: str, found: str) -> bool:
     return True
 
 
-def _of_arrays(expected: Any, found: Any, where: str) -> Iterator[Difference]:
+def _of_arrays(expected: Array, found: Array, where: str) -> Iterator[Difference]:
     if expected.shape != found.shape or expected.dtype.kind != found.dtype.kind:
         shapes = (f"{one.dtype} {one.shape}" for one in (expected, found))
         yield Difference(where, *shapes)
@@ -172,22 +192,22 @@ def _of_arrays(expected: Any, found: Any, where: str) -> Iterator[Difference]:
         yield Difference(f"{where}[{', '.join(map(str, place))}]", expected[place], found[place])
 
 
-def _json(path: Path) -> Any:
+def _json(path: Path) -> object:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _csv(path: Path) -> Any:
+def _csv(path: Path) -> dict[str, list[Cell]]:
     """A table's columns, of numbers where all are."""
     with open(path, encoding="utf-8", newline="") as stream:
         rows = list(csv.reader(io.StringIO(stream.read())))
-    columns: dict[str, Any] = {}
+    columns: dict[str, list[Cell]] = {}
     for at, name in enumerate(rows[0] if rows else []):
         values = [row[at] if at < len(row) else "" for row in rows[1:]]
         columns[name] = [_number(value) for value in values]
     return columns
 
 
-def _number(text: str) -> Any:
+def _number(text: str) -> Cell:
     for kind in (int, float):
         try:
             return kind(text)
@@ -196,7 +216,7 @@ def _number(text: str) -> Any:
     return text
 
 
-def _parquet(path: Path) -> Any:
+def _parquet(path: Path) -> dict[str, object]:
     import pyarrow
     from pyarrow import parquet
 
@@ -209,12 +229,12 @@ def _parquet(path: Path) -> Any:
     return {"metadata": metadata, **{name: table.column(name).to_pylist() for name in table.column_names}}
 
 
-def _npz(path: Path) -> Any:
+def _npz(path: Path) -> dict[str, Array]:
     with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
 
 
-def _html(path: Path) -> Any:
+def _html(path: Path) -> object:
     """What a report's page shows: the data that stand in it."""
     text = path.read_text(encoding="utf-8")
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)

@@ -6,7 +6,7 @@ import json
 import mimetypes
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from dime.contract import files
@@ -14,6 +14,10 @@ from dime.contract.errors import InputError
 from dime.host.provenance import manifest, pages
 from dime.host.provenance.document import DOCUMENT, Artifact
 from dime.host.provenance.steps import Step
+
+if TYPE_CHECKING:
+    from rocrate.model import ContextEntity, File
+    from rocrate.rocrate import ROCrate
 
 CRATE = "ro-crate-metadata.json"
 VERSION = "1.2"
@@ -35,6 +39,8 @@ KINDS = {
 }
 WORKFLOW = "Makefile"
 RUN = "#check-artifact"
+GNU_MAKE = "https://www.gnu.org/software/make/"
+WORKFLOW_PROFILE = "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"
 
 
 def write(root: Path, said: Artifact) -> None:
@@ -51,7 +57,7 @@ def write(root: Path, said: Artifact) -> None:
         raise InputError("the library rocrate is not installed; type: make setup") from None
     crate = ROCrate(version=VERSION)
     crate.name, crate.description = said.title, f"Measurements and plans of DIME {said.dime}, with all they came from"
-    crate.datePublished = said.made_utc
+    crate.datePublished = _time(said)
     crate.license = crate.add(
         _entity(ContextEntity, crate, f"https://spdx.org/licenses/{said.licence}", _licence(said))
     )
@@ -66,12 +72,17 @@ def write(root: Path, said: Artifact) -> None:
     profiles = [
         crate.add(
             _entity(
-                ContextEntity, crate, url, {"@type": "CreativeWork", "name": name, "version": url.rpartition("/")[2]}
+                ContextEntity,
+                crate,
+                url,
+                {"@type": ["CreativeWork", "Profile"], "name": name, "version": url.rpartition("/")[2]},
             )
         )
         for url, name in PROFILES.items()
     ]
     crate.root_dataset["conformsTo"] = profiles
+    crate.root_dataset["author"] = crate.root_dataset["publisher"] = crate.creator
+    described["README.md"]["about"] = crate.root_dataset
     _steps(crate, ContextEntity, said, described)
     crate.mainEntity = described[WORKFLOW]
     content = crate.metadata.generate()
@@ -80,26 +91,29 @@ def write(root: Path, said: Artifact) -> None:
     files.new(root / CRATE, (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
 
 
-def _steps(crate: Any, entity: Any, said: Artifact, described: Mapping[str, Any]) -> None:
+def _steps(crate: ROCrate, entity: type[ContextEntity], said: Artifact, described: Mapping[str, File]) -> None:
     tool = crate.add(
-        _entity(entity, crate, "#dime", {
-            "@type": "SoftwareApplication", "name": "dime", "softwareVersion": said.dime,
+        _entity(entity, crate, f"https://doi.org/{pages.PAPER}", {
+            "@type": "SoftwareApplication", "name": "dime", "version": said.dime,
             "description": f"DIME, revision {said.revision or 'unknown'}", "url": f"https://doi.org/{pages.PAPER}",
         })
     )  # fmt: skip
     language = crate.add(
         _entity(entity, crate, "#make", {
-            "@type": "ComputerLanguage", "name": "GNU make", "url": "https://www.gnu.org/software/make/",
+            "@type": "ComputerLanguage", "name": "GNU make", "version": "4",
+            "identifier": GNU_MAKE, "url": GNU_MAKE,
         })
     )  # fmt: skip
     workflow = described[WORKFLOW]
     workflow["name"], workflow["programmingLanguage"], workflow["hasPart"] = "The archive's Makefile", language, tool
+    workflow["version"], workflow["url"], workflow["conformsTo"] = said.dime, GNU_MAKE, {"@id": WORKFLOW_PROFILE}
     actions = [_action(crate, entity, step, number, tool, described, said) for number, step in enumerate(said.steps, 1)]
     made = {path for step in said.steps for path in step.outputs}
     whole = {
         "@type": "CreateAction",
         "name": "Everything from the raw data: make check-artifact",
-        "endTime": said.made_utc,
+        "description": "Runs every step again and compares what it makes with what is here",
+        "endTime": _time(said),
     }
     run = crate.add(_entity(entity, crate, RUN, whole))
     run["instrument"] = workflow
@@ -111,13 +125,19 @@ def _steps(crate: Any, entity: Any, said: Artifact, described: Mapping[str, Any]
 
 
 def _action(
-    crate: Any, entity: Any, step: Step, number: int, tool: Any, described: Mapping[str, Any], said: Artifact
-) -> Any:
+    crate: ROCrate,
+    entity: type[ContextEntity],
+    step: Step,
+    number: int,
+    tool: ContextEntity,
+    described: Mapping[str, File],
+    said: Artifact,
+) -> ContextEntity:
     facts = {
         "@type": "CreateAction",
         "name": f"dime {step.command} into {step.place}",
         "description": step.line,
-        "endTime": said.made_utc,
+        "endTime": _time(said),
         "actionStatus": "http://schema.org/CompletedActionStatus",
     }
     action = crate.add(_entity(entity, crate, f"#step-{number}", facts))
@@ -127,8 +147,12 @@ def _action(
     return action
 
 
-def _entity(kind: Any, crate: Any, identifier: str, facts: Mapping[str, Any]) -> Any:
+def _entity(kind: type[ContextEntity], crate: ROCrate, identifier: str, facts: Mapping[str, object]) -> ContextEntity:
     return kind(crate, identifier, properties=dict(facts))
+
+
+def _time(said: Artifact) -> str:
+    return said.made_utc.replace("Z", "+00:00")
 
 
 def _licence(said: Artifact) -> dict[str, str]:
@@ -139,10 +163,19 @@ def _person(name: str, orcid: str, number: int) -> str:
     return f"https://orcid.org/{orcid}" if orcid else f"#author-{number + 1}-{quote(name, safe='')}"
 
 
-def _file(path: Path, name: str) -> dict[str, Any]:
+def _about(name: str) -> str:
+    """What a file is, in a few words, by its place."""
+    folder, _, rest = name.partition("/")
+    if folder in ("software", "wheels"):
+        return "software"
+    return "measured, or computed from what was" if rest else "about this archive"
+
+
+def _file(path: Path, name: str) -> dict[str, object]:
     kind = KINDS.get(path.suffix) or mimetypes.guess_type(name, strict=True)[0] or "text/plain"
-    facts = {
+    facts: dict[str, object] = {
         "name": "How everything is made from what" if name == DOCUMENT else path.name,
+        "description": f"{kind}, {_about(name)}",
         "contentSize": str(path.stat().st_size),
         "encodingFormat": kind,
         "sha256": files.digest(path),

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from dime.contract import files, schemas
 from dime.contract.errors import TableError
@@ -74,7 +73,7 @@ def read(root: Path) -> Artifact:
     """
     path = root / DOCUMENT
     try:
-        said: Any = json.loads(path.read_text(encoding="utf-8"))
+        said = json.loads(path.read_text(encoding="utf-8"))
         schemas.version(schemas.ARTIFACT, said, path)
         texts = {name: str(said[name]) for name in ("title", "made_utc", "dime", "revision")}
         lists = {name: tuple(map(str, said.get(name, []))) for name in ("authors", "studies", "profiles", "missing")}

@@ -160,8 +160,9 @@ def _seconds(path: Path) -> float:
     """How long a profile took, from its first window to its last."""
     if not path.is_file():
         return 0.0
-    table = compare.read(path)
-    return float(max(table["end_ns"]) - min(table["start_ns"])) * 1e-9
+    starts, ends = (compare.column(path, name) for name in ("start_ns", "end_ns"))
+    numbers = [[value for value in values if compare.is_number(value)] for values in (starts, ends)]
+    return (max(numbers[1], default=0) - min(numbers[0], default=0)) * 1e-9
 
 
 def _edited(wanted: Wanted) -> str:

@@ -13,7 +13,6 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from dime.contract import files
 from dime.contract.errors import DeviceError, InputError, TableError
@@ -99,7 +98,7 @@ def row(root: Path, said: Artifact, signer: str = "") -> Row | None:
 def _verify(root: Path, path: Path, signer: str) -> str:
     try:
         with open(path, encoding="utf-8") as stream:
-            envelope: Any = json.loads(stream.read(LARGEST))
+            envelope = json.loads(stream.read(LARGEST))
         payload = base64.b64decode(envelope["payload"], validate=True)
         (one,) = envelope["signatures"]
         armoured = base64.b64decode(one["sig"], validate=True).decode("ascii")

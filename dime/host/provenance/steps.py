@@ -19,6 +19,7 @@ from typing import Any
 
 import dime
 from dime.contract.errors import DeviceError, TableError
+from dime.host.studies.request import Value
 
 COMMANDS = ("join", "solve", "sweep", "report")
 LONGEST_S = 3600.0
@@ -39,7 +40,7 @@ class Step:
     """
 
     command: str
-    options: Mapping[str, Any]
+    options: Mapping[str, Value]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
 
@@ -59,12 +60,12 @@ class Step:
         """The folder that it writes into."""
         return os.path.commonpath([os.path.dirname(path) for path in self.outputs]) if self.outputs else ""
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         """What artifact.json holds of it."""
         return {**vars(self), "inputs": list(self.inputs), "outputs": list(self.outputs)}
 
     @classmethod
-    def checked(cls, said: Any, where: object) -> Step:
+    def checked(cls, said: Mapping[str, Any], where: object) -> Step:  # Any: a file's, checked here
         """Takes a step from a file.
 
         Raises:

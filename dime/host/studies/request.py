@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from dime.contract import files, schemas
 from dime.contract.errors import TableError
@@ -15,7 +15,11 @@ from dime.contract.run import REQUEST
 from dime.host.common import places
 from dime.host.profiles.profiles import Profile
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 COMMANDS = ("solve", "sweep")
+Value: TypeAlias = "str | int | float | bool | None"  # of an option
 
 
 @dataclass(frozen=True)
@@ -29,11 +33,11 @@ class Request:
     """
 
     command: str
-    options: Mapping[str, Any]
+    options: Mapping[str, Value]
     profiles: tuple[Mapping[str, str], ...]
 
     @classmethod
-    def of(cls, command: str, profiles: Sequence[Profile], *groups: Any) -> Request:
+    def of(cls, command: str, profiles: Sequence[Profile], *groups: DataclassInstance) -> Request:
         """Takes down a command.
 
         Args:
