@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 from dime.contract import files, run
 from dime.contract.errors import InputError, TableError
 from dime.contract.run import RunSpec
-from dime.host.planning import problem_files
+from dime.host.planning import links, problem_files
 from dime.host.profiles import joint_profile
 from dime.host.provenance.private import DOCUMENTS, Private
 from dime.host.provenance.steps import Step, leads_outside
@@ -263,12 +263,22 @@ def _options(asked: requests.Request, tables: list[tuple[str, str]], place: str,
     named = [f"{device}={table}" for device, table in tables]
     options |= {"edge": named[0], "server": ",".join(named[1:]), "out": place, "results": "results"}
     options |= {name: None for name in ("write_lp",) if name in options}
+    _links(str(options.get("link") or ""), Path(results), into)
     for name, value in options.items():
         if name in ("edge", "server", "out", "results") or not isinstance(value, str) or not value:
             continue
         run_of = Path(results) / value / str(options["net"])
         options[name] = _taken(str(run_of) if name == "sizes" and (run_of / run.RUN).is_file() else value, into)
     return options
+
+
+def _links(text: str, results: Path, into: Collected) -> None:
+    """Takes the measured links that are called by their names, to where commands in the archive find them."""
+    for name in re.split(r"[,;:\s]+", text):
+        folder = results / links.FOLDER / name
+        if name and "/" not in name and folder.is_dir():
+            for path in _files(folder):
+                into.take(path, f"{links.RESULTS}/{links.FOLDER}/{name}/{path.relative_to(folder).as_posix()}")
 
 
 def _taken(value: str, into: Collected) -> str:
@@ -288,17 +298,11 @@ def _taken(value: str, into: Collected) -> str:
 
 def _inputs(options: dict[str, Value], into: Collected) -> list[str]:
     """The archive's files that the options name."""
-    words = {
-        word
-        for name, value in options.items()
-        if name != "out" and isinstance(value, str)
-        for word in re.split(r"[=,;:\s]+", value)
-    }
-    return [
-        path
-        for path in into.paths.values()
-        if path in words or any(path.startswith(f"{w}/") for w in words if "/" in w)
-    ]
+    texts = [value for name, value in options.items() if name != "out" and isinstance(value, str)]
+    words = {word for text in texts for word in re.split(r"[=,;:\s]+", text) if word}
+    folders = tuple([f"{word}/" for word in words if "/" in word])
+    folders += tuple(f"{links.RESULTS}/{links.FOLDER}/{word}/" for word in words)
+    return [path for path in into.paths.values() if path in words or path.startswith(folders)]
 
 
 def _relocate(place: Path, tables: list[str]) -> None:

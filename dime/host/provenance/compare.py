@@ -7,7 +7,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypeGuard
 
@@ -55,7 +55,8 @@ def of_files(expected: Path, found: Path, newer: bool = False) -> list[Differenc
     Args:
         expected: The file in the archive.
         found: The one that was made again.
-        newer: Whether another version of DIME has made that: what only it writes is no difference then.
+        newer: Whether another version of DIME has made that: a field that only one of them writes, and prose, which is
+            worded anew, are no differences then.
 
     Raises:
         TableError: One cannot be read.
@@ -131,7 +132,7 @@ def _count(value: object) -> int:
 def _differences(expected: object, found: object, where: str, newer: bool) -> Iterator[Difference]:
     if isinstance(expected, dict) and isinstance(found, dict):
         for name in dict.fromkeys([*expected, *found]):
-            if name in ELSEWHERE or (newer and (name not in expected or name not in found)):
+            if name in ELSEWHERE or (newer and _is_reworded(name, expected, found)):
                 continue
             place = f"{where}.{name}" if where else str(name)
             if name not in expected or name not in found:
@@ -150,6 +151,15 @@ def _differences(expected: object, found: object, where: str, newer: bool) -> It
             yield Difference("the file", "the same bytes", "other bytes")
     elif not _same(expected, found):
         yield Difference(where, expected, found)
+
+
+def _is_reworded(name: object, expected: Mapping[str, object], found: Mapping[str, object]) -> bool:
+    """Whether a field is one that another version adds, leaves out, or says in other words."""
+    key = str(name)
+    if key not in expected or key not in found:
+        return True
+    values = [value if isinstance(value, list) else [value] for value in (expected[key], found[key])]
+    return all(isinstance(one, str) and " " in one and one[:1] not in "[{" for value in values for one in value)
 
 
 def _same(expected: object, found: object) -> bool:

@@ -11,12 +11,11 @@ from dime.contract.run import PLAN
 from dime.host.planning.plan import SAME
 from dime.host.provenance import compare, software, steps
 from dime.host.provenance.document import Artifact
-from dime.host.provenance.evaluation import FAILS, HOLDS, OPEN, Row
+from dime.host.provenance.evaluation import FAILS, HOLDS, OPEN, PICTURES, Row
 from dime.host.search import solvers
 from dime.host.studies.folder import SavedLink, load_study
 
 PART = "re-derived"
-PICTURES = (".png", ".svg")
 SECOND = "highs"
 SECOND_S = 60.0
 
@@ -32,7 +31,7 @@ def rows(root: Path, said: Artifact, work: Path) -> Iterator[Row]:
     Yields:
         A row for each file that a step makes, and for each link's plan what ``check`` and a second solver say.
     """
-    newer = said.dime != dime.__version__
+    newer = (said.dime, said.revision) != (dime.__version__, software.revision())
     for step in said.steps:
         failure = steps.run(step, root, work)
         if failure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from html import escape
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from dime.host.common.units import plain
 KEPT, PAGE = "evaluation.json", "evaluation.html"
 HOLDS, FAILS, OPEN = "holds", "fails", "not checked"
 WIDEST = 78
+PICTURES = (".png", ".svg")
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Evaluation:
         lines = [plain(f"{self.title}  (list {self.list_sha256[:12]})")]
         for part in parts:
             lines += ["", f"-- {part} {'-' * (WIDEST - len(part))}"]
-            lines += _table([row for row in self.rows if row.part == part])
+            lines += _table(_gathered([row for row in self.rows if row.part == part]))
         counts = {verdict: sum(row.verdict == verdict for row in self.rows) for verdict in (HOLDS, FAILS, OPEN)}
         lines += ["", "; ".join(f"{count} {verdict}" for verdict, count in counts.items() if count or verdict == HOLDS)]
         return "\n".join(lines)
@@ -80,6 +81,21 @@ class Evaluation:
             files.replace(folder / PAGE, page(self).encode())
         except OSError as error:
             raise InputError(f"{os.fspath(folder)}: {error.strerror}") from None
+
+
+def _gathered(rows: Sequence[Row]) -> list[Row]:
+    """Pictures of a folder that hold, in one row."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        folder, _, name = row.what.rpartition("/")
+        together = row.verdict != FAILS and name.endswith(PICTURES)
+        found.setdefault((folder, row.verdict) if together else (row.what, row.found), []).append(row)
+    return [
+        same[0]
+        if len(same) == 1
+        else replace(same[0], what=f"{place}/: {len(same)} pictures", expected=f"{len(same)} pictures")
+        for (place, _), same in found.items()
+    ]
 
 
 def _table(rows: Sequence[Row]) -> list[str]:

@@ -54,6 +54,7 @@ class Wanted:
         licence: The licence of the data, by its SPDX identifier.
         claims: A file of claims; empty: those that were edited in ``out``, or else those that DIME makes.
         sign: The ssh key that signs it; empty for none.
+        software: Whether the source, the wheel and the lock files go into it, as they do but in tests.
     """
 
     studies: tuple[str, ...]
@@ -65,6 +66,7 @@ class Wanted:
     licence: str = "MIT"
     claims: str = ""
     sign: str = ""
+    software: bool = True
 
 
 def make(wanted: Wanted) -> Path:
@@ -113,14 +115,8 @@ def _fill(wanted: Wanted, root: Path) -> Artifact:
     into = Collected(root, Private.known([*bench.devices, *_names(wanted.studies)], [*hosts, bench.registry]))
     for study in wanted.studies:
         collect.study(Path(study), into)
-    (root / SOFTWARE).mkdir()
-    software.source(root / SOFTWARE / f"dime-{dime.__version__}-source.tar")
-    software.wheel(root / SOFTWARE)
-    for name, content in software.locks().items():
-        files.new(root / SOFTWARE / name, content)
-    if wanted.wheels:
-        (root / WHEELS).mkdir()
-        software.wheels(root / WHEELS, wanted.wheels)
+    if wanted.software:
+        _software(root, wanted.wheels)
     made = claims.text(list(_claims(root, into)))
     said = Artifact(
         into.private.plain(wanted.title),
@@ -178,6 +174,17 @@ def _edited(wanted: Wanted) -> str:
     content = there.read_bytes()
     same = hashlib.sha256(content).hexdigest() == document.read(Path(wanted.out)).claims_sha256
     return "" if same else content.decode("utf-8", "replace")
+
+
+def _software(root: Path, pythons: str) -> None:
+    (root / SOFTWARE).mkdir()
+    software.source(root / SOFTWARE / f"dime-{dime.__version__}-source.tar")
+    software.wheel(root / SOFTWARE)
+    for name, content in software.locks().items():
+        files.new(root / SOFTWARE / name, content)
+    if pythons:
+        (root / WHEELS).mkdir()
+        software.wheels(root / WHEELS, pythons)
 
 
 def _names(studies: Sequence[str]) -> list[str]:

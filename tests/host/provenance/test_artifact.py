@@ -1,7 +1,10 @@
 """An archive from end to end: made, checked from the zip alone, the same each time."""
 
+import contextlib
 import json
+import locale
 import os
+import random
 import shutil
 import subprocess
 import time
@@ -10,6 +13,9 @@ import pytest
 
 from dime.contract.errors import InputError
 from dime.host.provenance import make
+from dime.host.provenance.archive import unpack
+from dime.host.provenance.check import intact
+from dime.host.provenance.evaluation import HOLDS
 from tests.host.conftest import dime
 
 STUDIES = ("results/plans/tiny/001", "results/plans/tiny/002")
@@ -44,22 +50,51 @@ def test_hashes_are_checked_without_dime(archive):
         assert done.returncode == 0, done.stderr
 
 
-def test_made_again_under_other_settings_it_is_the_same_zip(place, zipped, tmp_path, monkeypatch):
-    monkeypatch.chdir(place)
+def made_elsewhere(place, folder, seed, monkeypatch):
+    """The archive made again as on another machine: other time zone, locale, umask, order of names, times of files."""
+    draw = random.Random(seed)
+    shutil.copytree(place / "results", folder / "results")
+    for path in (folder / "results").rglob("*"):
+        os.utime(path, (draw.randrange(2**31),) * 2)
+    monkeypatch.chdir(folder)
     monkeypatch.setattr(make, "_prove", lambda *_: None)
-    monkeypatch.setenv("TZ", "Asia/Kathmandu")
-    monkeypatch.setenv("LC_ALL", "C")
+    monkeypatch.setenv("TZ", draw.choice(["Asia/Kathmandu", "America/St_Johns", "UTC", "Pacific/Apia"]))
+    monkeypatch.setenv("LC_ALL", draw.choice(["C", "POSIX", "C.UTF-8", "de_DE.UTF-8", "tr_TR.UTF-8"]))
+    monkeypatch.setenv("HOME", f"/home/person{seed}")
     time.tzset()
-    mask = os.umask(0o077)
+    with contextlib.suppress(locale.Error):
+        locale.setlocale(locale.LC_ALL, "")
+    mask = os.umask(draw.choice([0o077, 0o022, 0o002, 0o027]))
     try:
-        wanted = make.Wanted(STUDIES, "A small study", ("Ada Example",), str(tmp_path / "again"))
-        again = make.make(wanted)
+        made = make.make(make.Wanted(STUDIES, "A small study", ("Ada Example",), draw.choice(["artifact", "other"])))
+        (folder / "in").mkdir()
+        (folder / "work").mkdir()
+        rows = list(intact(unpack(made, folder / "in"), made, folder / "work"))
     finally:
         os.umask(mask)
+        locale.setlocale(locale.LC_ALL, "C")
         monkeypatch.undo()
         time.tzset()
-    assert again.name == zipped.name
-    assert again.read_bytes() == zipped.read_bytes()
+    return made, [row for row in rows if row.verdict != HOLDS]
+
+
+def assert_clean(place, zipped, folder, seed, monkeypatch):
+    again, alarms = made_elsewhere(place, folder, seed, monkeypatch)
+    assert not alarms
+    assert again.name == zipped.name and again.read_bytes() == zipped.read_bytes()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_made_again_under_other_settings_it_is_the_same_zip(place, zipped, tmp_path, monkeypatch, seed):
+    assert_clean(place, zipped, tmp_path, seed, monkeypatch)
+
+
+@pytest.mark.benchmark
+def test_a_hundred_clean_archives_raise_no_alarm(place, zipped, tmp_path, monkeypatch):
+    for seed in range(100):
+        (tmp_path / str(seed)).mkdir()
+        assert_clean(place, zipped, tmp_path / str(seed), seed, monkeypatch)
+        shutil.rmtree(tmp_path / str(seed))
 
 
 def changed(place, tmp_path):
