@@ -15,7 +15,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import dime
 from dime.contract.errors import DeviceError, TableError
@@ -65,16 +64,20 @@ class Step:
         return {**vars(self), "inputs": list(self.inputs), "outputs": list(self.outputs)}
 
     @classmethod
-    def checked(cls, said: Mapping[str, Any], where: object) -> Step:  # Any: a file's, checked here
+    def checked(cls, said: object, where: object) -> Step:
         """Takes a step from a file.
 
         Raises:
             TableError: It is none, or leads out of the archive.
         """
-        try:
-            step = cls(said["command"], dict(said["options"]), tuple(said["inputs"]), tuple(said["outputs"]))
-        except (KeyError, TypeError, ValueError):
-            raise TableError(f"{where} is damaged: a step has no command, options, inputs and outputs") from None
+        fields = dict(said) if isinstance(said, dict) else {}
+        command, options = fields.get("command"), fields.get("options")
+        inputs, outputs = fields.get("inputs"), fields.get("outputs")
+        if not (isinstance(command, str) and isinstance(options, dict)) or not (
+            isinstance(inputs, list) and isinstance(outputs, list)
+        ):
+            raise TableError(f"{where} is damaged: a step has no command, options, inputs and outputs")
+        step = cls(command, options, tuple(inputs), tuple(outputs))
         values = [value for value in step.options.values() if isinstance(value, str)]
         parts = [part for value in values for part in re.split(r"[=,;:\s]+", value)]
         if step.command not in COMMANDS or not all(
