@@ -1,8 +1,10 @@
 """A first pass that is slower than the others: found, said, and left out by one rule.
 
 Caches, clocks and memory settle while the first pass runs. It is a warm-up if it is slower than all other passes let
-expect of one more, with a chance of one in 40 for a pass that is like them: more than their mean and Student's t times
-their spread. Then it is left out of everything, unless fewer than two passes would be left of a bundle.
+expect of one more, with a chance of one in 200 for a pass that is like them: more than their mean and Student's t times
+their spread. Then it is left out of everything, unless fewer than three passes would be left of a bundle. (One in 40
+would be too often: it is passes that by chance are close to each other that make another one stand out, and their
+interval is too narrow.)
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from dime.host.common import stats, student
 from dime.host.common.stats import Bools, Floats, Ints
 from dime.host.profiles.profiles import Profile
 
-BY_CHANCE = 1 / 40
-FEWEST = 3
+BY_CHANCE = 1 / 200
+FEWEST = 4
 
 
 def slower_by(means: Floats) -> float | None:
@@ -43,7 +45,7 @@ def slower_by(means: Floats) -> float | None:
 
 
 def of_rows(cell: Ints, passes: Ints, duration_s: Floats) -> float | None:
-    """The same of a table's rows, in any order; None also where a cell would be left with fewer than two passes.
+    """The same of a table's rows, in any order; None also where a cell would be left with fewer than three passes.
 
     Args:
         cell: The cell of each row, from 0.

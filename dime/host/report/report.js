@@ -189,7 +189,7 @@ const amountOf = (amount, unit) => unit === "bytes" ? quantity(amount, "B") : ["
 
 function heldSection(link) {
   if (!link.held.length) return null;
-  return section("Limits that hold with a probability", "The plan is the best of those whose single runs keep the limits so often, not only their means. By the model, runs are normal and independent; beside it, plans made of raw runs drawn at random.",
+  return section("Limits that hold with a probability", "The plan is the best of those whose single runs keep the limits so often, not only their means. By the model: each run is held against what the other passes tell of its bundle, so that the noise's own shape and few runs are in the bound; beside it, plans made of single runs drawn at random.",
     table([["limit"], ["allowed", "num"], ["mean", "num"], ["standard deviation", "num"], ["holds by the model", "num"], ["holds in drawn runs", "num"]], link.held.map((held) =>
       [held.name, ...[held.limit, held.mean, held.sd].map((value) => num(quantity(value, held.unit))), ...[held.share, held.drawn_share].map((part) => num(percent(part)))])));
 }
@@ -207,7 +207,7 @@ function certaintySection(link) {
     fact(percent(found.best_share), "of the draws: no plan is better"),
     found.regret === null ? null : fact(quantity(found.regret, data.goal_unit), "behind the best one, on average"),
     found.regret_high === null ? null : fact(quantity(found.regret_high, data.goal_unit), `behind it at most, in ${percent((1 + found.confidence) / 2)}`)];
-  return section("How sure this is", `Intervals are Student's t of the passes; shares come from ${found.replicates} draws of the means as they may truly be. A link that was measured varies as its passes do; other transfers are modelled and do not vary.`,
+  return section("How sure this is", `Intervals are Student's t of the passes, the plan's own with its upper end raised by what the best of many looks better than it is; shares come from ${found.replicates} draws of the means as they may truly be. A link that was measured varies as its passes do; other transfers are modelled and do not vary.`,
     h("div", { class: "facts" },
       // A plan whose limits hold with a probability is not meant to be the best by its means.
       link.held.length || !found.replicates ? null : best,
@@ -230,6 +230,8 @@ function sourcesSection() {
     h("div", { class: "badges" }, badge("replayed"), h("span", { class: "note" }, "a recording of a measurement")),
     h("div", { class: "badges" }, badge("emulated"), h("span", { class: "note" }, "measured on something that was made to stand in for the device or the link")),
     h("div", { class: "badges" }, badge("modelled"), h("span", { class: "note" }, "a formula: every transfer (bytes over the link's rate), radio energy, energy from a stated power")),
+    h("p", { class: "note" }, data.arithmetic === "published" ? "Times are means without the lowest and highest 10 % of all runs, energies plain means, as the published code has them."
+      : "Times are those of typical runs: means over the passes of each one's runs without the lowest and highest 20 %. Energies are plain means. Limits that hold with a probability are about single runs."),
     h("h3", null, "Links"),
     table([["link"], ["from – to"], ["up", "num"], ["down", "num"], ["round trip", "num"], ["source"]], data.links.flatMap((link) => link.rates.map((rate) => [
       link.name, `${rate.from_device} – ${rate.to_device}`, num(quantity(rate.upload_bit_s, "bit/s")), num(quantity(rate.download_bit_s, "bit/s")), num(quantity(rate.round_trip_s, "s")), rate.source]))),

@@ -63,6 +63,9 @@ def sources(study: Study) -> Iterator[str]:
             yield _cut(f"    rates: {plain(link.source)}")
     if study.links[0].problem.arithmetic == "published":
         yield "  arithmetic: published, of the runs' means and of the radio energies"
+    else:
+        energies = "; energies are plain means" if any(p.run_energy_j is not None for p in study.profiles) else ""
+        yield f"  times are those of typical runs, without each pass's extremes{energies}"
     for warning in study.links[0].problem.warnings:
         yield from textwrap.wrap(
             f"warning: {plain(warning)}", WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False

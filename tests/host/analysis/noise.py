@@ -3,8 +3,10 @@
 Everything goes the way of a person's measurements: profiles, problem, plan, replicates, intervals.
 """
 
+import csv
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -226,3 +228,73 @@ def judge_limits(kind, passes, runs, seeds, promise=0.95):
         kept["bound"].append((drawn <= found.limits[0].bound).mean())
         kept["limit"].append((drawn <= limit).mean())
     return score, kept
+
+
+class Row(NamedTuple):
+    """How often one statement about devices with one noise is true; share is empty where none was made."""
+
+    noise: str
+    passes: int
+    runs: int
+    statement: str
+    given: int
+    share: float | str
+
+
+INTERVALS = "latency", "energy", "difference", "chosen", "its energy"
+BOUND, LIMIT = "single runs below the bound of 95 %", "single runs within the limit of 95 %"
+
+
+def rows(kind, passes, runs, score):
+    """What ``judge`` found, as rows of the table."""
+    made = [Row(kind, passes, runs, "refused", score.refused, "")]
+    names = (*INTERVALS, "best in 95 % and more", "best in 90 to 95 %", "sure")
+    return made + [
+        Row(
+            kind,
+            passes,
+            runs,
+            name,
+            score.given.get(name, 0),
+            round(score.share(name), 4) if score.given.get(name) else "",
+        )
+        for name in names
+    ]
+
+
+def limit_rows(kind, passes, runs, score, kept):
+    """What ``judge_limits`` found, as rows of the table; shares are mean probabilities."""
+    made = [Row(kind, passes, runs, "limit refused", score.refused, "")]
+    for name, shares in ((BOUND, kept["bound"]), (LIMIT, kept["limit"])):
+        made.append(Row(kind, passes, runs, name, len(shares), round(float(np.mean(shares)), 4) if shares else ""))
+    return made
+
+
+def read_rows(path):
+    """The table as it was made last."""
+    with open(path, encoding="utf-8") as stream:
+        return [
+            Row(row["noise"], int(row["passes"]), int(row["runs"]), row["statement"], int(row["given"]), row["share"])
+            for row in csv.DictReader(stream)
+        ]
+
+
+def broken(made):
+    """Rows that show a statement to be true too seldom, or too often, by more than twice the error of their number."""
+    found = []
+    for row in made:
+        if row.share == "":
+            continue
+        share = float(row.share)
+        if row.statement in INTERVALS and row.given >= 50:
+            error = 2 * (0.05 * 0.95 / row.given) ** 0.5
+            found += [] if 0.92 - error <= share <= 0.98 + error else [row]
+        if row.statement in (BOUND, LIMIT) and share < 0.94:
+            found.append(row)
+    for statement, low, high in (("best in 90 to 95 %", 0.88, 0.98), ("sure", 0.975, 1.0)):
+        known = [row for row in made if row.statement == statement and row.share != ""]
+        given = sum(row.given for row in known)
+        share = sum(row.given * float(row.share) for row in known) / max(given, 1)
+        if given < 100 or not low <= share <= high:
+            found.append(Row("all", 0, 0, statement, given, share))
+    return found

@@ -66,13 +66,9 @@ def test_costs_are_the_published_means(edge, network):
         assert costs(problem, cell) == pytest.approx(published_means(edge, cell, network != "alexnet"), rel=1e-9)
 
 
-def test_ours_keep_a_first_pass_that_is_like_the_others(edge):
+def test_ours_keep_the_first_of_three_passes(edge):
     problem = build_problem([edge], {}, sizes_bytes=SIZES)
-    assert costs(problem, 1)[1] == pytest.approx(published_means(edge, 1, first_pass=False)[1], rel=1e-9)
-    slower = np.where(edge.run_iteration == 1, 3, 1)
-    alike = replace(edge, run_duration_s=edge.run_duration_s / slower)
-    problem = build_problem([alike], {}, sizes_bytes=SIZES)
-    assert costs(problem, 1)[1] > 1.1 * published_means(alike, 1, first_pass=False)[1]
+    assert costs(problem, 1)[1] > 1.1 * published_means(edge, 1, first_pass=False)[1]
 
 
 def test_the_server_keeps_its_first_pass(edge):

@@ -35,6 +35,13 @@ def test_each_plan_stands_in_its_published_form_before_the_comparison():
     assert "optimal, proven by exact" in text
 
 
+def test_it_says_which_statistic_the_numbers_are():
+    typical = "  times are those of typical runs, without each pass's extremes"
+    lines = terminal.text(studies.study()).splitlines()
+    assert f"{typical}; energies are plain means" in lines
+    assert typical in terminal.text(studies.study(energy=False)).splitlines()
+
+
 def test_what_is_not_a_plan_fits_into_100_columns():
     kinds = (studies.study(), studies.study(energy=False), studies.study(origin="replayed"), limited(), pipeline())
     for study in kinds:
