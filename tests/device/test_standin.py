@@ -13,6 +13,8 @@ from dime.device import boards
 from dime.device.boards import _quota, _sysfs, standin
 from dime.testing import board_trees
 
+pytestmark = pytest.mark.alone
+
 QUIET = 1.1  # wall time over CPU time of unheld work, on a machine that has nothing else to do
 
 

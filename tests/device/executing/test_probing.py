@@ -11,6 +11,8 @@ from dime.device.executing import probing
 from dime.device.executing.shaper import Shaper
 from tests.device.conftest import device, finish, start
 
+pytestmark = pytest.mark.alone
+
 TOKEN = b"token"
 SIZES = (64, 1000, 20000)
 

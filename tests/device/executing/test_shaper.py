@@ -12,6 +12,8 @@ from dime.contract.errors import DeviceError, InputError
 from dime.device.executing.shaper import Shaper
 from tests.device.conftest import ROOT
 
+pytestmark = pytest.mark.alone
+
 
 class Echo(object):
     """Takes so many bytes, then sends so many back, again and again."""

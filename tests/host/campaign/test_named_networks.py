@@ -141,6 +141,7 @@ def test_batch_and_precision_are_in_the_name_and_the_tables(folder):
     assert any("a picture" in path.read_text() for path in (plans / "figures").glob("*.svg"))
 
 
+@pytest.mark.slow
 def test_the_places_of_a_network_are_shown(folder):
     done = dime("network", "mine.py:build", folder=folder)
     assert "1x3x32x32 float32" in done.stdout and "stem" in done.stdout and "2 tensors" not in done.stdout

@@ -12,6 +12,8 @@ from tests.host import powered
 from tests.lab.loads import Load
 from tests.lab.meter import StandInMeter
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def joined(tmp_path_factory):
