@@ -31,6 +31,7 @@ EVERY_COMMAND = {
     "network --net=alexnet": works("7 layers"),
     "samples --net=alexnet --samples={own}/samples --weights=seeded": works("samples/alexnet"),
     "profile --net=alexnet --samples={given}/samples --results={own}/r " + " ".join(QUICK): works("r/edge/alexnet"),
+    "link --iterations=1 --runs=1 --largest=1kB --results={own}/links": works("edge-server: up"),
     "join --run={given}/results/edge/alexnet": refuses("power"),
     "solve --net=alexnet --results={given}/results --link=WiFi --replicates=0 --out={own}/plan": works("{own}/plan"),
     "report --plans={own}/plan": works("plan/report.html"),
