@@ -36,7 +36,7 @@ def test_the_block_has_the_form_of_the_demos_text(script):
     assert "best trade-offs of time and energy" in block
     assert re.search(r"^report: results/demo/plans/alexnet/001/report.html$", block, re.MULTILINE)
     assert block.endswith("\n".join(demo.next_steps("alexnet", "results/demo")))
-    assert max(map(len, block.splitlines())) <= script.COLUMNS + 20
+    assert max(map(len, block.splitlines())) <= script.COLUMNS
 
 
 def test_the_pictures_that_the_readme_shows_are_there(script):

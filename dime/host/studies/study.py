@@ -23,9 +23,10 @@ from dime.contract.quantities import whole
 from dime.contract.run import RUN
 from dime.host.analysis import baselines
 from dime.host.bench import lab
+from dime.host.common.units import plain, quantity
 from dime.host.planning.goals import Goal, Limits
 from dime.host.planning.links import load_link
-from dime.host.planning.plan import Plan
+from dime.host.planning.plan import Plan, one_line
 from dime.host.planning.problem import Problem, build_problem
 from dime.host.planning.solution import Solution, make_plan
 from dime.host.profiles.profiles import Profile, load_profile
@@ -80,6 +81,14 @@ class LinkStudy:
     held: tuple[Held, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        costs = quantity(self.plan.latency_s, "s") + (f", {quantity(self.plan.energy_j, 'J')}" if self.frontier else "")
+        found = "no frontier" if self.frontier is None else f"a frontier of {len(self.frontier)}"
+        lines = [f"LinkStudy of {self.problem.network} over {self.name}: {costs}"]
+        lines.append(f"  {one_line(self.problem, self.plan.choices(self.problem))}")
+        lines.append(f"  {found}, {len(self.baselines)} baselines; {len(self.notes)} notes")
+        return "\n".join(plain(line) for line in lines)
+
 
 @dataclass(frozen=True)
 class NoPlan:
@@ -98,6 +107,15 @@ class Study:
     limits: Limits
     links: tuple[LinkStudy, ...]
     without_plan: tuple[NoPlan, ...] = ()
+
+    def __repr__(self) -> str:
+        devices = ", ".join(f"{profile.device} ({profile.origin})" for profile in self.profiles)
+        lines = [
+            f"Study of {self.network}: least {self.goal.kind}",
+            f"  devices {devices}",
+            f"  links {', '.join([*(link.name for link in self.links), *(link.name for link in self.without_plan)])}",
+        ]
+        return "\n".join(plain(line) for line in lines)
 
     @property
     def network(self) -> str:

@@ -34,7 +34,15 @@ def test_names_from_files_are_no_markup_in_a_notebook(found):
 
 def test_reprs_fit_three_lines(found):
     problem = found.link("WiFi").problem
-    things = [found, problem, found.study.profiles[0], found.frontier("WiFi"), dime.best_plans(problem)]
+    things = [
+        found,
+        found.study,
+        found.link("WiFi"),
+        problem,
+        found.study.profiles[0],
+        found.frontier("WiFi"),
+        dime.best_plans(problem),
+    ]
     for thing in things:
         lines = repr(thing).splitlines()
         assert len(lines) <= 3 and max(map(len, lines)) <= 250, repr(thing)
