@@ -18,8 +18,10 @@ from dime.host.metering.api import Counters, RecordingEndedError, Series, kind_o
 from dime.host.metering.power_file import PowerFile
 from dime.host.metering.recorder import Recorder
 from dime.testing.meters import *  # noqa: F403
-from dime.testing.meters import Present, record
+from dime.testing.meters import Present, record, test_usable_meters_give_the_true_power
 from tests.lab.meter import StandInMeter
+
+pytest.mark.alone(test_usable_meters_give_the_true_power)  # it holds the readings' period against the clock
 
 NAMES = plugins.names(meters)
 TRUE_W = 2.5
