@@ -40,6 +40,7 @@ def test_what_it_did_not_measure_is_not_known_and_its_power_at_rest_is_read(olde
 
 def _solve(older):
     words = ("--net=tiny", "--edge=nano", "--server=pc", "--link=4G", "--goal=energy", "--private=conv1", "--out=again")
+    words += ("--terms=none", "--joules=all")  # what that version knew
     dime("solve", *words, folder=older)
     return read_plan(older / "again/4G/plan.json")
 

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dime.contract.errors import InfeasibleError, InputError, OutOfTimeError, unknown
+from dime.contract.frames import OVERHEAD_BYTES
+from dime.host.common.stats import Ints
 from dime.host.common.units import plain
 from dime.host.planning.cost import add_up, walk
 from dime.host.planning.goals import Goal
@@ -31,6 +33,7 @@ from dime.host.planning.links import Link, connect
 from dime.host.planning.plan import one_line
 from dime.host.planning.problem import LARGEST_SUM, PER_J, PER_S, Choice, Problem
 from dime.host.planning.quantity import Quantity
+from dime.host.planning.terms import PROTOCOL, picojoules
 from dime.host.search.quantities import as_problem, of_goal, undominated
 from dime.host.search.solvers import TIME_LIMIT_S, exact
 
@@ -239,38 +242,80 @@ def _lines(
     problem: Problem, links: Mapping[tuple[int, int], Link | None], vary: str, round_trip_s: float | None
 ) -> tuple[tuple[Quantity, Quantity], tuple[Quantity, Quantity]]:
     """(latency, energy) of every step: what stays when the knob turns, and what grows with it."""
-    fixed = [np.full_like(problem.crossing_ps, -1), np.zeros_like(problem.crossing_pj)]
-    growing = [np.zeros_like(problem.crossing_ps), np.zeros_like(problem.crossing_pj)]
-    fixed[0][problem.crossing_ps == 0] = 0
+    if problem.acting.radios and len(problem.devices) > 2:
+        raise InputError("how long a radio is silent between its transfers depends on the other links' transfers, too")
+    based = _with_round_trip(problem, links, 0.0 if vary == "round_trip" else round_trip_s)
+    grows_ps, grows_pj = np.zeros_like(problem.crossing_ps), np.zeros_like(problem.crossing_pj)
+    counted = problem.acting.counted
     for (weaker, other), link in links.items():
         if link is None:
             continue
-        silent = replace(link, radio_w=0.0)
+        silent = replace(link, radio_w=0.0, round_trip_s=0.0)
+        counts = not counted or counted[weaker]
         for boundary, size in enumerate(problem.sizes_bytes):
             for upload, place in ((True, (boundary, weaker, other)), (False, (boundary, other, weaker))):
                 latency_ps, energy_pj = int(problem.crossing_ps[place]), int(problem.crossing_pj[place])
                 if latency_ps != round(link.latency_s(size, upload) * PER_S):
                     raise InputError(f"link {link.name} is not the one that the problem was built with")
-                trip_ps = round(link.round_trip_s / 2 * PER_S)
-                air_ps, trip_ps = (
-                    latency_ps - trip_ps,
-                    trip_ps if round_trip_s is None else round(round_trip_s / 2 * PER_S),
-                )
-                rated_pj = min(energy_pj, round(silent.energy_j(size, upload, problem.arithmetic) * PER_J))
                 if vary == "round_trip":
-                    parts = (air_ps, energy_pj), (PER_S // 2, 0)
+                    grows_ps[place] = PER_S // 2 + problem.acting.connect_trips * PER_S
                 elif vary in ("bandwidth", "upload" if upload else "download"):
-                    parts = (trip_ps, rated_pj), (air_ps, energy_pj - rated_pj)
-                else:
-                    parts = (trip_ps + air_ps, energy_pj), (0, 0)
-                for arrays, costs in zip((fixed, growing), parts, strict=True):
-                    for array, cost in zip(arrays, costs, strict=True):
-                        array[place] = cost
-    still = [np.zeros_like(device.latency_ps) for device in problem.devices]
+                    header = OVERHEAD_BYTES if PROTOCOL in problem.acting.crossing and not link.passes else 0
+                    air_ps = latency_ps - round(link.round_trip_s / 2 * PER_S)
+                    rated_pj = round(silent.energy_j(size, upload, problem.arithmetic) * PER_J)
+                    grows_ps[place] = air_ps + round(silent.latency_s(header, upload) * PER_S)
+                    grows_pj[place] = max(0, energy_pj - rated_pj) if problem.has_energy else 0
+                    if counts and problem.has_energy:
+                        beta = replace(link, upload_j_per_bit=0.0, download_j_per_bit=0.0)
+                        grows_pj[place] += round(beta.energy_j(header, upload, problem.arithmetic) * PER_J)
+    growing = _growing(problem, grows_ps, grows_pj)
+    time, energy = based.true_costs
+    if vary != "round_trip":
+        time, energy = _less(time, growing[0]), _less(energy, growing[1])
+    return (replace(time, most=None), replace(energy, most=None)), growing
+
+
+def _with_round_trip(
+    problem: Problem, links: Mapping[tuple[int, int], Link | None], round_trip_s: float | None
+) -> Problem:
+    """The same problem with another round trip of all links; None: their own."""
+    if round_trip_s is None:
+        return problem
+    crossing_ps = problem.crossing_ps.copy()
+    terms = problem.terms
+    added = {term: (ps.copy(), pj) for term, (ps, pj) in terms.crossing.items()}
+    for (weaker, other), link in links.items():
+        if link is not None:
+            more_ps = round(round_trip_s / 2 * PER_S) - round(link.round_trip_s / 2 * PER_S)
+            more_trips_ps = round((round_trip_s - link.round_trip_s) * PER_S) * terms.connect_trips
+            for a, b in ((weaker, other), (other, weaker)):
+                crossing_ps[:, a, b] += more_ps
+                if PROTOCOL in added:
+                    added[PROTOCOL][0][:, a, b] += more_trips_ps
+    return replace(problem, crossing_ps=crossing_ps, terms=replace(terms, crossing=added))
+
+
+def _growing(problem: Problem, grows_ps: Ints, grows_pj: Ints) -> tuple[Quantity, Quantity]:
+    """What grows with the knob, in every context: times on the air, the radio's power in them, and what waits."""
+    terms, contexts = problem.acting, problem.states.crossings
+    energies = []
+    for context in contexts:
+        watts = 0.0
+        if problem.has_energy and not terms.is_empty:
+            watts = terms.waits_w(context.left_at, None) + terms.tails_w(context.up, context.radio)
+        energies.append(grows_pj + picojoules(watts, grows_ps))
+    contextual = not problem.states.is_single
+    still = [np.zeros_like(costs) for costs in problem.true_latency.of_devices]
+    times = np.stack([grows_ps] * len(contexts)) if contextual else grows_ps
+    joules = np.stack(energies) if contextual else energies[0]
     return (
-        (replace(problem.latency, crossing=fixed[0], most=None), replace(problem.energy, crossing=fixed[1], most=None)),
-        (Quantity("latency a knob", "ps", still, growing[0]), Quantity("energy a knob", "pJ", still, growing[1])),
+        Quantity("latency a knob", "ps", still, times, contextual=contextual),
+        Quantity("energy a knob", "pJ", still, joules, contextual=contextual),
     )
+
+
+def _less(total: Quantity, part: Quantity) -> Quantity:
+    return replace(total, crossing=np.where(total.crossing < 0, total.crossing, total.crossing - part.crossing))
 
 
 def _corners(problem: Problem, cost: Quantity, slope: Quantity, deadline: float) -> Iterator[_Line]:

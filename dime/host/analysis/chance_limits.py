@@ -171,8 +171,8 @@ def single_runs(
     used = averaged(profiles, problem.arithmetic)
     return {
         name: [
-            None if name == "energy" and profile.run_energy_j is None else SingleRuns.of(profile, name)
-            for profile in used
+            None if name == "energy" and not device.has_energy else SingleRuns.of(profile, name)
+            for profile, device in zip(used, problem.devices, strict=True)
         ]
         for name in names
     }
@@ -250,18 +250,29 @@ def _mean_and_spread(
 ) -> tuple[float, float]:
     """Mean and standard deviation of a plan's single runs."""
     parts = walk(problem, choices)
-    crossing = problem.crossing_ps if name == "latency" else problem.crossing_pj
-    still = np.zeros(crossing.shape)
+    still = np.zeros(problem.crossing_ps.shape)
     vary = crossing_tails(problem, LATE)[1] / late(LATE) ** 2 if name == "latency" else still
+    means = _grids(problem, runs, [None if one is None else one.mean for one in runs])
+    with_terms = _with_terms(problem, name, [np.rint(mean * PER_S).astype(np.int64) for mean in means])
     sums = []
     for values, moved in (
-        ([None if one is None else one.mean for one in runs], crossing / PER_S),
         ([None if one is None else one.spread**2 for one in runs], vary),
         ([None if one is None else one.shared for one in runs], still),
     ):
-        quantity = Quantity(name, "", _grids(problem, runs, values), moved)
-        sums.append(float(add_up(parts, quantity).total))
-    return sums[0], math.hypot(math.sqrt(sums[1]), sums[2])
+        sums.append(float(add_up(parts, Quantity(name, "", _grids(problem, runs, values), moved)).total))
+    return add_up(parts, with_terms).total / PER_S, math.hypot(math.sqrt(sums[0]), sums[1])
+
+
+def _with_terms(problem: Problem, name: str, of_devices: Sequence[Ints]) -> Quantity:
+    """Latency or energy, where bundles alone cost what is given, with all terms; times that cost energy are means."""
+    latencies = [device.latency_ps for device in problem.devices]
+    if name == "latency":
+        return problem.quantities(of_devices, [device.energy_pj for device in problem.devices])[0]
+    counted = [
+        cost if device.has_energy else np.zeros_like(cost)
+        for cost, device in zip(of_devices, problem.devices, strict=True)
+    ]
+    return problem.quantities(latencies, counted)[1]
 
 
 def _share(
@@ -295,13 +306,18 @@ def draw(
     for choice in choices:
         single = runs[choice.device]
         drawn[choice] = np.zeros(draws)
-        if single is not None:
+        if single is not None and (name == "latency" or problem.devices[choice.device].has_energy):
             profile = single.profile
             cell = profile.bundles.index(choice.bundle) * len(profile.frequencies_hz)
             cell += profile.frequencies_hz.index(choice.frequency_hz)
             drawn[choice] = single.sample[generator.integers(profile.starts[cell], profile.starts[cell + 1], draws)]
-    own = problem.latency if name == "latency" else problem.energy
     parts = walk(problem, choices)
+    own, alone = problem.true_costs[name == "energy"], ("latency_ps", "energy_pj")[name == "energy"]
+    for part in parts:
+        if part.choice is not None:  # a bundle's draws are of it alone, its terms come on top
+            place = part.row, part.column
+            priced = own.of_devices[part.source][(part.context, *place) if own.contextual else place]
+            drawn[part.choice] += (int(priced) - int(getattr(problem.devices[part.source], alone)[place])) / PER_S
     totals: Floats = add_up(parts, replace(own, crossing=own.crossing / PER_S), drawn).total
     if name == "latency":
         spread_s = np.sqrt(crossing_tails(problem, LATE)[1]) / late(LATE)
@@ -382,7 +398,7 @@ class _Model:
             return None
         mean = self._mean(name)
         chords = [
-            costs + np.floor(slope * spread * PER_S).astype(np.int64)
+            costs + np.floor(slope * spread * PER_S).astype(np.int64)  # in every context
             for costs, spread in zip(mean.of_devices, self.squares[name], strict=True)
         ]
         (goal,), _ = of_goal(self.problem, (self.problem.latency, self.problem.energy))
@@ -415,9 +431,9 @@ class _Model:
         return min((self.bound(name, both.choices(at)) for at in range(len(both.time_ps))), default=None)
 
     def _mean(self, name: str) -> Quantity:
-        own = self.problem.latency if name == "latency" else self.problem.energy
+        own = _with_terms(self.problem, name, self.means[name])
         more = self.crossings[0] if name == "latency" else 0
-        return replace(own, name=f"mean {name}", of_devices=self.means[name], crossing=own.crossing + more, most=None)
+        return replace(own, name=f"mean {name}", crossing=own.crossing + more, most=None)
 
     def _spread(self, name: str) -> Quantity:
         """Variances, s^2 or J^2."""

@@ -20,7 +20,7 @@ import numpy as np
 from dime.contract.errors import InputError
 from dime.host.common import stats, student
 from dime.host.common.stats import Floats, Ints
-from dime.host.planning.cost import Costs, costs_of, walk
+from dime.host.planning.cost import Costs, bundle_w, costs_of, waiting_s, walk
 from dime.host.planning.links import Link
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem, bundle_bounds
 from dime.host.planning.quantity import Quantity
@@ -74,8 +74,12 @@ class Samples:
 
     def costs(self, choices: Choices) -> Costs[Ints]:
         """What a plan costs in each replicate."""
-        latency = self._with_crossings(replace(self.problem.latency, of_devices=self.latency_ps))
-        return costs_of(self.problem, choices, latency, replace(self.problem.energy, of_devices=self.energy_pj))
+        latency, energy = self._quantities
+        return costs_of(self.problem, choices, self._with_crossings(latency), energy)
+
+    @cached_property
+    def _quantities(self) -> tuple[Quantity, Quantity]:
+        return self.problem.quantities(self.latency_ps, self.energy_pj)
 
     @cached_property
     def crossing_ps(self) -> Ints | None:
@@ -148,12 +152,20 @@ class Samples:
             return low, high
         per_s, per_j = {"latency": (1.0, 0.0), "energy": (0.0, 1.0)}.get(kind, (goal.per_s, goal.per_j))
         values = [per_s * (cost.latency_ps / PER_S) + per_j * (cost.energy_pj / PER_J) for cost in costs]
-        weights: dict[Choice, float] = {}
+        weights: dict[Choice, tuple[float, float]] = {}
+        waits: dict[tuple[int, int], float] = {}
         for sign, chosen in zip((1.0, -1.0), plans, strict=False):
-            for choice in chosen:
-                weights[choice] = weights.get(choice, 0.0) + sign
-        used = {choice: weight for choice, weight in weights.items() if weight}
-        found = self._error(used, per_s, per_j, list(_link_parts(self.problem, self._crossed(plans), per_s)))
+            parts = walk(problem, chosen)
+            for part in parts:
+                if part.choice is not None:  # what waits meanwhile makes its time cost energy, too
+                    watts = bundle_w(problem, part)
+                    of_time, of_energy = weights.get(part.choice, (0.0, 0.0))
+                    weights[part.choice] = of_time + sign * (per_s + per_j * watts), of_energy + sign * per_j
+            for place, seconds in waiting_s(problem, parts).items():
+                waits[place] = waits.get(place, 0.0) + sign * per_j * seconds
+        used = {choice: pair for choice, pair in weights.items() if pair != (0.0, 0.0)}
+        while_sending = per_s + per_j * problem.acting.waits_w((-1,) * len(problem.devices), None)
+        found = self._error(used, waits, list(_link_parts(problem, self._crossed(plans), while_sending)))
         if found is None:
             return None
         error, dof = found
@@ -162,32 +174,47 @@ class Samples:
         return (center - half if other else max(center - half, 0.0)), center + half
 
     def _error(
-        self, weights: Mapping[Choice, float], per_s: float, per_j: float, parts: list[tuple[float, float]]
+        self,
+        weights: Mapping[Choice, tuple[float, float]],
+        waits: Mapping[tuple[int, int], float],
+        parts: list[tuple[float, float]],
     ) -> tuple[float, float] | None:
         """Standard error of a sum of means, and its degrees of freedom (Welch and Satterthwaite); None: no interval.
 
-        ``parts`` are variances, with their degrees of freedom, of what else is added.
+        Args:
+            weights: Step -> how often its time and its energy are in the sum.
+            waits: Device and frequency's column (-1: the most frugal) -> seconds for which it waits.
+            parts: Variances, with their degrees of freedom, of what else is added.
         """
         third = second = 0.0
         off_together: dict[str, float] = {}
         for device, scatter in enumerate(self.scatters):
             profile, per = scatter.profile, len(scatter.profile.frequencies_hz)
-            energies = profile.means.energy_j if self.problem.has_energy and per_j else None
+            gain = (profile.gain.error if profile.gain and not profile.energy_model else None) or 0.0
+            counts = self.problem.has_energy and self.problem.devices[device].has_energy
+            energies = profile.means.energy_j if counts else None
             for frequency, hertz in enumerate(profile.frequencies_hz):
                 chosen = [(c, w) for c, w in weights.items() if (c.device, c.frequency_hz) == (device, hertz)]
                 if not chosen:
                     continue
                 cells = np.array([profile.bundles.index(choice.bundle) * per + frequency for choice, _ in chosen])
-                weight = np.array([w for _, w in chosen])
-                parts += _parts(scatter, cells, weight, per_s, per_j if energies is not None else 0.0)
+                of_time, of_energy = np.array([pair for _, pair in chosen]).T
+                parts += _parts(scatter, cells, of_time, of_energy if energies is not None else np.zeros(len(cells)))
                 if energies is None:
                     continue
-                joules = weight * per_j * energies.ravel()[cells]
+                joules = of_energy * energies.ravel()[cells]
                 runs = np.diff(profile.starts)[cells]
                 second += float((joules**2 / runs).sum()) * scatter.moments[0]
                 third += float((joules**3 / runs**2).sum()) * scatter.moments[1]
-                error = (profile.gain.error if profile.gain and not profile.energy_model else None) or 0.0
-                off_together[profile.meter] = off_together.get(profile.meter, 0.0) + error * float(joules.sum())
+                off_together[profile.meter] = off_together.get(profile.meter, 0.0) + gain * float(joules.sum())
+            watts = self.problem.acting.waiting_w.get(device)
+            errors = getattr(profile, "idle_w_sd", None)
+            for (waiting, column), joule_seconds in waits.items():
+                if waiting == device and watts is not None and errors is not None:
+                    place = column if column >= 0 else watts.index(min(watts))
+                    parts.append(((joule_seconds * float(np.nan_to_num(errors[place]))) ** 2, math.inf))
+                    off = gain * joule_seconds * watts[place]
+                    off_together[profile.meter] = off_together.get(profile.meter, 0.0) + off
         variance = sum(part for part, _ in parts)
         if not math.isfinite(variance) or abs(third) > MOST_SKEWED * max(variance, second) ** 1.5:
             return None
@@ -196,23 +223,22 @@ class Samples:
         return math.sqrt(variance), variance**2 / squares if squares else math.inf
 
 
-def _parts(scatter: Scatter, cells: Ints, weight: Floats, per_s: float, per_j: float) -> Iterator[tuple[float, float]]:
+def _parts(scatter: Scatter, cells: Ints, of_time: Floats, of_energy: Floats) -> Iterator[tuple[float, float]]:
     """Variances, each with its degrees of freedom, of a weighted sum of means that one frequency's passes have."""
     if scatter.passes is not None:
         time, energy = scatter.passes
-        sums = per_s * time[:, cells]
-        if per_j and energy is not None:
-            sums = sums + per_j * energy[:, cells]
-        totals = sums @ weight
+        totals = time[:, cells] @ of_time
+        if energy is not None and of_energy.any():
+            totals = totals + energy[:, cells] @ of_energy
         totals = totals[~np.isnan(totals)]
         count = len(totals)
         yield (float(totals.var(ddof=1)) / count, count - 1) if count > 1 else (math.inf, 1)
         return
-    of_time, of_energy = scatter.error[0][cells] * per_s, np.zeros(len(cells))
-    if per_j and scatter.error[1] is not None:
-        of_energy = scatter.error[1][cells] * per_j
-    variances = of_time**2 + of_energy**2 + 2 * scatter.correlation[cells] * of_time * of_energy
-    for variance, dof in zip((weight**2 * variances).tolist(), scatter.dof[cells].tolist(), strict=True):
+    errors, joules = scatter.error[0][cells] * of_time, np.zeros(len(cells))
+    if scatter.error[1] is not None:
+        joules = scatter.error[1][cells] * of_energy
+    variances = errors**2 + joules**2 + 2 * scatter.correlation[cells] * errors * joules
+    for variance, dof in zip(variances.tolist(), scatter.dof[cells].tolist(), strict=True):
         yield (variance, dof) if dof else (math.inf, 1)
 
 
@@ -283,7 +309,8 @@ def resample(
     reason = next((scatter.unknown for scatter in scatters if scatter.unknown), "")
     if reason:
         raise InputError(reason)
-    cells = sum(device.latency_ps.size for device in problem.devices)
+    contexts = [len(one) for one in problem.states.bundles]
+    cells = sum(device.latency_ps.size * count for device, count in zip(problem.devices, contexts, strict=True))
     count = max(2, min(replicates, LARGEST_SAMPLE // cells))
     first, last = bundle_bounds(len(problem.layers), problem.max_layers)
     latencies, energies, gains = [], [], list(draw_gains(profiles, count, seed))
@@ -293,7 +320,7 @@ def resample(
         latency = np.full((count, *device.latency_ps.shape), -1, np.int64)
         latency[:, profiled] = np.rint(drawn.duration_s * PER_S)
         energy = np.zeros_like(latency)
-        if problem.has_energy and drawn.energy_j is not None:
+        if problem.has_energy and device.has_energy and drawn.energy_j is not None:
             energy[:, profiled] = np.rint(drawn.energy_j * gains[at][:, None, None] * PER_J)
         latency[:, device.latency_ps < 0] = -1
         latencies.append(latency)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dime.host.common.options import Bytes, Joules, Seconds, Share, Watts, option
+from dime.host.planning.accounting import Accounting
 from dime.host.planning.goals import RULE, Limits, parse_limits
 
 NETWORKS = "alexnet, vgg11, vit_b_16, resnet18; torchvision:NAME; timm:NAME; FILE.py:FUNCTION; or FILE.pt2."
@@ -164,11 +165,25 @@ class Arithmetic:
         "Bytes sent home at the end for each input of a batch; 4 is the class, 0 takes the last layer's whole output.",
         4,
     )
+    joules: str = option("Whose joules count: edge, all, or devices' names joined by commas.", "edge")
+    terms: str = option(
+        "What counts beside computing and sending: known, all (also what was not checked against its source), none, or "
+        "some of waiting, radio_states, protocol, copies, frequency_change, encoding.",
+        "known",
+    )
+    idle_power: Watts | None = option(
+        "Models the weak device's power while it waits as this many W, where no meter has measured it.", None
+    )
+    connection: str = option("kept, or new for each transfer, which then begins with a round trip.", "kept")
     sizes: str | None = option(
         "Bytes of the input, of each tensor between layers and of the result, joined by commas, or a profile of the "
         "network that has them; for published tables, which do not.",
         None,
     )
+
+    def accounting(self) -> Accounting:
+        """Whose joules count, and which terms."""
+        return Accounting(self.joules, self.terms, self.idle_power, self.connection)
 
 
 @dataclass(frozen=True)

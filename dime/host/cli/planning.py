@@ -62,6 +62,7 @@ def solve(
         gap=search.gap,
         arithmetic=arithmetic.arithmetic,
         result_bytes=arithmetic.result_bytes or None,
+        accounting=arithmetic.accounting(),
         sizes_bytes=study.find_sizes(net, arithmetic.sizes, planned.results) if arithmetic.sizes else None,
     )
     folder = output.folder(planned.results, net, written.out)
@@ -102,6 +103,7 @@ def sweep(planned: PlannedNetwork, placement: Placement, arithmetic: Arithmetic,
         build_problem,
         arithmetic=arithmetic.arithmetic,
         result_bytes=arithmetic.result_bytes or None,
+        accounting=arithmetic.accounting(),
         sizes_bytes=study.find_sizes(net, arithmetic.sizes, planned.results) if arithmetic.sizes else None,
     )
     limits = placement.limits()

@@ -31,6 +31,7 @@ from dime.host.common.stats import Ints
 from dime.host.planning.evaluation import evaluate
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
 from dime.host.search.frontier import Frontier, frontier
+from dime.host.search.quantities import as_problem
 from dime.host.search.solvers import TIME_LIMIT_S, exact
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ def worst(problem: Problem, quantity: str) -> int:
     A longest path is a shortest one where every cost c becomes U - c. So that every plan has the same number of U,
     each bundle counts one for each of its layers and for each boundary inside it, each boundary it ends at one more.
 
+    With radios that stay up it is the most of the plans that look worst where each transfer brings its radio up.
+
     Args:
         problem: The problem.
         quantity: ``latency`` or ``energy``.
@@ -84,21 +87,18 @@ def worst(problem: Problem, quantity: str) -> int:
     Returns:
         Picoseconds or picojoules.
     """
-    costs = [device.latency_ps if quantity == "latency" else device.energy_pj for device in problem.devices]
-    crossing = problem.crossing_ps if quantity == "latency" else problem.crossing_pj
+    own = problem.true_costs[quantity == "energy"]
     first, last = problem.bounds
     length = (last - first + 1)[:, None]
-    per_layer = max(int((-(-cost // length)).max(initial=0)) for cost in costs)
-    per_boundary = int(crossing.max())
-    mirrored = [
-        np.where(device.latency_ps >= 0, length * per_layer + (length - 1) * per_boundary - cost, -1)
-        for device, cost in zip(problem.devices, costs, strict=True)
-    ]
-    upside_down = replace(
-        problem.with_goal("latency").with_costs(mirrored, [np.zeros_like(cost) for cost in costs]),
-        crossing_ps=np.where(problem.crossing_ps >= 0, per_boundary - crossing, -1),
-        crossing_pj=np.zeros_like(crossing),
+    per_layer = max(int((-(-cost // length)).max(initial=0)) for cost in own.of_devices)
+    per_boundary = int(own.crossing.max())
+    mirrored = replace(
+        own,
+        of_devices=[length * per_layer + (length - 1) * per_boundary - cost for cost in own.of_devices],
+        crossing=per_boundary - own.crossing,
     )
+    nothing = replace(own, of_devices=list(map(np.zeros_like, own.of_devices)), crossing=np.zeros_like(own.crossing))
+    upside_down = as_problem(problem, mirrored, nothing, "latency")
     solution = exact.solve(upside_down, TIME_LIMIT_S, 0.0)
     if solution.choices is None:
         raise InfeasibleError("no plan keeps the limits of the sweep")

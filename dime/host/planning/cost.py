@@ -222,6 +222,53 @@ def amount(parts: Sequence[Part], quantity: Quantity) -> int:
     return sums.slowest if quantity.slowest else sums.total
 
 
+def _with_terms(
+    problem: Problem, parts: Sequence[Part], instead: Mapping[Choice, tuple[A, A]]
+) -> dict[Choice, tuple[A, A]]:
+    """The same bundles' costs, with what terms make of them."""
+    found = {}
+    for source, _, row, column, choice, context in parts:
+        if choice is not None and choice in instead:
+            cell = (context, row, column) if problem.true_latency.contextual else (row, column)
+            device = problem.devices[source]
+            own = int(device.latency_ps[row, column]), int(device.energy_pj[row, column])
+            total = (int(quantity.of_devices[source][cell]) for quantity in problem.true_costs)
+            more_ps, more_pj = (all_ - alone for all_, alone in zip(total, own, strict=True))
+            latency, energy = instead[choice]
+            watts = bundle_w(problem, Part(source, source, row, column, choice, context))
+            waits = np.rint(watts * (latency - own[0])).astype(np.int64) if watts else 0
+            found[choice] = latency + more_ps, energy + more_pj + waits
+    return found
+
+
+def bundle_w(problem: Problem, part: Part) -> float:
+    """Power of what waits, or stays up, while a bundle runs."""
+    if problem.acting.is_empty:
+        return 0.0
+    return problem.acting.bundle_w(part.source, problem.states.bundles[part.source][part.context])
+
+
+def waiting_s(problem: Problem, parts: Sequence[Part]) -> dict[tuple[int, int], float]:
+    """How long each device waits at each frequency's column (-1: the most frugal), where that costs energy."""
+    found: dict[tuple[int, int], float] = {}
+    for part in parts:
+        source, target, row, column, choice, at = part
+        if choice is None and source == target:
+            continue
+        if choice is None:
+            place: tuple[int, ...] = row, source, target
+            table, left_at = problem.true_latency.crossing, problem.states.crossings[at].left_at
+        else:
+            place = row, column
+            table, left_at = problem.true_latency.of_devices[source], problem.states.bundles[source][at].left_at
+        seconds = int(table[(at, *place) if problem.true_latency.contextual else place]) / PER_S
+        for device in problem.acting.waiting_w:
+            if choice is None or device != source:
+                key = device, left_at[device]
+                found[key] = found.get(key, 0.0) + seconds
+    return found
+
+
 @dataclass(frozen=True)
 class Costs(Generic[A]):
     """What a plan costs: numbers, or arrays with one entry a replicate.
@@ -300,6 +347,7 @@ def costs_of(
         InputError: The plan does not tile the chain, or uses an option or a link that does not exist.
     """
     parts = walk(problem, choices)
+    instead = instead and _with_terms(problem, parts, instead)
     times, energies = ({choice: both[at] for choice, both in (instead or {}).items()} for at in (0, 1))
     of_time = add_up(parts, latency or problem.latency, times)
     of_energy = add_up(parts, energy or problem.energy, energies)

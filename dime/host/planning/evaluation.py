@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from dime.contract.bundles import spell
@@ -21,6 +21,7 @@ class Totals(Costs[int]):
         communication_ps: Latency of the crossings, input and result included.
         computation_pj: Energy of the bundles on devices whose profile has energy.
         radio_pj: Energy of the crossings.
+        terms: Term -> (ps, pj) of what comes on top of these; they are in latency and energy, and in nothing else here.
         broken: One line for each limit, or rule of the goal, that the plan does not keep.
     """
 
@@ -32,6 +33,7 @@ class Totals(Costs[int]):
     computation_pj: int
     radio_pj: int
     broken: tuple[str, ...]
+    terms: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def evaluate(problem: Problem, choices: Sequence[Choice]) -> Totals:
@@ -55,6 +57,23 @@ def evaluate(problem: Problem, choices: Sequence[Choice]) -> Totals:
         energy.computing,
         energy.crossing,
         tuple(broken),
+    )
+
+
+def itemised(problem: Problem, choices: Sequence[Choice]) -> Totals:
+    """The same, where each term stands by itself, and computation and communication without them."""
+    totals, parts = evaluate(problem, choices), walk(problem, choices)
+    sums = {
+        name: tuple(add_up(parts, quantity) for quantity in quantities) for name, quantities in problem.by_term.items()
+    }
+    times, energies = [time for time, _ in sums.values()], [energy for _, energy in sums.values()]
+    return replace(
+        totals,
+        computation_ps=totals.computation_ps - sum(one.computing for one in times),
+        communication_ps=totals.communication_ps - sum(one.crossing for one in times),
+        computation_pj=totals.computation_pj - sum(one.computing for one in energies),
+        radio_pj=totals.radio_pj - sum(one.crossing for one in energies),
+        terms={name: (time.total, energy.total) for name, (time, energy) in sums.items()},
     )
 
 

@@ -12,13 +12,15 @@ import numpy as np
 from dime.contract import files, schemas
 from dime.contract.bundles import Bundle, spell
 from dime.contract.errors import InputError, TableError
+from dime.contract.frames import OVERHEAD_BYTES
 from dime.host.common import places
 from dime.host.common.units import plain
 from dime.host.planning import traces
 from dime.host.planning.certificate import Certificate, from_sentence
 from dime.host.planning.cost import walk
-from dime.host.planning.evaluation import evaluate, value
+from dime.host.planning.evaluation import evaluate, itemised, value
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
+from dime.host.planning.terms import PROTOCOL, RADIO
 
 GIVEN = Certificate("given")
 SAME = 1e-9
@@ -68,6 +70,25 @@ class Transfer:
 
 
 @dataclass(frozen=True)
+class TermLine:
+    """What a term adds to a plan beside its steps and transfers.
+
+    Attributes:
+        term: Its name.
+        latency_s: Its time.
+        energy_j: Its energy; None without energy.
+        origin: Where its numbers come from, as of a step.
+        source: The same in words.
+    """
+
+    term: str
+    latency_s: float
+    energy_j: float | None
+    origin: str
+    source: str
+
+
+@dataclass(frozen=True)
 class Plan:
     """A readable plan; ``str(plan)`` is the text for the terminal.
 
@@ -77,10 +98,10 @@ class Plan:
         links: The links by name.
         steps: The bundles, in order.
         transfers: What crosses between devices, in order.
-        latency_s: Total, the sum of the next two.
+        latency_s: Total, the sum of the next two and of the terms.
         computation_s: Time of the bundles.
         communication_s: Time of the transfers.
-        energy_j: Total, or None without energy.
+        energy_j: Total of what is known, or None where nothing is.
         computation_j: Energy of the bundles, or None.
         radio_j: Energy of the transfers, or None.
         period_s: The slowest stage's time, for a pipeline.
@@ -89,6 +110,8 @@ class Plan:
         warnings: What is odd in the tables behind it, a line each.
         batch: Inputs that are computed at once; all times and energies are those of the whole batch.
         over_trace: Where a link is a trace, shares of its time and the latency that is not exceeded in each.
+        terms: What comes on top of steps and transfers.
+        without: What is not known and therefore in no sum, a line each.
     """
 
     network: str
@@ -108,6 +131,8 @@ class Plan:
     warnings: tuple[str, ...] = ()
     batch: int = 1
     over_trace: tuple[tuple[float, float], ...] = ()
+    terms: tuple[TermLine, ...] = ()
+    without: tuple[str, ...] = ()
 
     @property
     def per_picture(self) -> dict[str, float | None]:
@@ -122,9 +147,19 @@ class Plan:
             f"   communication {self.communication_s:.6g} s"
         )
         if self.energy_j is not None:
+            radio = (
+                "" if any(line.startswith("radio of") for line in self.without) else f"   radio {self.radio_j:.6g} J"
+            )
+            lines.append(f"    energy: {self.energy_j:.6g} J   computation {self.computation_j:.6g} J{radio}")
+        elif self.computation_j is not None:
+            lines.append("    energy: not known")
+        for one in self.terms:
+            if one.latency_s or one.energy_j:
+                joules = "" if one.energy_j is None else f"   {one.energy_j:.6g} J"
+                lines.append(f"    {one.term}: {one.latency_s:.6g} s{joules}   {one.origin}: {plain(one.source)}")
+        if self.without:
             lines.append(
-                f"    energy: {self.energy_j:.6g} J   computation {self.computation_j:.6g} J"
-                f"   radio {self.radio_j:.6g} J"
+                f"    without {plain(', '.join(dict.fromkeys(line.partition(':')[0] for line in self.without)))}"
             )
         if self.batch > 1:
             of_one = self.per_picture
@@ -184,6 +219,8 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
         fields["transfers"] = tuple(Transfer(**transfer) for transfer in fields["transfers"])
         fields["warnings"] = tuple(fields.get("warnings", ()))
         fields["over_trace"] = tuple((float(share), float(s)) for share, s in fields.get("over_trace", ()))
+        fields["terms"] = tuple(TermLine(**one) for one in fields.get("terms", ()))
+        fields["without"] = tuple(fields.get("without", ()))
         fields.pop("per_picture", None)  # follows from the rest
         if not isinstance(fields.get("batch", 1), int) or fields.get("batch", 1) < 1:
             raise ValueError("batch is not a number of inputs")
@@ -196,7 +233,9 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
 
 def describe(problem: Problem, choices: Sequence[Choice], certificate: Certificate = GIVEN) -> Plan:
     """Works out what given choices cost, whoever made them."""
-    totals = evaluate(problem, choices)
+    totals = itemised(problem, choices)
+    missing, acting = tuple(map(str, problem.acting.missing)), problem.acting
+    known = problem.has_energy and (totals.energy_pj > 0 or not any(one.term == RADIO for one in acting.missing))
     steps, transfers = [], []
     for source, target, row, column, choice, _ in walk(problem, choices):
         if choice is not None:
@@ -212,7 +251,7 @@ def describe(problem: Problem, choices: Sequence[Choice], certificate: Certifica
         latency_s=totals.latency_ps / PER_S,
         computation_s=totals.computation_ps / PER_S,
         communication_s=totals.communication_ps / PER_S,
-        energy_j=totals.energy_pj / PER_J if problem.has_energy else None,
+        energy_j=totals.energy_pj / PER_J if known else None,
         computation_j=totals.computation_pj / PER_J if problem.has_energy else None,
         radio_j=totals.radio_pj / PER_J if problem.has_energy else None,
         period_s=totals.period_ps / PER_S,
@@ -221,6 +260,17 @@ def describe(problem: Problem, choices: Sequence[Choice], certificate: Certifica
         warnings=problem.warnings,
         batch=problem.batch,
         over_trace=_over_trace(problem, choices, totals.latency_ps / PER_S),
+        terms=tuple(
+            TermLine(
+                fact.term,
+                totals.terms[fact.term][0] / PER_S,
+                totals.terms[fact.term][1] / PER_J if problem.has_energy else None,
+                fact.origin,
+                fact.source,
+            )
+            for fact in acting.joined_facts
+        ),
+        without=missing,
     )
 
 
@@ -237,7 +287,8 @@ def _over_trace(problem: Problem, choices: Sequence[Choice], latency_s: float) -
         link = problem.joined.get(pair if upload else pair[::-1])
         if part.choice is None and link is not None and link.trace:
             size = problem.sizes_bytes[part.row]
-            values += traces.transfer_s(rows, size, upload) - link.latency_s(size, upload)
+            sent = size + (OVERHEAD_BYTES if PROTOCOL in problem.acting.crossing else 0)
+            values += traces.transfer_s(rows, sent, upload) - link.latency_s(sent, upload)
     return traces.quantiles(rows, values)
 
 
@@ -287,8 +338,8 @@ def check(problem: Problem, plan: Plan) -> None:
     if totals.broken:
         raise InputError(f"the plan breaks a limit: {'; '.join(totals.broken)}")
     right = describe(problem, choices)
-    if plan.steps != right.steps or plan.transfers != right.transfers:
-        raise InputError("the plan's steps or transfers are not what the problem says of them")
+    if plan.steps != right.steps or plan.transfers != right.transfers or plan.terms != right.terms:
+        raise InputError("the plan's steps, transfers or terms are not what the problem says of them")
     for name in SUMS:
         said, is_ = getattr(plan, name), getattr(right, name)
         if (said is None) != (is_ is None) or (said is not None and abs(said - is_) > SAME * max(1.0, abs(is_))):

@@ -22,11 +22,13 @@ from dime.contract.bundles import Bundle, enumerate_bundles
 from dime.contract.errors import InputError, unknown
 from dime.host.common.stats import Bools, Floats, Ints
 from dime.host.common.units import plain
+from dime.host.planning import known_terms
+from dime.host.planning.accounting import ALL, Accounting
 from dime.host.planning.goals import Goal, Limits
 from dime.host.planning.links import Link, connect
 from dime.host.planning.quantity import Quantity
 from dime.host.planning.states import States
-from dime.host.planning.terms import NOTHING, Tables, Terms, priced, states_of
+from dime.host.planning.terms import NOTHING, RADIO, WAITING, Tables, Terms, by_term, priced, states_of
 from dime.host.profiles import oddities
 from dime.host.profiles.profiles import Profile
 from dime.host.profiles.published import averaged
@@ -164,6 +166,14 @@ class Problem:
         """What the past of a plan changes in the costs of its next part."""
         return states_of(self.acting, tuple(len(device.frequencies_hz) for device in self.devices), self.several)
 
+    @property
+    def unknown_energy(self) -> str:
+        """Why the energy of a plan that leaves the weak device is not known at all; empty where some of it is."""
+        missing = {one.term: str(one) for one in reversed(self.terms.missing)}
+        if RADIO not in missing or WAITING not in missing or self.instead is not None:
+            return ""
+        return f"without {missing[RADIO]}, and without {missing[WAITING]}"
+
     @cached_property
     def half_duplex(self) -> tuple[tuple[int, int], ...]:
         """Pairs of devices whose link sends one way at a time."""
@@ -203,6 +213,23 @@ class Problem:
         """What a crossing takes where the radio is up."""
         place = boundary, source, target
         return int(self.crossing_ps[place] + sum(ps[place] for ps, _ in self.acting.crossing.values()))
+
+    @cached_property
+    def by_term(self) -> dict[str, tuple[Quantity, Quantity]]:
+        """Term -> what it alone adds: latency and energy."""
+        time, energy = self._priced
+        return {
+            name: (
+                replace(time, of_devices=times[0], crossing=times[1]),
+                replace(energy, of_devices=joules[0], crossing=joules[1]),
+            )
+            for name, (times, joules) in by_term(self).items()
+        }
+
+    @property
+    def true_costs(self) -> tuple[Quantity, Quantity]:
+        """Latency and energy, whatever stands in their places."""
+        return self._priced
 
     @cached_property
     def true_latency(self) -> Quantity:
@@ -366,6 +393,9 @@ def _check(problem: Problem) -> None:
             f"the profile of {names[0]} has no energy: join its power, model it as so many watts (EDGE_POWER=5),"
             " or plan for latency or throughput"
         )
+    unknown_energy = problem.unknown_energy
+    if unknown_energy and (problem.goal.kind == "energy" or problem.goal.per_j > 0 or limits.energy_j is not None):
+        raise InputError(f"what a plan that sends costs in energy is not known: {unknown_energy}")
     for name in (*limits.memory_bytes, *limits.frequencies_hz):
         if name not in names:
             raise unknown("device in a limit", name, names)
@@ -415,6 +445,7 @@ def build_problem(
     arithmetic: str = "correct",
     sizes_bytes: Sequence[int] | None = None,
     layer_bytes: Sequence[int] | None = None,
+    accounting: Accounting | None = None,
 ) -> Problem:
     """Makes a problem of profiles.
 
@@ -428,6 +459,8 @@ def build_problem(
         arithmetic: ``correct`` or ``published``, of the runs (see ``published``) and of the radio (``Link.energy_j``).
         sizes_bytes: Size of the tensor at each boundary, N + 1 of them, where no profile has them.
         layer_bytes: Memory that each layer takes where it runs, for limits on memory; None: as the profiles say.
+        accounting: Whose joules count, and which terms; None: as ``Accounting()`` has it. The published arithmetic has
+            no terms, and counts all joules.
 
     Returns:
         The problem.
@@ -461,14 +494,25 @@ def build_problem(
     sizes = _boundary_sizes(profiles, sizes_bytes, result_bytes)
     joined = connect(links, [profile.device for profile in profiles])
     crossing_ps, crossing_pj = _crossings(joined, len(profiles), sizes, arithmetic)
+    accounting = accounting or Accounting()
     has_energy = edge.run_energy_j is not None
+    counted, terms = (True,) * len(profiles), NOTHING
+    if arithmetic != "published":
+        counted = accounting.counted(profiles)
+        has_energy = all(profile.run_energy_j is not None for profile in _counted(profiles, counted, accounting.joules))
+        terms = known_terms.find(profiles, joined, sizes, accounting, counted)
+        for weaker, other in joined:
+            if not counted[weaker]:
+                crossing_pj[:, weaker, other] = crossing_pj[:, other, weaker] = 0
     if layer_bytes is None:
         layer_bytes = next((profile.layer_bytes for profile in profiles if profile.layer_bytes), None)
     return Problem(
         network=edge.network,
         layers=edge.layers,
         max_layers=longest,
-        devices=tuple(_device(profile, longest, has_energy) for profile in profiles),
+        devices=tuple(
+            _device(profile, longest, has_energy and counts) for profile, counts in zip(profiles, counted, strict=True)
+        ),
         crossing_ps=crossing_ps,
         crossing_pj=crossing_pj if has_energy else np.zeros_like(crossing_pj),
         sizes_bytes=sizes,
@@ -481,7 +525,13 @@ def build_problem(
         arithmetic=arithmetic,
         batch=edge.batch,
         warnings=oddities.of_profiles(profiles, sizes, layer_bytes),
+        terms=terms,
     )
+
+
+def _counted(profiles: Sequence[Profile], counted: Sequence[bool], joules: str) -> Sequence[Profile]:
+    """The profiles without whose energies no energy means anything."""
+    return profiles[:1] if joules == ALL else [one for one, counts in zip(profiles, counted, strict=True) if counts]
 
 
 def _boundary_sizes(
@@ -530,7 +580,7 @@ def _device(profile: Profile, longest: int, has_energy: bool) -> Device:
     latency[profiled] = _integers(means.duration_s, PER_S)
     if has_energy and means.energy_j is not None:
         energy[profiled] = _integers(means.energy_j, PER_J)
-    counted = means.energy_j is not None
+    counted = has_energy and means.energy_j is not None
     return Device(
         profile.device,
         profile.frequencies_hz,

@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +26,7 @@ from dime.host.common.stats import Ints
 from dime.host.planning.goals import Goal, Limits
 from dime.host.planning.links import Link
 from dime.host.planning.problem import LARGEST_TABLE, Device, Problem
+from dime.host.planning.terms import NOTHING, TERMS, Fact, Missing, Radio, Terms
 
 PROBLEM, ARRAYS = "problem.json", "problem.npz"
 LARGEST_JSON = 1 << 26
@@ -74,6 +77,7 @@ def write(problem: Problem, folder: str | os.PathLike[str], profiles: Sequence[M
         ],
         "arithmetic": problem.arithmetic,
         "warnings": list(problem.warnings),
+        "terms": _terms(problem.terms),
         "profiles": list(profiles),
         "arrays_sha256": hashlib.sha256(arrays.getvalue()).hexdigest(),
     }
@@ -122,6 +126,7 @@ def read(folder: str | os.PathLike[str]) -> Problem:
             arithmetic=str(said["arithmetic"]),
             warnings=tuple(map(str, said["warnings"])),
             batch=int(said.get("batch", 1)),
+            terms=_read_terms(said["terms"], arrays, devices) if "terms" in said else NOTHING,  # not before version 2
         )
     except OSError as error:
         raise TableError(f"{path}: {error.strerror}") from None
@@ -154,7 +159,86 @@ def _arrays(problem: Problem) -> dict[str, Ints]:
     found = {"crossing_ps": problem.crossing_ps, "crossing_pj": problem.crossing_pj}
     for at, device in enumerate(problem.devices):
         found[f"latency_ps_{at}"], found[f"energy_pj_{at}"] = device.latency_ps, device.energy_pj
+    terms = problem.terms
+    for end, of_term in (("first", terms.first_ps), ("last", terms.last_ps), ("change", {"": terms.change_ps})):
+        for term, of_devices in of_term.items():
+            for at, table in enumerate(of_devices):
+                if table is not None:
+                    found[f"{end}_{term}_{at}"] = table
+    for term, (ps, pj) in terms.crossing.items():
+        found[f"crossing_{term}_ps"], found[f"crossing_{term}_pj"] = ps, pj
     return found
+
+
+def _terms(terms: Terms) -> dict[str, object]:
+    """What the JSON holds of them; tables stand in the other file."""
+    return {
+        "counted": list(terms.counted),
+        "idle_w": list(terms.idle_w),
+        "working_w": list(terms.working_w),
+        "radios": [asdict(radio) for radio in terms.radios],
+        "connect_trips": terms.connect_trips,
+        "facts": [asdict(fact) for fact in terms.facts],
+        "missing": [asdict(one) for one in terms.missing],
+    }
+
+
+def _read_terms(said: Mapping[str, Any], arrays: Mapping[str, Ints], devices: Sequence[Device]) -> Terms:
+    """Reads terms, which must be of these devices.
+
+    Raises:
+        ValueError: They are not.
+    """
+    count, boundaries = len(devices), len(arrays["crossing_ps"])
+
+    def powers(name: str) -> tuple[tuple[float, ...] | None, ...]:
+        found = tuple(None if one is None else tuple(map(float, one)) for one in said[name])
+        for one, device in zip(found, devices, strict=bool(found)):
+            if one is not None and (len(one) != len(device.frequencies_hz) or not all(0 <= w < math.inf for w in one)):
+                raise ValueError(f"{name} are no powers of {device.name}")
+        return found
+
+    def ends(name: str) -> dict[str, tuple[Ints | None, ...]]:
+        found = {term: tuple(arrays.get(f"{name}_{term}_{at}") for at in range(count)) for term in (*TERMS, "")}
+        for of_devices in found.values():
+            for table, device in zip(of_devices, devices, strict=True):
+                shape = (boundaries, len(device.frequencies_hz)) if name != "change" else (len(device.frequencies_hz),)
+                if table is not None and (table.shape != shape or table.min() < 0):
+                    raise ValueError(f"a term of {device.name} has another shape, or is negative")
+        return {term: tables for term, tables in found.items() if any(table is not None for table in tables)}
+
+    crossing = {
+        term: (arrays[f"crossing_{term}_ps"], arrays[f"crossing_{term}_pj"])
+        for term in TERMS
+        if f"crossing_{term}_ps" in arrays
+    }
+    shape = arrays["crossing_ps"].shape
+    if any(table.shape != shape or table.min() < 0 for both in crossing.values() for table in both):
+        raise ValueError("a term of transfers has another shape, or is negative")
+    radios = tuple(
+        Radio(**{**one, "pairs": tuple((int(a), int(b)) for a, b in one["pairs"])}) for one in said["radios"]
+    )
+    for radio in radios:
+        places = [radio.device, *(at for pair in radio.pairs for at in pair)]
+        costs = radio.promotion_ps, radio.promotion_pj, radio.tail_ps, radio.tail_w
+        if not all(0 <= at < count for at in places) or not all(0 <= cost < math.inf for cost in costs):
+            raise ValueError("a radio is none of these devices'")
+    counted = tuple(map(bool, said["counted"]))
+    if len(counted) not in (0, count):
+        raise ValueError("joules count of other devices")
+    return Terms(
+        counted=counted,
+        idle_w=powers("idle_w"),
+        working_w=powers("working_w"),
+        radios=radios,
+        first_ps=ends("first"),
+        last_ps=ends("last"),
+        change_ps=ends("change").get("", (None,) * count),
+        crossing=crossing,
+        connect_trips=int(said["connect_trips"]),
+        facts=tuple(Fact(**one) for one in said["facts"]),
+        missing=tuple(Missing(**one) for one in said["missing"]),
+    )
 
 
 def _read_arrays(path: Path, sha256: str) -> dict[str, Ints]:

@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from dime.contract.run import ORIGINS
 from dime.host.common.stats import Floats, Ints
+from dime.host.planning.accounting import COPIES, ENCODING, FREQUENCY_CHANGE, PROTOCOL, RADIO_STATES, TERMS, WAITING
 from dime.host.planning.states import BundleContext, CrossingContext, Kind, States, kind_of_nothing, states
 
 if TYPE_CHECKING:
     from dime.host.planning.problem import Problem
 
 Table = npt.NDArray[Any]  # Any: integers, but where nothing is searched
-WAITING, RADIO_STATES, PROTOCOL = "waiting", "radio states", "protocol"
-COPIES, FREQUENCY_CHANGE, ENCODING = "copies", "frequency change", "encoding"
-TERMS = (WAITING, RADIO_STATES, PROTOCOL, COPIES, FREQUENCY_CHANGE, ENCODING)
+__all__ = ["COPIES", "ENCODING", "FREQUENCY_CHANGE", "PROTOCOL", "RADIO_STATES", "TERMS", "WAITING"]
+RADIO = "radio"  # the power while bits are on the air, which is a part of a transfer and no term
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,18 @@ class Fact:
     source: str
 
 
+@dataclass(frozen=True)
+class Missing:
+    """A term, or the radio's power, that is not known of a device or a link, and why."""
+
+    term: str
+    of: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.term} of {self.of}: {self.reason}"
+
+
 @dataclass(frozen=True, eq=False)
 class Terms:
     """Everything that a plan costs beside its bundles and transfers.
@@ -76,7 +89,8 @@ class Terms:
         change_ps: For each device what another frequency between two bundles takes, by the one that is set; or None.
         crossing: Term -> (latency, energy) of what comes on top of a crossing, (boundaries, devices, devices).
         facts: Where the terms' numbers come from.
-        without: What is not known and therefore in no sum, a line each.
+        connect_trips: Round trips of a connection that each transfer begins with; their time stands in ``crossing``.
+        missing: What is not known and therefore in no sum.
     """
 
     counted: tuple[bool, ...] = ()
@@ -88,13 +102,25 @@ class Terms:
     change_ps: tuple[Ints | None, ...] = ()
     crossing: Mapping[str, tuple[Ints, Ints]] = field(default_factory=dict)
     facts: tuple[Fact, ...] = ()
-    without: tuple[str, ...] = ()
+    connect_trips: int = 0
+    missing: tuple[Missing, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing comes on top of bundles and transfers."""
         ends = [*self.first_ps.values(), *self.last_ps.values(), self.change_ps, self.idle_w]
         return not self.radios and not self.crossing and not any(one is not None for end in ends for one in end)
+
+    @property
+    def joined_facts(self) -> tuple[Fact, ...]:
+        """One fact a term: where the numbers of all devices and links come from, and the least of their origins."""
+        found = []
+        for term in TERMS:
+            its = [fact for fact in self.facts if fact.term == term]
+            if its:
+                origin = max((fact.origin for fact in its), key=ORIGINS.index)
+                found.append(Fact(term, origin, "; ".join(dict.fromkeys(fact.source for fact in its))))
+        return tuple(found)
 
     @cached_property
     def waiting_w(self) -> dict[int, tuple[float, ...]]:
@@ -109,7 +135,10 @@ class Terms:
             idle_w=(),
             radios=(),
             facts=tuple(fact for fact in self.facts if fact.term not in left_out),
-            without=tuple(line for line in self.without if line.partition(" ")[0] not in ("waiting", "radio")),
+            missing=(
+                *(one for one in self.missing if one.term not in left_out),
+                *(Missing(term, "a pipeline", "its inferences overlap") for term in (WAITING, RADIO_STATES)),
+            ),
         )
 
     def kind(self, frequencies: tuple[int, ...], several: Sequence[bool]) -> Kind:
@@ -151,6 +180,10 @@ class Terms:
             if device != busy:
                 total += watts[left_at[device]] if left_at[device] >= 0 else min(watts)
         return total
+
+    def bundle_w(self, device: int, context: BundleContext) -> float:
+        """Power of what waits, or stays up, while a device runs a bundle."""
+        return self.waits_w(context.left_at, device) + self.tails_w(context.up)
 
     def tails_w(self, up: Sequence[bool], radio: int = -1) -> float:
         """Power of the radios that are up while another one, or none, sends."""

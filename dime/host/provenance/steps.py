@@ -101,13 +101,14 @@ def _word(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def run(step: Step, archive: Path, work: Path) -> str:
+def run(step: Step, archive: Path, work: Path, more: Sequence[str] = ()) -> str:
     """Makes a step's outputs again, in another folder.
 
     Args:
         step: The step.
         archive: Where raw data are.
         work: Where it is done; what earlier steps have made there is taken, the rest is copied from the archive.
+        more: Words that are added to the command.
 
     Returns:
         Why it failed, in one line; empty where it did not.
@@ -117,7 +118,7 @@ def run(step: Step, archive: Path, work: Path) -> str:
         if not target.exists() and (archive / path).is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(archive / path, target)
-    return command(step.words, work)
+    return command([*step.words, *more], work)
 
 
 def command(words: Sequence[str], folder: Path) -> str:

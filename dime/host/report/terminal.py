@@ -32,8 +32,10 @@ def text(study: Study) -> str:
 def origins(plan: Plan) -> tuple[str, str]:
     """Where a plan's latency and energy come from, such as ``measured+modelled``; empty where there is no energy."""
     sent = [MODELLED] if plan.transfers else []
-    latency = dict.fromkeys([*(step.origin for step in plan.steps), *sent])
-    energy = dict.fromkeys([*(step.energy_origin for step in plan.steps if step.energy_origin), *sent])
+    in_time = [one.origin for one in plan.terms if one.latency_s]
+    in_energy = [one.origin for one in plan.terms if one.energy_j]
+    latency = dict.fromkeys([*(step.origin for step in plan.steps), *sent, *in_time])
+    energy = dict.fromkeys([*(step.energy_origin for step in plan.steps if step.energy_origin), *sent, *in_energy])
     return "+".join(latency), "+".join(energy) if plan.energy_j is not None else ""
 
 
@@ -66,6 +68,10 @@ def sources(study: Study) -> Iterator[str]:
     else:
         energies = "; energies are plain means" if any(p.run_energy_j is not None for p in study.profiles) else ""
         yield f"  times are those of typical runs, without each pass's extremes{energies}"
+    missing = dict.fromkeys(str(one) for link in study.links for one in link.problem.acting.missing)
+    for reason in missing:
+        told = f"without {plain(reason)}"
+        yield from textwrap.wrap(told, WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
     for warning in study.links[0].problem.warnings:
         yield from textwrap.wrap(
             f"warning: {plain(warning)}", WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
@@ -143,11 +149,15 @@ def _row(name: str, row: Row, is_ours: bool, longest: float, *, with_energy: boo
     line = _line(
         name,
         (quantity(row.plan.period_s if is_pipeline else row.plan.latency_s, "s"), latency_from),
-        (quantity(row.plan.energy_j, "J"), energy_from) if with_energy else None,
+        (_energy(row.plan), energy_from) if with_energy else None,
         "" if is_ours else share(row.gain) if row.feasible else "no",
     )
     line = f"{line}  {_bar(row.plan, longest, room)}"
     return line + "\n" + _cut(f"    {plain(row.reason)}") if row.reason else line
+
+
+def _energy(plan: Plan) -> str:
+    return "not known" if plan.energy_j is None else quantity(plan.energy_j, "J")
 
 
 def _bar(plan: Plan, longest: float, width: int) -> str:

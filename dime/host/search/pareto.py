@@ -16,7 +16,7 @@ from dime.host.search.backends import choose, plain
 from dime.host.search.graph import Graph
 
 # Up to so many arcs the bounds cost more than they save.
-BOUNDED_ARCS = 3_000
+BOUNDED_ARCS = 30_000
 SLOPES = (0.02, 0.1, 0.3, 1.0, 3.0, 10.0, 50.0)
 Choices = tuple[Choice, ...]
 

@@ -24,6 +24,7 @@ from dime.contract.run import RUN
 from dime.host.analysis import baselines
 from dime.host.bench import lab
 from dime.host.common.units import plain, quantity
+from dime.host.planning.accounting import Accounting
 from dime.host.planning.goals import Goal, Limits
 from dime.host.planning.links import load_link
 from dime.host.planning.plan import Plan, one_line
@@ -258,6 +259,7 @@ def make_study(
     arithmetic: str = "correct",
     result_bytes: int | None = 4,
     sizes_bytes: Sequence[int] | None = None,
+    accounting: Accounting | None = None,
 ) -> Study:
     """Plans for each link, and finds out what a reader will ask about the plans.
 
@@ -274,6 +276,7 @@ def make_study(
         arithmetic: Of the runs' means and of the radio, ``correct`` or ``published``.
         result_bytes: What is sent home at the end for each input of a batch; None: the last layer's whole output.
         sizes_bytes: Sizes of the tensors at the N + 1 boundaries, where no profile has them.
+        accounting: Whose joules count, and which terms.
 
     Returns:
         The study.
@@ -285,7 +288,13 @@ def make_study(
     limits = limits or Limits()
     names = link_names(link)
     profiles = averaged(profiles, arithmetic)
-    build = partial(build_problem, result_bytes=result_bytes, arithmetic=arithmetic, sizes_bytes=sizes_bytes)
+    build = partial(
+        build_problem,
+        result_bytes=result_bytes,
+        arithmetic=arithmetic,
+        sizes_bytes=sizes_bytes,
+        accounting=accounting,
+    )
     problems = [build(profiles, name, goal, limits) for name in names]
     drawn, unsure = _draw(problems[0], profiles, replicates)
     studies, without = [], []

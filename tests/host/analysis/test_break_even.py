@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dime.contract.errors import InfeasibleError, InputError
 from dime.host.analysis import break_even
+from dime.host.planning.accounting import Accounting
 from dime.host.planning.goals import Limits
 from dime.host.planning.links import Link
 from dime.host.planning.problem import build_problem
@@ -94,7 +95,7 @@ def test_by_hand():
     """A device of 10 ms, or a server of 2 ms behind 1000 bytes up and none down: equal where sending takes 8 ms."""
     profiles = small.profiles(1, 2, 0)
     link = Link("test", 1e6, 1e6)
-    problem = build_problem(profiles, link, sizes_bytes=[1000, 0], result_bytes=0)
+    problem = build_problem(profiles, link, sizes_bytes=[1000, 0], result_bytes=0, accounting=Accounting(terms="none"))
     edge, server = np.array([[10**10, 10**10]]), np.array([[2 * 10**9]])
     problem = problem.with_costs([edge, server], [device.energy_pj for device in problem.devices])
     found = break_even.best_plans(problem, link)
@@ -110,7 +111,10 @@ def test_by_hand():
 
 def test_alpha_does_not_grow_when_the_link_gets_slower():
     link = Link("test", 1e6, 1e6, 0.0, upload_j_per_bit=1e-6, download_j_per_bit=0.0, radio_w=2.0)
-    problem = build_problem(small.profiles(1, 2, 0), link, "energy", sizes_bytes=[1000, 0], result_bytes=0)
+    nothing = Accounting(terms="none")
+    problem = build_problem(
+        small.profiles(1, 2, 0), link, "energy", sizes_bytes=[1000, 0], result_bytes=0, accounting=nothing
+    )
     one_joule = np.full((1, 2), 10**12)
     problem = problem.with_costs([d.latency_ps for d in problem.devices], [one_joule, problem.devices[1].energy_pj])
     found = break_even.best_plans(problem, link)

@@ -32,12 +32,13 @@ def ends(profiles, probability):
 def bounds(problem, profiles, choices, of_cells):
     """Where a plan's single runs end, of latency and energy."""
     totals = evaluate(problem, choices)
-    mean, squares = np.array([totals.communication_ps, totals.radio_pj]) / 1e12, np.zeros(2)
+    mean, squares = np.array([totals.communication_ps, totals.radio_pj]) / 1e12, np.zeros(2)  # with headers
     for bundle, device, frequency_hz in choices:
         profile = profiles[device]
         cell = profile.bundles.index(bundle) * len(profile.frequencies_hz) + profile.frequencies_hz.index(frequency_hz)
         for at, name in enumerate(("latency", "energy")):
-            if (device, name) in of_cells:
+            counts = name == "latency" or problem.devices[device].has_energy
+            if counts and (device, name) in of_cells:
                 mean[at] += of_cells[device, name][0][cell]
                 squares[at] += of_cells[device, name][1][cell]
     return mean + np.sqrt(squares)

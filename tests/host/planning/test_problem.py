@@ -7,6 +7,7 @@ import pytest
 
 from dime.contract.bundles import Bundle
 from dime.contract.errors import InputError
+from dime.host.planning.accounting import Accounting
 from dime.host.planning.goals import Limits
 from dime.host.planning.problem import build_problem
 from dime.host.planning.solution import make_plan
@@ -27,12 +28,15 @@ def one_run(device, frequency_hz, cost, with_energy):
     return from_runs(runs, device=device, network="alexnet", layers=synthetic.ALEXNET.layers, path=device)
 
 
+NO_TERMS = Accounting(terms="none")
+
+
 def golden(arithmetic):
     nano = one_run(
         "nano", 691200000, lambda a, b: (0.016872313541546464, 0.08958015625) if (a, b) == (0, 4) else (9, 9), True
     )
     server = one_run("wiscad", -1, lambda a, b: (0.0, 0.0), False)
-    return build_problem([nano, server], "4G", "latency", sizes_bytes=SIZES, arithmetic=arithmetic)
+    return build_problem([nano, server], "4G", "latency", sizes_bytes=SIZES, arithmetic=arithmetic, accounting=NO_TERMS)
 
 
 def test_the_published_example_with_its_arithmetic():
@@ -154,9 +158,11 @@ def test_the_whole_output_may_be_sent_home():
 def test_a_server_s_energy_counts_only_if_its_profile_has_it():
     counted = synthetic.profile(synthetic.ALEXNET, "wiscad", (-1,), 8e12, 100.0, seed=2)
     edge = synthetic.profile(synthetic.ALEXNET)
-    with_energy = build_problem([edge, counted], "4G", limits=Limits(private_layers=1))
-    without = build_problem([edge, synthetic.server(synthetic.ALEXNET)], "4G", limits=Limits(private_layers=1))
+    every = Accounting(joules="all")
+    with_energy = build_problem([edge, counted], "4G", limits=Limits(private_layers=1), accounting=every)
+    without = build_problem([edge, synthetic.server(synthetic.ALEXNET)], "4G", accounting=every)
     assert with_energy.devices[1].energy_pj.min() > 0 == without.devices[1].energy_pj.max()
+    assert build_problem([edge, counted], "4G").devices[1].energy_pj.max() == 0  # the weak device's joules alone
 
 
 def test_three_devices_with_a_hub():

@@ -1,0 +1,74 @@
+"""Whose joules count, and which terms of a plan's cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dime.contract.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from dime.host.profiles.profiles import Profile
+
+WAITING, RADIO_STATES, PROTOCOL = "waiting", "radio states", "protocol"
+COPIES, FREQUENCY_CHANGE, ENCODING = "copies", "frequency change", "encoding"
+TERMS = (WAITING, RADIO_STATES, PROTOCOL, COPIES, FREQUENCY_CHANGE, ENCODING)
+EDGE, ALL, KNOWN, NONE = "edge", "all", "known", "none"
+
+
+@dataclass(frozen=True)
+class Accounting:
+    """Whose joules count, and which terms.
+
+    Attributes:
+        joules: ``edge``: those of the weak device; ``all``: of all devices; or devices' names joined by commas.
+        terms: ``known``: all that are known, but for numbers that were not checked against their source; ``all``:
+            these, too; ``none``; or names of TERMS joined by commas, checked or not.
+        idle_power_w: Models the weak device's power while it waits, where no meter has measured it.
+        connection: ``kept``, or ``new``: each transfer begins with a connection's round trip.
+    """
+
+    joules: str = EDGE
+    terms: str = KNOWN
+    idle_power_w: float | None = None
+    connection: str = "kept"
+
+    def __post_init__(self) -> None:
+        if self.connection not in ("kept", "new"):
+            raise unknown("kind of connection", self.connection, ("kept", "new"))
+        if self.idle_power_w is not None and not (math.isfinite(self.idle_power_w) and self.idle_power_w >= 0):
+            raise InputError(f"a power must be a finite number of watts >= 0, not {self.idle_power_w}")
+        self.chosen  # noqa: B018 - a wrong name is refused at once
+
+    @property
+    def chosen(self) -> frozenset[str]:
+        """The terms that may count."""
+        if self.terms in (KNOWN, ALL):
+            return frozenset(TERMS)
+        names = [] if self.terms == NONE else [name.strip().replace("_", " ") for name in self.terms.split(",")]
+        for name in names:
+            if name not in TERMS:
+                raise unknown("term", name, (KNOWN, ALL, NONE, *TERMS))
+        return frozenset(names)
+
+    def counted(self, profiles: Sequence[Profile]) -> tuple[bool, ...]:
+        """For each device whether its joules count.
+
+        Raises:
+            InputError: A named device is none of them, or its profile has no energy.
+        """
+        names = [profile.device for profile in profiles]
+        if self.joules == EDGE and EDGE not in names[1:]:
+            return tuple(at == 0 for at in range(len(names)))
+        if self.joules == ALL and ALL not in names:
+            return (True,) * len(names)
+        asked = [name.strip() for name in self.joules.split(",")]
+        for name in asked:
+            if name not in names:
+                raise unknown("device whose joules count", name, (EDGE, ALL, *names))
+            profile = profiles[names.index(name)]
+            if profile.run_energy_j is None:
+                raise InputError(f"the profile of {name} has no energy, and its joules are to count: join its power")
+        return tuple(name in asked for name in names)

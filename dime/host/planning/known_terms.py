@@ -1,0 +1,223 @@
+"""What profiles and links tell of the terms of a plan's cost; what they do not is named, with what would tell it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from dime.contract.frames import OVERHEAD_BYTES
+from dime.host.common.stats import Ints
+from dime.host.planning.accounting import KNOWN, NONE, Accounting
+from dime.host.planning.links import Link
+from dime.host.planning.terms import (
+    COPIES,
+    FREQUENCY_CHANGE,
+    PROTOCOL,
+    RADIO,
+    RADIO_STATES,
+    TERMS,
+    WAITING,
+    Fact,
+    Missing,
+    Radio,
+    Terms,
+)
+from dime.host.profiles.profiles import Profile
+
+Joined = Mapping[tuple[int, int], Link | None]
+PS = 10**12
+
+
+def find(
+    profiles: Sequence[Profile], joined: Joined, sizes: Sequence[int], accounting: Accounting, counted: Sequence[bool]
+) -> Terms:
+    """Finds the terms of a problem.
+
+    Args:
+        profiles: One a device, the weak device's first.
+        joined: What joins each pair of devices.
+        sizes: Bytes of the tensor at each boundary.
+        accounting: What counts.
+        counted: For each device whether its joules do.
+    """
+    if accounting.terms == NONE:
+        missing = [Missing(term, "every device and link", "left out (TERMS=none)") for term in TERMS]
+        return Terms(counted=tuple(counted), missing=tuple(missing))
+    found = _Found(profiles, joined, accounting, tuple(counted))
+    idle_w = tuple(found.idle(at) for at in range(len(profiles)))
+    copies = tuple(found.copies(at) for at in range(len(profiles)))
+    change = tuple(found.change(at) for at in range(len(profiles)))
+    radios = found.radios()
+    found.radio_power()
+    crossing = found.protocol(len(sizes))
+    into, out_of = tuple(one[0] for one in copies), tuple(one[1] for one in copies)
+    has_copies = any(one is not None for one in (*into, *out_of))
+    return Terms(
+        counted=tuple(counted),
+        idle_w=idle_w,
+        working_w=tuple(
+            _working_w(profile) if counts else None for profile, counts in zip(profiles, counted, strict=True)
+        ),
+        radios=radios,
+        first_ps={COPIES: into} if has_copies else {},
+        last_ps={COPIES: out_of} if has_copies else {},
+        change_ps=change,
+        crossing={PROTOCOL: crossing} if crossing is not None else {},
+        connect_trips=found.connect_trips,
+        facts=tuple(found.facts),
+        missing=tuple(found.missing),
+    )
+
+
+class _Found:
+    """Collects terms with where they come from, or why they are not known."""
+
+    def __init__(self, profiles: Sequence[Profile], joined: Joined, accounting: Accounting, counted: tuple[bool, ...]):
+        self.profiles, self.joined, self.accounting, self.counted = profiles, joined, accounting, counted
+        self.facts: list[Fact] = []
+        self.missing: list[Missing] = []
+        for term in TERMS:
+            if term not in accounting.chosen:
+                self._lacks(term, "every device and link", "left out (TERMS=)")
+
+    @property
+    def connect_trips(self) -> int:
+        """Round trips before each transfer."""
+        return int(self.accounting.connection == "new" and self._wanted(PROTOCOL))
+
+    def _lacks(self, term: str, of: str, reason: str) -> None:
+        self.missing.append(Missing(term, of, reason))
+
+    def _wanted(self, term: str) -> bool:
+        return term in self.accounting.chosen
+
+    def idle(self, device: int) -> tuple[float, ...] | None:
+        """A device's power while it waits, by frequency."""
+        profile = self.profiles[device]
+        if not self._wanted(WAITING) or not self.counted[device] or len(self.profiles) == 1:
+            return None
+        given = self.accounting.idle_power_w if device == 0 else None
+        measured = _told(profile, "idle_w")
+        if measured is not None and not all(map(math.isnan, measured)):
+            known = [watts for watts in measured if not math.isnan(watts)]
+            usual = sum(known) / len(known)
+            origin = "modelled" if profile.energy_model else profile.energy_origin
+            self.facts.append(Fact(WAITING, origin, f"idle power of {profile.device}, by its profile"))
+            return tuple(usual if math.isnan(watts) else watts for watts in measured)
+        if given is not None:
+            self.facts.append(Fact(WAITING, "modelled", f"{given:g} W while {profile.device} waits (IDLE_POWER)"))
+            return (given,) * len(profile.frequencies_hz)
+        more = ", or give IDLE_POWER=" if device == 0 else ""
+        self._lacks(WAITING, profile.device, f"its idle power is not known; profile it with a meter{more}")
+        return None
+
+    def copies(self, device: int) -> tuple[Ints | None, Ints | None]:
+        """What a device's copies into its GPU, and out of it, take: (boundaries, frequencies) each."""
+        profile = self.profiles[device]
+        if not self._wanted(COPIES):
+            return None, None
+        if profile.copy_in_s is None or profile.copy_out_s is None:
+            self._lacks(COPIES, profile.device, "its profile does not have them; profile it again")
+            return None, None
+        both = [np.rint(np.nan_to_num(one) * PS).astype(np.int64) for one in (profile.copy_in_s, profile.copy_out_s)]
+        if not any(one.any() for one in both):
+            return None, None
+        self.facts.append(Fact(COPIES, profile.origin, f"copies of {profile.device}, by its profile"))
+        return both[0], both[1]
+
+    def change(self, device: int) -> Ints | None:
+        """What a device's change to each of its frequencies takes."""
+        profile = self.profiles[device]
+        several = profile.max_layers < len(profile.layers)
+        if not self._wanted(FREQUENCY_CHANGE) or len(profile.frequencies_hz) < 2:
+            return None
+        times = _told(profile, "frequency_change_s")
+        if times is None or all(map(math.isnan, times)):
+            if several:
+                self._lacks(FREQUENCY_CHANGE, profile.device, "its profile does not have it; profile it again")
+            return None
+        self.facts.append(Fact(FREQUENCY_CHANGE, profile.origin, f"settle times of {profile.device}, by its profile"))
+        usual = float(np.nanmax(times))
+        known = [usual if math.isnan(time) else time for time in times]
+        return np.array([round(time * PS) for time in known], np.int64)
+
+    def radio_power(self) -> None:
+        """Names the links of which it is not known what they cost a device whose joules count."""
+        for (weaker, other), link in self.joined.items():
+            if link is None:
+                continue
+            if self.counted[weaker] and not link.has_radio:
+                self._lacks(RADIO, link.name, "its power is not given: alpha_up=, alpha_down=, beta= in mW")
+            if self.counted[other]:
+                self._lacks(
+                    RADIO,
+                    self.profiles[other].device,
+                    f"link {link.name} says what it costs the weaker device only",
+                )
+
+    def radios(self) -> tuple[Radio, ...]:
+        """The radios with states, one for each weaker device and link."""
+        if not self._wanted(RADIO_STATES):
+            return ()
+        its: dict[tuple[int, str], tuple[Link, list[tuple[int, int]]]] = {}
+        for (weaker, other), link in self.joined.items():
+            if link is not None:
+                its.setdefault((weaker, link.name), (link, []))[1].append((weaker, other))
+        found = []
+        for (weaker, name), (link, pairs) in its.items():
+            if not link.has_states:
+                self._lacks(RADIO_STATES, name, "not given: promotion_s, tail_s and their powers")
+                continue
+            if not link.states_checked and self.accounting.terms == KNOWN:
+                self._lacks(RADIO_STATES, name, "their numbers are unchecked; TERMS=all takes them")
+                continue
+            promotion_s, tail_s = link.promotion_s or 0.0, link.tail_s or 0.0
+            found.append(
+                Radio(
+                    weaker,
+                    tuple(pairs),
+                    round(promotion_s * PS),
+                    round(promotion_s * (link.promotion_w or 0.0) * PS),
+                    round(tail_s * PS),
+                    link.tail_w or 0.0,
+                )
+            )
+            checked = "" if link.states_checked else " (unchecked)"
+            self.facts.append(Fact(RADIO_STATES, "modelled", f"{name}: {link.states_source}{checked}"))
+        return tuple(found)
+
+    def protocol(self, boundaries: int) -> tuple[Ints, Ints] | None:
+        """What each transfer takes beside the tensor's own bits: (boundaries, devices, devices), ps and pJ."""
+        links = {pair: link for pair, link in self.joined.items() if link is not None}
+        if not self._wanted(PROTOCOL) or not links:
+            return None
+        count = len(self.profiles)
+        ps, pj = np.zeros((boundaries, count, count), np.int64), np.zeros((boundaries, count, count), np.int64)
+        trips = self.connect_trips
+        for (weaker, other), link in links.items():
+            for upload, source, target in ((True, weaker, other), (False, other, weaker)):
+                header = 0 if link.passes else OVERHEAD_BYTES  # what was measured had it already
+                header_s = link.latency_s(header, upload) - link.latency_s(0, upload)
+                ps[:, source, target] = round((header_s + trips * link.round_trip_s) * PS)
+                if self.counted[weaker]:
+                    pj[:, source, target] = round(link.energy_j(header, upload) * PS)
+        kept = "a connection that is kept" if not trips else "a new connection for each transfer"
+        self.facts.append(Fact(PROTOCOL, "modelled", f"{OVERHEAD_BYTES} bytes around each tensor, {kept}"))
+        return ps, pj
+
+
+def _told(profile: Profile, name: str) -> Sequence[float] | None:
+    found: Sequence[float] | None = getattr(profile, name, None)
+    return found
+
+
+def _working_w(profile: Profile) -> tuple[float, ...] | None:
+    """Mean power at each frequency while bundles run."""
+    means = profile.means
+    if means.energy_j is None:
+        return None
+    seconds = means.duration_s.sum(axis=0)
+    watts = np.divide(means.energy_j.sum(axis=0), seconds, out=np.zeros_like(seconds), where=seconds > 0)
+    return tuple(watts.tolist())
