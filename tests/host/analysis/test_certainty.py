@@ -1,6 +1,7 @@
 """What is said of a plan is true: a few seeds of the noises whose 400 seeds tests/benchmarks/test_certainty.py has."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from dime.host.search.solvers import solve
 from tests.host import small
 from tests.host.analysis import noise
 
+TABLE = Path(__file__).with_name("certainty.csv")
+
 
 @pytest.mark.parametrize("kind", ["drift 3 %", "lognormal 25 %", "outliers"])
 def test_intervals_cover_the_truth(kind):
@@ -19,6 +22,24 @@ def test_intervals_cover_the_truth(kind):
     score = noise.judge(kind, 5, 10, range(40), replicates=20)
     for what in ("latency", "energy", "difference"):
         assert score.given.get(what, 0) < 5 or score.share(what) >= 0.85, what
+
+
+def test_the_table_of_400_seeds_holds():
+    """Made by tests/benchmarks/test_certainty.py; every noise with 3, 5 and 10 passes is told, or refused."""
+    table = noise.read_rows(TABLE)
+    assert noise.broken(table) == []
+    for kind in noise.KINDS:
+        for passes in (3, 5, 10):
+            of_intervals = [row for row in table if (row.noise, row.passes, row.runs) == (kind, passes, 10)]
+            refused = next(row.given for row in of_intervals if row.statement == "refused")
+            for name in ("latency", "energy", "difference", "chosen"):
+                given = next(row.given for row in of_intervals if row.statement == name)
+                assert refused + given >= 0.95 * 400 or name == "energy", (kind, passes, name)
+        for passes, runs in ((10, 10), (5, 2)):
+            limits = {
+                row.statement: row.given for row in table if (row.noise, row.passes, row.runs) == (kind, passes, runs)
+            }
+            assert limits["limit refused"] + limits[noise.BOUND] >= 0.9 * 200
 
 
 def test_the_chosen_plan_is_not_as_good_as_it_looks():
