@@ -67,11 +67,6 @@ class Samples:
                 return
             yield found
 
-    def cell(self, choice: Choice) -> tuple[Ints, Ints]:
-        """Latency and energy of one step, one entry a replicate."""
-        bundle, device, column = place(self.problem, choice)
-        return self.latency_ps[device][:, bundle, column], self.energy_pj[device][:, bundle, column]
-
     def costs(self, choices: Choices) -> Costs[Ints]:
         """What a plan costs in each replicate."""
         latency, energy = self._quantities
@@ -145,7 +140,7 @@ class Samples:
         plans = [chosen for chosen in (plan, other) if chosen]
         costs = [costs_of(problem, chosen) for chosen in plans]
         kind = goal.kind if quantity == "goal" else quantity
-        if kind == "throughput":  # the slowest stage is no sum
+        if quantity == "goal" and goal.is_pipeline:  # the slowest stage is no sum
             drawn = [self.costs(chosen).value(problem) for chosen in plans]
             tails = (1 - confidence) / 2, (1 + confidence) / 2
             low, high = np.quantile(drawn[0] - drawn[1] if other else drawn[0], tails).tolist()

@@ -332,15 +332,21 @@ def _candidates(samples: Samples, plans: Sequence[Choices]) -> Iterator[tuple[st
         own, shared = scatter.draw_parts(scatter.profile.frequencies_hz.index(hertz), len(samples), stats.SEED + device)
         cells = {choice: scatter.profile.bundles.index(choice.bundle) for choice in choices}
         for choice, at in cells.items():
-            yield spell(choice.bundle, list(problem.layers)), device, hertz, {choice: _drawn(problem, own, at)}
+            yield spell(choice.bundle, list(problem.layers)), device, hertz, {choice: _drawn(problem, device, own, at)}
         if shared:
-            yield ALL_BUNDLES, device, hertz, {choice: _drawn(problem, shared, at) for choice, at in cells.items()}
+            yield (
+                ALL_BUNDLES,
+                device,
+                hertz,
+                {choice: _drawn(problem, device, shared, at) for choice, at in cells.items()},
+            )
 
 
-def _drawn(problem: Problem, parts: Sequence[Floats], cell: int) -> Drawn:
-    """Latencies (ps) and energies (pJ) of one cell, one entry a draw."""
+def _drawn(problem: Problem, device: int, parts: Sequence[Floats], cell: int) -> Drawn:
+    """Latencies (ps) and energies (pJ, where the device's count) of one cell, one entry a draw."""
     found = [np.rint(part[:, cell] * PER_S).astype(np.int64) for part in parts]
-    return found[0], found[1] if len(found) > 1 and problem.has_energy else np.zeros_like(found[0])
+    counts = len(found) > 1 and problem.has_energy and problem.devices[device].has_energy
+    return found[0], found[1] if counts else np.zeros_like(found[0])
 
 
 def difference(

@@ -139,6 +139,15 @@ def test_what_all_bundles_share_only_more_passes_tell():
     assert uncertainty.ALL_BUNDLES not in {cell.bundle for cell in found}
 
 
+def test_joules_that_do_not_count_are_not_worth_measuring():
+    made_one = noise.measured("normal", 5, 10, 3, "energy")
+    devices = tuple(replace(device, has_energy=False) for device in made_one.problem.devices)
+    samples = resampling.resample(made_one.problem, made_one.profiles, 20)
+    parts = samples.scatters[0].draw_parts(0, 20, 1)[0]
+    assert uncertainty._drawn(made_one.problem, 0, parts, 0)[1].any()
+    assert not uncertainty._drawn(replace(made_one.problem, devices=devices), 0, parts, 0)[1].any()
+
+
 def test_the_noisy_bundle_comes_first():
     profiles, problem = made(11, spread=0.01, runs=8)
     chosen = solve(problem).choices
