@@ -98,7 +98,11 @@ def profile(options: argparse.Namespace, emit: "Emit") -> None:
     log = _power_log(options, emit)
     if log is not None and not options.min_window_s:
         options.min_window_s = log.min_window_s
-    hooks = {} if log is None else {name: getattr(log, name) for name in ("around_frequency", "is_settled", "meter")}
+    hooks = (
+        {}
+        if log is None
+        else {name: getattr(log, name) for name in ("around_frequency", "is_settled", "meter", "rest_s")}
+    )
     summary = timings.profile(
         network, found, options.out, vars(options), board, options.device, emit, root=options.root, **hooks
     )
@@ -361,8 +365,8 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--out", required=True, help="the run's folder; a run that was cut off there is continued")
     verb.add_argument("--processor", default="auto", help="auto, cuda or cpu")
     verb.add_argument("--frequencies", dest="frequencies_hz", type=parse_frequencies, help="hertz joined by +, or all")
-    verb.add_argument("--iterations", type=int, default=5, help="passes over all bundles")
-    verb.add_argument("--runs", type=int, default=20, help="timed runs of each bundle in a pass")
+    verb.add_argument("--iterations", type=int, default=16, help="passes over all bundles")
+    verb.add_argument("--runs", type=int, default=5, help="timed runs of each bundle in a pass")
     verb.add_argument("--warmups", type=int, default=2, help="runs before them that are not counted")
     verb.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves them to torch")
     verb.add_argument("--max-layers", type=int, help="largest bundle; all by default")

@@ -81,6 +81,7 @@ class PowerLog(object):
     Attributes:
         meter: The meter's name and which of its channels, rails, packages or GPUs it takes; None if it does not say.
         min_window_s: Length a window must have to hold enough of the meter's readings.
+        rest_s: What a frequency takes beside its passes: rests and load patterns before and after them.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class PowerLog(object):
         self._earlier = self._read_earlier()
         self._period_s = self._greet()
         self.min_window_s = self._window_s()
+        self.rest_s = 2 * (self._rest_s + CHIPS * self._chip_s() + AFTER_CODE_S)
         if self._line is None:
             self._emit(
                 "warning",
@@ -284,11 +286,13 @@ class PowerLog(object):
         start_ns = monotonic_ns()
         _rest(self._rest_s)
         log["idle_ns"].append([start_ns, monotonic_ns()])
-        readings = max(READINGS_A_CHIP, math.ceil(LEAST_CHIP_S / self._period_s)) if self._period_s else 0
-        chip_s = (readings + BETWEEN_READINGS) * self._period_s or LEAST_CHIP_S
         chips = code("{} {}".format(where, log["frequency_hz"]))
-        log["codes"].append({"where": where, "busy_ns": play(chips, chip_s, spin)})
+        log["codes"].append({"where": where, "busy_ns": play(chips, self._chip_s(), spin)})
         time.sleep(min(AFTER_CODE_S, self._rest_s / 2))
+
+    def _chip_s(self) -> float:
+        readings = max(READINGS_A_CHIP, math.ceil(LEAST_CHIP_S / self._period_s)) if self._period_s else 0
+        return (readings + BETWEEN_READINGS) * self._period_s or LEAST_CHIP_S
 
     def energies(self, rows: "Sequence[Timing]") -> List[Optional[Tuple[float, float]]]:
         """Asks for the joules of rows that were measured since the last but one exchange.

@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import contextmanager
+from functools import partial
 from typing import (
     TYPE_CHECKING,
     Callable,
@@ -35,7 +36,7 @@ from dime.contract.bundles import Bundle, enumerate_bundles, spell
 from dime.contract.errors import InputError, TableError
 from dime.contract.run import LEDGER, RUN, TIMINGS, RunSpec, check_options
 from dime.contract.timebase import boot_id, monotonic_ns
-from dime.device import boards, processor, settling, stop, storage
+from dime.device import boards, estimate, processor, settling, stop, storage
 from dime.device import encodings as coding
 from dime.device import surroundings as around
 
@@ -75,8 +76,10 @@ def profile(
     emit: "Optional[Emit]" = None,
     around_frequency: "Callable[[int], ContextManager[AfterPass]]" = quiet,
     root: str = "/",
+    *,
     is_settled: Callable[[int], bool] = lambda frequency_hz: True,
     meter: Optional[Dict[str, str]] = None,
+    rest_s: float = 0.0,
 ) -> Summary:
     """Measures all bundles of a network.
 
@@ -96,6 +99,7 @@ def profile(
         root: Where sysfs is found.
         is_settled: Whether a frequency at which all passes asked for are there needs no further ones.
         meter: Name and channels of the meter that logs meanwhile, for run.json; None for none.
+        rest_s: What ``around_frequency`` itself takes.
 
     Returns:
         Summary: What was done.
@@ -137,6 +141,7 @@ def profile(
                         with around_frequency(frequency_hz) as after_pass:
                             _note_clocks(spec, "start", frequency_hz, verify(), board, root, emit)
                             spec.write(folder)
+                            run.announce(frequency_hz, rest_s)
                             inside_s += run.measure(frequency_hz, writer, verify, after_pass)
                             coded.measure(frequency_hz, board[1])
                             _note_clocks(spec, "end", frequency_hz, run.read_hz, board, root, emit)
@@ -177,11 +182,31 @@ class _Run(object):
         network.place(chosen)
         self.rows = len(rows)
         self.read_hz: List[int] = []
+        self._announced = False
         self.total = len(self._bundles) * spec.iterations * len(spec.frequencies_hz)
 
     def is_complete(self, frequency_hz: int) -> bool:
         finished = sum(1 for key in self._finished if key[0] == frequency_hz and key[1] < self._spec.iterations)
         return finished == len(self._bundles) * self._spec.iterations
+
+    def announce(self, frequency_hz: int, rest_s: float) -> None:
+        """Says once how long what is missing will take, by a trial at the first frequency."""
+        if self._announced:
+            return
+        self._announced = True
+        spec, numbers = self._spec, range(len(self._network.layers))
+        with torch.inference_mode():
+            layers_s = estimate.trial(partial(self._once_s, number, frequency_hz) for number in numbers)
+        shape = estimate.Shape(spec.iterations, spec.runs, spec.warmups, spec.min_window_s, LEAD, rest_s)
+        ahead = [hz for hz in spec.frequencies_hz if not self.is_complete(hz)]
+        text = estimate.told(layers_s, spec.max_layers, shape, ahead, frequency_hz)
+        if text:
+            self._emit("note", text=text)
+
+    def _once_s(self, number: int, frequency_hz: int) -> float:
+        stop.check()
+        timed = boards.slowed(self._board, self._network.module(Bundle(number, number)), frequency_hz)
+        return self._chosen.burst(timed, self._inputs[number][0][1]).duration_s
 
     def measure(
         self, frequency_hz: int, writer: tables.Writer, verify: Callable[[], List[int]], after_pass: "AfterPass"

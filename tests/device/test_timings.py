@@ -99,6 +99,7 @@ def test_single_runs_and_copies_have_columns_of_their_own(tiny, tmp_path):
 
 
 def test_copies_are_timed_behind_a_bundles_windows(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(timings._Run, "announce", lambda self, *given: None)
     done, burst = [], processor.Cpu.burst
     monkeypatch.setattr(processor.Cpu, "burst", lambda self, *given: done.append("burst") or burst(self, *given))
     monkeypatch.setattr(processor.Cpu, "copies_s", lambda self, *given: done.append("copy") or (2.0, len(done)))
@@ -301,6 +302,7 @@ def test_bundles_are_measured_again_until_nobody_asks_for_more(tiny, tmp_path):
 
 
 def test_the_same_work_goes_on_before_and_after_windows(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(timings._Run, "announce", lambda self, *given: None)
     asked = []
     burst = processor.Cpu.burst
     monkeypatch.setattr(processor.Cpu, "burst", lambda self, *given: asked.append(given[2]) or burst(self, *given))

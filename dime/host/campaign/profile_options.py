@@ -20,8 +20,8 @@ class ProfileOptions:
         "all that the board has.",
         None,
     )
-    runs: int = option("Timed runs of each bundle in a pass.", 20)
-    iterations: int = option("Passes over all bundles, each in another order.", 5)
+    runs: int = option("Timed runs of each bundle in a pass.", 5)
+    iterations: int = option("Passes over all bundles, each in another order.", 16)
     warmups: int = option("Runs before them that are not counted.", 2)
     max_layers: int | None = option("Largest bundle; without it the whole network.", None)
     energy_error: str | None = option(
