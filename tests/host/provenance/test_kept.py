@@ -22,6 +22,7 @@ def test_a_kept_archive_still_passes(path):
     assert {row.part for row in found.rows} == {"intact", "re-derived", "claims"}
 
 
+@pytest.mark.slow
 def test_a_number_changed_in_table_and_list_alike_is_found_by_deriving(tmp_path):
     from dime.host.provenance import manifest
 
