@@ -23,7 +23,7 @@ def loaded():
     backends.prepare()
 
 
-def shortest_s(problem, count=30):
+def shortest_s(problem, count=200):
     taken = []
     for _ in range(count):
         began = perf_counter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -24,6 +25,7 @@ from dime.host.planning.terms import PROTOCOL, RADIO
 
 GIVEN = Certificate("given")
 SAME = 1e-9
+WIDTH = 100
 SUMS = ("latency_s", "computation_s", "communication_s", "energy_j", "computation_j", "radio_j", "period_s", "value")
 
 
@@ -156,11 +158,11 @@ class Plan:
         for one in self.terms:
             if one.latency_s or one.energy_j:
                 joules = "" if one.energy_j is None else f"   {one.energy_j:.6g} J"
-                lines.append(f"    {one.term}: {one.latency_s:.6g} s{joules}   {one.origin}: {plain(one.source)}")
+                lines.append(f"    {one.term}: {one.latency_s:.6g} s{joules}   {one.origin}")
         if self.without:
-            lines.append(
-                f"    without {plain(', '.join(dict.fromkeys(line.partition(':')[0] for line in self.without)))}"
-            )
+            names = dict.fromkeys(line.partition(":")[0] for line in self.without)
+            told = f"without {plain(', '.join(names))}"
+            lines += textwrap.wrap(told, WIDTH, initial_indent="    ", subsequent_indent="        ")
         if self.batch > 1:
             of_one = self.per_picture
             energy = "" if of_one["energy_j"] is None else f"   energy {of_one['energy_j']:.6g} J"

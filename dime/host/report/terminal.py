@@ -68,6 +68,10 @@ def sources(study: Study) -> Iterator[str]:
     else:
         energies = "; energies are plain means" if any(p.run_energy_j is not None for p in study.profiles) else ""
         yield f"  times are those of typical runs, without each pass's extremes{energies}"
+    facts = dict.fromkeys(fact for link in study.links for fact in link.problem.acting.facts)
+    for fact in facts:
+        told = f"{fact.term}: {fact.origin}, {plain(fact.source)}"
+        yield from textwrap.wrap(told, WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
     missing = dict.fromkeys(str(one) for link in study.links for one in link.problem.acting.missing)
     for reason in missing:
         told = f"without {plain(reason)}"
