@@ -183,6 +183,7 @@ def _terms(terms: Terms) -> dict[str, object]:
     }
 
 
+# Any: a part of problem.json as it was read; what is of the wrong form raises
 def _read_terms(said: Mapping[str, Any], arrays: Mapping[str, Ints], devices: Sequence[Device]) -> Terms:
     """Reads terms, which must be of these devices.
 
