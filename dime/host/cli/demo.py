@@ -43,10 +43,12 @@ def demo(demo: Demo) -> None:
     folder = output.folder(demo.results, net)
     output.write(found, folder, command=shlex.join(["dime", *sys.argv[1:]]))
     print("\n".join([*terminal.sources(found), "", overview.text(found), ""]))
-    if any(link.name == RUN_LINK for link in found.links):
-        console.tell(f"runs the plan of {RUN_LINK} and its baselines, the link emulated")
-        planning.verify(Verified(str(folder), RUN_LINK, runs=demo.requests), LabFile())
-    print("\n".join(["", f"report: {folder / 'report.html'}", *next_steps(demo.net, demo.results)]))
+    try:
+        if any(link.name == RUN_LINK for link in found.links):
+            console.tell(f"runs the plan of {RUN_LINK} and its baselines, the link emulated")
+            planning.verify(Verified(str(folder), RUN_LINK, runs=demo.requests), LabFile())
+    finally:  # the plans are there, also where they could not be run
+        print("\n".join(["", f"report: {folder / 'report.html'}", *next_steps(demo.net, demo.results)]))
     if demo.open:
         print(opened(folder / "report.html"))
 

@@ -1,7 +1,10 @@
 """The demo: profiles by the ordinary path, what each link changes, the report's name, three things to type."""
 
+import fcntl
+import os
 import re
 import sys
+from contextlib import contextmanager
 
 import pytest
 
@@ -25,7 +28,18 @@ def shown(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
     (folder / "small.py").write_text(SMALL)
     dime("samples", "--net=small.py:build", "--input=1x3x64x64", folder=folder)
-    return dime("demo", f"--net={NET}", *QUICK, "--open", folder=folder), folder
+    with alone(folder):
+        return dime("demo", f"--net={NET}", *QUICK, "--open", folder=folder), folder
+
+
+@contextmanager
+def alone(folder):
+    """A folder for temporary files of the demo's own, where no other test's plans are being run."""
+    place = folder / "temporary"
+    place.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(place))
+        yield place
 
 
 def test_it_says_what_stands_in_and_what_each_link_changes(shown):
@@ -55,10 +69,14 @@ def test_it_names_its_report_and_ends_with_three_things_to_type(shown):
     assert [step.split()[0] for step in steps] == ["make", "make", "scripts/device.sh"]
 
 
-def test_it_takes_its_profiles_again(shown):
-    done = dime("demo", f"--net={NET}", *QUICK, folder=shown[1])
+def test_it_takes_its_profiles_again_and_names_its_report_also_where_nothing_can_be_run(shown):
+    folder = shown[1]
+    with alone(folder) as place, (place / f"dime-verify-{os.getuid()}.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = dime("demo", f"--net={NET}", *QUICK, folder=folder, check=False)
+    assert done.returncode == 1 and "dime: another verify is running" in done.stderr
     assert "is complete already and was kept" in done.stderr
-    assert "plans/small-1x3x64x64/002/report.html" in done.stdout
+    assert f"report: shown/plans/{NET}/002/report.html" in done.stdout and "next:" in done.stdout
 
 
 def test_a_page_is_opened_where_there_are_a_person_and_a_browser(tmp_path, monkeypatch):
