@@ -55,5 +55,5 @@ say "the wheel works: $(cd "$dist" && ls dime-*.whl)"
 [ "$what" = packages ] && exit
 
 export TAG=$version
-if [ -n "${REGISTRY:-}" ]; then .venv/bin/dime push --registry="$REGISTRY"; else .venv/bin/dime build; fi
+if [ -n "${REGISTRY:-}" ]; then .venv/bin/dime push "--registry=$REGISTRY"; else .venv/bin/dime build; fi
 say "ready. Next: git tag v$version && git push --tags, and upload $dist/dime-$version*"

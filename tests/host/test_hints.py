@@ -147,7 +147,7 @@ def test_profiles_of_the_demo_are_found(empty, profiled, capsys):
         ("collect", "dime: there is no device; there is no lab.toml, see docker/lab.example.toml"),
         ("clean-device --device=all", "dime: there is no device; there is no lab.toml"),
         ("clean-device --device=edge", "dime: edge: runs on this computer, where no run is left behind"),
-        ("doctor --device=nano", "dime: unknown device 'nano'; known: edge, local, server; there is no lab.toml"),
+        ("doctor --device=nano", "dime: unknown device 'nano'; known: edge, local, server, standin; there is no lab.toml"),
         ("profile --net=alexnet --device=srver", "did you mean 'server'?"),
         ("profile --net=alexnet --weights=pretraind", "did you mean 'pretrained'?"),
         ("samples --net=alexnet --source=imagenete", "did you mean 'imagenette'?"),
@@ -185,9 +185,9 @@ def test_a_slip_in_a_study(empty, profiled, capsys, words, expected):
 def test_units_are_read_on_every_option_that_has_one(empty, profiled, capsys):
     words = ["solve", "--net=alexnet", f"--results={profiled}/results", "--replicates=0", "--edge-power"]
     plain = ["5", "--max-latency=0.9", "--max-energy=4", "--time-limit=60", "--gap=0.01", "--result-bytes=4000"]
-    plain += ["--memory=edge=300000000", "--link=up=20,down=50,rtt=0.01"]
+    plain += ["--memory=edge=300000000", "--link=up=20,down=50,rtt=0.01,like=WiFi"]
     units = ["5W", "--max-latency=900ms", "--max-energy=4000mJ", "--time-limit=1min", "--gap=1%", "--result-bytes=4kB"]
-    units += ["--memory=edge=300MB", "--link=up=20Mbit/s,down=50000kbit/s,rtt=10ms"]
+    units += ["--memory=edge=300MB", "--link=up=20Mbit/s,down=50000kbit/s,rtt=10ms,like=WiFi"]
     outcomes = []
     for number, given in enumerate((plain, units)):
         status, said = cli.main([*words, *given, f"--out=plan{number}"]), capsys.readouterr()

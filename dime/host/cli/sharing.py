@@ -16,7 +16,7 @@ def artifact(wanted: MadeArtifact, lab: LabFile) -> None:
     """Packs studies with their raw data, so that anybody can check every number without boards and without a network.
 
     Examples:
-        dime artifact --studies="results/plans/alexnet/001 results/plans/vgg11/001" --title="Where to cut AlexNet"
+        dime artifact --studies='results/plans/alexnet/001 results/plans/vgg11/001' --title='Where to cut AlexNet'
     """
     from dime.host.provenance.make import Wanted, make
 

@@ -52,6 +52,9 @@ EVERY_COMMAND = {
     "collect": refuses("lab.toml"),
     "clean-device --device=nano": refuses("nano"),
     "completion bash": works("_dime"),
+    "artifact --studies={own}/nowhere --out={own}/artifact": refuses("nowhere"),
+    "check-artifact --artifact={own}/nowhere.zip --out={own}/e": refuses("nowhere.zip"),
+    "repeat-artifact --artifact={own}/nowhere.zip --results={own}/m --out={own}/e": refuses("nowhere.zip"),
 }
 # Words that would write where one is.
 WRITES_HERE = [
