@@ -25,7 +25,7 @@ from .conftest import write_lab
 from .place import REGISTRY, REPOSITORY, docker
 from .test_remote_profile import GPU, leftovers, running
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(2400)]  # the first of a session builds the images
 SHORT = ("RUNS=1", "ITERATIONS=1", "WARMUPS=0", "MAX_LAYERS=2")
 WATTS = 3.0
 HOST_IMAGE = f"{REGISTRY}/dime-host:latest"
@@ -37,7 +37,7 @@ def make(target, *words, check=True, **env):
     """Types ``make TARGET WORD...`` in the checkout."""
     done = subprocess.run(
         ["make", "-s", target, *map(str, words)], cwd=REPOSITORY, capture_output=True, text=True, check=False,
-        env={**os.environ, **env}, stdin=subprocess.DEVNULL, timeout=900,
+        env={**os.environ, **env}, stdin=subprocess.DEVNULL, timeout=1800,
     )  # fmt: skip
     if check and done.returncode:
         raise AssertionError(f"make {target} {words}: {done.returncode}\n{done.stdout}\n{done.stderr}")
