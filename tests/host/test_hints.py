@@ -147,7 +147,10 @@ def test_profiles_of_the_demo_are_found(empty, profiled, capsys):
         ("collect", "dime: there is no device; there is no lab.toml, see docker/lab.example.toml"),
         ("clean-device --device=all", "dime: there is no device; there is no lab.toml"),
         ("clean-device --device=edge", "dime: edge: runs on this computer, where no run is left behind"),
-        ("doctor --device=nano", "dime: unknown device 'nano'; known: edge, local, server, standin; there is no lab.toml"),
+        (
+            "doctor --device=nano",
+            "dime: unknown device 'nano'; known: edge, local, server, standin; there is no lab.toml",
+        ),
         ("profile --net=alexnet --device=srver", "did you mean 'server'?"),
         ("profile --net=alexnet --weights=pretraind", "did you mean 'pretrained'?"),
         ("samples --net=alexnet --source=imagenete", "did you mean 'imagenette'?"),

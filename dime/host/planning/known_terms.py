@@ -26,6 +26,8 @@ from dime.host.planning.terms import (
 )
 from dime.host.profiles.profiles import Profile
 
+MOST = 2**60 / 1e12  # s or J; the check of the problem refuses sums of such
+
 Joined = Mapping[tuple[int, int], Link | None]
 PS = 10**12
 
@@ -141,7 +143,7 @@ class _Found:
         self.facts.append(Fact(FREQUENCY_CHANGE, profile.origin, f"settle times of {profile.device}, by its profile"))
         usual = float(np.nanmax(times))
         known = [usual if math.isnan(time) else time for time in times]
-        return np.array([round(time * PS) for time in known], np.int64)
+        return np.array([_picos(time) for time in known], np.int64)
 
     def radio_power(self) -> None:
         """Names the links of which it is not known what they cost a device whose joules count."""
@@ -178,9 +180,9 @@ class _Found:
                 Radio(
                     weaker,
                     tuple(pairs),
-                    round(promotion_s * PS),
-                    round(promotion_s * (link.promotion_w or 0.0) * PS),
-                    round(tail_s * PS),
+                    _picos(promotion_s),
+                    _picos(promotion_s * (link.promotion_w or 0.0)),
+                    _picos(tail_s),
                     link.tail_w or 0.0,
                 )
             )
@@ -200,12 +202,17 @@ class _Found:
             for upload, source, target in ((True, weaker, other), (False, other, weaker)):
                 header = 0 if link.passes else OVERHEAD_BYTES  # what was measured had it already
                 header_s = link.latency_s(header, upload) - link.latency_s(0, upload)
-                ps[:, source, target] = round((header_s + trips * link.round_trip_s) * PS)
+                ps[:, source, target] = _picos(header_s + trips * link.round_trip_s)
                 if self.counted[weaker]:
-                    pj[:, source, target] = round(link.energy_j(header, upload) * PS)
+                    pj[:, source, target] = _picos(link.energy_j(header, upload))
         kept = "a connection that is kept" if not trips else "a new connection for each transfer"
         self.facts.append(Fact(PROTOCOL, "modelled", f"{OVERHEAD_BYTES} bytes around each tensor, {kept}"))
         return ps, pj
+
+
+def _picos(quantity: float) -> int:
+    """Rounds seconds or joules; more than any plan can take is as much as any plan can take."""
+    return round(min(quantity, MOST) * PS)
 
 
 def _told(profile: Profile, name: str) -> Sequence[float] | None:

@@ -18,6 +18,7 @@ from dime.host.search.solvers import exact
 from dime.host.studies.study import make_study
 from tests.host import small
 
+RADIO = 0.0, 0.0, 0.0  # a link that takes no energy
 SIZES = (20_000, 8_000, 4_000, 1_000)
 
 
@@ -27,7 +28,7 @@ def link(passes=5, between=0.2, seed=0, spread_s=0.0, spread_share=0.0, times=1.
     found = np.array([1e-3, 1 / 8e6, 1 / 24e6]) / times * (1 + between * rng.normal(size=(passes, 1)))
     trip_s, up, down = found.mean(axis=0)
     return Link(
-        "a-b", 1 / up, 1 / down, trip_s, origin="measured", passes=tuple(map(tuple, found)), spread_s=spread_s,
+        "a-b", 1 / up, 1 / down, trip_s, *RADIO, origin="measured", passes=tuple(map(tuple, found)), spread_s=spread_s,
         spread_share=spread_share,
     )  # fmt: skip
 
