@@ -49,8 +49,8 @@ place=$(installed python -c 'import dime; print(dime.__file__)')
 [[ $place = "$room/venv/"* ]] || fail "the wheel is not what is imported, but $place"
 say "runs the demo from it"
 installed dime demo >"$room/said" 2>&1 || { cat "$room/said" >&2; fail "the demo failed from the wheel"; }
-report=$(sed -n 's/^files: //p' "$room/said" | tail -1)
-[ -n "$report" ] && [ -s "$room/folder/$report/report.html" ] || { cat "$room/said" >&2; fail "the demo made no report"; }
+report=$(sed -n 's/^report: //p' "$room/said" | tail -1)
+[ -n "$report" ] && [ -s "$room/folder/$report" ] || { cat "$room/said" >&2; fail "the demo made no report"; }
 say "the wheel works: $(cd "$dist" && ls dime-*.whl)"
 [ "$what" = packages ] && exit
 

@@ -38,3 +38,10 @@ def python36():
         pytest.skip(done.stdout.decode().strip())
     assert done.returncode == 0, done.stdout.decode()
     return os.path.join(root, ".venv-py36", "bin", "python")
+
+
+@pytest.fixture(scope="session")
+def asked(pytestconfig):
+    """Of a benchmark that takes minutes, of which the ordinary suite has a small one: it runs when it is asked for."""
+    if pytestconfig.getoption("markexpr") != "benchmark":
+        pytest.skip("takes minutes; the ordinary suite has a small one: -m benchmark")

@@ -13,9 +13,7 @@ SEEDS = range(400)
 LIMIT_SEEDS = range(200)
 
 
-def test_what_is_said_is_true(figures, request):
-    if request.config.getoption("markexpr") != "benchmark":
-        pytest.skip("takes minutes, and tests/host/analysis/test_certainty.py is a small one: -m benchmark")
+def test_what_is_said_is_true(asked, figures):
     rows = []
     figures(",".join(noise.Row._fields))
     for kind in noise.KINDS:

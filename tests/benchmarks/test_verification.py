@@ -35,7 +35,7 @@ def planned(request, tmp_path_factory):
     return name, folder
 
 
-def test_how_often_predictions_hold(planned, monkeypatch, figures):
+def test_how_often_predictions_hold(asked, planned, monkeypatch, figures):
     name, folder = planned
     monkeypatch.chdir(folder)
     compared, regrets, ordered = [], [], []

@@ -257,7 +257,7 @@ def test_no_mutated_message_gives_a_wrong_result():
 
 
 @pytest.mark.benchmark
-def test_a_hundred_thousand_mutated_messages_give_none_and_no_growth():
+def test_a_hundred_thousand_mutated_messages_give_none_and_no_growth(asked):
     mistakes(2000, 1)
     before_kb, threads = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, threading.active_count()
     files = len(os.listdir("/proc/self/fd"))

@@ -185,6 +185,7 @@ def test_two_at_once_are_refused(here):
         runs.verify(here)
 
 
+@pytest.mark.alone
 def test_a_stage_that_is_killed_ends_the_run_in_one_line(here, monkeypatch):
     from dime.host.execution import running
 

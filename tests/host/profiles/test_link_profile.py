@@ -44,7 +44,7 @@ def test_intervals_hold_the_truth(noise):
 
 @pytest.mark.benchmark
 @pytest.mark.parametrize("noise", ["normal", "lognormal", "outliers", "heavy tails", "jitter"])
-def test_how_often_intervals_hold(noise, capsys):
+def test_how_often_intervals_hold(asked, noise, capsys):
     for passes in (3, 5, 10):
         shares = covered(noise, passes, 400)
         with capsys.disabled():

@@ -62,17 +62,19 @@ def made_elsewhere(place, folder, seed, monkeypatch):
     monkeypatch.setenv("LC_ALL", draw.choice(["C", "POSIX", "C.UTF-8", "de_DE.UTF-8", "tr_TR.UTF-8"]))
     monkeypatch.setenv("HOME", f"/home/person{seed}")
     time.tzset()
+    before = locale.setlocale(locale.LC_ALL)
     with contextlib.suppress(locale.Error):
         locale.setlocale(locale.LC_ALL, "")
     mask = os.umask(draw.choice([0o077, 0o022, 0o002, 0o027]))
     try:
-        made = make.make(make.Wanted(STUDIES, "A small study", ("Ada Example",), draw.choice(["artifact", "other"])))
+        out = draw.choice(["artifact", "other"])
+        made = make.make(make.Wanted(STUDIES, "A small study", ("Ada Example",), out)).resolve()
         (folder / "in").mkdir()
         (folder / "work").mkdir()
         rows = list(intact(unpack(made, folder / "in"), made, folder / "work"))
     finally:
         os.umask(mask)
-        locale.setlocale(locale.LC_ALL, "C")
+        locale.setlocale(locale.LC_ALL, before)
         monkeypatch.undo()
         time.tzset()
     return made, [row for row in rows if row.verdict != HOLDS]
@@ -90,7 +92,7 @@ def test_made_again_under_other_settings_it_is_the_same_zip(place, zipped, tmp_p
 
 
 @pytest.mark.benchmark
-def test_a_hundred_clean_archives_raise_no_alarm(place, zipped, tmp_path, monkeypatch):
+def test_a_hundred_clean_archives_raise_no_alarm(asked, place, zipped, tmp_path, monkeypatch):
     for seed in range(100):
         (tmp_path / str(seed)).mkdir()
         assert_clean(place, zipped, tmp_path / str(seed), seed, monkeypatch)

@@ -28,7 +28,7 @@ def test_each_kind_of_change_is_found_and_named(archive, place):
 
 
 @pytest.mark.benchmark
-def test_a_thousand_changes_are_found_and_named(archive, place):
+def test_a_thousand_changes_are_found_and_named(asked, archive, place):
     for seed in range(1000):
         assert_found(archive, place / "artifact", seed)
 
