@@ -46,6 +46,7 @@ def test_the_wheel_holds_all_that_the_package_has(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.alone  # a computer runs one verification at once
 @pytest.mark.timeout(1200)
 def test_the_demo_runs_from_the_wheel_in_an_empty_environment(tmp_path):
     done = release("packages", dist=tmp_path)

@@ -17,6 +17,8 @@ from dime.contract.errors import DeviceError, InputError, TableError
 from dime.host.execution import runs, verification_files
 from tests.host.conftest import dime
 
+pytestmark = pytest.mark.alone  # a computer runs one verification at once
+
 MODEL = """
 from torch import nn
 
@@ -185,7 +187,6 @@ def test_two_at_once_are_refused(here):
         runs.verify(here)
 
 
-@pytest.mark.alone
 def test_a_stage_that_is_killed_ends_the_run_in_one_line(here, monkeypatch):
     from dime.host.execution import running
 
