@@ -4,6 +4,7 @@ The profiles are modelled; times are real. The device waits at twelve different 
 the search carries both through every plan.
 """
 
+from dataclasses import replace
 from time import perf_counter
 
 import pytest
@@ -36,7 +37,7 @@ def shortest_s(problem, count=200):
 @pytest.mark.parametrize("chain", [synthetic.ALEXNET, synthetic.VGG11, synthetic.VIT], ids=str)
 def test_a_frontier_with_all_terms_beside_one_without(chain, link, figures):
     edge = synthetic.profile(chain)
-    object.__setattr__(edge, "idle_w", tuple(1.0 + 0.05 * at for at in range(12)))
+    edge = replace(edge, idle_w=tuple(1.0 + 0.05 * at for at in range(12)))
     profiles = [edge, synthetic.server(chain)]
     without, with_terms = (
         shortest_s(build_problem(profiles, link, accounting=Accounting(terms=terms))) for terms in ("none", "all")

@@ -203,7 +203,7 @@ class Samples:
                 third += float((joules**3 / runs**2).sum()) * scatter.moments[1]
                 off_together[profile.meter] = off_together.get(profile.meter, 0.0) + gain * float(joules.sum())
             watts = self.problem.acting.waiting_w.get(device)
-            errors = getattr(profile, "idle_w_sd", None)
+            errors = profile.idle_w_sd
             for (waiting, column), joule_seconds in waits.items():
                 if waiting == device and watts is not None and errors is not None:
                     place = column if column >= 0 else watts.index(min(watts))

@@ -101,7 +101,7 @@ class _Found:
         if not self._wanted(WAITING) or not self.counted[device] or len(self.profiles) == 1:
             return None
         given = self.accounting.idle_power_w if device == 0 else None
-        measured = _told(profile, "idle_w")
+        measured = profile.idle_w
         if measured is not None and not all(map(math.isnan, measured)):
             known = [watts for watts in measured if not math.isnan(watts)]
             usual = sum(known) / len(known)
@@ -135,7 +135,7 @@ class _Found:
         several = profile.max_layers < len(profile.layers)
         if not self._wanted(FREQUENCY_CHANGE) or len(profile.frequencies_hz) < 2:
             return None
-        times = _told(profile, "frequency_change_s")
+        times = profile.frequency_change_s
         if times is None or all(map(math.isnan, times)):
             if several:
                 self._lacks(FREQUENCY_CHANGE, profile.device, "its profile does not have it; profile it again")
@@ -213,11 +213,6 @@ class _Found:
 def _picos(quantity: float) -> int:
     """Rounds seconds or joules; more than any plan can take is as much as any plan can take."""
     return round(min(quantity, MOST) * PS)
-
-
-def _told(profile: Profile, name: str) -> Sequence[float] | None:
-    found: Sequence[float] | None = getattr(profile, name, None)
-    return found
 
 
 def _working_w(profile: Profile) -> tuple[float, ...] | None:

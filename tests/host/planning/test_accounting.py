@@ -48,7 +48,7 @@ def test_waiting_costs_the_idle_power_while_the_server_computes_and_bits_are_on_
 
 def test_a_device_waits_at_the_frequency_that_it_was_left_at(monkeypatch):
     edge = profiles()[0]
-    object.__setattr__(edge, "idle_w", (1.0, 3.0))
+    edge = replace(edge, idle_w=(1.0, 3.0))
     made = build_problem([edge, profiles()[1]], "4G", "energy")
     assert made.terms.waiting_w == {0: (1.0, 3.0)} and not made.states.is_single
     for choices in list(brute_force.plans(made))[:200]:
@@ -134,8 +134,8 @@ def test_both_ways_of_a_half_duplex_link_are_one_stage_of_a_pipeline():
 
 def test_a_problem_with_terms_is_read_back_and_its_plan_checked(tmp_path):
     edge = profiles()[0]
-    object.__setattr__(edge, "idle_w", (1.0, 3.0))
-    object.__setattr__(edge, "frequency_change_s", (0.01, 0.02))
+    edge = replace(edge, idle_w=(1.0, 3.0))
+    edge = replace(edge, frequency_change_s=(0.01, 0.02))
     made = build_problem(
         [edge, profiles()[1]], "4G", "energy", Limits(rule="free"), accounting=Accounting(terms="all", connection="new")
     )

@@ -54,10 +54,7 @@ def first(problem: Problem, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
         done, ps, pj, here = waiting.pop()
         boundary = done[-1].bundle.last + 1 if done else 0
         if boundary == count:
-            totals = evaluate(problem, done)
-            found = key(problem, done, totals)
-            if not totals.broken and found[1:3] == (time, energy) and found < best:
-                best = found
+            best = _better(problem, done, best)
             continue
         steps += 1
         following = []
@@ -99,10 +96,7 @@ def _first_path(problem: Problem, choices: tuple[Choice, ...]) -> tuple[Choice, 
             plan = graph.choices(list(path))
             if plan not in seen:
                 seen.add(plan)
-                totals = evaluate(problem, plan)
-                found = key(problem, plan, totals)
-                if not totals.broken and found[1:3] == (time, energy) and found < best:
-                    best = found
+                best = _better(problem, plan, best)
             continue
         steps += 1
         arcs = np.arange(graph.starts[node], graph.starts[node + 1])
@@ -110,6 +104,13 @@ def _first_path(problem: Problem, choices: tuple[Choice, ...]) -> tuple[Choice, 
         for arc in arcs[(ahead[graph.tail[arcs]] <= left).all(axis=1)].tolist():
             waiting.append((int(graph.tail[arc]), ps - int(costs[arc, 0]), pj - int(costs[arc, 1]), (arc, *path)))
     return best[-1]
+
+
+def _better(problem: Problem, choices: tuple[Choice, ...], best: Key) -> Key:
+    """The key of a plan where it comes before the best one, whose time and energy it must have."""
+    totals = evaluate(problem, choices)
+    found = key(problem, choices, totals)
+    return found if not totals.broken and found[1:3] == best[1:3] and found < best else best
 
 
 def _barred(problem: Problem, done: tuple[Choice, ...]) -> int:
