@@ -210,7 +210,7 @@ def crossing_tails(problem: Problem, probability: float) -> tuple[Ints, Floats]:
     """
     open_ps = np.zeros(problem.crossing_ps.shape, np.int64)
     squares = np.zeros(problem.crossing_ps.shape)
-    factor = late(probability)
+    factor, trips = late(probability), problem.acting.connect_trips
     for (weaker, other), link in problem.joined.items():
         if link is None or not link.passes:
             continue
@@ -220,9 +220,9 @@ def crossing_tails(problem: Problem, probability: float) -> tuple[Ints, Floats]:
         times = student.quantile(probability, count - 1) / math.sqrt(count)
         for boundary, size in enumerate(problem.sizes_bytes):
             for upload, source, target in ((True, weaker, other), (False, other, weaker)):
-                error_s = times * float(link.passes_s(size, upload).std(ddof=1))
+                error_s = times * float(link.passes_s(size, upload, trips).std(ddof=1))
                 open_ps[boundary, source, target] = round(error_s * PER_S)
-                squares[boundary, source, target] = (factor * link.deviation_s(size, upload)) ** 2
+                squares[boundary, source, target] = (factor * link.deviation_s(size, upload, trips)) ** 2
     return open_ps, squares
 
 
@@ -431,6 +431,13 @@ class _Model:
         return min((self.bound(name, both.choices(at)) for at in range(len(both.time_ps))), default=None)
 
     def _mean(self, name: str) -> Quantity:
+        return self._means[name]
+
+    @cached_property
+    def _means(self) -> dict[str, Quantity]:
+        return {name: self._priced(name) for name in self.means}
+
+    def _priced(self, name: str) -> Quantity:
         own = _with_terms(self.problem, name, self.means[name])
         more = self.crossings[0] if name == "latency" else 0
         return replace(own, name=f"mean {name}", crossing=own.crossing + more, most=None)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist
 from time import monotonic
@@ -69,12 +69,11 @@ class Samples:
 
     def costs(self, choices: Choices) -> Costs[Ints]:
         """What a plan costs in each replicate."""
-        latency, energy = self._quantities
-        return costs_of(self.problem, choices, self._with_crossings(latency), energy)
+        return costs_of(self.problem, choices, *self._quantities)
 
     @cached_property
     def _quantities(self) -> tuple[Quantity, Quantity]:
-        return self.problem.quantities(self.latency_ps, self.energy_pj)
+        return self.problem.quantities(self.latency_ps, self.energy_pj, self.crossing_ps)
 
     @cached_property
     def crossing_ps(self) -> Ints | None:
@@ -88,16 +87,10 @@ class Samples:
                 continue
             trip_s, up, down = _draw_link(link, len(self)).T[:, :, None]
             bits = 8.0 * np.array(problem.sizes_bytes)
-            drawn[:, :, weaker, other] = np.rint((trip_s / 2 + bits * up) * PER_S)
-            drawn[:, :, other, weaker] = np.rint((trip_s / 2 + bits * down) * PER_S)
+            more = problem.acting.connect_trips * (trip_s - link.round_trip_s)  # beside those that the protocol adds
+            drawn[:, :, weaker, other] = np.rint((trip_s / 2 + more + bits * up) * PER_S)
+            drawn[:, :, other, weaker] = np.rint((trip_s / 2 + more + bits * down) * PER_S)
         return drawn
-
-    def _with_crossings(self, latency: Quantity) -> Quantity:
-        """Latencies whose crossings vary as their links do."""
-        if self.crossing_ps is None:
-            return latency
-        more = self.crossing_ps - self.problem.crossing_ps
-        return replace(latency, crossing=latency.crossing + (more[:, None] if latency.contextual else more))
 
     def _crossed(self, plans: Sequence[Choices]) -> dict[tuple[int, int], list[tuple[int, bool, float]]]:
         """Size, direction and sign of each crossing of a measured link, the second plan's taken off."""
@@ -244,7 +237,9 @@ def _link_parts(
     for pair, crossings in crossed.items():
         link = problem.joined[pair]
         assert link is not None
-        totals = per_s * np.sum([sign * link.passes_s(size, upload) for size, upload, sign in crossings], axis=0)
+        trips = problem.acting.connect_trips
+        of_passes = [sign * link.passes_s(size, upload, trips) for size, upload, sign in crossings]
+        totals = per_s * np.sum(of_passes, axis=0)
         count = len(totals)
         yield (float(totals.var(ddof=1)) / count, count - 1) if count > 1 else (math.inf if per_s else 0.0, 1)
 

@@ -105,7 +105,7 @@ class _Found:
         if measured is not None and not all(map(math.isnan, measured)):
             known = [watts for watts in measured if not math.isnan(watts)]
             usual = sum(known) / len(known)
-            origin = "modelled" if profile.energy_model else profile.energy_origin
+            origin = profile.energy_origin
             self.facts.append(Fact(WAITING, origin, f"idle power of {profile.device}, by its profile"))
             return tuple(usual if math.isnan(watts) else watts for watts in measured)
         if given is not None:

@@ -30,6 +30,7 @@ LIKE = "like"
 LARGEST = 1e300  # An integer of a file may be larger than any float.
 LEAST_BIT_S = 1.0  # slower than any link; what takes longer than the universe is no number to plan with
 _REQUIRED = ("upload_mbit_s", "download_mbit_s")
+MOST_OF_STATE = 1e6  # s or W
 _RADIO = ("alpha_up_mw", "alpha_down_mw", "beta_mw")
 _STATES = ("promotion_s", "promotion_mw", "tail_s", "tail_mw")
 _OPTIONAL = (*_RADIO, *_STATES, "round_trip_s")
@@ -117,6 +118,8 @@ class Link:
         for value in (self.round_trip_s, *radio, *states):
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise InputError(f"link '{self.name}': {value} is not a finite number >= 0")
+        if any(value is not None and value > MOST_OF_STATE for value in states):
+            raise InputError(f"link '{self.name}': a radio's states are up to {MOST_OF_STATE:g} s and W")
         for name in ("passes", "trace"):  # JSON has lists
             object.__setattr__(self, name, tuple(tuple(map(float, one)) for one in getattr(self, name)))
 
@@ -129,15 +132,17 @@ class Link:
         """
         return self.round_trip_s / 2 + self._airtime_s(size_bytes, upload)
 
-    def passes_s(self, size_bytes: int, upload: bool) -> Floats:
-        """Time of one transfer as each pass found it; empty for a link that was not measured."""
+    def passes_s(self, size_bytes: int, upload: bool, trips: int = 0) -> Floats:
+        """Time of one transfer, after so many round trips, as each pass found it; empty for one not measured."""
         of = np.array(self.passes).reshape(-1, 3)
-        found: Floats = of[:, 0] / 2 + 8 * size_bytes * of[:, 1 if upload else 2]
+        found: Floats = of[:, 0] * (0.5 + trips) + 8 * size_bytes * of[:, 1 if upload else 2]
         return found
 
-    def deviation_s(self, size_bytes: int, upload: bool) -> float:
-        """Standard deviation of one transfer's time, from one run to another; 0 for a link that was not measured."""
-        return math.hypot(self.spread_s / math.sqrt(2), self.spread_share * self._airtime_s(size_bytes, upload))
+    def deviation_s(self, size_bytes: int, upload: bool, trips: int = 0) -> float:
+        """Standard deviation of the same from one run to another; 0 for a link that was not measured."""
+        return math.hypot(
+            self.spread_s * math.sqrt(0.5 + trips), self.spread_share * self._airtime_s(size_bytes, upload)
+        )
 
     def energy_j(self, size_bytes: int, upload: bool, arithmetic: str = "correct") -> float:
         """Radio energy of one transfer, charged to the weaker device in both directions; 0 where it is not known.

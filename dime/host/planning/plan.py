@@ -290,7 +290,9 @@ def _over_trace(problem: Problem, choices: Sequence[Choice], latency_s: float) -
         if part.choice is None and link is not None and link.trace:
             size = problem.sizes_bytes[part.row]
             sent = size + (OVERHEAD_BYTES if PROTOCOL in problem.acting.crossing else 0)
-            values += traces.transfer_s(rows, sent, upload) - link.latency_s(sent, upload)
+            trips = problem.acting.connect_trips
+            mean_s = link.latency_s(sent, upload) + trips * link.round_trip_s
+            values += traces.transfer_s(rows, sent, upload, trips) - mean_s
     return traces.quantiles(rows, values)
 
 

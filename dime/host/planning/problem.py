@@ -186,9 +186,15 @@ class Problem:
         times, energies = (tuple(getattr(device, name) for device in self.devices) for name in COSTS)
         return self.quantities(times, energies)
 
-    def quantities(self, latency_ps: Sequence[Ints], energy_pj: Sequence[Ints]) -> tuple[Quantity, Quantity]:
-        """Latency and energy with all terms, where a device's bundles cost (..., bundles, frequencies)."""
-        tables: tuple[Tables, Tables] = priced(self, latency_ps, energy_pj, self.crossing_ps, self.crossing_pj)
+    def quantities(
+        self, latency_ps: Sequence[Ints], energy_pj: Sequence[Ints], crossing_ps: Ints | None = None
+    ) -> tuple[Quantity, Quantity]:
+        """Latency and energy with all terms, where a device's bundles cost (..., bundles, frequencies).
+
+        ``crossing_ps`` takes the place of the crossings' times, (..., boundaries, devices, devices).
+        """
+        crossing_ps = self.crossing_ps if crossing_ps is None else crossing_ps
+        tables: tuple[Tables, Tables] = priced(self, latency_ps, energy_pj, crossing_ps, self.crossing_pj)
         (times, crossing_ps), (energies, crossing_pj) = tables
         contextual = not self.states.is_single
         time = Quantity("latency", "ps", times, crossing_ps, self.latency_limit_ps, False, contextual, self.half_duplex)
@@ -431,7 +437,8 @@ def _check_sizes(problem: Problem) -> None:
         for cost in costs:
             np.maximum.at(greatest, problem.bounds[1], cost.max(axis=1))
         total = greatest.sum() + crossing.reshape(len(crossing), -1).max(axis=1).sum(dtype=np.float64)
-        if total >= LARGEST_SUM:
+        terms = problem.acting
+        if max(total, float(total) * terms.most_w, len(problem.layers) * terms.most_pj) >= LARGEST_SUM:
             raise InputError("a plan could take 53 days or 4.6 MJ and more: check the units of the tables")
 
 

@@ -14,14 +14,14 @@ time between the two transfers is within the tail, which whoever uses the states
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from dime.host.common.stats import Bools, Ints
+from dime.host.common.stats import Ints
 
 FRESH, STAYED, CHANGED, LEAVES = "fresh", "stayed", "changed", "leaves"
 UNSET = -1  # a frequency: none yet, or of no matter since the device is at work
@@ -263,8 +263,3 @@ class _Numbers:
             self._place[thing] = len(self.of)
             self.of.append(thing)
         return self._place[thing]
-
-
-def any_up(states_of: Iterable[State]) -> Bools:
-    """For each state whether a radio is up."""
-    return np.array([any(state.up) for state in states_of], np.bool_)

@@ -106,6 +106,16 @@ class Terms:
     missing: tuple[Missing, ...] = ()
 
     @property
+    def most_w(self) -> float:
+        """What all that waits draws at most together, W."""
+        return sum(max(watts) for watts in self.waiting_w.values()) + sum(radio.tail_w for radio in self.radios)
+
+    @property
+    def most_pj(self) -> float:
+        """What all radios' promotions and tails at one transfer take together, pJ."""
+        return sum(radio.promotion_pj + radio.tail_w * radio.tail_ps for radio in self.radios)
+
+    @property
     def is_empty(self) -> bool:
         """Whether nothing comes on top of bundles and transfers."""
         ends = [*self.first_ps.values(), *self.last_ps.values(), self.change_ps, self.idle_w]
@@ -240,7 +250,7 @@ class Terms:
             radio = self.radios[context.radio]
             brought_up = 0 if context.up[context.radio] else radio.promotion_ps
             if not self.counted or self.counted[radio.device]:
-                pj += radio.promotion_pj if brought_up or not context.up[context.radio] else 0
+                pj += 0 if context.up[context.radio] else radio.promotion_pj
                 pj += 0 if context.stays_up else radio.tail_pj
             total = total + brought_up
             yield RADIO_STATES, np.full((), brought_up), pj
@@ -273,7 +283,7 @@ def priced(
         problem: The problem.
         latency_ps: For each device (..., bundles, frequencies); negative where there is no option.
         energy_pj: The same of energies.
-        crossing_ps: (boundaries, devices, devices); negative where there is no link.
+        crossing_ps: (..., boundaries, devices, devices); negative where there is no link.
         crossing_pj: The same of energies.
 
     Returns:
@@ -294,9 +304,7 @@ def priced(
             both.append((np.where(missing, latency_ps[device], time), np.where(missing, energy_pj[device], energy)))
         times.append(_stacked([one for one, _ in both], found, -3))
         energies.append(_stacked([one for _, one in both], found, -3))
-    here = np.zeros(crossing_ps.shape, np.bool_)
-    here[:, range(crossing_ps.shape[1]), range(crossing_ps.shape[1])] = True
-    still = here | (crossing_ps < 0)
+    still = np.eye(crossing_ps.shape[-1], dtype=np.bool_) | (crossing_ps < 0)
     both = []
     for crossing in found.crossings:
         time, energy = crossing_ps, crossing_pj

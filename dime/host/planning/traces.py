@@ -70,10 +70,10 @@ def mean(rows: Rows) -> tuple[float, float, float]:
     return trip_s, up, down
 
 
-def transfer_s(rows: Rows, size_bytes: int, upload: bool) -> Floats:
-    """Time of one transfer at each row."""
+def transfer_s(rows: Rows, size_bytes: int, upload: bool, trips: int = 0) -> Floats:
+    """Time of one transfer at each row, after so many round trips."""
     _, trip_s, up, down = np.array(rows).T
-    found: Floats = trip_s / 2 + 8 * size_bytes * (up if upload else down)
+    found: Floats = trip_s * (0.5 + trips) + 8 * size_bytes * (up if upload else down)
     return found
 
 

@@ -10,6 +10,7 @@ from dime.contract.errors import InputError
 from dime.host.analysis import chance_limits, resampling
 from dime.host.analysis.uncertainty import bootstrap
 from dime.host.common import student
+from dime.host.planning.accounting import Accounting
 from dime.host.planning.evaluation import evaluate
 from dime.host.planning.goals import Limits
 from dime.host.planning.links import Link
@@ -33,9 +34,10 @@ def link(passes=5, between=0.2, seed=0, spread_s=0.0, spread_share=0.0, times=1.
     )  # fmt: skip
 
 
-def made(one, seed=1, spread=0.0, runs=6, goal="latency", limits=None):
+def made(one, seed=1, spread=0.0, runs=6, goal="latency", limits=None, **terms):
     profiles = small.profiles(3, 2, seed, spread, runs)
-    return profiles, build_problem(profiles, one, goal, limits or Limits(rule="free"), sizes_bytes=SIZES)
+    limits, known = limits or Limits(rule="free"), Accounting(**terms)
+    return profiles, build_problem(profiles, one, goal, limits, sizes_bytes=SIZES, accounting=known)
 
 
 def crossing(problem):
@@ -59,9 +61,11 @@ def test_a_plans_interval_is_that_of_its_links_passes():
     assert samples.interval(there, there) == pytest.approx((0, 0), abs=1e-12), "what two plans share cancels"
 
 
+@pytest.mark.parametrize("terms", [{}, {"idle_power_w": 2.0}, {"connection": "new", "idle_power_w": 2.0}])
 @pytest.mark.parametrize("goal", ["latency", "throughput", "weighted:1,0.5"])
-def test_a_replicates_costs_are_those_of_its_own_link(goal):
-    profiles, problem = made(link(), spread=0.1, goal=goal)
+def test_a_replicates_costs_are_those_of_its_own_link(goal, terms):
+    """So are the joules of a device that waits while bits are on their way."""
+    profiles, problem = made(link(), spread=0.1, goal=goal, **terms)
     samples = resampling.resample(problem, profiles, 8)
     own = [
         replace(
@@ -75,8 +79,21 @@ def test_a_replicates_costs_are_those_of_its_own_link(goal):
         for at in range(8):
             again = evaluate(own[at], choices)
             assert (costs.latency_ps[at], costs.period_ps[at]) == (again.latency_ps, again.period_ps)
+            assert costs.energy_pj[at] == again.energy_pj
     for at, found in enumerate(samples.trade_offs(60.0)):
         assert sorted(found.values) == sorted(exact.trade_offs(own[at], 60.0).values)
+
+
+@pytest.mark.parametrize(("connection", "trips"), [("kept", 0), ("new", 1)])
+def test_the_round_trip_of_a_new_connection_varies_too(connection, trips):
+    one = link()
+    profiles, problem = made(one, connection=connection)
+    samples = resampling.resample(problem, profiles, 20)
+    there, _ = crossing(problem)
+    totals = one.passes_s(SIZES[0], True) + one.passes_s(4, False) + 2 * trips * np.array(one.passes)[:, 0]
+    half = student.quantile(0.975, 4) * totals.std(ddof=1) / math.sqrt(5)
+    low, high = samples.interval(there, (), "latency")
+    assert (high - low) / 2 == pytest.approx(half, rel=1e-6)
 
 
 def test_draws_of_a_link_have_its_t_distribution():

@@ -148,3 +148,9 @@ def test_a_problem_with_terms_is_read_back_and_its_plan_checked(tmp_path):
     assert again.terms.radios == made.terms.radios and np.array_equal(again.terms.change_ps[0], made.terms.change_ps[0])
     with pytest.raises(InputError, match="steps, transfers or terms"):
         check(made, replace(plan, terms=plan.terms[1:]))
+
+
+@pytest.mark.parametrize("watts", [1e12, 1e30, 1e300])
+def test_a_power_beyond_any_measure_is_refused_and_never_a_negative_energy(watts):
+    with pytest.raises(InputError, match=r"a plan could take 53 days or 4\.6 MJ and more"):
+        problem(idle_power_w=watts)
