@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-import webbrowser
 from pathlib import Path
 
 from dime.host.cli import planning
@@ -75,4 +74,6 @@ def opened(page: Path) -> str:
         return "not opened: nobody is at this terminal"
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return "not opened: there is no display here"
+    import webbrowser
+
     return "opened" if webbrowser.open(page.resolve().as_uri()) else "not opened: there is no browser here"

@@ -6,9 +6,11 @@ compressed tables already.
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import stat
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -73,7 +75,15 @@ def unpack(path: Path, into: Path) -> Path:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     with source.open(entry) as stream, open(target, "xb") as output:
                         _copy(stream, output, entry, path)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, UnicodeError, ValueError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        NotImplementedError,
+        EOFError,
+        ValueError,
+        RuntimeError,
+    ) as error:
         raise TableError(f"{path} is no archive, or damaged: {' '.join(str(error).split())}") from None
     except FileExistsError:
         raise TableError(f"{path} is damaged: two files, or a file and a folder, have one name") from None
@@ -95,6 +105,7 @@ def _check(entries: list[zipfile.ZipInfo], path: Path, free_bytes: int) -> str:
         if (
             "\\" in entry.filename
             or "\0" in entry.filename
+            or not parts
             or ":" in parts[0]
             or PurePosixPath(entry.filename).is_absolute()
             or ".." in entry.filename.split("/")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dime.contract import files
 from dime.contract.errors import TableError
 from dime.host.provenance import archive, claims, derive, document, manifest, signature, software
 from dime.host.provenance.evaluation import FAILS, HOLDS, Evaluation, Row
@@ -59,8 +58,10 @@ def check(path: str | Path, signer: str = "") -> Evaluation:
         else:
             signed = signature.row(root, said, signer)
             rows += [signed] if signed else []
-            rows += derive.rows(root, said, Path(work) / "made")
-            rows += _claims(root, Path(work) / "made")
+            made = Path(work) / "made"
+            made.mkdir()
+            rows += derive.rows(root, said, made)
+            rows += _claims(root, made)
         title = said.title if said else Path(path).name
         return Evaluation(title, list_digest(root), tuple(rows), software.versions())
 
@@ -75,7 +76,7 @@ def _claims(root: Path, made: Path) -> Iterator[Row]:
 def list_digest(root: Path) -> str:
     """The hash of an archive's list; empty where it has none."""
     path = root / manifest.LIST
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    return files.digest(path) if path.is_file() else ""
 
 
 def intact(root: Path, zipped: Path | None, work: Path) -> Iterator[Row]:
@@ -92,5 +93,3 @@ def intact(root: Path, zipped: Path | None, work: Path) -> Iterator[Row]:
             yield Row(INTACT, where, what, "not those that DIME writes for these files", FAILS)
         else:
             yield Row(INTACT, what, "as DIME writes them", "the same", HOLDS)
-    shutil.rmtree(work / "made", ignore_errors=True)
-    (work / "made").mkdir()

@@ -313,11 +313,7 @@ def _relocate(place: Path, tables: list[str]) -> None:
         entries = said["profiles"] if path.name == problem_files.PROBLEM else said["data"]["sources"]
         for one, table in zip(entries, tables, strict=True):
             one["path"] = table
-        if path.name == page.KEPT:
-            said["sha256"] = page._digest(said["text"], said["data"])
-            content = (json.dumps(said, separators=(",", ":"), allow_nan=False) + "\n").encode()
-        else:
-            content = files.as_json(said)
+        content = page.kept(said["text"], said["data"], said) if path.name == page.KEPT else files.as_json(said)
         if content != path.read_bytes():
             changed = True
             path.write_bytes(content)

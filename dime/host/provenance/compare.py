@@ -7,6 +7,8 @@ import io
 import json
 import math
 import re
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypeGuard
@@ -24,6 +26,7 @@ PRINTED = 5e-3
 VERSION = re.compile(r"\b(exact|brute_force|Gurobi|HiGHS) v?\d[\w.+-]*")
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 MOST_TOLD = 5
+DAMAGE = csv.Error, zipfile.BadZipFile, zlib.error  # what readers of tables and arrays raise of their own
 Cell: TypeAlias = "int | float | str"
 Array: TypeAlias = "NDArray[np.generic]"
 # Fields of documents that tell of the machine which made them, or follow from the rest; the report also says who has
@@ -75,7 +78,7 @@ def read(path: Path) -> object:
     readers = {".json": _json, ".csv": _csv, ".parquet": _parquet, ".npz": _npz, ".html": _html}
     try:
         return readers.get(path.suffix, Path.read_bytes)(path)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, RecursionError, *DAMAGE) as error:
         raise TableError(f"{path.name} is damaged: {' '.join(str(error).split())[:200]}") from None
 
 

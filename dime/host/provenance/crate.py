@@ -108,7 +108,7 @@ def _steps(crate: ROCrate, entity: type[ContextEntity], said: Artifact, describe
     workflow["name"], workflow["programmingLanguage"], workflow["hasPart"] = "The archive's Makefile", language, tool
     workflow["version"], workflow["url"], workflow["conformsTo"] = said.dime, GNU_MAKE, {"@id": WORKFLOW_PROFILE}
     actions = [_action(crate, entity, step, number, tool, described, said) for number, step in enumerate(said.steps, 1)]
-    made = {path for step in said.steps for path in step.outputs}
+    made = set(said.derived)
     whole = {
         "@type": "CreateAction",
         "name": "Everything from the raw data: make check-artifact",

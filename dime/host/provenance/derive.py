@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import dime
 from dime.contract.errors import DimeError, InputError, TableError
@@ -13,6 +13,7 @@ from dime.host.planning.plan import SAME
 from dime.host.provenance import compare, software, steps
 from dime.host.provenance.document import Artifact
 from dime.host.provenance.evaluation import FAILS, HOLDS, OPEN, PICTURES, Row
+from dime.host.provenance.steps import Step
 from dime.host.search import solvers
 from dime.host.studies.folder import SavedLink, load_study
 
@@ -36,10 +37,9 @@ def rows(root: Path, said: Artifact, work: Path) -> Iterator[Row]:
         A row for each file that a step makes, and for each link's plan what ``check`` and a second solver say.
     """
     newer = (said.dime, said.revision) != (dime.__version__, software.revision())
-    before = _before_terms(root)
     for step in said.steps:
         plans = step.words[0] in ("solve", "sweep")
-        failure = steps.run(step, root, work, BEFORE_TERMS if before and plans else ())
+        failure = steps.run(step, root, work, BEFORE_TERMS if plans and _before_terms(root, step) else ())
         if failure:
             yield Row(PART, step.line, "runs", failure, FAILS)
             continue
@@ -49,9 +49,13 @@ def rows(root: Path, said: Artifact, work: Path) -> Iterator[Row]:
             yield from _plans(root, study)
 
 
-def _before_terms(root: Path) -> bool:
-    """Whether the archive's plans were made by a version that knew no terms beside computing and sending."""
-    for path in root.glob(f"**/{PLAN}"):
+def _before_terms(root: Path, step: Step) -> bool:
+    """Whether a step was done by a version that knew no terms beside computing and sending.
+
+    Its plan says so; of a sweep, which has none, those of the archive do.
+    """
+    plans = [root / path for path in step.outputs if PurePosixPath(path).name == PLAN]
+    for path in plans or sorted(root.glob(f"**/{PLAN}")):
         try:
             return int(json.loads(path.read_text(encoding="utf-8")).get("version", 1)) < WITH_TERMS
         except (OSError, ValueError, TypeError, AttributeError):

@@ -113,7 +113,7 @@ def _fill(wanted: Wanted, root: Path) -> Artifact:
     bench = lab_file.load(wanted.lab)
     hosts = [device.host for device in bench.devices.values() if device.host]
     into = Collected(root, Private.known([*bench.devices, *_names(wanted.studies)], [*hosts, bench.registry]))
-    for study in wanted.studies:
+    for study in dict.fromkeys(wanted.studies):
         collect.study(Path(study), into)
     if wanted.software:
         _software(root, wanted.wheels)
@@ -127,7 +127,7 @@ def _fill(wanted: Wanted, root: Path) -> Artifact:
         software.versions(),
         tuple(into.studies),
         tuple(dict.fromkeys(into.profiles)),
-        tuple(_once(into)),
+        tuple(_in_order(into)),
         tuple(dict.fromkeys(into.private.plain(one) for one in into.missing)),
         licence=pages.check_licence(wanted.licence),
         claims_sha256=hashlib.sha256(made.encode()).hexdigest(),
@@ -198,8 +198,8 @@ def _names(studies: Sequence[str]) -> list[str]:
     return found
 
 
-def _once(into: Collected) -> list[Step]:
-    """The steps, joins first, each once."""
+def _in_order(into: Collected) -> list[Step]:
+    """The steps, joins first."""
     joins = [step for step in into.steps if step.command == "join"]
     return [*joins, *(step for step in into.steps if step.command != "join")]
 

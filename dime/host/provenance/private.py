@@ -99,11 +99,6 @@ class Private:
                 return f"{what} in line {line}"
         return ""
 
-    def secrets_in(self, text: str) -> str:
-        """The same, of secrets alone: a public source may name homes and keys that are none."""
-        return next((f"a secret of this computer in line {text.count(chr(10), 0, text.index(one)) + 1}"
-                     for one in self.texts if one in text), "")  # fmt: skip
-
     def _patterns(self) -> Iterable[tuple[str, str]]:
         yield from (("a secret of this computer", re.escape(secret)) for secret in self.texts)
         yield from (("a token or key", f"(?s:{kind.pattern})" if not kind.pattern.startswith("(?i)") else kind.pattern)

@@ -194,7 +194,8 @@ def _cells(old: Profile, new: Profile) -> list[tuple[Bundle, int]]:
     if old.layers != new.layers:
         return []
     shared = set(old.frequencies_hz) & set(new.frequencies_hz)
-    bundles = [bundle for bundle in old.bundles if bundle in set(new.bundles)]
+    there = set(new.bundles)
+    bundles = [bundle for bundle in old.bundles if bundle in there]
     if not shared:
         return [(bundle, FASTEST) for bundle in bundles]
     return [(bundle, hz) for bundle in bundles for hz in sorted(shared)]

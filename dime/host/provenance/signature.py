@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dime.contract import files
-from dime.contract.errors import DeviceError, InputError, TableError
+from dime.contract.errors import InputError, TableError
 from dime.host.provenance.document import Artifact
 from dime.host.provenance.evaluation import FAILS, HOLDS, OPEN, Row
 from dime.host.provenance.manifest import LIST, SIGNATURE
@@ -57,7 +57,7 @@ def sign(root: Path, said: Artifact, key: str) -> None:
     with tempfile.TemporaryDirectory(prefix="dime-sign-") as place:
         message = Path(place) / "message"
         message.write_bytes(encoded(payload))
-        _keygen(["sign", "-f", str(Path(key).expanduser()), "-n", NAMESPACE, str(message)], InputError)
+        _keygen(["sign", "-f", str(Path(key).expanduser()), "-n", NAMESPACE, str(message)])
         armoured = message.with_name("message.sig").read_text()
         status, told = _ask(["check-novalidate", "-n", NAMESPACE, "-s", f"{message}.sig"], message)
     fingerprint = re.search(r"SHA256:\S+", told)
@@ -169,7 +169,7 @@ def _ask(words: Sequence[str], message: Path) -> tuple[int, str]:
     return done.returncode, " ".join(said.split()) if done.returncode else said.strip()
 
 
-def _keygen(words: Sequence[str], kind: type[InputError | DeviceError]) -> None:
+def _keygen(words: Sequence[str]) -> None:
     """Runs ssh-keygen where a person may have to type the key's passphrase."""
     try:
         done = subprocess.run(
@@ -177,6 +177,6 @@ def _keygen(words: Sequence[str], kind: type[InputError | DeviceError]) -> None:
             stdin=None if os.isatty(0) else subprocess.DEVNULL,
         )  # fmt: skip
     except FileNotFoundError:
-        raise kind("ssh-keygen is not on the PATH; OpenSSH 8.2 or newer has it") from None
+        raise InputError("ssh-keygen is not on the PATH; OpenSSH 8.2 or newer has it") from None
     if done.returncode:
-        raise kind(f"the key does not sign: {' '.join(done.stderr.decode('utf-8', 'replace').split())}")
+        raise InputError(f"the key does not sign: {' '.join(done.stderr.decode('utf-8', 'replace').split())}")

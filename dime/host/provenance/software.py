@@ -61,7 +61,8 @@ def source(into: Path) -> None:
 
 def wheel(folder: Path) -> Path:
     """Writes a wheel of the package that runs now; the same package always gives the same bytes."""
-    about = metadata.distribution("dime")
+    # A build leaves another one, without METADATA, in a checkout.
+    about = next(one for one in metadata.distributions(name="dime") if one.read_text("METADATA"))
     name = f"dime-{about.version}"
     content = {
         path.relative_to(CHECKOUT).as_posix(): path.read_bytes()

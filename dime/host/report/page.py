@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 from base64 import b64encode
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
@@ -40,10 +41,14 @@ def write(study: Study, path: str | os.PathLike[str], command: str = "") -> None
         InputError: A file exists already, or the disk would not take it.
     """
     text, data = terminal.text(study), report_data.collect(study, command)
-    kept = schemas.stamped(schemas.REPORT, {"sha256": _digest(text, data), "text": text, "data": data})
     places.write_new(path, _render(data, text).encode())
-    content = json.dumps(kept, separators=(",", ":"), allow_nan=False) + "\n"
-    places.write_new(Path(path).with_suffix(".json"), content.encode())
+    places.write_new(Path(path).with_suffix(".json"), kept(text, data, schemas.stamped(schemas.REPORT, {})))
+
+
+def kept(text: str, data: object, stamp: Mapping[str, object]) -> bytes:
+    """report.json: the report's text and data with their hash, under a stamp of schema and version."""
+    said = {**stamp, "sha256": _digest(text, data), "text": text, "data": data}
+    return (json.dumps(said, separators=(",", ":"), allow_nan=False) + "\n").encode()
 
 
 def page(study: Study, command: str = "") -> str:

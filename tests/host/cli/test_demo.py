@@ -84,7 +84,7 @@ def test_it_takes_its_profiles_again_and_names_its_report_also_where_nothing_can
 def test_a_page_is_opened_where_there_are_a_person_and_a_browser(tmp_path, monkeypatch):
     page = tmp_path / "report.html"
     opened = []
-    monkeypatch.setattr(demo.webbrowser, "open", lambda address: opened.append(address) or True)
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or True)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
@@ -93,5 +93,5 @@ def test_a_page_is_opened_where_there_are_a_person_and_a_browser(tmp_path, monke
     monkeypatch.setenv("DISPLAY", ":0")
     assert demo.opened(page) == "opened"
     assert opened == [page.as_uri()]
-    monkeypatch.setattr(demo.webbrowser, "open", lambda address: False)
+    monkeypatch.setattr("webbrowser.open", lambda address: False)
     assert demo.opened(page) == "not opened: there is no browser here"

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from dime.contract.errors import InputError, TableError
-from dime.host.provenance import archive, document
+from dime.host.provenance import archive, compare, document
 from dime.host.provenance.archive import pack, unpack
 from dime.host.provenance.check import check
 from tests.host.provenance.test_artifact import edit
@@ -25,7 +25,7 @@ def zipped(path, *entries, compress=zipfile.ZIP_STORED, mode=0o100644):
 
 
 @pytest.mark.parametrize(
-    "name", ["../x", "a/../../x", "/etc/x", "a/..", "C:/x", "a\\..\\x", "//server/x", "a/b/../../../x"]
+    "name", ["../x", "a/../../x", "/etc/x", "a/..", "C:/x", "a\\..\\x", "//server/x", "a/b/../../../x", ".", "./"]
 )
 def test_a_path_that_leads_outside_is_refused(tmp_path, name):
     path = zipped(tmp_path / "a.zip", ("a/ok", b"1"), (name, b"2"))
@@ -33,6 +33,24 @@ def test_a_path_that_leads_outside_is_refused(tmp_path, name):
     with pytest.raises(TableError, match="leads outside; nothing was unpacked"):
         unpack(path, tmp_path / "in")
     assert not list((tmp_path / "in").iterdir())
+
+
+def test_bytes_that_no_compressor_made_are_one_line(tmp_path):
+    path = zipped(tmp_path / "a.zip", ("a/ok", bytes(1000)), compress=zipfile.ZIP_DEFLATED)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"a/ok") + 4
+    content[at] = 0xFF
+    path.write_bytes(content)
+    (tmp_path / "in").mkdir()
+    with pytest.raises(TableError, match="is no archive, or damaged"):
+        unpack(path, tmp_path / "in")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"PK\x03\x04" + bytes(100)])
+def test_arrays_that_are_damaged_are_one_line(tmp_path, content):
+    (tmp_path / "problem.npz").write_bytes(content)
+    with pytest.raises(TableError, match=r"problem\.npz is damaged"):
+        compare.read(tmp_path / "problem.npz")
 
 
 def test_a_link_is_refused(tmp_path):
