@@ -26,6 +26,8 @@ from typing import NamedTuple, Sequence, Tuple, Union
 
 from dime.contract.errors import DeviceError
 
+LOOPBACK = "127.0.0.1"  # where ends on one machine meet
+
 VERSION = 1
 MAGIC = b"DIME"
 _HEADER = struct.Struct("<4sBBBBQQ8I")

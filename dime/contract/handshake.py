@@ -24,11 +24,10 @@ from typing import Dict, List, NamedTuple, Tuple
 
 from dime.contract import frames
 from dime.contract.errors import ConnectionLostError, DeviceError, InputError, NotLetInError
-from dime.contract.frames import Foretold, FrameError
+from dime.contract.frames import LOOPBACK, Foretold, FrameError
 from dime.contract.timebase import monotonic_ns
 from dime.contract.transport import Channel, Part, SilentError
 
-LOOPBACK = "127.0.0.1"
 WITHIN_S = 5.0
 AT_ONCE = 8
 _BACKLOG = 64
@@ -50,6 +49,22 @@ def digest(content: bytes) -> bytes:
 def new_token() -> bytes:
     """A token for one run."""
     return os.urandom(TOKEN_BYTES)
+
+
+def read_token(path: str) -> bytes:
+    """Reads a run's token from a file of its own, where it stands in hexadecimal digits.
+
+    Raises:
+        InputError: It cannot be read, or holds none.
+    """
+    try:
+        with open(path) as stream:
+            token = bytes.fromhex(stream.read(1000).strip())
+    except (EnvironmentError, ValueError):
+        token = b""
+    if len(token) != TOKEN_BYTES:
+        raise InputError("{}: holds no token of a run".format(path))
+    return token
 
 
 class Listener(object):

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Dict, List, NoReturn, Optional, Sequence, Tuple
 
 from dime import __version__
-from dime.contract import handshake, messages, plugins, power_protocol
+from dime.contract import frames, messages, plugins, power_protocol
 from dime.contract.errors import DeviceError, DimeError, InputError
 from dime.contract.networks import parse
 from dime.contract.quantities import whole
@@ -135,7 +135,7 @@ def stage(options: argparse.Namespace, emit: "Emit") -> None:
         job = work.Work(network, found, board, chosen, options.root, ledger)
         work.check_same(job, options.profiled_weights, options.profiled_samples)
         run = handshake.Run(
-            work.read_token(options.token), bytes.fromhex(options.plans), work.network_digest(network, found)
+            handshake.read_token(options.token), bytes.fromhex(options.plans), work.network_digest(network, found)
         )
         server = Stage(job, run, emit, options.address)
         emit("description", facts={"port": server.port})
@@ -274,6 +274,7 @@ def shape(options: argparse.Namespace, emit: "Emit") -> None:
 
 def answer(options: argparse.Namespace, emit: "Emit") -> None:
     """Answers whoever measures the link to this device, until that ends."""
+    from dime.contract import handshake
     from dime.device.executing import probing
 
     with handshake.Listener(options.address, options.port) as listener:
@@ -293,7 +294,9 @@ def probe_link(options: argparse.Namespace, emit: "Emit") -> None:
 
 
 def _token(options: argparse.Namespace) -> bytes:
-    return power_protocol.read_token(options.token).encode()
+    from dime.contract import handshake
+
+    return handshake.read_token(options.token)
 
 
 def _sizes(text: str) -> List[int]:
@@ -391,7 +394,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--plans", required=True, help="SHA-256 of the plans that will be run")
     verb.add_argument("--profiled-weights", default="", help="the weights that were profiled; others are refused")
     verb.add_argument("--profiled-samples", default="", help="the hash of the feature maps that were profiled")
-    verb.add_argument("--address", default="127.0.0.1", help="the address of this device to listen at")
+    verb.add_argument("--address", default=frames.LOOPBACK, help="the address of this device to listen at")
 
     _trial_parsers(verbs)
     return parser
@@ -427,13 +430,13 @@ def _trial_parsers(verbs: "argparse._SubParsersAction[_Parser]") -> None:
     verb = verbs.add_parser("answer", help=answer.__doc__)
     verb.set_defaults(verb=answer)
     _link_options(verb)
-    verb.add_argument("--address", default=handshake.LOOPBACK, help="where to listen")
+    verb.add_argument("--address", default=frames.LOOPBACK, help="where to listen")
     verb.add_argument("--port", type=int, default=0, help="the port; 0 takes one that is free")
 
     verb = verbs.add_parser("link", help=probe_link.__doc__)
     verb.set_defaults(verb=probe_link)
     _link_options(verb)
-    verb.add_argument("--target-address", default=handshake.LOOPBACK, help="where the other device listens")
+    verb.add_argument("--target-address", default=frames.LOOPBACK, help="where the other device listens")
     verb.add_argument("--target-port", type=int, required=True, help="its port")
     verb.add_argument("--iterations", type=int, default=10, help="passes over all sizes")
     verb.add_argument("--runs", type=int, default=3, help="exchanges of each size and direction in a pass")
@@ -442,7 +445,7 @@ def _trial_parsers(verbs: "argparse._SubParsersAction[_Parser]") -> None:
 
     verb = verbs.add_parser("shape", help=shape.__doc__)
     verb.set_defaults(verb=shape)
-    verb.add_argument("--target-address", default="127.0.0.1", help="what is behind the link")
+    verb.add_argument("--target-address", default=frames.LOOPBACK, help="what is behind the link")
     verb.add_argument("--target-port", type=int, required=True, help="its port")
     verb.add_argument("--up-bit-s", type=float, required=True, help="rate from the caller to the target, bit/s")
     verb.add_argument("--down-bit-s", type=float, required=True, help="rate back")

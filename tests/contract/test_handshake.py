@@ -91,7 +91,7 @@ def test_a_caller_without_the_token_learns_no_more_than_that(listener):
     assert "token" in str(told)
 
 
-def test_one_of_another_version_is_told(listener, monkeypatch):
+def test_one_of_another_version_is_told(listener):
     waiting = Accepting(listener, within_s=0.4)
     with raw(listener) as stranger:
         header = bytearray(frames.pack(frames.HELLO, 0, "uint8", (160,)))
@@ -132,23 +132,35 @@ def test_strangers_do_not_keep_out_who_belongs(listener):
                 endless.sendall(bytes(1 << 20))
         except OSError:
             pass
-        began = time.monotonic()
         with connect(listener.address, listener.port, RUN, "nano", 5.0):
             channel, _ = waiting.found()
             channel.close()
-        assert time.monotonic() - began < 3
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 16384
 
 
-def test_one_that_trickles_is_sent_away_in_bounded_time(monkeypatch):
+def test_one_that_trickles_is_sent_away_in_bounded_time():
     from dime.contract.transport import Channel
 
     ours, theirs = socket.socketpair()
+    header, stop, sent = frames.pack(frames.HELLO, 0, "uint8", (160,)), threading.Event(), []
+
+    def trickle():
+        for at in range(len(header)):
+            if stop.wait(0.1):
+                return
+            try:
+                sent.append(ours.send(header[at : at + 1]))
+            except OSError:
+                return
+
     with ours, Channel(theirs) as channel:
-        began = time.monotonic()
+        thread = threading.Thread(target=trickle)
+        thread.start()
         with pytest.raises(SilentError):
             handshake.let_in(channel, RUN, 0.3)
-        assert time.monotonic() - began < 3
+        assert len(sent) < len(header), "it was sent away before it had sent a header"
+        stop.set()
+        thread.join()
 
 
 def test_a_crowd_of_strangers_starts_no_crowd_of_threads(listener):
@@ -200,3 +212,13 @@ def test_a_port_that_is_taken_is_said(listener):
         Listener(port=listener.port)
     with pytest.raises(DeviceError, match="cannot listen"):
         Listener(port=70000)
+
+
+@pytest.mark.parametrize("content", ["", "00", "no digits", "0" * 66])
+def test_a_file_without_a_token_is_refused(tmp_path, content):
+    path = tmp_path / "token"
+    path.write_text(content)
+    with pytest.raises(InputError, match="holds no token of a run"):
+        handshake.read_token(str(path))
+    path.write_text(RUN.token.hex() + "\n")
+    assert handshake.read_token(str(path)) == RUN.token

@@ -52,6 +52,7 @@ class Sleeps(nn.Module):
         return x
 
 
+@pytest.mark.alone
 def test_it_is_said_before_the_first_pass_and_comes_true(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(estimate, "LEAST_TOLD_S", 0.0)
     said_s = []

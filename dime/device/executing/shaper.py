@@ -14,7 +14,7 @@ from queue import Queue
 from typing import Dict, List, Optional, Tuple
 
 from dime.contract.errors import DeviceError, InputError
-from dime.contract.handshake import LOOPBACK
+from dime.contract.frames import LOOPBACK
 from dime.contract.timebase import monotonic_ns
 
 _LEAD_NS = 20 * 10**6

@@ -19,6 +19,7 @@ from dime.contract.timebase import monotonic_ns
 from dime.contract.transport import Channel, Part, SilentError, Writer
 from dime.device import stop
 from dime.device.executing import work
+from dime.device.processor import as_tuple
 
 if TYPE_CHECKING:
     from dime.contract.messages import Emit
@@ -52,7 +53,7 @@ class Stage(object):
         job: work.Work,
         run: handshake.Run,
         emit: "Emit",
-        address: str = handshake.LOOPBACK,
+        address: str = frames.LOOPBACK,
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._work, self._run, self._emit, self._patience_s = job, run, emit, patience_s
@@ -132,6 +133,8 @@ class Stage(object):
         self._work.set_clock(clocks.pop() if len(clocks) == 1 else -1)
         part = _Part(order, self._work, self._run, self._events)
         alone = part.warm()
+        if order.is_edge:
+            self._work.results()  # before any request is timed
         self._part = part
         part.call(CALL_S)
         return dict(self._work.facts(), back_to_back=alone)
@@ -417,18 +420,9 @@ class _Edge(object):
     def __init__(self, part: _Part, events: "Queue[Tuple[str, object]]") -> None:
         self._part, self._events, self._order, self._work = part, events, part.order, part.work
         self._pictures = list(self._work.pictures().items())
-        self._whole = self._expected()
+        self._whole = self._work.results()
         self._pending: "OrderedDict[int, _Pending]" = OrderedDict()
         self._rows: "List[Row]" = []
-
-    def _expected(self) -> "List[work.Tensors]":
-        """The whole network's result here, for each picture."""
-        bundle = Bundle(0, len(self._work.layers) - 1)
-        found = []
-        for _, tensors in self._pictures:
-            placed, _ = self._work.place(tuple(tensor.clone() for tensor in tensors))
-            found.append(self._work.fetch(self._work.run(bundle, placed)[0])[0])
-        return found
 
     def drive(self) -> "List[Row]":
         """Runs all requests; gives a row for each.
@@ -512,8 +506,8 @@ class _Edge(object):
         """Computes the rest of a request on this device, from the tensor at the boundary that it still has."""
         assert one.held is not None, "what is pending was sent"
         bundle = Bundle(one.boundary, len(self._work.layers) - 1)
-        held = one.held if isinstance(one.held, tuple) else (one.held,)
-        placed, _ = self._work.place(held)
+        # A layer may work in place, and what is held may be a picture, or still on its way.
+        placed, _ = self._work.place(tuple(tensor.clone() for tensor in as_tuple(one.held)))
         if bundle.first <= bundle.last:
             placed, _, _, _ = self._work.run(bundle, placed)
         fetched, _ = self._work.fetch(placed)

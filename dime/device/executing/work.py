@@ -61,6 +61,7 @@ class Work(object):
         self._clock: Optional[ContextManager[Callable[[], List[int]]]] = None
         self._hz = -1
         self._maps: Dict[int, Dict[str, Tensors]] = {}
+        self._results: Optional[List[Tensors]] = None
 
     @property
     def layers(self) -> Sequence[str]:
@@ -74,6 +75,16 @@ class Work(object):
     def pictures(self) -> "Dict[str, Tensors]":
         """The network's inputs that were profiled, by name."""
         return self.maps(0)
+
+    def results(self) -> List[Tensors]:
+        """The whole network's result here, for each picture."""
+        if self._results is None:
+            whole = Bundle(0, len(self.layers) - 1)
+            self._results = []
+            for tensors in self.pictures().values():
+                placed, _ = self.place(tuple(tensor.clone() for tensor in tensors))  # a layer may work in place
+                self._results.append(self.fetch(self.run(whole, placed)[0])[0])
+        return self._results
 
     def maps(self, boundary: int) -> Dict[str, Tensors]:
         """The profiled tensors at a boundary, by picture."""
@@ -135,8 +146,7 @@ class Work(object):
     def fetch(self, tensors: processors.Tensors) -> Tuple[Tensors, int]:
         """Brings tensors into this computer's memory, contiguous; gives the ns that this took."""
         start_ns = monotonic_ns()
-        several = tensors if isinstance(tensors, tuple) else (tensors,)
-        fetched = tuple(tensor.detach().to("cpu").contiguous() for tensor in several)
+        fetched = tuple(tensor.detach().to("cpu").contiguous() for tensor in processors.as_tuple(tensors))
         return fetched, monotonic_ns() - start_ns
 
     def run(self, bundle: Bundle, tensors: processors.Tensors) -> Tuple[processors.Tensors, int, int, int]:
@@ -185,11 +195,6 @@ def view(tensor: torch.Tensor) -> memoryview:
     held = (ctypes.c_ubyte * count).from_address(tensor.data_ptr())
     held.tensor = tensor  # type: ignore[attr-defined]  # which lives as long as its view
     return memoryview(held).cast("B")
-
-
-def empty(values: "Sequence[Crossing]") -> Tensors:
-    """Memory for what crosses a boundary."""
-    return tuple(torch.empty(tuple(value.shape), dtype=getattr(torch, value.dtype)) for value in values)
 
 
 def classes(tensors: Tensors, batch: int) -> List[int]:
@@ -261,16 +266,3 @@ def freed(work: Work) -> Iterator[None]:
 def network_digest(network: "Network", samples: "Samples") -> bytes:
     """SHA-256 of what tells a network that was profiled from any other: its name, weights, document, feature maps."""
     return digest_of(network.name, network.weights, getattr(network, "digest", None), samples.label)
-
-
-def read_token(path: str) -> bytes:
-    """Reads a run's token from a file of its own.
-
-    Raises:
-        InputError: It cannot be read, or holds none.
-    """
-    try:
-        with open(path) as stream:
-            return bytes.fromhex(stream.read(1000).strip())
-    except (EnvironmentError, ValueError):
-        raise InputError("{}: holds no token of a run".format(path))

@@ -6,6 +6,7 @@ that answers listens at the loopback where both are on one computer, else at the
 
 from __future__ import annotations
 
+import math
 import secrets
 import socket
 import time
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from dime.contract import files, messages
 from dime.contract.errors import DeviceError
+from dime.contract.frames import LOOPBACK
 from dime.host.bench import answers, clients, engines, lock, ssh, transfer
 from dime.host.bench.engines import process
 from dime.host.bench.images import deliver
@@ -26,7 +28,6 @@ from dime.host.common import console, progress
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
-LOOPBACK = "127.0.0.1"
 TOKEN, OUT = "/volume/token", "/tmp/out"
 WHAT = "a link's measurement"
 START_S, POLL_S = 60.0, 0.2
@@ -69,16 +70,13 @@ def answering(
             yield said[0].get("port")
         return
     with _container(device, words, token, registry, holds) as container:
-        until_s = time.monotonic() + START_S
-        for line in _lines(container):
+        for line in _lines(container, time.monotonic() + START_S):
             message = messages.decode(line)
             if message is not None and message["kind"] == "error":
                 raise DeviceError(f"{device.name}: {message['text'][: answers.ERROR_WORDS]}")
             if message is not None and message["kind"] == "description":
                 yield message["facts"].get("port")
                 return
-            if time.monotonic() > until_s:
-                break
         raise DeviceError(f"{device.name}: its end of the link does not say where it listens")
 
 
@@ -140,13 +138,13 @@ def _container(device: LabDevice, words: Sequence[str], token: Path, registry: s
             transfer.discard(client, volume)
 
 
-def _lines(container: Container) -> Iterator[str]:
-    """What it says until it has ended."""
+def _lines(container: Container, until_s: float = math.inf) -> Iterator[str]:
+    """What it says until it has ended, or until then."""
     place = answers.Place()
     while True:
         container.reload()
         ended = answers.state(container).status in ENDED
         yield from place.new(container)
-        if ended:
+        if ended or time.monotonic() > until_s:
             return
         time.sleep(POLL_S)

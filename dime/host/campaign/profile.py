@@ -110,7 +110,7 @@ def profile(
     complete = [run for run in runs if run.complete]
     if len(complete) == len(runs) and not keep:
         raise InputError(f"{', '.join(str(run.folder) for run in runs)}: complete already; nothing was overwritten")
-    maps = _feature_maps(Path(samples), net)
+    maps = feature_maps(Path(samples), net)
     if maps is None or asked != net:  # a network that is named by what it is made of must be the one that is there
         maps = Path(make_samples(asked, samples=samples, weights=weights, naming=naming))
     for run in complete:
@@ -150,7 +150,7 @@ def profile(
     return [run.folder for run in runs]
 
 
-def _feature_maps(samples: Path, net: str) -> Path | None:
+def feature_maps(samples: Path, net: str) -> Path | None:
     """The folder with one folder a layer, ours or a published one; None where there is none, so that it can be made."""
     if (samples / net).exists():
         return samples / net

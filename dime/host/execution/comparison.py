@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dime.contract.stages import OFF, Segment
+from dime.contract.stages import Segment
 from dime.host.common import stats, student
 from dime.host.common.stats import Floats
 
@@ -256,8 +256,3 @@ def farthest(rows: Sequence[Row]) -> float | None:
     """How far the results of a check are from the whole network's, as a part of the largest value."""
     found = [row["distance"] for row in rows if row["distance"] is not None]
     return max(found) if found else None
-
-
-def off(rows: Sequence[Row]) -> float:
-    """How far the bundles' results are from what was profiled, at most."""
-    return max((step["off"] / OFF for row in rows for one in row["segments"] for step in one["steps"]), default=0.0)

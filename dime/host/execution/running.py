@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
 import tempfile
 import threading
 import time
@@ -12,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from dime.contract import handshake, stages, talk
+from dime.contract import frames, handshake, stages, talk
 from dime.contract.errors import ConnectionLostError, DeviceError, DimeError
 from dime.contract.transport import Channel
 from dime.host.bench import answers, engines
@@ -140,7 +139,7 @@ class StageProcess:
                 raise DeviceError(
                     f"{self.one.name}: {self.failure or f'its stage does not listen after {START_S:g} s'}"
                 )
-            return "127.0.0.1", self._port
+            return frames.LOOPBACK, self._port
 
     def call(self) -> None:
         """Calls it."""
@@ -209,7 +208,7 @@ class Running:
 
     def __init__(self, devices: Sequence[Profiled], samples: Path, plans: object, weights: str = ""):
         self._devices, self._samples, self._weights = devices, samples, weights
-        self._run = handshake.Run(secrets.token_bytes(32), stages.digest(plans), devices[0].network_digest)
+        self._run = handshake.Run(handshake.new_token(), stages.digest(plans), devices[0].network_digest)
         self._stack = ExitStack()
         self.stages: list[StageProcess] = []
         self._orders = self._requests = 0
@@ -275,7 +274,7 @@ class Running:
         self._requests += order["warmups"] + order["requests"]
         until_s, alone = time.monotonic() + within_s, dict[tuple[int, int], list[float]]()
         for me in reversed(range(len(self.stages))):
-            peers = {str(called): ["127.0.0.1", port] for (caller, called), port in ports.items() if caller == me}
+            peers = {str(called): [frames.LOOPBACK, port] for (caller, called), port in ports.items() if caller == me}
             heard = self.stages[me].ask({"order": {**of_all, "me": me, "peers": peers}}, START_S)
             alone |= _back_to_back(heard.get("ready"))
         edge = self.stages[0]
@@ -298,7 +297,7 @@ class Running:
         found = []
         for me in reversed(range(len(self.stages))):
             said = {**order, "number": self._orders, "first_number": self._requests, "me": me, "peers": {}}
-            ready = self.stages[me].ask({"order": said}, ANSWER_S * 4).get("ready")
+            ready = self.stages[me].ask({"order": said}, START_S).get("ready")
             found.append(ready if isinstance(ready, dict) else {})
         return found[::-1]
 

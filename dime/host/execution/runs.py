@@ -17,6 +17,7 @@ import numpy as np
 import dime
 from dime.contract import stages
 from dime.contract.errors import DeviceError, InputError, unknown
+from dime.host.campaign import profile
 from dime.host.common.stats import Floats
 from dime.host.execution import comparison
 from dime.host.execution.comparison import Compared
@@ -205,11 +206,9 @@ def _chosen(saved: Mapping[str, SavedLink], link: str | None, study: Path) -> di
 
 
 def _samples(folder: Path, network: str) -> Path:
-    for place in (folder / network, folder / f"{network}_samples"):
-        if place.is_dir():
-            return place
-    if folder.is_dir() and len({path.parent for path in folder.glob("*/*.pt")}) > 1:
-        return folder
+    place = profile.feature_maps(folder, network)
+    if place is not None:
+        return place
     raise InputError(
         f"there are no feature maps of {network} in {folder}: say where those are that were profiled, SAMPLES="
     )

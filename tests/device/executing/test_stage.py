@@ -139,8 +139,9 @@ def test_every_plan_gives_the_whole_network_s_result(lab, name, check):
             for step in one["steps"]:
                 times += [step["start"], step["end"]]
                 assert 0 <= step["compute"] <= step["end"] - step["start"] + 1000
-                assert step["off"] == (step["off"] if check else -1)
             assert times + [one["out_first"]] == sorted(times + [one["out_first"]])
+        off = [step["off"] for one in row["segments"] for step in one["steps"]]
+        assert off == [0 if check else -1] * (len(off) - 1) + [-1], "of the result there is no feature map"
 
 
 def test_several_plans_one_after_the_other_count_on(lab):
@@ -208,13 +209,11 @@ def test_small_differences_pass_where_the_bits_need_not_be_the_same(lab, tiny):
 @pytest.mark.parametrize("window", [1, 4])
 def test_where_the_server_dies_the_edge_finishes_by_itself(lab, name, window):
     one = lab()
-    one.prepare(PLANS[name], requests=60, window=window)
+    one.prepare(PLANS[name], requests=600, window=window)
     threading.Timer(0.05, one.channels[1].close).start()
     rows = one.go()
-    assert sorted(row["number"] for row in rows) == list(range(1, 61)) or len(rows) == 60
-    assert rows[-1]["fallback"] in ("server", "")
-    late = [(row["end_ns"] - row["start_ns"]) / 1e9 for row in rows]
-    assert max(late) < 5
+    assert sorted(row["number"] for row in rows) == list(range(1, 601))
+    assert {row["fallback"] for row in rows} <= {"server", ""} and rows[-1]["fallback"] == "server"
 
 
 class Silent(object):

@@ -1,6 +1,7 @@
 """A stand-in's profile by the ordinary path: emulated times, modelled energies without a meter, words that say so."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -38,13 +39,14 @@ def test_times_are_emulated_and_energies_modelled(emulated):
     assert profile.with_power(5.0).energy_model == "5 W x time", "a formula may replace a formula"
 
 
+@pytest.mark.alone
 def test_a_share_takes_so_much_longer(emulated):
     standin, server = (load_profile(emulated / name / "alexnet") for name in ("standin", "server"))
     slow_s, fast_s = standin.means.duration_s.T
     ratio = np.median(slow_s / fast_s)
-    if server.warnings or not 1.9 < ratio < 2.9:
+    if server.warnings or os.getloadavg()[0] > (os.cpu_count() or 1):
         pytest.skip(f"this machine is busy: 21 and 50 % of a core differ by {ratio:.2f}")
-    assert np.all(slow_s > fast_s)
+    assert 1.9 < ratio < 2.9 and np.all(slow_s > fast_s)
 
 
 def test_plan_report_and_terminal_say_it(emulated, profiled):
