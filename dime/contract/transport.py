@@ -9,8 +9,8 @@ import socket
 import sys
 import threading
 from contextlib import suppress
-from queue import Empty, Queue
-from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
+from queue import Queue
+from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 from dime.contract import frames
 from dime.contract.errors import ConnectionLostError, DeviceError
@@ -206,63 +206,6 @@ def _plain(said: bytes) -> str:
     """A peer's words as one line that no terminal takes for anything else."""
     text = said.decode("utf-8", "replace")
     return "".join(letter if letter.isprintable() else " " for letter in text)
-
-
-class Reader(object):
-    """Receives messages in a thread of its own, a few ahead of whoever takes them.
-
-    Args:
-        channel: Where they come from.
-        foretold: The frames of each.
-        slots: Memory for as many messages as may be here at once: for each the places of its frames.
-        within_s: The longest wait for one message.
-    """
-
-    def __init__(
-        self, channel: Channel, foretold: Sequence[Foretold], slots: Sequence[Sequence[memoryview]], within_s: float
-    ) -> None:
-        self._channel, self._foretold, self._slots, self._within_s = channel, foretold, slots, within_s
-        self._free: "Queue[int]" = Queue()
-        self._there: "Queue[Tuple[int, Union[Received, BaseException]]]" = Queue()
-        for slot in range(len(slots)):
-            self._free.put(slot)
-        self._thread = threading.Thread(target=self._run)
-        self._thread.daemon = True
-        self._thread.start()
-
-    def get(self, within_s: Optional[float] = None) -> Tuple[int, Received]:
-        """The next message and the number of the slot it lies in, which is handed back by `free`.
-
-        After END, and after an error, there is no next one.
-
-        Raises:
-            SilentError: There is none yet; it can be asked for again.
-            DeviceError: As `Channel.receive`.
-        """
-        try:
-            slot, received = self._there.get(timeout=within_s)
-        except Empty:
-            raise SilentError("{} sent nothing in time".format(self._channel.peer))
-        if isinstance(received, BaseException):
-            self._there.put((slot, received))
-            raise received
-        return slot, received
-
-    def free(self, slot: int) -> None:
-        """Lets the next message be received into a slot."""
-        self._free.put(slot)
-
-    def _run(self) -> None:
-        while True:
-            slot = self._free.get()
-            try:
-                received = self._channel.receive(self._foretold, self._slots[slot], self._within_s)
-            except BaseException as error:
-                self._there.put((slot, error))
-                return
-            self._there.put((slot, received))
-            if received.headers[0].kind == frames.END and self._foretold[0].kind != frames.END:
-                return
 
 
 class Writer(object):

@@ -10,7 +10,7 @@ import pytest
 from dime.contract import frames
 from dime.contract.errors import ConnectionLostError, DeviceError
 from dime.contract.frames import ANSWER, END, STAMPS, TENSOR, Foretold, FrameError
-from dime.contract.transport import Channel, Part, Reader, SilentError, Writer
+from dime.contract.transport import Channel, Part, SilentError, Writer
 
 SHAPE = (1, 64, 27, 27)
 SIZE = 4 * 64 * 27 * 27
@@ -146,10 +146,8 @@ def test_data_of_another_length_are_a_defect_here(pair):
         pair[0].send(1, [Part(TENSOR, "float32", SHAPE, b"short")], 5.0)
 
 
-def test_threads_keep_the_order_and_every_byte(pair):
-    count, slots = 50, [places() for _ in range(2)]
-    told = []
-    reader = Reader(pair[1], FORETOLD, slots, 10.0)
+def test_a_writer_keeps_the_order_and_every_byte(pair):
+    count, views, told = 50, places(), []
     writer = Writer(pair[0], 10.0, on_sent=lambda request, sent: told.append(request))
     contents = [os.urandom(SIZE) for _ in range(3)]
 
@@ -162,11 +160,9 @@ def test_threads_keep_the_order_and_every_byte(pair):
     thread = threading.Thread(target=put)
     thread.start()
     for at in range(count):
-        slot, received = reader.get(10.0)
-        assert received.request == at
-        assert bytes(slots[slot][0]) == contents[at % 3]
-        reader.free(slot)
-    assert reader.get(10.0)[1].headers[0].kind == END
+        assert pair[1].receive(FORETOLD, views, 10.0).request == at
+        assert bytes(views[0]) == contents[at % 3]
+    assert pair[1].receive(FORETOLD, views, 10.0).headers[0].kind == END
     thread.join()
     assert told == list(range(count))
 
@@ -180,23 +176,6 @@ def test_a_writer_says_what_its_thread_met(pair):
             time.sleep(0.01)
     with pytest.raises(ConnectionLostError):
         writer.close()
-
-
-def test_a_reader_says_what_its_thread_met_as_often_as_asked(pair):
-    reader = Reader(pair[1], FORETOLD, [places()], 5.0)
-    pair[0]._socket.send(b"garbage" * 20)
-    for _ in range(2):
-        with pytest.raises(FrameError, match="no frame"):
-            reader.get(5.0)
-
-
-def test_a_reader_that_has_nothing_yet_can_be_asked_again(pair):
-    reader = Reader(pair[1], FORETOLD, [places()], 5.0)
-    with pytest.raises(SilentError):
-        reader.get(0.05)
-    thread = sent_by(pair[0], 3, parts(bytes(SIZE)))
-    assert reader.get(5.0)[1].request == 3
-    thread.join()
 
 
 SMALL = (Foretold(ANSWER, "float32", (8,)), Foretold(STAMPS, "int64", (2,)))

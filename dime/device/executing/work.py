@@ -28,6 +28,7 @@ Tensors = Tuple[torch.Tensor, ...]
 # Largest difference from what was profiled, as a part of the largest value, that another processor or torch may make.
 TOLERANCES = {"float64": 1e-6, "float32": 1e-3, "float16": 3e-2, "bfloat16": 2e-1}
 CLASS_BYTES = 4
+_UNKNOWN_HZ = 0  # no clock that a step asks for
 
 
 class Work(object):
@@ -117,12 +118,20 @@ class Work(object):
     def set_clock(self, frequency_hz: int) -> int:
         """Fixes a clock, if it is another than now; gives the ns that this took.
 
+        From one frequency to another a board is moved, where it says how: what a profile timed (`settling`).
+
         Raises:
             DeviceError: It cannot be set here.
         """
         if frequency_hz == self._hz:
             return 0
         start_ns = monotonic_ns()
+        move = getattr(self._board[1], "move", None)
+        if move is not None and self._clock is not None and frequency_hz != -1:
+            self._hz = _UNKNOWN_HZ  # unless it gets there
+            move(frequency_hz, self._root)
+            self._hz = frequency_hz
+            return monotonic_ns() - start_ns
         self.free_clock()
         if frequency_hz != -1:
             clock = self._board[1].fixed(frequency_hz, self._root, self._ledger)

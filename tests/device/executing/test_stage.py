@@ -310,6 +310,36 @@ def test_what_is_no_order_at_all_is_refused():
             stages.order(said, 3)
 
 
+class Moved(Board):
+    """A board that can be moved from one clock to another; not to one of 17 Hz."""
+
+    def __init__(self):
+        super().__init__()
+        self.moves = []
+
+    def move(self, frequency_hz, root="/"):
+        if frequency_hz == 17:
+            raise DeviceError("the clock of 17 Hz does not stick")
+        self.moves.append(frequency_hz)
+
+
+def test_a_clock_is_moved_as_its_change_was_timed(tiny):
+    board = Moved()
+    job = Work(tiny.network, tiny.samples(), ("fake", board), processor.Cpu())
+    for hertz in (100, 200, 200, 100):
+        job.set_clock(hertz)
+    assert (board.seen, board.moves) == ([100], [200, 100])  # fixed once, and never left in between
+    with pytest.raises(DeviceError, match="17 Hz"):
+        job.set_clock(17)
+    assert job.set_clock(100) > 0 and board.moves[-1] == 100  # where it had stuck is not known
+    job.set_clock(-1)
+    assert board.now == -1
+    job.set_clock(200)
+    assert board.seen == [100, 200]
+    job.free_clock()
+    assert board.now == -1
+
+
 def test_strangers_and_second_callers_are_kept_out(lab):
     one = lab()
     other = RUN._replace(token=handshake.new_token())
