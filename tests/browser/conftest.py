@@ -1,15 +1,20 @@
 """One browser for all tests of pages."""
 
-import pytest
+import contextlib
 
-from tests.browser import chromium
+import pytest
 
 
 @pytest.fixture(scope="session")
 def page():
-    """A tab of a headless Chromium."""
-    path = chromium.find()
-    if path is None:
-        pytest.skip(f"no browser: none of {', '.join(chromium.NAMES)} is installed")
-    with chromium.browser(path) as tab:
+    """A tab of a headless Chromium, or a skip that says what is missing."""
+    error = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: make setup").Error
+    from tests.browser import chromium
+
+    with contextlib.ExitStack() as ends:
+        try:
+            tab = ends.enter_context(chromium.browser())
+        except error as missing:
+            reason = str(missing).strip().splitlines()[0]
+            pytest.skip(f"no browser ({reason}): type .venv/bin/playwright install chromium")
         yield tab
