@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -21,6 +22,7 @@ PACKAGE = Path(dime.__file__).parent
 CHECKOUT = PACKAGE.parent
 LOCKS = ("images/host/requirements.lock", "images/host/torch-cpu.lock", "images/jetson/requirements.lock")
 LIBRARIES = ("numpy", "pandas", "pyarrow", "highspy", "gurobipy", "matplotlib", "numba", "rocrate")
+OLDEST = "3.10"
 LEFT_OUT = ("__pycache__", ".pyc")
 
 
@@ -93,9 +95,11 @@ def locks() -> dict[str, bytes]:
 def wheels(folder: Path, pythons: str) -> None:
     """Downloads the wheels of everything that the check needs, each by the hash that the lock names.
 
+    PyTorch is none of them: what is measured needs it, what is checked does not.
+
     Args:
         folder: Where they go.
-        pythons: Versions of Python joined by commas, such as ``3.10,3.12``; ``1`` takes the one that runs now.
+        pythons: Versions of Python joined by commas, such as ``3.10,3.12``; ``1`` takes the oldest that DIME runs on.
 
     Raises:
         InputError: It is no version, or there is no lock file.
@@ -104,16 +108,48 @@ def wheels(folder: Path, pythons: str) -> None:
     lock = CHECKOUT / LOCKS[0]
     if not lock.is_file():
         raise InputError("wheels are downloaded by the lock file of a checkout of DIME; run it from one")
-    wanted = ["{}.{}".format(*sys.version_info)] if pythons.lower() in ("1", "true", "yes") else pythons.split(",")
-    for version in wanted:
-        if not re.fullmatch(r"3\.\d+", version.strip()):
-            raise InputError(f"'{version}' is no version of Python such as 3.10")
+    for version in versions_of(pythons):
         words = ["download", "--quiet", "--disable-pip-version-check", "--require-hashes", "--only-binary=:all:"]
-        words += [f"--python-version={version.strip()}", f"--dest={folder}", f"--requirement={lock}"]
-        done = subprocess.run([sys.executable, "-m", "pip", *words], capture_output=True, text=True, check=False)
+        words += [f"--python-version={version}", "--no-deps", f"--dest={folder}"]
+        with tempfile.TemporaryDirectory(prefix="dime-wheels-") as place:
+            chosen = Path(place, "requirements.txt")
+            chosen.write_text(_lines_for(lock.read_text(encoding="utf-8"), version), encoding="utf-8")
+            words.append(f"--requirement={chosen}")
+            done = subprocess.run([sys.executable, "-m", "pip", *words], capture_output=True, text=True, check=False)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
             raise DeviceError(f"the wheels for Python {version} cannot be had: {last}")
+
+
+def versions_of(pythons: str) -> list[str]:
+    """The versions of Python that are meant.
+
+    Raises:
+        InputError: One is none that DIME runs on.
+    """
+    if pythons.lower() in ("1", "true", "yes"):
+        return [OLDEST]
+    found = [version.strip() for version in pythons.split(",")]
+    for version in found:
+        if not re.fullmatch(r"3\.\d+", version) or int(version[2:]) < int(OLDEST[2:]):
+            raise InputError(f"'{version}' is no version of Python that DIME runs on, such as {OLDEST}")
+    return found
+
+
+def _lines_for(lock: str, version: str) -> str:
+    """The lock's entries for a version of Python, without conditions: pip would hold them against its own version."""
+    from packaging.markers import Marker
+
+    about = {"python_version": version, "python_full_version": f"{version}.0"}
+    kept = []
+    for entry in re.split(r"(?m)^(?=[A-Za-z0-9])", lock):
+        requirement, semicolon, rest = entry.partition(";")
+        marker, _, hashes = rest.partition("\\\n")
+        if not semicolon:
+            kept.append(entry)
+        elif Marker(marker.strip()).evaluate(about):
+            kept.append(f"{requirement.rstrip()} \\\n{hashes}")
+    return "".join(kept)
 
 
 def _belongs(path: Path) -> bool:
