@@ -218,9 +218,9 @@ def _parts(scatter: Scatter, cells: Ints, of_time: Floats, of_energy: Floats) ->
         totals = time[:, cells] @ of_time
         if energy is not None and of_energy.any():
             totals = totals + energy[:, cells] @ of_energy
-        totals = totals[~np.isnan(totals)]
-        count = len(totals)
-        yield (float(totals.var(ddof=1)) / count, count - 1) if count > 1 else (math.inf, 1)
+        weight = scatter.weight[:, cells].min(axis=1)
+        variance, dof = stats.error_of_passes(totals[:, None], weight[:, None] / max(weight.sum(), 1e-300))
+        yield (float(variance[0]), int(dof[0])) if dof[0] else (math.inf, 1)
         return
     errors, joules = scatter.error[0][cells] * of_time, np.zeros(len(cells))
     if scatter.error[1] is not None:

@@ -112,18 +112,50 @@ def trimmed_error(values: Floats, starts: Ints, trim: float = TRIM) -> tuple[Flo
     return errors, dof
 
 
-def half_width(
-    values: Floats, starts: Ints, passes: Ints | None, trim: float = TRIM, confidence: float = CONFIDENCE
-) -> Floats:
-    """Half of the interval of each cell's mean: its standard error times Student's t; NaN where it is not known."""
-    if passes is None:
-        error, dof = trimmed_error(values, starts, trim)
-    else:
-        means = pass_means(values, starts, passes, trim)
-        count = (~np.isnan(means)).sum(axis=0)
-        squares = np.nansum((means - np.nansum(means, axis=0) / count) ** 2, axis=0)
-        dof = count - 1
-        error = np.sqrt(np.divide(squares, dof * count, out=np.full(len(count), np.nan), where=dof > 0))
+def counted_once(frequency: Ints, passes: Ints, sessions: Ints) -> tuple[Ints, tuple[int, ...]]:
+    """What counts once of a table's runs: their pass, or their session where a frequency's passes are of several.
+
+    A pass that was resumed belongs to the session that has most of it.
+
+    Args:
+        frequency: Index of the frequency of each run, from 0.
+        passes: Its pass.
+        sessions: Its session.
+
+    Returns:
+        A label for each run, to be compared within one frequency, and the number of each frequency's sessions.
+    """
+    labels, counts = passes.copy(), []
+    for at in range(int(frequency.max()) + 1):
+        mine = np.flatnonzero(frequency == at)
+        names, session = np.unique(sessions[mine], return_inverse=True)
+        place = np.unique(passes[mine], return_inverse=True)[1]
+        shares = np.zeros((int(place.max(initial=0)) + 1, len(names)), np.int64)
+        np.add.at(shares, (place, session), 1)
+        most = shares.argmax(axis=1)
+        counts.append(len(np.unique(most)))
+        if counts[-1] > 1:
+            labels[mine] = names[most[place]]
+    return labels, tuple(counts)
+
+
+def error_of_passes(means: Floats, weight: Floats) -> tuple[Floats, Ints]:
+    """Variance of weighted means of passes that differ alike, and its degrees of freedom; NaN and 0 for a single one.
+
+    Args:
+        means: (passes, cells), NaN where a cell has no runs of a pass.
+        weight: The share of each in its cell's mean.
+    """
+    there = ~np.isnan(means)
+    count = there.sum(axis=0)
+    center = np.where(there, means, 0.0).sum(axis=0) / np.maximum(count, 1)
+    squares = np.where(there, (means - center) ** 2, 0.0).sum(axis=0)
+    dof = np.maximum(count - 1, 0)
+    variance = np.divide(squares, dof, out=np.full(len(count), np.nan), where=dof > 0) * (weight**2).sum(axis=0)
+    return variance, dof
+
+
+def student_factors(dof: Ints, confidence: float = CONFIDENCE) -> Floats:
+    """What half of an interval is in standard errors, by their degrees of freedom; NaN for none."""
     factors = {one: student.quantile((1 + confidence) / 2, one) for one in np.unique(dof).tolist() if one > 0}
-    half: Floats = error * np.array([factors.get(one, np.nan) for one in dof.tolist()])
-    return half
+    return np.array([factors.get(one, np.nan) for one in dof.tolist()])

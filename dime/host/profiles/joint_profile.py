@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from dime.contract import files, run, schemas, tables
 from dime.contract.errors import TableError, unknown
 from dime.contract.run import RunSpec
-from dime.host.common.stats import Bools
+from dime.host.common.stats import Bools, counted_once
 from dime.host.metering import alignment, integrate, power_trace, suspends
 from dime.host.metering import timebase as clocks
 from dime.host.metering.api import FLOAT, TIMESTAMP
@@ -242,7 +242,7 @@ def join(
         raise TableError(f"{folder}: no row can be given an energy: {reasons}; {_advice(trace, start_ns, end_ns)}")
     table = _table(spec, columns, energies, kept, quality)
     settled, warmed = _without_warm_up(columns, kept)
-    summary = _summary(columns, energies, settled, quality, trace.gain)
+    summary = _summary(columns, energies, settled, quality, trace.gain, sessions_of(spec, len(kept)))
     notes = _notes(columns, kept, quality, breaks, trace.gain, summary, target) + warmed
     _write(folder, table, summary, quality, trace)
     return Joined(folder / run.JOINT_PROFILE, int(kept.sum()), summary, quality, notes)
@@ -548,7 +548,12 @@ def _without_warm_up(columns: Timed, kept: Bools) -> tuple[Bools, list[str]]:
 
 
 def _summary(
-    columns: Timed, energies: integrate.Energies, kept: Bools, quality: Quality, gain: Gain
+    columns: Timed,
+    energies: integrate.Energies,
+    kept: Bools,
+    quality: Quality,
+    gain: Gain,
+    sessions: INTEGERS | None,
 ) -> dict[str, Column]:
     bundle, frequency = columns["bundle"][kept], columns["frequency_hz"][kept]
     places: dict[tuple[str, int], int] = {}
@@ -558,7 +563,10 @@ def _summary(
     kept_energies = integrate.Energies(**{name: value[kept] for name, value in vars(energies).items()})
     hertz = np.array([hertz for _, hertz in places])
     idle = _by_frequency(quality["idle_w"], hertz), _by_frequency(quality["idle_w_sd"], hertz)
-    groups = Groups.of(group, columns["iteration"][kept])
+    passes, unit = columns["iteration"][kept], None
+    if sessions is not None:
+        unit, _ = counted_once(np.unique(frequency, return_inverse=True)[1], passes, sessions[kept])
+    groups = Groups.of(group, passes, unit)
     return summarise(
         names, groups, columns["duration_s"][kept], columns["repeats"][kept], kept_energies, idle, gain.error
     )

@@ -43,18 +43,32 @@ class Groups(NamedTuple):
         row_cluster: Each row's cluster: an iteration of a group.
         cluster_group: Each cluster's group.
         groups: Number of groups.
+        cluster_unit: What counts once, of each cluster: itself, or its session where a frequency has several.
+        unit_group: Each such unit's group.
     """
 
     row_group: INTEGERS
     row_cluster: INTEGERS
     cluster_group: INTEGERS
     groups: int
+    cluster_unit: INTEGERS
+    unit_group: INTEGERS
 
     @classmethod
-    def of(cls, group: INTEGERS, iteration: INTEGERS) -> Groups:
-        """Sorts rows by their group and iteration."""
-        pairs, row_cluster = np.unique(np.stack([group, iteration]), axis=1, return_inverse=True)
-        return cls(group, np.asarray(row_cluster).reshape(-1), pairs[0], int(group.max()) + 1)
+    def of(cls, group: INTEGERS, iteration: INTEGERS, unit: INTEGERS | None = None) -> Groups:
+        """Sorts rows by their group and iteration.
+
+        Args:
+            group: Each row's group.
+            iteration: Its iteration.
+            unit: What counts once, the same for all rows of an iteration of a group; None: the iteration.
+        """
+        pairs, first, inverse = np.unique(np.stack([group, iteration]), axis=1, return_index=True, return_inverse=True)
+        own = (iteration if unit is None else unit)[first]
+        units, cluster_unit = np.unique(np.stack([pairs[0], own]), axis=1, return_inverse=True)
+        return cls(
+            group, np.ravel(inverse), pairs[0], int(group.max()) + 1, np.ravel(cluster_unit), np.asarray(units[0])
+        )
 
     def rows(self) -> INTEGERS:
         """Rows in each group."""
@@ -65,7 +79,15 @@ class Groups(NamedTuple):
 
         The rows of one iteration follow each other within moments: how iterations differ is not in their scatter.
         """
-        return _scatter(self.cluster_group, _means(self.row_cluster, values), self.groups)
+        means = _means(self.row_cluster, values)
+        number, units = np.bincount(self.cluster_group), np.bincount(self.unit_group)
+        share = np.bincount(self.cluster_unit) / number[self.unit_group]
+        of_units = _means(self.cluster_unit, means)
+        off = of_units - _means(self.unit_group, of_units)[self.unit_group]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            variance = np.bincount(self.unit_group, off**2) / (units - 1)
+        error = np.sqrt(variance * np.bincount(self.unit_group, share**2))
+        return _means(self.cluster_group, means), error, np.asarray(units - 1.0)
 
     def locked(self, phase: FLOAT) -> FLOAT:
         """How far each group's windows lie at the same place within the meter's period: 0 anywhere, 1 all at one.
@@ -95,15 +117,6 @@ BY_CHANCE = 2
 
 def _means(group: INTEGERS, values: FLOAT) -> FLOAT:
     return np.asarray(np.bincount(group, values) / np.bincount(group))
-
-
-def _scatter(group: INTEGERS, values: FLOAT, count: int) -> tuple[FLOAT, FLOAT, FLOAT]:
-    number = np.bincount(group, minlength=count)
-    mean = np.bincount(group, values, minlength=count) / number
-    squares = np.bincount(group, (values - mean[group]) ** 2, minlength=count)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        error = np.sqrt(squares / (number - 1) / number)
-    return mean, error, np.asarray(number - 1.0)
 
 
 def summarise(

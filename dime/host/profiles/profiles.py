@@ -258,6 +258,8 @@ class Profile:
         """
         import pandas as pd
 
+        from dime.host.profiles.scatter import Scatter
+
         per = len(self.frequencies_hz)
         columns: dict[str, Sequence[str] | Ints | Floats] = {
             "bundle": np.repeat([spell(bundle, list(self.layers)) for bundle in self.bundles], per),
@@ -266,16 +268,17 @@ class Profile:
             "frequency_hz": np.tile(self.frequencies_hz, len(self.bundles)),
             "n": np.diff(self.starts),
         }
-        for name, values, mean, trim in (
-            ("duration_s", self.run_duration_s, self.means.duration_s, self.trims[0]),
-            ("energy_j", self.run_energy_j, self.means.energy_j, self.trims[1]),
+        scatter = Scatter.of(self)
+        for name, values, mean in (
+            ("duration_s", self.run_duration_s, self.means.duration_s),
+            ("energy_j", self.run_energy_j, self.means.energy_j),
         ):
             if values is None or mean is None:
                 continue
             columns[name] = mean.ravel()
             columns[name + "_iqr"] = stats.interquartile_range(values, self.starts)
             if intervals:
-                half = stats.half_width(values, self.starts, self.run_iteration, trim)
+                half = scatter.half_width(name == "energy_j")
                 columns[name + "_low"], columns[name + "_high"] = mean.ravel() - half, mean.ravel() + half
         table: pd.DataFrame = pd.DataFrame(columns)
         return table

@@ -3,24 +3,25 @@
 The runs of one pass are alike: a machine that is slow in one moment is slow in all of it. So a pass counts once.
 A mean of n passes is off by their standard error times Student's t with n - 1 degrees of freedom; so is any sum of
 means that were measured in the same passes, where what the passes share adds up and the rest evens out.
+
+The passes of one session are alike, too. So where the passes of a frequency are of two sessions or more, a session
+counts once: two that happen to be close to each other are no proof that a third would be.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from dime.contract.bundles import spell
-from dime.host.common import stats, student
-from dime.host.common.stats import Floats, Ints
+from dime.host.common import stats
+from dime.host.common.stats import Bools, Floats, Ints
 from dime.host.profiles.profiles import Profile, Replicates
 
 # A cell's own variance counts as its degrees of freedom say, that of the cells beside it as so many more.
 OTHERS_DOF = 2
-# Sessions differ if one in so many pairs of alike ones would differ as much; fewer passes than tell so count as if.
-ALIKE = 0.2
-FEW_SESSIONS = 2
 # No draw is so many times its mean: t with one degree of freedom has no bounds.
 MOST_TIMES = 10.0
 
@@ -31,15 +32,15 @@ class Scatter:
 
     Attributes:
         profile: The profile.
-        passes: Means of each pass of durations and of energies, (passes, cells), NaN where there is none; None where
-            the table has no passes.
+        passes: Means, of durations and of energies, of each of what counts once, (passes, cells): a pass, or a session
+            where a frequency has several; NaN where there is none. None where the table has no passes.
+        weight: The share of each of them in its cell's mean, 0 where there is none.
         error: Standard errors of durations and of energies where runs count by themselves.
         dof: Their degrees of freedom.
         correlation: Of a cell's durations and energies.
         moments: Variance and third moment of an energy's run as a part of its mean.
-        apart: By how much two sessions differ, as a part of the mean, where they differ by more than passes do.
-        of_pass: What counts once: each run's pass, its session where sessions differ; None where neither is known.
-        sessions: How many there are.
+        of_pass: What counts once: each run's pass, or session where its frequency has several; None: not known.
+        sessions: How many each frequency has.
     """
 
     profile: Profile
@@ -48,9 +49,9 @@ class Scatter:
     dof: Ints
     correlation: Floats
     moments: tuple[float, float]
-    apart: float | None = None
+    weight: Floats
     of_pass: Ints | None = None
-    sessions: int = 1
+    sessions: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, profile: Profile) -> Scatter:
@@ -59,16 +60,23 @@ class Scatter:
         duration_s, energy_j = profile.run_duration_s, profile.run_energy_j
         error, dof = stats.trimmed_error(duration_s, starts, trims[0])
         error_j = None if energy_j is None else stats.trimmed_error(energy_j, starts, trims[1])[0]
-        passes, apart, count = None, None, 1
-        if of_pass is not None and profile.run_session is not None:
-            apart, count = _sessions_apart(profile, of_pass, profile.run_session)
-            if apart is not None and count > FEW_SESSIONS:  # then a session is what counts once
-                of_pass, apart = profile.run_session, None
+        passes, weight, sessions = None, np.zeros((0, len(starts) - 1)), (1,) * len(profile.frequencies_hz)
         if of_pass is not None:
-            passes = (
-                stats.pass_means(duration_s, starts, of_pass, trims[0]),
-                None if energy_j is None else stats.pass_means(energy_j, starts, of_pass, trims[1]),
-            )
+            times = stats.pass_means(duration_s, starts, of_pass, trims[0])
+            joules = None if energy_j is None else stats.pass_means(energy_j, starts, of_pass, trims[1])
+            weight = (~np.isnan(times)).astype(np.float64)
+            if profile.run_session is not None:
+                frequency = np.repeat(np.arange(len(starts) - 1) % len(sessions), np.diff(starts))
+                counts, sessions = stats.counted_once(frequency, of_pass, profile.run_session)
+                for column in np.flatnonzero(np.array(sessions) > 1).tolist():
+                    mine = frequency == column
+                    rows = _rows(of_pass, counts, mine)
+                    for means in (times, joules):
+                        if means is not None:
+                            means[:, column :: len(sessions)] = _joined(means[:, column :: len(sessions)], rows)
+                    weight[:, column :: len(sessions)] = _joined(weight[:, column :: len(sessions)], rows, sums=True)
+                of_pass = counts
+            passes, weight = (times, joules), weight / weight.sum(axis=0)
         together, moments = np.zeros(len(starts) - 1), (0.0, 0.0)
         if energy_j is not None:
             time, joules = (_parts_off(values, starts) for values in (duration_s, energy_j))
@@ -76,7 +84,7 @@ class Scatter:
             scale = np.sqrt(sums[1] * sums[2])
             together = np.clip(np.divide(sums[0], scale, out=together, where=scale > 0), -1.0, 1.0)
             moments = float((joules**2).mean()), float((joules**3).mean())
-        return cls(profile, passes, (error, error_j), dof, together, moments, apart, of_pass, count)
+        return cls(profile, passes, (error, error_j), dof, together, moments, weight, of_pass, sessions)
 
     @property
     def unknown(self) -> str:
@@ -84,25 +92,38 @@ class Scatter:
         profile, per = self.profile, len(self.profile.frequencies_hz)
         count = np.diff(profile.starts) if self.passes is None else (~np.isnan(self.passes[0])).sum(axis=0)
         few = np.flatnonzero(count < 2)
-        if self.apart is not None:
-            return (
-                f"{profile.path} is of two sessions that differ by {self.apart:.1%}, and how far others would is not"
-                " known: profile in one go, or in three sessions and more"
-            )
         if not len(few):
             return ""
         if self.passes is not None and len(self.passes[0]) == 1:
             return f"{profile.path} is of one pass, and how passes differ is not known: profile more (ITERATIONS=)"
         name = spell(profile.bundles[int(few[0]) // per], list(profile.layers))
-        what = "run" if self.passes is None else "pass"
+        what = "run" if self.passes is None else "session" if self.sessions[int(few[0]) % per] > 1 else "pass"
         return f"{profile.path} has one {what} of bundle '{name}', and how {what}s differ is not known: profile more"
 
     @property
     def note(self) -> str:
         """What the errors rest on where that is less than passes."""
+        several = [count for count in self.sessions if count > 1]
+        if several:
+            return (
+                f"{self.profile.path} is of {min(several)} sessions, and the passes of one are alike: a session counts"
+                " once, which makes intervals wide; profile in one go, or in more sessions"
+            )
         if self.passes is not None:
             return ""
         return f"{self.profile.path} does not say in which pass a run was: its runs are taken as independent"
+
+    def half_width(self, quantity: int, confidence: float = stats.CONFIDENCE) -> Floats:
+        """Half of the interval of each cell's mean duration (0) or energy (1); NaN where it is not known."""
+        error, dof = self.error[quantity], self.dof
+        if self.passes is not None:
+            means = self.passes[quantity]
+            assert means is not None
+            variance, dof = stats.error_of_passes(means, self.weight)
+            error = np.sqrt(variance)
+        assert error is not None
+        half: Floats = error * stats.student_factors(dof, confidence)
+        return half
 
     def column(self, frequency: int) -> Ints:
         """The cells of one frequency: what was measured in the same passes."""
@@ -170,9 +191,9 @@ class Scatter:
         variance = (rest**2).sum(axis=0) / np.maximum(count - 1, 1) * len(cells) / max(len(cells) - 1, 1)
         dof = np.maximum(count - 1, 1)
         variance = (OTHERS_DOF * variance.mean() + dof * variance) / (OTHERS_DOF + dof)
-        together = (shared @ common) / np.sqrt(len(common) * max(len(common) - 1, 1))
-        scale = np.sqrt(len(common) / count)
-        off = together[:, None] * scale + own * np.sqrt(variance / count)
+        together = (shared @ common) / np.sqrt(max(len(common) - 1, 1))
+        scale = np.sqrt((self.weight[:, cells] ** 2).sum(axis=0))
+        off = together[:, None] * scale + own * np.sqrt(variance) * scale
         factors: Floats = np.clip(1 + off, 0.0, MOST_TIMES)
         return factors
 
@@ -197,35 +218,23 @@ def split(means: Floats) -> tuple[Floats, Floats, Ints]:
     return common, np.where(there, parts - common[:, None], 0.0), count
 
 
-def _sessions_apart(profile: Profile, of_pass: Ints, of_session: Ints) -> tuple[float | None, int]:
-    """The largest difference of two sessions if passes do not explain it, and the number of sessions."""
-    labels, place = np.unique(of_pass, return_inverse=True)
-    first_runs = np.array([np.flatnonzero(place == at)[0] for at in range(len(labels))])
-    # A pass that was resumed belongs to the session that has most of it.
-    of_label = np.array([np.bincount(of_session[place == at]).argmax() for at in range(len(first_runs))])
-    sessions = np.unique(of_label)
-    if len(sessions) < 2:
-        return None, len(sessions)
-    means = stats.pass_means(profile.run_duration_s, profile.starts, of_pass, profile.trims[0])
-    worst = None
-    for frequency in range(len(profile.frequencies_hz)):
-        column = means[:, frequency :: len(profile.frequencies_hz)]
-        kept = ~np.isnan(column).all(axis=1)
-        common, session = split(column)[0], of_label[kept]
-        groups = [common[session == one] for one in sessions if (session == one).any()]
-        dof = len(common) - len(groups)
-        if len(groups) < 2:
-            continue
-        centers, sizes = np.array([group.mean() for group in groups]), np.array([len(group) for group in groups])
-        low, high = int(centers.argmin()), int(centers.argmax())
-        apart = float(centers[high] - centers[low])
-        if dof >= 2:
-            variance = sum(float(((group - group.mean()) ** 2).sum()) for group in groups) / dof
-            chance = student.quantile(1 - ALIKE / 2, dof) * np.sqrt(variance * (1 / sizes[low] + 1 / sizes[high]))
-            if apart <= chance:
-                continue
-        worst = max(worst or 0.0, apart)
-    return worst, len(sessions)
+def _rows(of_pass: Ints, counts: Ints, mine: Bools) -> list[Ints]:
+    """For each session of one frequency's runs the places of its passes among all passes."""
+    labels = np.unique(of_pass)
+    return [
+        np.searchsorted(labels, np.unique(of_pass[mine & (counts == name)]))
+        for name in np.unique(counts[mine]).tolist()
+    ]
+
+
+def _joined(values: Floats, rows: Sequence[Ints], sums: bool = False) -> Floats:
+    """Means, or sums, of some rows each in the first rows; NaN, or 0, in those that are left over."""
+    found = np.full(values.shape, 0.0 if sums else np.nan)
+    for at, its in enumerate(rows):
+        there = ~np.isnan(values[its])
+        total, count = np.where(there, values[its], 0.0).sum(axis=0), there.sum(axis=0)
+        found[at] = total if sums else np.divide(total, count, out=found[at].copy(), where=count > 0)
+    return found
 
 
 def _chi_square(generator: np.random.Generator, dof: Ints, shape: tuple[int, int]) -> Floats:

@@ -68,7 +68,7 @@ class SingleRuns:
         """
         scatter = Scatter.of(profile)
         reason = scatter.unknown
-        if scatter.sessions == 2 and not reason:
+        if 2 in scatter.sessions and not reason:
             reason = (
                 f"{profile.path} is of two sessions, and how far a third would be off is not known: profile in one go"
             )

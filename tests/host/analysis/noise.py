@@ -26,8 +26,10 @@ LAYERS = 3
 SIZES = (3000, 2000, 1000, 1000)
 LINK = Link("fast", 800e6, 2400e6, 0.0, 1e-9, 5e-10, 0.005)
 WITHIN = 0.015
+PASSES = (2, 3, 4, 5, 10, 20)
 DRIFTS = {"drift 1 %": 0.01, "drift 3 %": 0.03}
-KINDS = ("normal", "lognormal 25 %", "outliers", "heavy tails", *DRIFTS, "two sessions")
+SESSIONS = {"two sessions": 2, "three sessions": 3}
+KINDS = ("normal", "lognormal 25 %", "outliers", "heavy tails", *DRIFTS, *SESSIONS)
 
 
 def factors(kind, generator, shape):
@@ -42,12 +44,16 @@ def factors(kind, generator, shape):
     if kind in DRIFTS:
         own = generator.normal(0, DRIFTS[kind] / 3, shape[:2])
         return (1 + generator.normal(0, DRIFTS[kind], (shape[0], 1)) + own)[:, :, None] * noise
-    if kind == "two sessions":
-        at = np.arange(shape[0]) >= (shape[0] + 1) // 2
-        return (1 + generator.normal(0, 0.02, 2)[at.astype(int)] + generator.normal(0, 0.005, shape[0]))[
-            :, None, None
-        ] * noise
+    if kind in SESSIONS:
+        at = sessions_of(kind, shape[0])
+        of_pass = generator.normal(0, 0.02, SESSIONS[kind])[at] + generator.normal(0, 0.005, shape[0])
+        return (1 + of_pass)[:, None, None] * noise
     return noise
+
+
+def sessions_of(kind, passes):
+    """The session of each pass; the first one has a few more."""
+    return np.sort(np.arange(passes) % SESSIONS[kind])
 
 
 @lru_cache
@@ -90,7 +96,7 @@ def measured(kind, passes, runs, seed, goal="latency", limits=None):
         hertz = np.tile(clocks, len(bundles))
         of_pass = np.broadcast_to(np.arange(passes)[:, None, None], shape).ravel()
         run = np.broadcast_to(np.arange(runs), shape).ravel()
-        sessions = (of_pass >= (passes + 1) // 2).astype(np.int64) if kind == "two sessions" else None
+        sessions = sessions_of(kind, passes)[of_pass] if kind in SESSIONS else None
         named = {"device": device, "network": "net", "layers": ("a", "b", "c"), "path": device}
         columns = (first[rows], last[rows], hertz[rows])
         profiles.append(
@@ -198,7 +204,7 @@ def single_runs(kind, made, choices, generator, count=2000):
             continue
         per = len(profile.frequencies_hz)
         cells = [profile.bundles.index(c.bundle) * per + profile.frequencies_hz.index(c.frequency_hz) for c in steps]
-        if kind == "two sessions":
+        if kind in SESSIONS:
             noise = 1 + generator.normal(0, WITHIN, (count, len(cells)))
             noise *= 1 + generator.normal(0, 0.02, (count, 1)) + generator.normal(0, 0.005, (count, 1))
         else:

@@ -159,6 +159,11 @@ def test_sessions_single_runs_and_copies_go_through(tmp_path):
     assert table["single_s"].to_pylist() == [row["single_s"] for row in rows]
     assert table["copy_out_s"].null_count == 18
     profile = load_profile(folder)
+    summary, whole = csv.read_csv(folder / "joint_summary.csv"), profile.summary()
+    for name, end in (("duration_low_s", "duration_s_low"), ("duration_high_s", "duration_s_high")):
+        ours = dict(zip(summary["layers"].to_pylist(), summary[name].to_pylist(), strict=True))
+        theirs = dict(zip(whole["bundle"], whole[end], strict=True))
+        assert ours == pytest.approx(theirs), "a session counts once in both"
     assert profile.run_session.tolist() == [0, 1, 1] * 6 and profile.run_repeats.tolist() == [4] * 18
     assert sorted(profile.run_single_s) == [row["single_s"] for row in rows]
     assert profile.copy_in_s[:-1] == pytest.approx(1e-4) and profile.copy_out_s is None

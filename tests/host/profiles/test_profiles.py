@@ -415,7 +415,8 @@ class TestStatistics:
     def test_the_interval_of_independent_runs_covers_the_mean(self, count):
         values = np.random.default_rng(2).normal(5, 1, 1000 * count)
         starts = np.arange(0, 1001) * count
-        half = stats.half_width(values, starts, None)
+        error, dof = stats.trimmed_error(values, starts)
+        half = error * stats.student_factors(dof)
         covered = (abs(stats.trimmed_mean(values, starts) - 5) <= half).mean()
         assert 0.93 < covered < 0.97
         assert half.mean() == pytest.approx(2 / count**0.5, rel=0.35)
@@ -424,8 +425,10 @@ class TestStatistics:
         values, passes = np.array([1.0, 1.0, 1.0, 1.0, 3.0, 5.0]), np.array([0, 0, 0, 0, 1, 2])
         starts = np.array([0, 6])
         assert stats.mean_of_passes(values, starts, passes) == [3.0]
-        assert stats.half_width(values, starts, passes) == pytest.approx([4.302653 * 2 / 3**0.5])
-        assert np.isnan(stats.half_width(values, starts, np.zeros(6, np.int64)))
+        variance, dof = stats.error_of_passes(stats.pass_means(values, starts, passes), np.full((3, 1), 1 / 3))
+        assert variance**0.5 * stats.student_factors(dof) == pytest.approx([4.302653 * 2 / 3**0.5])
+        alone, none = stats.error_of_passes(np.array([[2.0]]), np.ones((1, 1)))
+        assert np.isnan(alone * stats.student_factors(none)).all()
 
     def test_passes_that_a_cell_lacks(self):
         values, passes = np.array([1.0, 2.0, 3.0, 10.0, 20.0]), np.array([0, 1, 2, 1, 2])
