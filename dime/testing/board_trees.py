@@ -97,6 +97,7 @@ class Kernel(object):
         self.ceiling = ceiling
         self.refused = refused
         self.writes = []
+        self._followers = {}
 
     def put(self, path, text):
         folder, name = os.path.split(path)
@@ -127,15 +128,25 @@ class Kernel(object):
                 put(folder, "cgroup.procs", "\n")
 
     def _follow_late(self, current, text):
-        """The clock stays a plain file with the text that it had; a thread writes the new one."""
+        """The clock stays a plain file with the text that it had; a thread writes the newest one."""
         if os.path.islink(current):
             before = get(os.path.dirname(current), os.path.basename(current))
             os.remove(current)
             put(os.path.dirname(current), os.path.basename(current), before + "\n")
 
+        if current in self._followers:
+            self._followers[current].cancel()
+            self._followers[current].join()
         thread = threading.Timer(self.late_s, files.replace, [current, (text + "\n").encode()])
         thread.daemon = True
         thread.start()
+        self._followers[current] = thread
+
+    def stop(self):
+        """Ends what follows late; the clocks stay as they are."""
+        for thread in self._followers.values():
+            thread.cancel()
+            thread.join()
 
     def _limit(self, folder, name, value):
         prefix = name[: name.index("m")]

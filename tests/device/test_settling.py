@@ -1,5 +1,7 @@
 """How long a change of the clock takes: on clocks that are known, and in a board's tree that follows late."""
 
+import threading
+
 import pytest
 
 from dime.contract.errors import DeviceError
@@ -92,10 +94,13 @@ def test_a_board_that_does_not_go_elsewhere_is_said_and_stays(simulated, heard):
 
 def test_a_clock_that_follows_late_reads_back_late(tmp_path, monkeypatch, heard):
     tree = str(board_trees.plain(tmp_path / "tree"))
-    monkeypatch.setattr(_sysfs, "_put", Kernel(late_s=0.05).put)
+    kernel = Kernel(late_s=0.05)
+    monkeypatch.setattr(_sysfs, "_put", kernel.put)
     monkeypatch.setattr(settling, "LOOK_S", 0.02)
     monkeypatch.setattr(settling, "CHANGES", 2)
     with nano.fixed(GPU_HZ[0], tree):
         found = settling.measure(nano, processor.Cpu(), GPU_HZ[0], GPU_HZ, tree, heard)
+    kernel.stop()
+    assert not any(isinstance(thread, threading.Timer) for thread in threading.enumerate())
     assert [change["from_hz"] for change in found] == [GPU_HZ[-1]] * 2
     assert all(0.05 <= change["read_back_s"] < 1 for change in found)

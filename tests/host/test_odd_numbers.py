@@ -127,6 +127,7 @@ def test_every_field_of_what_a_join_reads(name, tmp_path):
     join(folder)
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_every_number_of_the_tables_that_a_join_reads(tmp_path_factory, data):

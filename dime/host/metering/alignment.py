@@ -104,7 +104,7 @@ def learn(trace: Trace, edges_ns: INTEGERS, group: INTEGERS, error_s: float) -> 
     left = np.stack([np.bincount(group, row) for row in lever * moment])
     groups = left.shape[1]
     covariance = inverse @ (left @ left.T * groups / (groups - 1) + known * noise) @ inverse
-    if np.abs(line @ lever).max() > MOST_ERRORS * error_s:  # the steps are not where they were said to be
+    if not np.abs(line @ lever).max() <= MOST_ERRORS * error_s:  # the steps are not where they were said to be
         return unknown
     least_s = LEAST_ERROR * trace.period_s
     found_s = float(np.hypot(np.sqrt(covariance[0, 0]), least_s))

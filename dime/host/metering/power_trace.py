@@ -26,6 +26,7 @@ from dime.host.metering.suspends import Sleep
 
 LONGEST_WIRE_S = 10.0  # of a line on its way from the meter
 QUALITY_SUFFIX = "_quality.json"
+MOST = 1e12  # of a reading and its steps; what is more, or no number, is damaged
 # Which moment a reading stands for is known to half its period: SmartPower 3 takes the mean of the last two of its own
 # readings, which may have been made up to half a period before the line is written.
 MOMENT_SPAN = 0.5
@@ -113,7 +114,8 @@ def build(
     else:
         keep = np.append(True, timestamp_ns[1:] > np.maximum.accumulate(timestamp_ns)[:-1])[: len(timestamp_ns)]
         unrolled, segment = timestamp_ns // 1_000_000, part
-    rows = np.flatnonzero(keep)
+    sound = (np.abs(series.value) <= MOST) & (np.abs(series.step) <= MOST)  # false for nan, too
+    rows = np.flatnonzero(keep & sound)
     if len(rows) < 2:
         raise TableError(f"{name} holds {len(rows)} readings: too few for a trace")
     segment = segment[rows]
@@ -149,7 +151,8 @@ def build(
     inside = np.diff(segment) == 0
     steps = np.diff(time_s)[inside]
     period_s = float(np.median(steps)) if len(steps) else 0.0
-    counts = {"rows": len(rows), "late lines": int(len(keep) - len(rows)), "restarts": int(segment[-1])}
+    late = int((sound & ~keep).sum()) + int(len(later) - later.sum())
+    counts = {"rows": len(rows), "late lines": late, "restarts": int(segment[-1]), "damaged rows": int((~sound).sum())}
     return Trace(
         name=name,
         meter=str(quality.get("meter", "")),
@@ -314,6 +317,7 @@ def load(path: Path, channel: str = "", calibration: str | os.PathLike[str] | No
     else:
         gain = Gain.checked(quality["gain"], str(quality_path(path))) if quality.get("gain") else writer.GAIN
     trace = build(series, times[TIME], times[TIMESTAMP], str(path), quality, gain)
+    skipped["damaged rows"] += trace.counts["damaged rows"]
     return Trace(**{**vars(trace), "meter": meter, "counts": {**trace.counts, **skipped}})
 
 

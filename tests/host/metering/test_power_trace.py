@@ -225,6 +225,20 @@ def test_rows_with_a_field_too_few_are_counted(tmp_path):
     assert trace.counts == {"rows": 199, "late lines": 0, "restarts": 0, "damaged rows": 1}
 
 
+@pytest.mark.parametrize("text", ["", "nan", "9223372036854775807"])
+def test_a_reading_that_is_no_number_or_beyond_any_power_is_damaged_and_left_out(tmp_path, text):
+    """Where it was kept, every energy after it was none, and the trace's place beside the clock an integer's edge."""
+    log = write(tmp_path)
+    lines = log.read_text().split("\n")
+    names, cells = lines[0].split(","), lines[50].split(",")
+    cells[next(at for at, name in enumerate(names) if name.startswith("channel 0 current"))] = text
+    lines[50] = ",".join(cells)
+    log.write_text("\n".join(lines))
+    trace = power_trace.load(log)
+    assert trace.counts == {"rows": 199, "late lines": 0, "restarts": 0, "damaged rows": 1}
+    assert np.isfinite(trace.value).all() and trace.value.max() < 100
+
+
 def test_logs_one_after_another_are_joined_and_overlapping_ones_refused(tmp_path):
     first = power_trace.load(write(tmp_path, "a.csv"))
     later = power_trace.Trace(**{**vars(first), "name": "b", "epoch_ns": first.epoch_ns + 5_000_000_000})
