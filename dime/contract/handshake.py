@@ -15,6 +15,7 @@ import hashlib
 import hmac
 import ipaddress
 import os
+import select
 import socket
 import threading
 import time
@@ -91,8 +92,12 @@ class Listener(object):
             reason = getattr(error, "strerror", None) or str(error)
             raise DeviceError("cannot listen at {} port {}: {}".format(address, port, reason))
         self.address, self.port = address, int(self._socket.getsockname()[1])
+        self._socket.setblocking(False)
         self.refused: List[str] = []
         self._let_in: "Queue[Tuple[Channel, str]]" = Queue()
+        self._woken, self._waking = socket.socketpair()
+        for one in (self._woken, self._waking):
+            one.setblocking(False)
         self._strangers = threading.BoundedSemaphore(AT_ONCE)
 
     def accept(self, run: Run, within_s: float) -> "Tuple[Channel, str]":
@@ -116,13 +121,14 @@ class Listener(object):
             if left_s <= 0:
                 why = "; refused: " + self.refused[-1] if self.refused else ""
                 raise SilentError("nobody called at port {} in {:g} s{}".format(self.port, within_s, why))
-            self._socket.settimeout(min(left_s, _PAUSE_S))
             try:
+                self._wait(min(left_s, _PAUSE_S))
                 connection, caller = self._socket.accept()
-            except socket.timeout:
+            except (BlockingIOError, ConnectionAbortedError):
                 continue
-            except OSError as error:
-                raise ConnectionLostError("port {} is listened at no more: {}".format(self.port, error.strerror))
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or "it is closed"
+                raise ConnectionLostError("port {} is listened at no more: {}".format(self.port, reason))
             if not self._strangers.acquire(False):
                 connection.close()
                 continue
@@ -132,7 +138,8 @@ class Listener(object):
 
     def close(self) -> None:
         """Listens no more; who was let in and not yet accepted is sent away."""
-        self._socket.close()
+        for one in (self._socket, self._woken, self._waking):
+            one.close()
         with suppress(Empty):
             while True:
                 self._let_in.get_nowait()[0].close()
@@ -143,12 +150,23 @@ class Listener(object):
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def _wait(self, within_s: float) -> None:
+        """Waits until somebody calls, or has been let in."""
+        poll = select.poll()
+        for one in (self._socket, self._woken):
+            poll.register(one, select.POLLIN)
+        poll.poll(int(within_s * 1000) + 1)
+        with suppress(BlockingIOError):
+            self._woken.recv(1 << 10)
+
     def _greet(self, connection: socket.socket, caller: str, run: Run) -> None:
         channel = Channel(connection, caller)
         try:
             name = let_in(channel, run)
             channel.peer = name or caller
             self._let_in.put((channel, name))
+            with suppress(OSError):  # it is woken already, or closed
+                self._waking.send(b"!")
         except (DeviceError, OSError) as error:
             channel.close()
             self.refused = (self.refused + [str(error)[:200]])[-AT_ONCE:]

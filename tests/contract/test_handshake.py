@@ -57,6 +57,18 @@ def test_two_of_a_run_find_each_other_and_talk(listener):
         channel.close()
 
 
+def test_who_was_let_in_is_taken_at_once(listener):
+    """The first message of a connection waits for that."""
+    took_s = []
+    for _ in range(10):
+        waiting = Accepting(listener)
+        with connect(listener.address, listener.port, RUN, "nano", 5.0):
+            began = time.monotonic()
+            waiting.found()[0].close()
+            took_s.append(time.monotonic() - began)
+    assert min(took_s) < handshake._PAUSE_S / 2
+
+
 @pytest.mark.parametrize(
     ("changed", "told"),
     [

@@ -21,6 +21,7 @@ from pathlib import Path
 import dime
 from dime.contract import files
 from dime.contract.errors import DeviceError, InputError, TableError
+from dime.contract.frames import LOOPBACK
 from dime.contract.run import RUN, check_options, parse_name
 from dime.host.bench import engines, link_ends
 from dime.host.bench import lab as lab_file
@@ -96,7 +97,7 @@ def measure(
             port = _port(said, server)
             shaped: list[dict[str, object]] = []
             if between is not None:
-                shaped = stack.enter_context(_emulated(between, port))
+                shaped = stack.enter_context(emulated(between, (LOOPBACK, port)))
                 port = _port(shaped[0].get("port"), between.name)
             call = ["link", *words, *counts, f"--target-address={where}", f"--target-port={port}"]
             link_ends.measure(ends[0], call, token, bench.registry, table, f"link {name}")
@@ -147,13 +148,20 @@ def _largest(net: str, results: Path) -> int:
 
 
 @contextmanager
-def _emulated(link: Link, port: int) -> Iterator[list[dict[str, object]]]:
+def emulated(link: Link, target: tuple[str, int]) -> Iterator[list[dict[str, object]]]:
+    """A link to an address, emulated in a process of its own.
+
+    Returns:
+        The facts that it says: its port at once, and when it has ended how well it was kept.
+    """
     words = [
         "shape",
-        f"--target-port={port}",
+        f"--target-address={target[0]}",
+        f"--target-port={target[1]}",
         f"--up-bit-s={link.upload_bit_s!r}",
         f"--down-bit-s={link.download_bit_s!r}",
         f"--round-trip-s={link.round_trip_s!r}",
+        *([] if link.duplex else ["--half-duplex"]),
     ]
     with process.serving(words, f"link {link.name}") as said:
         yield said

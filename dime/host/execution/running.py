@@ -16,9 +16,9 @@ from dime.contract.errors import ConnectionLostError, DeviceError, DimeError
 from dime.contract.transport import Channel
 from dime.host.bench import answers, engines
 from dime.host.bench.connection import Wishes
-from dime.host.bench.engines import process
 from dime.host.bench.session.job import Job
 from dime.host.bench.session.judge import ENDED
+from dime.host.campaign.link import emulated
 from dime.host.common import console
 from dime.host.execution.devices import Profiled
 from dime.host.planning.links import Link
@@ -340,15 +340,7 @@ class Shaped:
 @contextlib.contextmanager
 def shaped(target: tuple[str, int], link: Link) -> Iterator[Shaped]:
     """An emulated link to an address, in a process of its own."""
-    words = [
-        "shape",
-        f"--target-address={target[0]}",
-        f"--target-port={target[1]}",
-        f"--up-bit-s={link.upload_bit_s!r}",
-        f"--down-bit-s={link.download_bit_s!r}",
-        f"--round-trip-s={link.round_trip_s!r}",
-    ]
-    with process.serving(words, f"link {link.name}") as said:
+    with emulated(link, target) as said:
         port = said[0].get("port")
         if not isinstance(port, int):
             raise DeviceError(f"link {link.name}: its process does not listen")

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from dime.contract.stages import Asked, Row
 
 RUNS, ROUNDS, WARMUPS = 30, 5, 1
+WINDOWS = 6  # so many times what is under way at once in a pipeline's round: else it tells of its beginning
 PLAN_S = 90.0  # a plan is run for so long at most
 LEAST_RUNS = 5
 LEAST_SILENCE_S, TIMES_PREDICTED = 2.0, 4.0
@@ -248,7 +249,7 @@ def _links(problem: Problem, devices: Sequence[Profiled], found: Iterable[Candid
     for first, second in sorted(pairs):
         link = problem.joined.get((first, second))
         if link is None and (back := problem.joined.get((second, first))) is not None:
-            link = Link(back.name, back.download_bit_s, back.upload_bit_s, back.round_trip_s)
+            link = replace(back, upload_bit_s=back.download_bit_s, download_bit_s=back.upload_bit_s)
         if link is None:
             raise InputError(
                 f"the plan does not say what link joins {devices[first].name} and {devices[second].name}: it was made"
@@ -272,6 +273,13 @@ def _facts(
         yield said
 
 
+def _window(problem: Problem, one: Candidate) -> int:
+    """How many requests of a plan are under way at once."""
+    if not problem.goal.is_pipeline or one.is_local:
+        return 1
+    return min(2 * len(one.segments), stages.MOST_WINDOW)
+
+
 def _order(
     problem: Problem,
     devices: Sequence[Profiled],
@@ -283,7 +291,7 @@ def _order(
     check: bool = False,
     first_picture: int = 0,
 ) -> Asked:
-    window = 2 * len(one.segments) if problem.goal.is_pipeline and not check and not one.is_local else 1
+    window = 1 if check else _window(problem, one)
     return {
         "plan": one.name,
         "names": [device.name for device in devices],
@@ -292,7 +300,7 @@ def _order(
         "warmups": warmups,
         "check": check,
         "exact": exact,
-        "window": min(window, stages.MOST_WINDOW),
+        "window": window,
         "result_bytes": problem.sizes_bytes[-1],
         "batch": problem.batch,
         "first_picture": first_picture,
@@ -326,8 +334,10 @@ def _run(
         order = _order(problem, devices, one, requests=CHECKED, exact=_is_exact(facts, one), check=True)
         checks.append(linked.execute(order, _within_s(order, one)).rows)
         say(f"{name}: {one.name}: the result is the whole network's")
-    counts = [_count(one, runs) for one in found]
-    rounds = min(ROUNDS, *counts)
+    counts = [_count(problem, one, runs) for one in found]
+    rounds = min(
+        ROUNDS, runs, *(count // min(2, _window(problem, one)) for count, one in zip(counts, found, strict=True))
+    )
     rows: list[list[list[Row]]] = [[] for _ in found]
     alone: list[list[dict[tuple[int, int], list[float]]]] = [[] for _ in found]
     for turn in range(rounds):
@@ -336,8 +346,9 @@ def _run(
         for at in places:
             one = found[at]
             requests = counts[at] // rounds + (turn < counts[at] % rounds)
+            warmups = WARMUPS * _window(problem, one)  # which fill a pipeline
             order = _order(
-                problem, devices, one, requests=requests, exact=False, warmups=WARMUPS, first_picture=turn * requests
+                problem, devices, one, requests=requests, exact=False, warmups=warmups, first_picture=turn * requests
             )
             ran = linked.execute(order, _within_s(order, one))
             rows[at].append(ran.rows)
@@ -348,6 +359,9 @@ def _run(
     short = [f"{one.name} {count}" for one, count in zip(found, counts, strict=True) if count < runs]
     if short:
         notes.append(f"fewer requests than {runs}, for they take long: {', '.join(short)}")
+    more = [f"{one.name} {count}" for one, count in zip(found, counts, strict=True) if count > runs]
+    if more:
+        notes.append(f"more requests than {runs}, for several are under way at once: {', '.join(more)}")
     names = [device.name for device in devices]
     return RanLink(
         name,
@@ -361,9 +375,12 @@ def _run(
     )
 
 
-def _count(one: Candidate, runs: int) -> int:
-    """How many requests a plan gets: fewer where each takes long."""
-    return max(min(runs, LEAST_RUNS), min(runs, int(PLAN_S / max(one.plan.latency_s, 1e-9))))
+def _count(problem: Problem, one: Candidate, runs: int) -> int:
+    """How many requests a plan gets: fewer where each takes long, more where several are under way at once."""
+    window = _window(problem, one)
+    each_s = one.plan.latency_s if window == 1 else one.plan.period_s
+    wanted = runs if window == 1 else max(runs, min(ROUNDS, runs) * WINDOWS * window)
+    return max(min(wanted, LEAST_RUNS), min(wanted, int(PLAN_S / max(each_s, 1e-9))))
 
 
 def _within_s(order: Asked, one: Candidate) -> float:
@@ -405,8 +422,14 @@ def _compare(
 
 
 def _periods(rows: Sequence[Row]) -> Floats:
-    """The mean time from one result to the next while all stages are busy, once for each request of the round."""
-    ends = np.sort(np.array([row["end_ns"] for row in rows], np.float64)) / 1e9
-    if len(ends) < 2:
+    """The time from one result to the next while all stages are busy, once for each request of the round.
+
+    It is the median slope of results that are half of the round apart or more: one that was held up, and what had
+    gathered behind it when the round began, do not move it.
+    """
+    ends_s = np.sort(np.array([row["end_ns"] for row in rows], np.float64)) / 1e9
+    count = len(ends_s)
+    if count < 2:
         return np.array([(rows[0]["end_ns"] - rows[0]["start_ns"]) / 1e9])
-    return np.full(len(ends), (ends[-1] - ends[0]) / (len(ends) - 1))
+    first, last = np.triu_indices(count, max(1, count // 2))
+    return np.full(count, np.median((ends_s[last] - ends_s[first]) / (last - first)))

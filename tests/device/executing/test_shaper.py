@@ -84,8 +84,8 @@ def test_rates_and_round_trip_are_kept(there, back, up, down, round_trip_s):
 
 def test_a_half_duplex_link_sends_one_way_at_a_time():
     echo = Echo(50000, 50000)
-    found = {}
-    for duplex in (True, False):
+
+    def all_s(duplex):
         with Shaper(echo.address, 8e6, 8e6, 0.0, duplex=duplex) as shaper:
             began = time.monotonic()
             threads = [threading.Thread(target=exchange_s, args=(shaper.port, 50000, 50000)) for _ in range(4)]
@@ -93,10 +93,11 @@ def test_a_half_duplex_link_sends_one_way_at_a_time():
                 thread.start()
             for thread in threads:
                 thread.join()
-            found[duplex] = time.monotonic() - began
+            return time.monotonic() - began
+
+    assert all_s(False) >= 4 * 0.1 * 0.999
+    assert any(all_s(True) < 4 * 0.1 * 0.999 for _ in range(10))  # other work may hold up what may be faster
     echo.close()
-    assert found[False] >= 4 * 0.1 * 0.999
-    assert found[True] < found[False]
 
 
 def test_a_sender_is_held_up_as_by_a_link():
