@@ -175,6 +175,11 @@ class Arithmetic:
         "Models the weak device's power while it waits as this many W, where no meter has measured it.", None
     )
     connection: str = option("kept, or new for each transfer, which then begins with a round trip.", "kept")
+    encode: str = option(
+        "How the input, and features between layers, are encoded before they are sent, of what profiles have measured "
+        "(dime profile --encode): such as input:jpeg90,features:float16.",
+        "",
+    )
     sizes: str | None = option(
         "Bytes of the input, of each tensor between layers and of the result, joined by commas, or a profile of the "
         "network that has them; for published tables, which do not.",
@@ -183,7 +188,7 @@ class Arithmetic:
 
     def accounting(self) -> Accounting:
         """Whose joules count, and which terms."""
-        return Accounting(self.joules, self.terms, self.idle_power, self.connection)
+        return Accounting(self.joules, self.terms, self.idle_power, self.connection, self.encode)
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,8 @@ def verify(
         raise InputError(f"FRONTIER is {frontier}; it must be 0 or more points")
     study = Path(plans)
     chosen = _chosen(load_study(study), link, study)
+    if any(saved.problem.terms.encoded for saved in chosen.values()):
+        raise InputError("the study's plans send what they have encoded (ENCODE=), which verify cannot run yet")
     devices = find(problem_files.sources(study / next(iter(chosen))), study, lab)
     for name in chosen:
         if [one["sha256"] for one in problem_files.sources(study / name)] != [

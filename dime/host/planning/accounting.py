@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dime.contract.errors import InputError, unknown
+from dime.host.planning import encoded
 
 if TYPE_CHECKING:
     from dime.host.profiles.profiles import Profile
@@ -28,19 +29,24 @@ class Accounting:
             these, too; ``none``; or names of TERMS joined by commas, checked or not.
         idle_power_w: Models the weak device's power while it waits, where no meter has measured it.
         connection: ``kept``, or ``new``: each transfer begins with a connection's round trip.
+        encode: How the input, and the features between layers, are encoded before they are sent, such as
+            ``input:jpeg90,features:float16``; empty: not at all.
     """
 
     joules: str = EDGE
     terms: str = KNOWN
     idle_power_w: float | None = None
     connection: str = "kept"
+    encode: str = ""
 
     def __post_init__(self) -> None:
         if self.connection not in ("kept", "new"):
             raise unknown("kind of connection", self.connection, ("kept", "new"))
         if self.idle_power_w is not None and not (math.isfinite(self.idle_power_w) and self.idle_power_w >= 0):
             raise InputError(f"a power must be a finite number of watts >= 0, not {self.idle_power_w}")
-        self.chosen  # noqa: B018 - a wrong name is refused at once
+        chosen = self.chosen
+        if encoded.parse(self.encode) and ENCODING not in chosen:  # a wrong name is refused at once
+            raise InputError(f"ENCODE={self.encode} asks for the term {ENCODING}, which TERMS={self.terms} leaves out")
 
     @property
     def chosen(self) -> frozenset[str]:

@@ -9,10 +9,13 @@ import numpy as np
 
 from dime.contract.frames import OVERHEAD_BYTES
 from dime.host.common.stats import Ints
+from dime.host.planning import encoded as coding
 from dime.host.planning.accounting import KNOWN, NONE, Accounting
+from dime.host.planning.encoded import Encoded
 from dime.host.planning.links import Link
 from dime.host.planning.terms import (
     COPIES,
+    ENCODING,
     FREQUENCY_CHANGE,
     PROTOCOL,
     RADIO,
@@ -33,7 +36,12 @@ PS = 10**12
 
 
 def find(
-    profiles: Sequence[Profile], joined: Joined, sizes: Sequence[int], accounting: Accounting, counted: Sequence[bool]
+    profiles: Sequence[Profile],
+    joined: Joined,
+    sizes: Sequence[int],
+    accounting: Accounting,
+    counted: Sequence[bool],
+    encoded: tuple[Encoded, ...] = (),
 ) -> Terms:
     """Finds the terms of a problem.
 
@@ -43,6 +51,7 @@ def find(
         sizes: Bytes of the tensor at each boundary.
         accounting: What counts.
         counted: For each device whether its joules do.
+        encoded: How tensors are sent that are encoded before.
     """
     if accounting.terms == NONE:
         missing = [Missing(term, "every device and link", "left out (TERMS=none)") for term in TERMS]
@@ -56,6 +65,15 @@ def find(
     crossing = found.protocol(len(sizes))
     into, out_of = tuple(one[0] for one in copies), tuple(one[1] for one in copies)
     has_copies = any(one is not None for one in (*into, *out_of))
+    first = {COPIES: into} if has_copies else {}
+    last = {COPIES: out_of} if has_copies else {}
+    input_ps = None
+    if encoded:
+        times = found.encoding(len(sizes), encoded)
+        first[ENCODING] = tuple(decode for decode, _, _ in times)
+        last[ENCODING] = tuple(encode for _, encode, _ in times)
+        input_ps = times[0][2]
+    found.input_as_it_is(sizes, encoded)
     return Terms(
         counted=tuple(counted),
         idle_w=idle_w,
@@ -63,10 +81,12 @@ def find(
             _working_w(profile) if counts else None for profile, counts in zip(profiles, counted, strict=True)
         ),
         radios=radios,
-        first_ps={COPIES: into} if has_copies else {},
-        last_ps={COPIES: out_of} if has_copies else {},
+        first_ps=first,
+        last_ps=last,
         change_ps=change,
         crossing={PROTOCOL: crossing} if crossing is not None else {},
+        encoded=encoded,
+        input_ps=input_ps,
         connect_trips=found.connect_trips,
         facts=tuple(found.facts),
         missing=tuple(found.missing),
@@ -144,6 +164,19 @@ class _Found:
         usual = float(np.nanmax(times))
         known = [usual if math.isnan(time) else time for time in times]
         return np.array([_picos(time) for time in known], np.int64)
+
+    def encoding(self, boundaries: int, encoded: Sequence[Encoded]) -> list[tuple[Ints, Ints, Ints]]:
+        """For each device what it takes to decode, to encode, and to encode the input."""
+        for profile in self.profiles:
+            self.facts.append(
+                Fact(ENCODING, profile.origin, f"times of {profile.device} and bytes (means), by its profile")
+            )
+        return [coding.times_ps(profile, at == 0, boundaries, encoded) for at, profile in enumerate(self.profiles)]
+
+    def input_as_it_is(self, sizes: Sequence[int], encoded: Sequence[Encoded]) -> None:
+        """Says how the input is sent, where it is not encoded."""
+        if self._wanted(ENCODING) and len(self.profiles) > 1 and not any(one.boundary == 0 for one in encoded):
+            self._lacks(ENCODING, "the input", coding.not_encoded(self.profiles, sizes))
 
     def radio_power(self) -> None:
         """Names the links of which it is not known what they cost a device whose joules count."""

@@ -19,6 +19,7 @@ from dime.host.common.units import plain
 from dime.host.planning import traces
 from dime.host.planning.certificate import Certificate, from_sentence
 from dime.host.planning.cost import walk
+from dime.host.planning.encoded import Encoded
 from dime.host.planning.evaluation import evaluate, itemised, value
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem
 from dime.host.planning.terms import PROTOCOL, RADIO
@@ -60,7 +61,7 @@ class Step:
 class Transfer:
     """A tensor sent from one device to another; ``boundary`` j is before layer j, N is the result's way home.
 
-    Time and radio energy are modelled.
+    Its size is that of what is sent, encoded or not. Time and radio energy are modelled.
     """
 
     boundary: int
@@ -114,6 +115,7 @@ class Plan:
         over_trace: Where a link is a trace, shares of its time and the latency that is not exceeded in each.
         terms: What comes on top of steps and transfers.
         without: What is not known and therefore in no sum, a line each.
+        encoded: What crosses encoded, how, and what that does to the result; a line each.
     """
 
     network: str
@@ -135,6 +137,7 @@ class Plan:
     over_trace: tuple[tuple[float, float], ...] = ()
     terms: tuple[TermLine, ...] = ()
     without: tuple[str, ...] = ()
+    encoded: tuple[Encoded, ...] = ()
 
     @property
     def per_picture(self) -> dict[str, float | None]:
@@ -159,6 +162,9 @@ class Plan:
             if one.latency_s or one.energy_j:
                 joules = "" if one.energy_j is None else f"   {one.energy_j:.6g} J"
                 lines.append(f"    {one.term}: {one.latency_s:.6g} s{joules}   {one.origin}")
+        for sent in self.encoded:
+            told = f"sent encoded: {sent}   {sent.origin}"
+            lines += textwrap.wrap(told, WIDTH, initial_indent="    ", subsequent_indent="        ")
         if self.without:
             names = dict.fromkeys(line.partition(":")[0] for line in self.without)
             told = f"without {plain(', '.join(names))}"
@@ -223,6 +229,7 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
         fields["over_trace"] = tuple((float(share), float(s)) for share, s in fields.get("over_trace", ()))
         fields["terms"] = tuple(TermLine(**one) for one in fields.get("terms", ()))
         fields["without"] = tuple(fields.get("without", ()))
+        fields["encoded"] = tuple(Encoded(**one) for one in fields.get("encoded", ()))  # not before version 4
         fields.pop("per_picture", None)  # follows from the rest
         if not isinstance(fields.get("batch", 1), int) or fields.get("batch", 1) < 1:
             raise ValueError("batch is not a number of inputs")
@@ -273,6 +280,7 @@ def describe(problem: Problem, choices: Sequence[Choice], certificate: Certifica
             for fact in acting.joined_facts
         ),
         without=missing,
+        encoded=tuple(one for one in acting.encoded if one.boundary in {sent.boundary for sent in transfers}),
     )
 
 
@@ -344,6 +352,8 @@ def check(problem: Problem, plan: Plan) -> None:
     right = describe(problem, choices)
     if plan.steps != right.steps or plan.transfers != right.transfers or plan.terms != right.terms:
         raise InputError("the plan's steps, transfers or terms are not what the problem says of them")
+    if plan.encoded != right.encoded:
+        raise InputError("the plan says of what is sent encoded what the problem does not")
     for name in SUMS:
         said, is_ = getattr(plan, name), getattr(right, name)
         if (said is None) != (is_ is None) or (said is not None and abs(said - is_) > SAME * max(1.0, abs(is_))):

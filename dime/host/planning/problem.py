@@ -22,6 +22,7 @@ from dime.contract.bundles import Bundle, enumerate_bundles
 from dime.contract.errors import InputError, unknown
 from dime.host.common.stats import Bools, Floats, Ints
 from dime.host.common.units import plain
+from dime.host.planning import encoded as coding
 from dime.host.planning import known_terms
 from dime.host.planning.accounting import ALL, Accounting
 from dime.host.planning.goals import Goal, Limits
@@ -94,7 +95,7 @@ class Problem:
         crossing_ps: (N + 1, devices, devices) latency of the tensor at a boundary, from one device to another;
             negative where there is no link, 0 on the diagonal. Boundary 0 is the input, N the result.
         crossing_pj: The same of radio energy.
-        sizes_bytes: Size of the tensor at each boundary (N + 1).
+        sizes_bytes: What is sent at each boundary (N + 1): the tensor, or what it is encoded to.
         goal: What to make small.
         limits: What to keep to.
         has_energy: Whether energies mean anything: the edge device's profile has them.
@@ -153,7 +154,11 @@ class Problem:
     @cached_property
     def acting(self) -> Terms:
         """The terms that the goal knows: of a pipeline, in which inferences overlap, not all."""
-        return self.terms.overlapping() if self.goal.is_pipeline else self.terms
+        terms = self.terms.overlapping() if self.goal.is_pipeline else self.terms
+        edge = self.devices[0]
+        allowed = self.limits.frequencies_hz.get(edge.name, edge.frequencies_hz)
+        columns = [column for column, hertz in enumerate(edge.frequencies_hz) if hertz in allowed]
+        return terms.with_input(self.crossing_ps.shape, columns)
 
     @cached_property
     def several(self) -> tuple[bool, ...]:
@@ -436,8 +441,9 @@ def _check_sizes(problem: Problem) -> None:
         greatest = np.zeros(len(problem.layers))
         for cost in costs:
             np.maximum.at(greatest, problem.bounds[1], cost.max(axis=1))
-        total = greatest.sum() + crossing.reshape(len(crossing), -1).max(axis=1).sum(dtype=np.float64)
         terms = problem.acting
+        total = greatest.sum() + crossing.reshape(len(crossing), -1).max(axis=1).sum(dtype=np.float64)
+        total += (len(problem.layers) + 1) * terms.most_ps
         if max(total, float(total) * terms.most_w, len(problem.layers) * terms.most_pj) >= LARGEST_SUM:
             raise InputError("a plan could take 53 days or 4.6 MJ and more: check the units of the tables")
 
@@ -480,39 +486,35 @@ def build_problem(
     _check_names([profile.device for profile in profiles])
     profiles = averaged(profiles, arithmetic)
     edge = profiles[0]
-    for profile in profiles[1:]:
-        if profile.layers != edge.layers:
-            raise InputError(f"{profile.path} and {edge.path} are of different networks: their layers differ")
-        if profile.graph != edge.graph and None not in (profile.graph, edge.graph):
-            raise InputError(
-                f"{profile.path} and {edge.path} are of different networks: their documents differ; profile both"
-                " with the same feature maps"
-            )
-        if profile.batch != edge.batch:
-            raise InputError(
-                f"{profile.path} is of a batch of {profile.batch}, {edge.path} of {edge.batch}: a plan is for one batch"
-            )
+    _check_same(profiles)
     longest = max(profile.max_layers for profile in profiles)
     if len(edge.layers) * longest * max(len(profile.frequencies_hz) for profile in profiles) > LARGEST_TABLE:
         raise InputError(f"{len(edge.layers)} layers in bundles of up to {longest} are too many: profile smaller ones")
     for given, what in ((sizes_bytes, len(edge.layers) + 1), (layer_bytes, len(edge.layers))):
         if given is not None and (len(given) != what or min(given) < 0):
             raise InputError(f"sizes in bytes must be {what} numbers >= 0, not {len(given)}")
-    sizes = _boundary_sizes(profiles, sizes_bytes, result_bytes)
+    if layer_bytes is None:
+        layer_bytes = next((profile.layer_bytes for profile in profiles if profile.layer_bytes), None)
+    accounting = accounting or Accounting()
+    plain_sizes = _boundary_sizes(profiles, sizes_bytes, result_bytes)
+    warnings = oddities.of_profiles(profiles, plain_sizes, layer_bytes)
+    encoded: tuple[coding.Encoded, ...] = ()
+    if arithmetic != "published":
+        encoded = coding.find(profiles, plain_sizes, accounting.encode)
+    elif accounting.encode:
+        warnings = (*warnings, f"ENCODE={accounting.encode} is left out: the published arithmetic has no such term")
+    sizes = coding.sizes_of(plain_sizes, encoded)
     joined = connect(links, [profile.device for profile in profiles])
     crossing_ps, crossing_pj = _crossings(joined, len(profiles), sizes, arithmetic)
-    accounting = accounting or Accounting()
     has_energy = edge.run_energy_j is not None
     counted, terms = (True,) * len(profiles), NOTHING
     if arithmetic != "published":
         counted = accounting.counted(profiles)
         has_energy = all(profile.run_energy_j is not None for profile in _counted(profiles, counted, accounting.joules))
-        terms = known_terms.find(profiles, joined, sizes, accounting, counted)
+        terms = known_terms.find(profiles, joined, plain_sizes, accounting, counted, encoded)
         for weaker, other in joined:
             if not counted[weaker]:
                 crossing_pj[:, weaker, other] = crossing_pj[:, other, weaker] = 0
-    if layer_bytes is None:
-        layer_bytes = next((profile.layer_bytes for profile in profiles if profile.layer_bytes), None)
     return Problem(
         network=edge.network,
         layers=edge.layers,
@@ -531,9 +533,26 @@ def build_problem(
         joined=joined,
         arithmetic=arithmetic,
         batch=edge.batch,
-        warnings=oddities.of_profiles(profiles, sizes, layer_bytes),
+        warnings=warnings,
         terms=terms,
     )
+
+
+def _check_same(profiles: Sequence[Profile]) -> None:
+    """Refuses profiles of different networks or batches."""
+    edge = profiles[0]
+    for profile in profiles[1:]:
+        if profile.layers != edge.layers:
+            raise InputError(f"{profile.path} and {edge.path} are of different networks: their layers differ")
+        if profile.graph != edge.graph and None not in (profile.graph, edge.graph):
+            raise InputError(
+                f"{profile.path} and {edge.path} are of different networks: their documents differ; profile both"
+                " with the same feature maps"
+            )
+        if profile.batch != edge.batch:
+            raise InputError(
+                f"{profile.path} is of a batch of {profile.batch}, {edge.path} of {edge.batch}: a plan is for one batch"
+            )
 
 
 def _counted(profiles: Sequence[Profile], counted: Sequence[bool], joules: str) -> Sequence[Profile]:

@@ -23,6 +23,7 @@ from dime.contract import files, schemas
 from dime.contract.errors import InputError, TableError
 from dime.host.common import places
 from dime.host.common.stats import Ints
+from dime.host.planning.encoded import Encoded
 from dime.host.planning.goals import Goal, Limits
 from dime.host.planning.links import Link
 from dime.host.planning.problem import LARGEST_TABLE, Device, Problem
@@ -165,6 +166,8 @@ def _arrays(problem: Problem) -> dict[str, Ints]:
             for at, table in enumerate(of_devices):
                 if table is not None:
                     found[f"{end}_{term}_{at}"] = table
+    if terms.input_ps is not None:
+        found["input_ps"] = terms.input_ps
     for term, (ps, pj) in terms.crossing.items():
         found[f"crossing_{term}_ps"], found[f"crossing_{term}_pj"] = ps, pj
     return found
@@ -178,6 +181,7 @@ def _terms(terms: Terms) -> dict[str, object]:
         "working_w": list(terms.working_w),
         "radios": [asdict(radio) for radio in terms.radios],
         "connect_trips": terms.connect_trips,
+        "encoded": [asdict(one) for one in terms.encoded],
         "facts": [asdict(fact) for fact in terms.facts],
         "missing": [asdict(one) for one in terms.missing],
     }
@@ -224,6 +228,13 @@ def _read_terms(said: Mapping[str, Any], arrays: Mapping[str, Ints], devices: Se
         costs = radio.promotion_ps, radio.promotion_pj, radio.tail_ps, radio.tail_w
         if not all(0 <= at < count for at in places) or not all(0 <= cost < math.inf for cost in costs):
             raise ValueError("a radio is none of these devices'")
+    encoded = tuple(Encoded(**one) for one in said.get("encoded", ()))  # not before version 3
+    for one in encoded:
+        if not 0 <= one.boundary < boundaries - 1 or min(one.size_bytes, one.most_bytes, one.plain_bytes) < 0:
+            raise ValueError("what is sent encoded is no tensor of this network")
+    input_ps = arrays.get("input_ps")
+    if input_ps is not None and (input_ps.shape != (len(devices[0].frequencies_hz),) or input_ps.min() < 0):
+        raise ValueError("the input's encoding has other times than the edge device has frequencies")
     counted = tuple(map(bool, said["counted"]))
     if len(counted) not in (0, count):
         raise ValueError("joules count of other devices")
@@ -236,6 +247,8 @@ def _read_terms(said: Mapping[str, Any], arrays: Mapping[str, Ints], devices: Se
         last_ps=ends("last"),
         change_ps=ends("change").get("", (None,) * count),
         crossing=crossing,
+        encoded=encoded,
+        input_ps=input_ps,
         connect_trips=int(said["connect_trips"]),
         facts=tuple(Fact(**one) for one in said["facts"]),
         missing=tuple(Missing(**one) for one in said["missing"]),

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from dime.contract.run import ORIGINS
 from dime.host.common.stats import Floats, Ints
 from dime.host.planning.accounting import COPIES, ENCODING, FREQUENCY_CHANGE, PROTOCOL, RADIO_STATES, TERMS, WAITING
+from dime.host.planning.encoded import Encoded
 from dime.host.planning.states import BundleContext, CrossingContext, Kind, States, kind_of_nothing, states
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ class Terms:
         last_ps: The same of what comes after the last one.
         change_ps: For each device what another frequency between two bundles takes, by the one that is set; or None.
         crossing: Term -> (latency, energy) of what comes on top of a crossing, (boundaries, devices, devices).
+        encoded: How tensors are sent that are encoded before.
+        input_ps: What the edge device takes to encode the input, where that leaves it, by frequency; or None.
         facts: Where the terms' numbers come from.
         connect_trips: Round trips of a connection that each transfer begins with; their time stands in ``crossing``.
         missing: What is not known and therefore in no sum.
@@ -101,6 +104,8 @@ class Terms:
     last_ps: Mapping[str, tuple[Ints | None, ...]] = field(default_factory=dict)
     change_ps: tuple[Ints | None, ...] = ()
     crossing: Mapping[str, tuple[Ints, Ints]] = field(default_factory=dict)
+    encoded: tuple[Encoded, ...] = ()
+    input_ps: Ints | None = None
     facts: tuple[Fact, ...] = ()
     connect_trips: int = 0
     missing: tuple[Missing, ...] = ()
@@ -119,7 +124,15 @@ class Terms:
     def is_empty(self) -> bool:
         """Whether nothing comes on top of bundles and transfers."""
         ends = [*self.first_ps.values(), *self.last_ps.values(), self.change_ps, self.idle_w]
+        ends.append((self.input_ps,))
         return not self.radios and not self.crossing and not any(one is not None for end in ends for one in end)
+
+    @property
+    def most_ps(self) -> float:
+        """What comes on top of any bundle or crossing at most."""
+        ends = [one for of_devices in (*self.first_ps.values(), *self.last_ps.values()) for one in of_devices]
+        of_time = [*ends, *self.change_ps, self.input_ps, *(ps for ps, _ in self.crossing.values())]
+        return sum(float(one.max(initial=0)) for one in of_time if one is not None)
 
     @property
     def joined_facts(self) -> tuple[Fact, ...]:
@@ -150,6 +163,22 @@ class Terms:
                 *(Missing(term, "a pipeline", "its inferences overlap") for term in (WAITING, RADIO_STATES)),
             ),
         )
+
+    def with_input(self, shape: tuple[int, ...], columns: Sequence[int]) -> Terms:
+        """The same, where the edge device encodes the input at the fastest of some frequencies before it is sent.
+
+        Nothing of the network has run by then that would have set one.
+        """
+        times_ps = self.input_ps
+        if times_ps is None or not columns:
+            return self
+        watts = self.working_w[0] if self.working_w else None
+        column = min(columns, key=lambda at: (int(times_ps[at]), 0.0 if watts is None else watts[at]))
+        ps, pj = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        ps[0, 0, 1:] = times_ps[column]
+        if watts is not None:
+            pj = picojoules(watts[column], ps)
+        return replace(self, crossing={**self.crossing, ENCODING: (ps, pj)})
 
     def kind(self, frequencies: tuple[int, ...], several: Sequence[bool]) -> Kind:
         """What the states of a problem depend on.
@@ -254,12 +283,15 @@ class Terms:
                 pj += 0 if context.stays_up else radio.tail_pj
             total = total + brought_up
             yield RADIO_STATES, np.full((), brought_up), pj
-        for term, watts in (
-            (WAITING, self.waits_w(context.left_at, None)),
-            (RADIO_STATES, self.tails_w(context.up, context.radio)),
+        at_work = self.crossing[ENCODING][0] if ENCODING in self.crossing else np.zeros((), np.int64)  # the edge device
+        up_w = self.tails_w(context.up, context.radio)
+        for term, watts, but_edge_w in (
+            (WAITING, self.waits_w(context.left_at, None), self.waits_w(context.left_at, 0)),
+            (RADIO_STATES, up_w, up_w),
         ):
             if watts:
-                yield term, np.zeros((), np.int64), picojoules(watts, total)
+                pj = picojoules(watts, total - at_work) + picojoules(but_edge_w, at_work)
+                yield term, np.zeros((), np.int64), pj
 
 
 NOTHING = Terms()
@@ -319,31 +351,37 @@ def by_term(problem: Problem) -> dict[str, tuple[Tables, Tables]]:
     """Term -> what it alone adds to every part in every context: latency and energy."""
     found: States = problem.states
     terms: Terms = problem.acting
-    names = [] if terms.is_empty else list(TERMS)
+    if terms.is_empty:
+        return {}
     shape = problem.crossing_ps.shape
     still = (problem.crossing_ps < 0) | np.eye(shape[1], dtype=np.bool_)
+    bundles, ways = [], []
+    for device, contexts in enumerate(found.bundles):
+        latency = problem.devices[device].latency_ps
+        bundles.append([_sums(terms.of_bundles(problem, device, one, latency), latency.shape) for one in contexts])
+    for crossing in found.crossings:
+        ways.append(_sums(terms.of_crossings(problem, crossing, problem.crossing_ps), shape))
     result = {}
-    for name in names:
-        times, energies = [], []
-        for device, contexts in enumerate(found.bundles):
-            latency = problem.devices[device].latency_ps
-            sums = [
-                _sum(name, terms.of_bundles(problem, device, context, latency), latency.shape) for context in contexts
-            ]
-            times.append(_stacked([one for one, _ in sums], found, -3))
-            energies.append(_stacked([one for _, one in sums], found, -3))
-        ways = [_sum(name, terms.of_crossings(problem, one, problem.crossing_ps), shape) for one in found.crossings]
-        crossing = [_stacked([np.where(still, 0, way[at]) for way in ways], found, -4) for at in (0, 1)]
-        result[name] = (tuple(times), crossing[0]), (tuple(energies), crossing[1])
+    for name in TERMS:
+        of_time, of_energy = (
+            (
+                tuple(_stacked([sums[name][at] for sums in contexts], found, -3) for contexts in bundles),
+                _stacked([np.where(still, 0, sums[name][at]) for sums in ways], found, -4),
+            )
+            for at in (0, 1)
+        )
+        result[name] = of_time, of_energy
     return result
 
 
-def _sum(name: str, added: Iterator[tuple[str, Table, Table]], shape: tuple[int, ...]) -> tuple[Table, Table]:
-    time, energy = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+def _sums(added: Iterator[tuple[str, Table, Table]], shape: tuple[int, ...]) -> dict[str, tuple[Table, Table]]:
+    """Term -> what it adds altogether, ps and pJ."""
+    nothing = np.zeros(shape, np.int64)
+    sums: dict[str, tuple[Table, Table]] = {name: (nothing, nothing) for name in TERMS}
     for term, ps, pj in added:
-        if term == name:
-            time, energy = time + ps, energy + pj
-    return time, energy
+        time, energy = sums[term]
+        sums[term] = time + ps, energy + pj
+    return sums
 
 
 def _stacked(tables: list[Table], found: States, axis: int) -> Table:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dime.contract.bundles import Bundle, parse
 from dime.host.analysis.uncertainty import ALL_BUNDLES
 from dime.host.common.units import clock, percent, plain, quantity
+from dime.host.planning.encoded import effect
 from dime.host.planning.goals import Goal
 from dime.host.planning.problem import Choice, Problem
 from dime.host.studies.study import LinkStudy
@@ -54,6 +55,13 @@ def lines(link: LinkStudy, width: int) -> list[str]:
         )
     if not link.held:  # the maps are of means, whose plan is another one
         found += _break_evens(link)
+    for other in link.other_inputs:
+        here, there = (quantity(one, link.problem.goal.unit) for one in (link.plan.value, other.value))
+        changes = effect(other.same_class, other.distance, other.images)
+        found.append(
+            f"with ENCODE=input:{other.encoding} ({quantity(other.size_bytes, 'B')}; {changes}) the best plan's"
+            f" {goal_name(link.problem.goal)} is {there} instead of {here}"
+        )
     found += [f"missing: {note}" for note in link.notes]
     return [line for text in found for line in _wrapped(plain(text), width)]
 

@@ -9,7 +9,7 @@ import glob
 import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dime.contract.encodings import INPUT
 from dime.contract.errors import InfeasibleError, InputError, OutOfTimeError, TableError, nearest
 from dime.contract.networks import BUILT_IN
 from dime.contract.quantities import whole
@@ -24,7 +25,9 @@ from dime.contract.run import RUN
 from dime.host.analysis import baselines
 from dime.host.bench import lab
 from dime.host.common.units import plain, quantity
-from dime.host.planning.accounting import Accounting
+from dime.host.planning.accounting import ENCODING, Accounting
+from dime.host.planning.encoded import parse
+from dime.host.planning.evaluation import evaluate, value
 from dime.host.planning.goals import Goal, Limits
 from dime.host.planning.links import load_link
 from dime.host.planning.plan import Plan, one_line
@@ -52,6 +55,27 @@ MAPS = ("bandwidth", "round_trip")
 
 
 @dataclass(frozen=True, eq=False)
+class OtherInput:
+    """What the best plan would be worth if the input were sent in another way.
+
+    Attributes:
+        encoding: Such as ``jpeg90``.
+        size_bytes: Bytes of it, the mean over the pictures.
+        value: The goal's value of the best plan then.
+        same_class: Share of the pictures whose first class stays the same; None where the result is no classes.
+        distance: How far the network's result is from that without it, as a part of it, or None.
+        images: How many pictures there were.
+    """
+
+    encoding: str
+    size_bytes: int
+    value: float
+    same_class: float | None
+    distance: float | None
+    images: int
+
+
+@dataclass(frozen=True, eq=False)
 class LinkStudy:
     """What was found for one link.
 
@@ -68,6 +92,7 @@ class LinkStudy:
             whose limits hold with a probability.
         held: How each limit holds, where it is to hold with a probability.
         notes: What could not be found out, and why.
+        other_inputs: What sending the input in another way would give, of those that every profile has measured.
     """
 
     name: str
@@ -81,6 +106,7 @@ class LinkStudy:
     explanation: Explanation | None = None
     held: tuple[Held, ...] = ()
     notes: tuple[str, ...] = ()
+    other_inputs: tuple[OtherInput, ...] = ()
 
     def __repr__(self) -> str:
         costs = quantity(self.plan.latency_s, "s") + (f", {quantity(self.plan.energy_j, 'J')}" if self.frontier else "")
@@ -310,10 +336,39 @@ def make_study(
             without.append(NoPlan(name, str(error)))
             continue
         found = _with_uncertainty(_with_maps(found, time_limit_s), samples)
-        studies.append(replace(found, notes=(*found.notes, *unsure, *of_link)))
+        others: tuple[OtherInput, ...] = ()
+        if arithmetic != "published":
+            others = tuple(_other_inputs(partial(build, profiles, name, goal, limits), problem, profiles, accounting))
+        studies.append(replace(found, notes=(*found.notes, *unsure, *of_link), other_inputs=others))
     if not studies:
         raise InfeasibleError("; ".join(f"{link.name}: {link.reason}" for link in without))
     return Study(tuple(profiles), problems[0].goal, limits, tuple(studies), tuple(without))
+
+
+def _other_inputs(
+    build: Callable[..., Problem], problem: Problem, profiles: Sequence[Profile], accounting: Accounting | None
+) -> Iterator[OtherInput]:
+    """Plans anew for each encoding of the input that was measured and is not the one that is sent."""
+    accounting = accounting or Accounting()
+    sent = parse(accounting.encode)
+    for (boundary, encoding), measured in (profiles[0].encodings or {}).items():
+        if boundary or encoding == sent.get(INPUT) or ENCODING not in accounting.chosen or len(profiles) < 2:
+            continue
+        encode = ",".join(f"{place}:{name}" for place, name in {**sent, INPUT: encoding}.items())
+        try:
+            other = build(accounting=replace(accounting, encode=encode))
+        except InputError:  # another device has not measured it
+            continue
+        found = solvers.solve(other, "exact")
+        if found.choices is not None:
+            yield OtherInput(
+                encoding,
+                other.sizes_bytes[0],
+                value(other, evaluate(other, found.choices)),
+                measured.same_class,
+                measured.distance,
+                measured.images,
+            )
 
 
 def _draw(problem: Problem, profiles: Sequence[Profile], replicates: int) -> tuple[Samples | None, tuple[str, ...]]:

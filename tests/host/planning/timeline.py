@@ -30,13 +30,31 @@ def play(problem, choices):  # noqa: PLR0915 - one story
                 power = watts[left_at[device]] if device in left_at else min(watts)
                 played.energy += power * ps
 
+    def encode_input():
+        """At the fastest clock that is allowed, of equally fast ones at the most frugal; the rest waits meanwhile."""
+        edge, watts = problem.devices[0], terms.working_w[0] if terms.working_w else None
+        allowed = problem.limits.frequencies_hz.get(edge.name, edge.frequencies_hz)
+        ways = [
+            (int(ps), 0 if watts is None else watts[at])
+            for at, ps in enumerate(terms.input_ps)
+            if edge.frequencies_hz[at] in allowed
+        ]
+        taken, power = min(ways)
+        played.energy += power * taken
+        wait(taken, 0)
+        played.now += taken
+        return taken
+
     def send(boundary, source, target):
         if source == target:
             return
         place = boundary, source, target
+        pair = (target, source) if (target, source) in half_duplex else (source, target)
         ps, pj = int(problem.crossing_ps[place]), int(problem.crossing_pj[place])
         for more_ps, more_pj in terms.crossing.values():
             ps, pj = ps + int(more_ps[place]), pj + int(more_pj[place])
+        if boundary == 0 and source == 0 and terms.input_ps is not None:
+            played.stages[pair] += encode_input()
         radio = radios.get((source, target))
         if radio is not None:
             counts = terms.counted[radio.device]
@@ -51,7 +69,6 @@ def play(problem, choices):  # noqa: PLR0915 - one story
         played.energy += pj
         wait(ps)
         played.now += ps
-        pair = (target, source) if (target, source) in half_duplex else (source, target)
         played.stages[pair] += ps
         if radio is not None:
             last_bit[radio] = played.now
