@@ -289,16 +289,12 @@ def build(problem: Problem, quantities: Sequence[Quantity] = ()) -> Graph:
     nodes = _Nodes(problem, states.enter.shape[1])
     pruning = quantities if len(quantities) <= 2 else ()
     parts = _bundles(problem, states, nodes, pruning) + _crossings(problem, states, nodes)
-    columns = [
-        np.concatenate([np.broadcast_to(np.asarray(part[at]), part.head.shape) for part in parts])
-        for at in range(len(_Arcs._fields))
-    ]
-    order = np.argsort(columns[0], kind="stable")
-    head, tail, cell, priced, device, bundle, column, changes, up = (column[order] for column in columns)
+    head, tail, cell, priced, device, bundle, column, changes, up = _joined(parts)
     sink = int(nodes.done(len(problem.layers) + 1, 0, 0, 0))
     starts = np.searchsorted(head, np.arange(sink + 2))
     gaps = open_gaps(problem)
-    graph = Graph(problem, starts, tail, cell, device, bundle, column, changes, priced, _of_radios(up, gaps), gaps)
+    changed: Bools = changes > 0
+    graph = Graph(problem, starts, tail, cell, device, bundle, column, changed, priced, _of_radios(up, gaps), gaps)
     radios = problem.acting.radios
     if not radios:
         return graph
@@ -306,6 +302,21 @@ def build(problem: Problem, quantities: Sequence[Quantity] = ()) -> Graph:
     waits = _of_radios(up, range(len(radios)))
     late: Bools = np.any(waits & (graph.amounts(problem.true_latency)[:, None] > tails), axis=1)
     return graph.keep(~late) if late.any() else graph
+
+
+def _joined(parts: Sequence[_Arcs]) -> list[Ints]:
+    """The arcs of several kinds as one array a column, by ascending head."""
+    ends = np.cumsum([part.head.size for part in parts]).tolist()
+    columns = []
+    for at in range(len(_Arcs._fields)):
+        column = np.empty(ends[-1], np.int64)  # filled in place: np.broadcast_to takes longer than all else here
+        begin = 0
+        for part, end in zip(parts, ends, strict=True):
+            column[begin:end] = part[at]
+            begin = end
+        columns.append(column)
+    order = np.argsort(columns[0], kind="stable")
+    return [column[order] for column in columns]
 
 
 def open_gaps(problem: Problem) -> tuple[int, ...]:
@@ -410,15 +421,14 @@ def _crossings(problem: Problem, states: _States, nodes: _Nodes) -> list[_Arcs]:
             if d == x:
                 linked = linked[linked > 0]
                 following = np.flatnonzero(states.stay >= 0)
-                j, r, pair = (
-                    grid.ravel() for grid in np.meshgrid(linked, following, np.arange(len(past.stay[d])), indexing="ij")
-                )
+                j, r, pair = np.nonzero(np.ones((len(linked), len(following), len(past.stay[d])), np.bool_))
+                j, r = linked[j], following[r]
                 before, after = past.stay[d][pair].T
                 head, tail = nodes.arrived(j, x, states.stay[r], after), nodes.done(j, d, r, before)
                 parts.append(arcs(head, tail, cells[j, d, x], np.zeros_like(j), False, waits[before]))
         if problem.crossing_ps[layers, d, 0] >= 0:
             home = np.flatnonzero(past.home[d] >= 0)
-            r, t = (grid.ravel() for grid in np.meshgrid(rules, home, indexing="ij"))
+            r, t = np.repeat(rules, len(home)), np.tile(home, nodes.rules)
             sink = np.repeat(nodes.done(layers + 1, 0, 0, 0), len(r))
             place = np.repeat(cells[layers, d, 0], len(r))
             up = np.zeros_like(t)
