@@ -1,10 +1,11 @@
 """``python -m dime.host`` is the command ``dime``."""
 
+from __future__ import annotations
+
 import os
 import signal
 import sys
 from types import FrameType
-from typing import Optional
 
 
 def main() -> int:
@@ -19,7 +20,7 @@ def main() -> int:
     return run()
 
 
-def _leave(number: int, frame: Optional[FrameType]) -> None:
+def _leave(number: int, frame: FrameType | None) -> None:
     os.write(2, b"dime: interrupted; nothing was done\n")
     os._exit(130)
 
