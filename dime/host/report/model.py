@@ -182,21 +182,88 @@ class Quantile(TypedDict):
     latency_s: float
 
 
+class Term(TypedDict):
+    """What a term adds to a plan beside its steps and transfers.
+
+    Attributes:
+        name: waiting, radio states, protocol, copies, frequency change or encoding.
+        latency_s: Its time.
+        energy_j: Its energy; null without energy.
+        origin: Where its numbers come from: measured, replayed, emulated or modelled.
+        source: The same in words.
+    """
+
+    name: str
+    latency_s: float
+    energy_j: float | None
+    origin: str
+    source: str
+
+
+class Encoded(TypedDict):
+    """A tensor that crosses encoded.
+
+    Attributes:
+        boundary: The layer after it.
+        encoding: How, such as jpeg90.
+        size_bytes: Bytes that are sent, the mean over the pictures.
+        most_bytes: The most that one picture takes.
+        plain_bytes: Bytes of the tensor itself.
+        same_class: Share of the pictures whose first class stays the same; null where the result is no classes.
+        distance: How far the result is from that without it, as a part of it; null where it is no number.
+        images: How many pictures there were.
+        origin: Where all this comes from, as of a term.
+    """
+
+    boundary: int
+    encoding: str
+    size_bytes: int
+    most_bytes: int
+    plain_bytes: int
+    same_class: float | None
+    distance: float | None
+    images: int
+    origin: str
+
+
+class OtherInput(TypedDict):
+    """What the best plan would be worth if the input were sent in another way.
+
+    Attributes:
+        encoding: How, such as jpeg90.
+        size_bytes: Bytes that would be sent, the mean over the pictures.
+        value: The goal's value of the best plan then, in goal_unit.
+        same_class: Share of the pictures whose first class stays the same; null where the result is no classes.
+        distance: How far the result is from that without it, as a part of it; null where it is no number.
+        images: How many pictures there were.
+    """
+
+    encoding: str
+    size_bytes: int
+    value: float
+    same_class: float | None
+    distance: float | None
+    images: int
+
+
 class Plan(TypedDict):
     """A plan and its costs.
 
     Attributes:
         steps: Its bundles, in order.
         transfers: What crosses between devices, in order.
-        latency_s: The sum of the next two.
+        latency_s: The sum of the next two and of the terms.
         computation_s: Time of the steps.
         communication_s: Time of the transfers.
-        energy_j: The sum of the next two; null without energy.
+        energy_j: The sum of the next two and of the terms; null without energy.
         computation_j: Energy of the steps; null without energy.
         radio_j: Energy of the transfers; null without energy.
         period_s: The slowest stage's time, for a pipeline.
         value: The goal's value, in goal_unit.
         over_trace: Where a link is a trace, quantiles of the latency over its time.
+        terms: What comes on top of steps and transfers, with 0 for what is known and takes nothing.
+        without: What is not known and therefore in no sum, a line each: a term of a device or a link, and why.
+        encoded: What crosses encoded.
     """
 
     steps: list[PlanStep]
@@ -210,6 +277,9 @@ class Plan(TypedDict):
     period_s: float
     value: float
     over_trace: list[Quantile]
+    terms: list[Term]
+    without: list[str]
+    encoded: list[Encoded]
 
 
 class Point(TypedDict):
@@ -479,6 +549,7 @@ class Link(TypedDict):
         held: Limits that hold with a probability.
         notes: What could not be found out, and why.
         explanation: Why this plan; null where that is not defined.
+        other_inputs: What sending the input in another way would give, of those that every device has measured.
     """
 
     name: str
@@ -496,6 +567,7 @@ class Link(TypedDict):
     held: list[Held]
     notes: list[str]
     explanation: Explanation | None
+    other_inputs: list[OtherInput]
 
 
 class NoPlan(TypedDict):

@@ -122,6 +122,17 @@ def _link(link: LinkStudy) -> model.Link:
         "held": [_held(held) for held in link.held],
         "notes": list(link.notes),
         "explanation": None if link.explanation is None else _explanation(problem, link.explanation),
+        "other_inputs": [
+            {
+                "encoding": one.encoding,
+                "size_bytes": one.size_bytes,
+                "value": one.value,
+                "same_class": one.same_class,
+                "distance": one.distance,
+                "images": one.images,
+            }
+            for one in link.other_inputs
+        ],
     }
 
 
@@ -289,6 +300,31 @@ def _plan(problem: Problem, plan: Plan) -> model.Plan:
         "period_s": plan.period_s,
         "value": plan.value,
         "over_trace": [{"share": share, "latency_s": latency_s} for share, latency_s in plan.over_trace],
+        "terms": [
+            {
+                "name": one.term,
+                "latency_s": one.latency_s,
+                "energy_j": one.energy_j,
+                "origin": one.origin,
+                "source": one.source,
+            }
+            for one in plan.terms
+        ],
+        "without": list(plan.without),
+        "encoded": [
+            {
+                "boundary": one.boundary,
+                "encoding": one.encoding,
+                "size_bytes": one.size_bytes,
+                "most_bytes": one.most_bytes,
+                "plain_bytes": one.plain_bytes,
+                "same_class": one.same_class,
+                "distance": one.distance,
+                "images": one.images,
+                "origin": one.origin,
+            }
+            for one in plan.encoded
+        ],
     }
 
 

@@ -1,7 +1,8 @@
 """What report.json held in earlier versions, as today's model.
 
 Version 1 had sentences about a plan's proof only. Up to version 2 steps, costs, transfers, intervals and more were
-lists whose entries were known by their positions, and so were devices; some fields came in between.
+lists whose entries were known by their positions, and so were devices; some fields came in between. Up to version 3 a
+plan's terms, and what is in no sum, stood in the text only.
 """
 
 from __future__ import annotations
@@ -29,7 +30,19 @@ def upgrade(data: Old, version: int) -> model.Report:
     if version < 2:
         for link in data["links"]:
             link["certificate"] = _certificate_of_sentences(link["proof"], link["confirmation"])
-    return _Named(data).report() if version < 3 else cast(model.Report, data)
+    if version < 3:
+        return _Named(data).report()
+    return cast(model.Report, _with_terms(data) if version < 4 else data)
+
+
+def _with_terms(data: Old) -> Old:
+    """The same, with the fields of terms, which an earlier version did not have, empty."""
+    for link in data["links"]:
+        link["other_inputs"] = []
+        for plan in (link["plan"], *(row["plan"] for row in link["baselines"])):
+            if plan is not None:
+                plan.update(terms=[], without=[], encoded=[])
+    return data
 
 
 def _certificate_of_sentences(proof: str, confirmation: str) -> Old:
@@ -93,6 +106,7 @@ class _Named:
             "held": [_held(held) for held in old["held"]],
             "notes": old["notes"],
             "explanation": None if old["explanation"] is None else self.explanation(old["explanation"]),
+            "other_inputs": [],
         }
 
     def rate(self, old: Old) -> model.Rate:
@@ -136,6 +150,9 @@ class _Named:
             "period_s": old["period_s"],
             "value": old["value"],
             "over_trace": [],
+            "terms": [],
+            "without": [],
+            "encoded": [],
         }
 
     def frontier(self, old: Old) -> model.Frontier:

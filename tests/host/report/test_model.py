@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,15 +11,26 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from dime.contract import schemas
 from dime.contract.errors import TableError
+from dime.host.planning.accounting import Accounting
 from dime.host.planning.goals import Limits
 from dime.host.report import page as report
 from dime.host.report import report_data, schema, upgrade
+from dime.host.studies.study import make_study
+from dime.testing import synthetic
 from tests.host import example_studies as studies
+from tests.host.planning.test_encoded import coded
 
 DATA = Path(__file__).parents[2] / "data"
 OLDER = {1: DATA / "older_results/plans/report.json", 2: DATA / "older_reports/version_2.json"}
 TRANSFER = ("boundary", "source", "target", "size_bytes", "latency_s", "energy_j")
 KEPT = Path(schema.__file__).with_name(schema.FILE)
+
+
+def encoded():
+    chain = synthetic.ALEXNET
+    edge = coded(replace(synthetic.profile(chain), idle_w=(1.0,) * 12))
+    asked = Accounting(encode="input:jpeg90", terms="all")
+    return make_study([edge, coded(synthetic.server(chain))], "4G", "energy", accounting=asked, replicates=0)
 
 
 STUDIES = {
@@ -28,6 +40,7 @@ STUDIES = {
     "three devices in a pipeline": studies.three_devices,
     "limits": lambda: studies.limited(Limits(latency_s=1.0)),
     "limits with a probability": lambda: studies.limited(Limits(latency_s=1.0, rule="free"), confidence=0.95),
+    "terms and encodings": encoded,
     "weighted": lambda: studies.study("WiFi", goal="weighted:1,0.5"),
 }
 
@@ -135,6 +148,38 @@ def test_what_earlier_versions_wrote_is_read_as_the_same(version):
     assert [[fact["name"], fact["value"]] for source in new["sources"] for fact in source["facts"]] == [
         fact for source in old["sources"] for fact in source["facts"]
     ]
+
+
+def test_each_plan_has_its_terms_and_what_is_in_no_sum():
+    (link,) = report_data.collect(encoded())["links"]
+    plans = [row["plan"] for row in link["baselines"] if row["plan"]]
+    assert link["plan"] in plans and len(plans) > 3
+    for plan in plans:
+        assert [term["name"] for term in plan["terms"]] == ["waiting", "radio states", "protocol", "encoding"]
+        for name, parts in (
+            ("latency_s", ("computation_s", "communication_s")),
+            ("energy_j", ("computation_j", "radio_j")),
+        ):
+            total = sum(plan[part] for part in parts) + sum(term[name] for term in plan["terms"])
+            assert plan[name] == pytest.approx(total, rel=1e-9)
+        assert all(term["origin"] == "modelled" and term["source"] for term in plan["terms"])
+        assert any(line.startswith("copies of nano: its profile does not") for line in plan["without"])
+    all_on_server = next(row["plan"] for row in link["baselines"] if row["name"] == "all on wiscad")
+    assert [(one["boundary"], one["encoding"]) for one in all_on_server["encoded"]] == [(0, "jpeg90")]
+    assert all_on_server["transfers"][0]["size_bytes"] == all_on_server["encoded"][0]["size_bytes"]
+    assert [one["encoding"] for one in link["other_inputs"]] == ["uint8"]
+
+
+def test_what_knew_no_fields_of_terms_is_read():
+    data = report_data.collect(encoded())
+    del data["links"][0]["other_inputs"]
+    for row in data["links"][0]["baselines"]:
+        for name in ("terms", "without", "encoded"):
+            del row["plan"][name]
+    data["links"][0]["plan"] = data["links"][0]["baselines"][0]["plan"]
+    new = upgrade.upgrade(json.loads(json.dumps(data)), 3)
+    validator().validate(document(new))
+    assert new["links"][0]["plan"]["terms"] == new["links"][0]["other_inputs"] == []
 
 
 def test_what_came_in_between_is_filled_in():
