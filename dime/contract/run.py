@@ -231,8 +231,8 @@ def _is_change(one: object) -> bool:
     return all(isinstance(s, (int, float)) and not isinstance(s, bool) and 0 <= s <= 1e6 for s in times)
 
 
-def frequency_change_s(sessions: "Optional[List[Session]]") -> Dict[int, float]:
-    """How long a change to each frequency took on average, until it read back and work was as fast as it stays, s.
+def changes_s(sessions: "Optional[List[Session]]") -> Dict[int, List[float]]:
+    """How long each change to a frequency took, until it read back and work was as fast as it stays, s.
 
     Args:
         sessions: Those of run.json.
@@ -241,7 +241,12 @@ def frequency_change_s(sessions: "Optional[List[Session]]") -> Dict[int, float]:
     for session in sessions or []:
         for one in session.get("changes", []):
             found.setdefault(one["frequency_hz"], []).append(max(one["read_back_s"], one["steady_s"]))
-    return {frequency_hz: sum(times) / len(times) for frequency_hz, times in found.items()}
+    return found
+
+
+def frequency_change_s(sessions: "Optional[List[Session]]") -> Dict[int, float]:
+    """How long a change to each frequency took on average, s; see `changes_s`."""
+    return {frequency_hz: sum(times) / len(times) for frequency_hz, times in changes_s(sessions).items()}
 
 
 def _damages(fields: Mapping[str, object]) -> Iterator[str]:

@@ -21,7 +21,7 @@ from dime.host.common.stats import Floats
 if TYPE_CHECKING:
     from dime.contract.stages import Row
 
-OF_DEVICES = ("copies", "clock", "overhead")  # which are of a device altogether
+OF_DEVICES = ("copies", "clock", "encoding", "overhead")  # which are of a device altogether
 Interval = tuple[float, float]
 
 

@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 from dime.contract import stages
 from dime.contract.bundles import spell
 from dime.contract.errors import InputError
+from dime.contract.run import changes_s
 from dime.contract.stages import Segment
 from dime.host.analysis import baselines, resampling
 from dime.host.analysis.resampling import Samples
-from dime.host.common.stats import CONFIDENCE
+from dime.host.common import student
+from dime.host.common.stats import CONFIDENCE, Floats
 from dime.host.execution.comparison import OF_DEVICES, Interval, Part
 from dime.host.execution.devices import Profiled
+from dime.host.planning.accounting import COPIES, ENCODING, FREQUENCY_CHANGE
+from dime.host.planning.cost import add_up, walk
+from dime.host.planning.links import Link
 from dime.host.planning.plan import Plan, describe
-from dime.host.planning.problem import Choice, Problem
+from dime.host.planning.problem import PER_S, Choice, Problem
 from dime.host.profiles.published import averaged
 from dime.host.studies.folder import SavedLink
 
 Choices = tuple[Choice, ...]
 FEW_DRAWS, DRAWS = 2, 200
+TERM_OF = {"copies": COPIES, "clock": FREQUENCY_CHANGE, "encoding": ENCODING}  # cause -> the plan's term
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +49,7 @@ class Candidate:
         interval_s: The interval of its latency, or of its slowest stage's time.
         parts: Each stage with its prediction.
         fallback_s: What the edge device takes to finish by itself, for each hop; None where it was not profiled.
+        delays_s: For each hop the delay that is predicted before its first byte arrives.
     """
 
     letter: str
@@ -51,6 +61,7 @@ class Candidate:
     interval_s: Interval | None
     parts: tuple[Part, ...]
     fallback_s: tuple[float | None, ...]
+    delays_s: tuple[float, ...]
 
     @property
     def is_local(self) -> bool:
@@ -124,30 +135,125 @@ def _candidate(
         interval = samples.interval(choices, (), "goal" if problem.goal.is_pipeline else "latency", CONFIDENCE)
     fallback = tuple(_fallback_s(problem, segments, hop) for hop in range(len(segments) - 1))
     return Candidate(
-        letter, name, also, choices, plan, segments, interval, tuple(_parts(problem, devices, plan, segments)), fallback
+        letter,
+        name,
+        also,
+        choices,
+        plan,
+        segments,
+        interval,
+        tuple(parts_of(problem, devices, plan, choices)),
+        fallback,
+        delays_s(problem, segments),
     )
 
 
-def _parts(problem: Problem, devices: Sequence[Profiled], plan: Plan, segments: Sequence[Segment]) -> list[Part]:
-    """Each stage of a plan with its prediction, in the order in which they come."""
+def delays_s(problem: Problem, segments: Sequence[Segment]) -> tuple[float, ...]:
+    """For each hop the delay that is predicted before its first byte arrives; 0 where no link is known."""
+    found = []
+    for a, b in pairwise(segments):
+        link = problem.joined.get((a.device, b.device)) or problem.joined.get((b.device, a.device))
+        found.append(0.0 if link is None else link.round_trip_s / 2)
+    return tuple(found)
+
+
+def parts_of(problem: Problem, devices: Sequence[Profiled], plan: Plan, choices: Choices) -> list[Part]:
+    """Each stage of a plan with its prediction, in the order in which they come: together they take its latency."""
+    segments = stages.segments([(*one.bundle, one.device, one.frequency_hz) for one in choices])
     layers, names = list(problem.layers), [device.name for device in problem.devices]
     known = {one.name: _intervals(one) for one in devices}
-    parts, steps, transfers = [], iter(plan.steps), iter(plan.transfers)
+    terms = _terms_s(problem, choices)
+    parts, steps, transfers, crossings = [], iter(plan.steps), iter(plan.transfers), iter(terms.crossings_s)
     for at, segment in enumerate(segments):
         if at:
-            crossing = next(transfers)
+            crossing, more_s = next(transfers), next(crossings)
             entered = layers[crossing.boundary] if crossing.boundary < len(layers) else "the result"
+            pair = segments[at - 1].device, segment.device
+            interval, origin = _crossing_interval(problem, pair, crossing.size_bytes, more_s), _origin(problem, pair)
             parts.append(Part("crossing", entered, crossing.source, crossing.target, -1, crossing.size_bytes,
-                              crossing.latency_s, None, "modelled", (at - 1, 0)))  # fmt: skip
+                              crossing.latency_s + more_s, interval, origin, (at - 1, 0)))  # fmt: skip
         for number, one in enumerate(segment.steps):
             step = next(steps)
             interval = known[names[segment.device]].get((*one.bundle, one.frequency_hz))
             parts.append(Part("compute", spell(one.bundle, layers), step.device, "", step.frequency_hz, 0,
                               step.latency_s, interval, step.origin, (at, number)))  # fmt: skip
+    origins = {fact.term: fact.origin for fact in problem.acting.joined_facts}
     for device in sorted({segment.device for segment in segments if segment.steps or segment.device == 0}):
         for cause in OF_DEVICES:
-            parts.append(Part(cause, "", names[device], "", -1, 0, 0.0, None, "modelled", (device, 0)))
+            predicted_s = terms.of_devices_s.get((device, cause), 0.0)
+            if predicted_s or cause != "encoding":
+                interval = _change_interval(devices, names[device], terms.changes[device]) if cause == "clock" else None
+                origin = origins.get(TERM_OF.get(cause, ""), "modelled")
+                parts.append(Part(cause, "", names[device], "", -1, 0, predicted_s, interval, origin, (device, 0)))
     return parts
+
+
+class _Terms(NamedTuple):
+    """What a plan's terms take.
+
+    Attributes:
+        crossings_s: On top of each transfer, in order.
+        of_devices_s: (device, cause) -> seconds.
+        changes: Device -> the frequencies that it changes to.
+    """
+
+    crossings_s: list[float]
+    of_devices_s: dict[tuple[int, str], float]
+    changes: dict[int, list[int]]
+
+
+def _terms_s(problem: Problem, choices: Choices) -> _Terms:
+    found = _Terms([], defaultdict(float), defaultdict(list))
+    times = {term: time for term, (time, _) in problem.by_term.items()}
+    for part in walk(problem, choices):
+        took = {term: add_up([part], time).total / PER_S for term, time in times.items()}
+        if part.choice is None:
+            if part.source != part.target:
+                found.of_devices_s[part.source, "encoding"] += took.pop(ENCODING, 0.0)
+                found.crossings_s.append(sum(took.values()))
+            continue
+        for cause, term in TERM_OF.items():
+            found.of_devices_s[part.source, cause] += took.get(term, 0.0)
+        if took.get(FREQUENCY_CHANGE):
+            found.changes[part.source].append(part.choice.frequency_hz)
+    return found
+
+
+def _link(problem: Problem, pair: tuple[int, int]) -> Link | None:
+    return problem.joined.get(pair) or problem.joined.get(pair[::-1])
+
+
+def _origin(problem: Problem, pair: tuple[int, int]) -> str:
+    link = _link(problem, pair)
+    return "modelled" if link is None else link.origin
+
+
+def _crossing_interval(problem: Problem, pair: tuple[int, int], size_bytes: int, more_s: float) -> Interval | None:
+    """The interval of a crossing's mean, by the passes in which its link was measured; None where it was not."""
+    link, upload = _link(problem, pair), pair in problem.joined
+    if link is None or len(link.passes) < 2:
+        return None
+    passes_s = link.passes_s(size_bytes, upload, problem.acting.connect_trips)
+    centre_s = link.latency_s(size_bytes, upload) + more_s
+    half_s = _half(passes_s)
+    return centre_s - half_s, centre_s + half_s
+
+
+def _change_interval(devices: Sequence[Profiled], name: str, changes: Sequence[int]) -> Interval | None:
+    """The interval of a device's changes of frequency together, by those that its profile timed."""
+    run = next((one.run for one in devices if one.name == name), None)
+    times = changes_s(run.sessions) if run is not None else {}
+    if not changes or any(len(times.get(hertz, ())) < 2 for hertz in changes):
+        return None
+    centre_s = sum(float(np.mean(times[hertz])) for hertz in changes)
+    half_s = math.hypot(*(changes.count(hertz) * _half(np.array(times[hertz])) for hertz in set(changes)))
+    return centre_s - half_s, centre_s + half_s
+
+
+def _half(values: Floats) -> float:
+    """Half of the interval of a mean."""
+    count = len(values)
+    return float(student.quantile((1 + CONFIDENCE) / 2, count - 1) * values.std(ddof=1)) / math.sqrt(count)
 
 
 def _intervals(one: Profiled) -> dict[tuple[int, int, int], Interval]:

@@ -356,7 +356,7 @@ def _run(
             rows[at].append(ran.rows)
             alone[at].append(ran.back_to_back_s)
         say(f"{name}: round {turn + 1} of {rounds}")
-    compared = tuple(_compare(problem, one, rows[at], alone[at], checks[at], links) for at, one in enumerate(found))
+    compared = tuple(_compare(problem, one, rows[at], alone[at], checks[at]) for at, one in enumerate(found))
     notes = [f"no interval, and no verdict: {unsure}"] if unsure else []
     short = [f"{one.name} {count}" for one, count in zip(found, counts, strict=True) if count < runs]
     if short:
@@ -397,18 +397,16 @@ def _compare(
     rounds: Sequence[Sequence[Row]],
     alone: Sequence[Mapping[tuple[int, int], Sequence[float]]],
     check: Sequence[Row],
-    links: Mapping[tuple[int, int], Link],
 ) -> Compared:
     is_pipeline = problem.goal.is_pipeline
     if is_pipeline and not one.is_local:
-        values = [_periods(rows) for rows in rounds]
+        values = [periods(rows) for rows in rounds]
     else:
         values = [np.array([(row["end_ns"] - row["start_ns"]) / 1e9 for row in rows]) for rows in rounds]
-    delays = []
-    for a, b in zip(one.segments, one.segments[1:], strict=False):
-        delays.append(links[min(a.device, b.device), max(a.device, b.device)].round_trip_s / 2)
     told = (
-        () if is_pipeline and not one.is_local else comparison.by_stage(one.parts, rounds, one.segments, delays, alone)
+        ()
+        if is_pipeline and not one.is_local
+        else comparison.by_stage(one.parts, rounds, one.segments, one.delays_s, alone)
     )
     fallbacks = sum(bool(row["fallback"]) for rows in rounds for row in rows)
     return Compared(
@@ -423,7 +421,7 @@ def _compare(
     )
 
 
-def _periods(rows: Sequence[Row]) -> Floats:
+def periods(rows: Sequence[Row]) -> Floats:
     """The time from one result to the next while all stages are busy, once for each request of the round.
 
     It is the median slope of results that are half of the round apart or more: one that was held up, and what had

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from dime.contract import files, schemas
 from dime.contract.errors import InputError, TableError
-from dime.contract.stages import Segment
 from dime.host.common import places
 from dime.host.execution import comparison
 from dime.host.execution.comparison import Compared, Measured, Told
@@ -196,7 +195,6 @@ def _write_runs(found: Verification, path: Path) -> None:
 def _rows(link: RanLink, found: Verification) -> Iterator[dict[str, object]]:
     """One row a request and stage, and one for all of the request."""
     for one, of_rounds in zip(link.candidates, link.rows, strict=True):
-        delays = _delays(link, one, found.devices)
         for turn, rows in enumerate(of_rounds):
             for row in rows:
                 about = {
@@ -210,14 +208,14 @@ def _rows(link: RanLink, found: Verification) -> Iterator[dict[str, object]]:
                     "origin": link.origin if len(one.segments) > 1 else "measured",
                 }  # fmt: skip
                 if not row["fallback"]:
-                    yield from _stages(about, row, one, delays, found.devices, link.origin)
+                    yield from _stages(about, row, one, found.devices, link.origin)
 
 
 def _stages(
-    about: Mapping[str, object], row: Row, one: Candidate, delays_s: Sequence[float], names: Sequence[str], origin: str
+    about: Mapping[str, object], row: Row, one: Candidate, names: Sequence[str], origin: str
 ) -> Iterator[dict[str, object]]:
     parts = {(part.cause, *part.at): part for part in one.parts}
-    times = comparison.stage_times(row, one.segments, delays_s)
+    times = comparison.stage_times(row, one.segments, one.delays_s)
     for at, (segment, stamps) in enumerate(zip(one.segments, row["segments"], strict=True)):
         if at:
             part = parts["crossing", at - 1, 0]
@@ -233,13 +231,3 @@ def _stages(
                 "start_ns": stamp["start"], "end_ns": stamp["end"], "bytes": 0,
                 "seconds": stamp["compute"] / 1e9, "origin": "measured",
             }  # fmt: skip
-
-
-def _delays(link: RanLink, one: Candidate, names: Sequence[str]) -> list[float]:
-    return [delay_s(one.segments[at], one.segments[at + 1], link, names) for at in range(len(one.segments) - 1)]
-
-
-def delay_s(a: Segment, b: Segment, link: RanLink, names: Sequence[str]) -> float:
-    """The delay that is predicted between two segments."""
-    first, second = min(a.device, b.device), max(a.device, b.device)
-    return link.links[names[first], names[second]].round_trip_s / 2

@@ -1,7 +1,7 @@
 "use strict";
 // Plans that were run: what was predicted beside what was measured.
 
-const SAID = { compute: "compute", crossing: "crossing", copies: "copies to and from the GPU", clock: "change of clock", overhead: "overhead" };
+const SAID = { compute: "compute", crossing: "crossing", copies: "copies to and from the GPU", clock: "change of clock", encoding: "encoding", overhead: "overhead" };
 const VERDICT = new Map([[true, "holds"], [false, "does not hold"], [null, "no verdict"]]);
 
 function verifiedSection(link) {

@@ -16,6 +16,7 @@ SAID = {
     "compute": "compute",
     "copies": "copies to and from the GPU",
     "clock": "change of clock",
+    "encoding": "encoding",
     "overhead": "overhead",
 }
 

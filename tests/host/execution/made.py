@@ -58,7 +58,7 @@ def verification(name="a_link", names=("d0", "d1"), **changes):
     rounds = [[row(2 * turn, **changes), row(2 * turn + 1, **changes)] for turn in range(5)]
     problem = small.problem(2, 2, 1)
     segments = tuple(stages.segments([(0, 0, 0, -1), (1, 1, 1, -1)]))
-    one = Candidate("D", "DIME", (), (), None, segments, (0.0235, 0.0245), parts(*names), (0.01, 0.0))
+    one = Candidate("D", "DIME", (), (), None, segments, (0.0235, 0.0245), parts(*names), (0.01, 0.0), (0.005, 0.005))
     told = (compared(rounds, names=names),)
     link = RanLink(name, "emulated", {names: LINK}, (one,), told, (tuple(map(tuple, rounds)),), "latency")
     return Verification(Path("study"), problem.network, names, ({}, {}), (link,), 1.0)

@@ -16,6 +16,7 @@ from pyarrow import parquet
 
 import dime as python
 from dime.contract.errors import DeviceError, InputError, TableError
+from dime.contract.frames import OVERHEAD_BYTES
 from dime.host.execution import running, runs, verification_files
 from dime.host.planning.links import Link, load_link
 from tests.host.conftest import dime
@@ -87,12 +88,14 @@ def test_plans_are_run_and_compared(here):
         assert plan["distance"] == 0 and plan["holds"] in (True, False)
         low, high = plan["predicted"]["interval_s"]
         assert low <= plan["predicted"]["mean_s"] <= high
+        foretold = sum(stage["predicted"]["mean_s"] for stage in plan["stages"])
+        assert foretold == pytest.approx(plan["predicted"]["mean_s"])
         total = sum(stage["measured"]["mean_s"] for stage in plan["stages"])
         assert total == pytest.approx(plan["measured"]["mean_s"], rel=0.5)
     server = next(plan for plan in link["plans"] if plan["name"] == "all on server")
     up = next(stage for stage in server["stages"] if stage["cause"] == "crossing" and stage["target"] == "server")
     assert up["size_bytes"] == 12288 and up["predicted"]["origin"] == "modelled"
-    assert up["predicted"]["mean_s"] == pytest.approx(12288 * 8 / 20e6 + 0.002)
+    assert up["predicted"]["mean_s"] == pytest.approx((12288 + OVERHEAD_BYTES) * 8 / 20e6 + 0.002)
     assert up["measured"]["mean_s"] > 0.9 * up["predicted"]["mean_s"]
     assert server["fallback_s"][0] > 0
     for plan in link["plans"]:
@@ -162,7 +165,7 @@ def test_a_pipeline_s_period_is_not_that_of_its_beginning():
     """What has gathered comes at once: six results behind one that was held up, then one every 5 ms."""
     ends_ms = [40, 40, 40, 40, 40, 40, *range(45, 200, 5)]
     rows = [{"start_ns": 0, "end_ns": at * made.MS} for at in ends_ms]
-    assert runs._periods(rows) == pytest.approx(0.005)
+    assert runs.periods(rows) == pytest.approx(0.005)
 
 
 def test_an_emulated_link_takes_turns_where_the_link_does():
