@@ -175,7 +175,7 @@ def best_plans(
     if round_trip_s is not None and (vary == "round_trip" or not 0 <= round_trip_s < float("inf")):
         raise InputError(f"a round trip of {round_trip_s} s cannot be assumed: it varies, or is not >= 0 s")
     given = _links(problem, links)
-    fixed, growing = _lines(problem, given, vary, round_trip_s)
+    fixed, growing = split(problem, given, vary, round_trip_s)
     deadline = monotonic() + time_limit_s
     (cost, slope), unit = of_goal(problem, fixed, growing)
     most = problem.latency_limit_ps, problem.energy_limit_pj
@@ -238,7 +238,7 @@ def _links(problem: Problem, spec: LinkSpec | None) -> Mapping[tuple[int, int], 
     return problem.joined
 
 
-def _lines(
+def split(
     problem: Problem, links: Mapping[tuple[int, int], Link | None], vary: str, round_trip_s: float | None
 ) -> tuple[tuple[Quantity, Quantity], tuple[Quantity, Quantity]]:
     """(latency, energy) of every step: what stays when the knob turns, and what grows with it."""

@@ -1,9 +1,9 @@
 """What a report shows, as plain data: report.json, from which the page and the pictures are made.
 
 Nothing in it is found by its position. A device is called by its name; a layer by its number in the chain ``layers``,
-from 0 on, and a boundary by that of the layer after it, as in plan.json. Names of quantities carry their units; of what
-is in ``goal_unit`` or in a unit beside it, the description says so. ``report.schema.json`` says the same to other
-programs; ``dime.host.report.schema`` makes it from these types.
+from 0 on, and a boundary by that of the layer after it, as in plan.json. What a what-if is made of are
+columns. Names of quantities carry their units; of what is in ``goal_unit`` or in a unit beside it, the description says
+so. ``report.schema.json`` says the same to other programs; ``dime.host.report.schema`` makes it from these types.
 """
 
 from __future__ import annotations
@@ -530,6 +530,86 @@ class Explanation(TypedDict):
     slacks: list[Slack]
 
 
+class Options(TypedDict):
+    """The steps that a what-if may take: columns of one length, by the node that each leads to.
+
+    Attributes:
+        number: By which a link's what-if calls them.
+        head: Node that a step leads to.
+        tail: Node that it comes from.
+        device: Where it runs.
+        first: Its first layer.
+        last: Its last layer.
+        frequency_hz: Its frequency; -1 where the clock is left alone.
+        latency_s: Its time.
+        energy_j: Its energy, but that of waiting.
+        waits: What the power that turns is multiplied by while it runs.
+    """
+
+    number: int
+    head: list[int]
+    tail: list[int]
+    device: list[str]
+    first: list[int]
+    last: list[int]
+    frequency_hz: list[int]
+    latency_s: list[float]
+    energy_j: list[float]
+    waits: list[float]
+
+
+class Crossings(TypedDict):
+    """What joins the steps: columns of one length, by the node that each leads to.
+
+    Attributes:
+        head: Node that it leads to.
+        tail: Node that it comes from.
+        latency_s: Its time where bits take none and the round trip is 0.
+        air_s: What comes on top for each multiple of the time on the air.
+        trips: What comes on top for each second of round trip.
+        energy_j: Its energy likewise, but that of waiting.
+        air_j: What comes on top for each multiple of the time on the air.
+        waits: What the power that turns is multiplied by meanwhile.
+    """
+
+    head: list[int]
+    tail: list[int]
+    latency_s: list[float]
+    air_s: list[float]
+    trips: list[float]
+    energy_j: list[float]
+    air_j: list[float]
+    waits: list[float]
+
+
+class WhatIf(TypedDict):
+    """All plans as paths from node 0 to the last one, whose costs are lines in what may be asked.
+
+    Attributes:
+        options: Number of the steps' table.
+        crossings: What joins the steps.
+        nodes: How many nodes there are; an arc leads to a higher one.
+        round_trip_s: The links' own round trip.
+        waiting: The power that turns, of the edge device while it waits, as it is; null where it does not turn.
+        waiting_unit: W, or empty where it is a multiple of powers that differ by frequency.
+        per_s: The goal's weight of a second.
+        per_j: The goal's weight of a joule.
+        latency_limit_s: Largest latency, or null.
+        energy_limit_j: Largest energy, or null.
+    """
+
+    options: int
+    crossings: Crossings
+    nodes: int
+    round_trip_s: float
+    waiting: float | None
+    waiting_unit: str
+    per_s: float
+    per_j: float
+    latency_limit_s: float | None
+    energy_limit_j: float | None
+
+
 class Link(TypedDict):
     """What was found out for one link.
 
@@ -550,6 +630,10 @@ class Link(TypedDict):
         notes: What could not be found out, and why.
         explanation: Why this plan; null where that is not defined.
         other_inputs: What sending the input in another way would give, of those that every device has measured.
+        answer: The plan, what it costs and saves, and how sure that is, in a sentence; empty before version 4.
+        is_sure: Whether no plan may be as good, as far as measurements tell; null where that is not known.
+        what_if: What other links and powers would change; null where that is not known.
+        without_what_if: Why it is not; empty where it is, and before version 4.
     """
 
     name: str
@@ -568,6 +652,10 @@ class Link(TypedDict):
     notes: list[str]
     explanation: Explanation | None
     other_inputs: list[OtherInput]
+    answer: str
+    is_sure: bool | None
+    what_if: WhatIf | None
+    without_what_if: str
 
 
 class NoPlan(TypedDict):
@@ -661,6 +749,7 @@ class Report(TypedDict):
         sources: Where each device's numbers come from.
         command: The command line that asked for it; empty where there was none.
         versions: What made it.
+        options: The steps' tables of the links' what-ifs.
     """
 
     network: str
@@ -679,6 +768,7 @@ class Report(TypedDict):
     sources: list[Source]
     command: str
     versions: Versions
+    options: list[Options]
 
 
 class Document(TypedDict):

@@ -28,9 +28,14 @@ def text(study: Study) -> str:
 
 def headline(link: LinkStudy) -> str:
     """The answer for one link: ``WiFi: conv1 on nano; conv2..fc3 on pc: 147 ms, 34 % less than all on edge; sure``."""
+    return plain(f"{link.name}: {answer(link)}")
+
+
+def answer(link: LinkStudy) -> str:
+    """The same without the link's name."""
     goal = link.problem.goal
     steps = sentences.steps(link.problem, link.plan.choices(link.problem))
-    told = f"{link.name}: {steps}: {quantity(link.plan.value, goal.unit)}"
+    told = f"{steps}: {quantity(link.plan.value, goal.unit)}"
     if goal.kind == "latency" and link.plan.energy_j is not None:
         told += f" and {quantity(link.plan.energy_j, 'J')}"
     saved = [f"{percent(row.gain)} less than {row.name}" for row in alone(link.baselines) if row.gain and row.gain > 0]
@@ -61,11 +66,14 @@ def _has_radio(link: LinkStudy) -> bool:
     return not joined or any(one.has_radio for one in joined)
 
 
-def _certainty(link: LinkStudy) -> str:
+def is_sure(link: LinkStudy) -> bool | None:
+    """Whether no other plan may be as good, as far as the measurements tell; None where that is not known."""
     rivals = link.explanation.rivals if link.explanation else ()
-    if not rivals or rivals[0].sure is None:
-        return ""
-    return "; sure" if rivals[0].sure else "; not sure: another plan may be as good"
+    return rivals[0].sure if rivals else None
+
+
+def _certainty(link: LinkStudy) -> str:
+    return {None: "", True: "; sure", False: "; not sure: another plan may be as good"}[is_sure(link)]
 
 
 def _trade_offs(link: LinkStudy) -> Iterator[str]:

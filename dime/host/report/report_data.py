@@ -11,13 +11,13 @@ import numpy as np
 
 import dime
 from dime.contract.bundles import enumerate_bundles
-from dime.contract.errors import DimeError
+from dime.contract.errors import DimeError, InputError
 from dime.contract.run import RUN, RunSpec
 from dime.host.analysis.baselines import Row, layer_sums
 from dime.host.planning.plan import Plan
 from dime.host.planning.problem import Choice, Problem
 from dime.host.profiles.profiles import Profile
-from dime.host.report import model, text_plot
+from dime.host.report import model, overview, text_plot
 from dime.host.report.sentences import goal_name
 from dime.host.search.frontier import Frontier
 from dime.host.studies.study import MOST_INTERVALS, LinkStudy, Study
@@ -65,6 +65,7 @@ def collect(study: Study, command: str = "") -> model.Report:
         What report.json holds; SI units.
     """
     problem = study.links[0].problem
+    options: list[model.Options] = []
     return {
         "network": study.network,
         "batch": problem.batch,
@@ -76,12 +77,13 @@ def collect(study: Study, command: str = "") -> model.Report:
         "arithmetic": problem.arithmetic,
         "warnings": list(problem.warnings),
         "devices": [_device(profile, at == 0) for at, profile in enumerate(study.profiles)],
-        "links": [_link(link) for link in study.links],
+        "links": [_link(link, options) for link in study.links],
         "without_plan": [{"name": link.name, "reason": link.reason} for link in study.without_plan],
         "effect": [effect for at in range(len(problem.devices)) for effect in _bundle_effect(study, at)],
         "sources": [_source(profile) for profile in study.profiles],
         "command": command,
         "versions": {"dime": dime.__version__, "python": platform.python_version()},
+        "options": options,
     }
 
 
@@ -100,8 +102,9 @@ def _device(profile: Profile, is_edge: bool) -> model.Device:
     }
 
 
-def _link(link: LinkStudy) -> model.Link:
+def _link(link: LinkStudy, options: list[model.Options]) -> model.Link:
     known = _intervals(link)
+    what_if, without = _what_if(link, options)
     problem, certificate = link.problem, link.plan.certificate
     return {
         "name": link.name,
@@ -133,7 +136,66 @@ def _link(link: LinkStudy) -> model.Link:
             }
             for one in link.other_inputs
         ],
+        "answer": overview.answer(link),
+        "is_sure": overview.is_sure(link),
+        "what_if": what_if,
+        "without_what_if": without,
     }
+
+
+def _what_if(link: LinkStudy, options: list[model.Options]) -> tuple[model.WhatIf | None, str]:
+    """A link's what-if, whose steps' table is put among ``options`` if it is not there; or why there is none."""
+    if link.held:
+        return None, "its limits hold with a probability"
+    from dime.host.analysis.what_if import what_if
+
+    problem = link.problem
+    try:
+        found = what_if(problem)
+    except InputError as error:
+        return None, str(error)
+    arcs = found.arcs
+    steps, ways = arcs.keep(arcs.device >= 0), arcs.keep(arcs.device < 0)
+    table: model.Options = {
+        "number": len(options),
+        "head": steps.head.tolist(),
+        "tail": steps.tail.tolist(),
+        "device": [problem.devices[device].name for device in steps.device],
+        "first": problem.bounds[0][steps.bundle].tolist(),
+        "last": problem.bounds[1][steps.bundle].tolist(),
+        "frequency_hz": steps.frequency_hz.tolist(),
+        "latency_s": steps.latency_s.tolist(),
+        "energy_j": steps.energy_j.tolist(),
+        "waits": steps.waits.tolist(),
+    }
+    same = next((one for one in options if {**one, "number": table["number"]} == table), None)
+    if same is None:
+        options.append(table)
+    weights = {"latency": (1.0, 0.0), "energy": (0.0, 1.0)}.get(
+        problem.goal.kind, (problem.goal.per_s, problem.goal.per_j)
+    )
+    crossings: model.Crossings = {
+        "head": ways.head.tolist(),
+        "tail": ways.tail.tolist(),
+        "latency_s": ways.latency_s.tolist(),
+        "air_s": ways.air_s.tolist(),
+        "trips": ways.trips.tolist(),
+        "energy_j": ways.energy_j.tolist(),
+        "air_j": ways.air_j.tolist(),
+        "waits": ways.waits.tolist(),
+    }
+    return {
+        "options": (same or table)["number"],
+        "crossings": crossings,
+        "nodes": found.nodes,
+        "round_trip_s": found.round_trip_s,
+        "waiting": found.waiting.here if found.waiting else None,
+        "waiting_unit": found.waiting.unit if found.waiting else "",
+        "per_s": weights[0],
+        "per_j": weights[1],
+        "latency_limit_s": problem.limits.latency_s,
+        "energy_limit_j": problem.limits.energy_j,
+    }, ""
 
 
 def _certificate(certificate: Certificate) -> model.Certificate:

@@ -2,7 +2,7 @@
 
 Version 1 had sentences about a plan's proof only. Up to version 2 steps, costs, transfers, intervals and more were
 lists whose entries were known by their positions, and so were devices; some fields came in between. Up to version 3 a
-plan's terms, and what is in no sum, stood in the text only.
+plan's terms, and what is in no sum, stood in the text only; no link had its sentence, nor what answers a what-if.
 """
 
 from __future__ import annotations
@@ -31,14 +31,15 @@ def upgrade(data: Old, version: int) -> model.Report:
         for link in data["links"]:
             link["certificate"] = _certificate_of_sentences(link["proof"], link["confirmation"])
     if version < 3:
-        return _Named(data).report()
+        data = _Named(data).report()
     return cast(model.Report, _with_terms(data) if version < 4 else data)
 
 
 def _with_terms(data: Old) -> Old:
-    """The same, with the fields of terms, which an earlier version did not have, empty."""
+    """The same, with the fields that version 3 did not have, empty."""
+    data["options"] = []
     for link in data["links"]:
-        link["other_inputs"] = []
+        link.update(other_inputs=[], answer="", is_sure=None, what_if=None, without_what_if="")
         for plan in (link["plan"], *(row["plan"] for row in link["baselines"])):
             if plan is not None:
                 plan.update(terms=[], without=[], encoded=[])
@@ -58,7 +59,7 @@ class _Named:
         self.data = data
         self.devices: list[str] = [device["name"] for device in data["devices"]]
 
-    def report(self) -> model.Report:
+    def report(self) -> Old:
         old = self.data
         return {
             "network": old["network"],
@@ -88,7 +89,7 @@ class _Named:
             "versions": old["versions"],
         }
 
-    def link(self, old: Old) -> model.Link:
+    def link(self, old: Old) -> Old:
         rows = zip((letter for letter, _ in text_plot.lettered(old["baselines"])), old["baselines"], strict=True)
         return {
             "name": old["name"],
