@@ -45,3 +45,27 @@ def asked(pytestconfig):
     """Of a benchmark that takes minutes, of which the ordinary suite has a small one: it runs when it is asked for."""
     if pytestconfig.getoption("markexpr") != "benchmark":
         pytest.skip("takes minutes; the ordinary suite has a small one: -m benchmark")
+
+
+@pytest.fixture(scope="session")
+def figures_file():
+    """Where all figures of a run go, empty: what a run says is its own."""
+    folder = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "build")
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, "benchmarks.txt")
+    with open(path, "w"):
+        pass
+    return path
+
+
+@pytest.fixture
+def figures(figures_file, capsys):
+    """Tells a line of figures: on the terminal, and in the file of all of a run."""
+
+    def tell(line):
+        with capsys.disabled():
+            print("\n" + line, flush=True)
+        with open(figures_file, "a") as stream:
+            stream.write(line + "\n")
+
+    return tell

@@ -90,7 +90,10 @@ def grpc(size):
 
 
 def stage(size, seconds, next_port):
-    """Takes, works for so long, hands on; says how long a request kept it, and when it had its first and its last."""
+    """Takes, works for so long, hands on; says how long a request kept it, and what lay between two.
+
+    Of how many it says as well that they came in order.
+    """
     foretold = [Foretold(TENSOR, "uint8", (size,))]
     slots = [[memoryview(bytearray(size))] for _ in range(2)]
     with Listener() as listener:
@@ -104,11 +107,15 @@ def stage(size, seconds, next_port):
 
     def receive():  # as a stage does: into one slot more than may be under way
         for turn in itertools.count():
-            there.put(channel.receive(foretold, slots[turn % len(slots)], 60.0))
+            message = channel.receive(foretold, slots[turn % len(slots)], 60.0)
+            there.put(message)
+            if message.headers[0].kind == frames.END:
+                return
 
     threading.Thread(target=receive, daemon=True).start()
     work_ns, done_ns, result = 0, [], [bytes(size), bytes(size), bytes(size)]
     while (received := there.get(timeout=60.0)).headers[0].kind != frames.END:
+        assert received.request == len(done_ns)
         began_ns = monotonic_ns()
         time.sleep(seconds)
         ended_ns = monotonic_ns()
@@ -119,7 +126,7 @@ def stage(size, seconds, next_port):
     if writer and ahead:
         writer.close()
         ahead.end()
-    say(f"{work_ns / len(done_ns) / 1e9} {(done_ns[-1] - done_ns[0]) / (len(done_ns) - 1) / 1e9}")
+    say(f"{work_ns / len(done_ns) / 1e9} {(done_ns[-1] - done_ns[0]) / (len(done_ns) - 1) / 1e9} {len(done_ns)}")
 
 
 if __name__ == "__main__":

@@ -235,13 +235,13 @@ def test_no_mutated_message_gives_a_wrong_result():
 
 
 @pytest.mark.benchmark
-def test_a_hundred_thousand_mutated_messages_give_none_and_no_growth(asked):
+def test_a_hundred_thousand_mutated_messages_give_none_and_no_growth(asked, figures):
     mistakes(2000, 1)
     before_kb, threads = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, threading.active_count()
     files = len(os.listdir("/proc/self/fd"))
     wrong = mistakes(100000, 2)
     grown_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb
-    print("\n100000 mutated messages: {} wrong results, {} kB more memory".format(wrong, grown_kb))
+    figures("100000 mutated messages: {} wrong results, {} kB more memory".format(wrong, grown_kb))
     assert wrong == 0
     assert grown_kb < 2048
     assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == (threads, files)

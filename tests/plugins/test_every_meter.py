@@ -349,6 +349,7 @@ def test_a_counter_that_comes_back_from_a_failed_read_begins_anew(tmp_path, monk
     assert (np.diff(trace.value) >= 0).all() and trace.value[-1] < TRUE_W * trace.time_s[-1]
 
 
+@pytest.mark.alone
 def test_a_recording_at_once_keeps_its_times_and_at_its_pace_takes_as_long(tmp_path):
     with StandInMeter(lambda now_s: TRUE_W) as meter:
         record(tmp_path / "recorded.csv", "smartpower3", {"port": meter.port, "baud": 500000}, 1.0)

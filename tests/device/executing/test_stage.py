@@ -230,6 +230,7 @@ class Silent(object):
         monkeypatch.setattr(module._Part, "pass_on", held)
 
 
+@pytest.mark.alone
 def test_silence_ends_in_the_fallback_before_the_deadline_and_heals(lab, monkeypatch):
     silent = Silent(monkeypatch)
     one = lab()
@@ -245,6 +246,7 @@ def test_silence_ends_in_the_fallback_before_the_deadline_and_heals(lab, monkeyp
     assert {row["fallback"] for row in one.run(PLANS["there and back"], warmups=3)} == {""}
 
 
+@pytest.mark.alone
 def test_a_reply_that_comes_late_counts_for_nothing(lab, monkeypatch):
     pass_on = module._Part.pass_on
     slow = []
@@ -260,6 +262,7 @@ def test_a_reply_that_comes_late_counts_for_nothing(lab, monkeypatch):
     assert [row["number"] for row in rows] == list(range(10)) and rows[0]["fallback"] == "server"
 
 
+@pytest.mark.alone
 def test_a_reply_that_comes_after_the_last_request_ends_nothing(lab, monkeypatch):
     pass_on = module._Part.pass_on
 

@@ -220,6 +220,7 @@ def test_a_reader_that_has_enough_is_no_traceback(folder):
 STARTED = "import sys; from dime.host.__main__ import main; print('started', flush=True); sys.exit(main())"
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("after_s", [0.1, 0.6, 1.5, 3.5, 6.0])
 def test_one_interrupt_ends_a_solve_wherever_it_is(folder, after_s):
     words = [sys.executable, "-c", STARTED, "solve", "--net=alexnet", "--edge-power=5", "--replicates=100000"]

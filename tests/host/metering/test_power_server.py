@@ -232,6 +232,7 @@ def test_strangers_cannot_end_a_running_measurement(meter, tmp_path, monkeypatch
         other.close()
 
 
+@pytest.mark.alone
 def test_a_stranger_who_speaks_in_crumbs_is_hung_up_on(server, monkeypatch):
     monkeypatch.setattr(power_server, "SPEAK_S", 0.7)
     with server[0].connect() as stranger:

@@ -44,14 +44,13 @@ def test_intervals_hold_the_truth(noise):
 
 @pytest.mark.benchmark
 @pytest.mark.parametrize("noise", ["normal", "lognormal", "outliers", "heavy tails", "jitter"])
-def test_how_often_intervals_hold(asked, noise, capsys):
+def test_how_often_intervals_hold(asked, noise, figures):
     for passes in (3, 5, 10):
         shares = covered(noise, passes, 400)
-        with capsys.disabled():
-            print(
-                f"\n95 % intervals of a link, {noise}, {passes} passes: round trip {shares[0]:.1%}, up {shares[1]:.1%},"
-                f" down {shares[2]:.1%}"
-            )
+        figures(
+            f"95 % intervals of a link, {noise}, {passes} passes: round trip {shares[0]:.1%}, up {shares[1]:.1%},"
+            f" down {shares[2]:.1%}"
+        )
         assert shares.min() >= 0.92
 
 
