@@ -3,7 +3,7 @@
     .venv/bin/python scripts/readme.py                     # runs the demo for it; two minutes or so
     .venv/bin/python scripts/readme.py --run=demo.json     # takes a run that was recorded (--record=demo.json)
 
-What it makes is never edited by hand; tests/host/test_readme.py holds the README against the form of the demo's text.
+What it makes is never edited by hand; tests/test_readme_script.py holds the README against the form of the demo's text.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README, PICTURES = ROOT / "README.md", ROOT / "docs/pictures"
 BEGIN, END = "<!-- demo: made by scripts/readme.py -->", "<!-- /demo -->"
 FROM = "what each link changes"
+TRADE_OFFS = "best trade-offs of time and energy"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 COLUMNS, ROWS = 122, 36
 ACROSS, DOWN, MARGIN = 8.4, 18, 14
@@ -78,9 +79,10 @@ def run(folder: Path) -> list[Line]:
 
 
 def block(lines: list[Line]) -> str:
-    """What the README shows: the result from `FROM` on."""
-    texts = [line.text for line in lines if line.is_result]
-    return "\n".join(texts[texts.index(FROM) :]).strip()
+    """What the README shows: what each link changes, and from the run's comparison on; the plot is in the tour."""
+    text = "\n".join(line.text for line in lines if line.is_result)
+    changes, *others = text[text.index(FROM) :].strip().split("\n\n")
+    return "\n\n".join([changes, *(part for part in others if TRADE_OFFS not in part)])
 
 
 def into_readme(text: str) -> None:
