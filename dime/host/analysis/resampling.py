@@ -153,7 +153,7 @@ class Samples:
                 waits[place] = waits.get(place, 0.0) + sign * per_j * seconds
         used = {choice: pair for choice, pair in weights.items() if pair != (0.0, 0.0)}
         while_sending = per_s + per_j * problem.acting.waits_w((-1,) * len(problem.devices), None)
-        found = self._error(used, waits, list(_link_parts(problem, self._crossed(plans), while_sending)))
+        found = self._error(used, waits, list(_link_parts(problem, self._crossed(plans), while_sending, per_j)))
         if found is None:
             return None
         error, dof = found
@@ -231,17 +231,20 @@ def _parts(scatter: Scatter, cells: Ints, of_time: Floats, of_energy: Floats) ->
 
 
 def _link_parts(
-    problem: Problem, crossed: Mapping[tuple[int, int], Sequence[tuple[int, bool, float]]], per_s: float
+    problem: Problem, crossed: Mapping[tuple[int, int], Sequence[tuple[int, bool, float]]], per_s: float, per_j: float
 ) -> Iterator[tuple[float, float]]:
     """Variances, each with its degrees of freedom, of crossings' sums by the passes of their links."""
+    counted = problem.acting.counted
     for pair, crossings in crossed.items():
         link = problem.joined[pair]
         assert link is not None
         trips = problem.acting.connect_trips
-        of_passes = [sign * link.passes_s(size, upload, trips) for size, upload, sign in crossings]
-        totals = per_s * np.sum(of_passes, axis=0)
-        count = len(totals)
-        yield (float(totals.var(ddof=1)) / count, count - 1) if count > 1 else (math.inf if per_s else 0.0, 1)
+        of_passes = [sign * per_s * link.passes_s(size, upload, trips) for size, upload, sign in crossings]
+        if problem.has_energy and (not counted or counted[pair[0]]):
+            of_passes += [sign * per_j * link.passes_j(size, upload) for size, upload, sign in crossings]
+        totals = np.sum(of_passes, axis=0)
+        count, varies = len(totals), per_s or (per_j and link.radio_w)
+        yield (float(totals.var(ddof=1)) / count, count - 1) if count > 1 else (math.inf if varies else 0.0, 1)
 
 
 def _draw_link(link: Link, count: int) -> Floats:

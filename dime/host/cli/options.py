@@ -114,8 +114,8 @@ class PlannedNetwork:
     server: str = option("The other devices in the same way, joined by commas.", "server")
     link: str = option(
         "Links by name, those that were measured too, joined by commas; FILE.toml:NAME; its numbers; FILE.csv, a trace "
-        "with the columns time, up, down, rtt (s, Mbit/s, Mbit/s, s); or one a pair, as "
-        "above.",
+        "with the columns time, up, down, rtt (s, Mbit/s, Mbit/s, s); one of the last three or a measured one with the "
+        "radio of another link, NAME,like=WiFi; or one a pair, as above.",
         "3G,4G,WiFi",
     )
     edge_power: Watts | None = option(

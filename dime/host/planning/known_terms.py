@@ -184,7 +184,11 @@ class _Found:
             if link is None:
                 continue
             if self.counted[weaker] and not link.has_radio:
-                self._lacks(RADIO, link.name, "its power is not given: alpha_up=, alpha_down=, beta= in mW")
+                self._lacks(
+                    RADIO,
+                    link.name,
+                    "its power is not given: LINK=...,like=WiFi, or alpha_up=, alpha_down=, beta= in mW",
+                )
             if self.counted[other]:
                 self._lacks(
                     RADIO,

@@ -57,6 +57,10 @@ INLINE = (
     "[,promotion=S,promotion_power=MW,tail=S,tail_power=MW] or [,like=LINK]"
 )
 _OF_THE_LINE = ("up", "down", "rtt")
+_OF_THE_RADIO = (
+    *("upload_j_per_bit", "download_j_per_bit", "radio_w", "promotion_s", "promotion_w", "tail_s", "tail_w"),
+    *("states_source", "states_checked", "duplex"),
+)
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,13 @@ class Link:
         """Time of one transfer, after so many round trips, as each pass found it; empty for one not measured."""
         of = np.array(self.passes).reshape(-1, 3)
         found: Floats = of[:, 0] * (0.5 + trips) + 8 * size_bytes * of[:, 1 if upload else 2]
+        return found
+
+    def passes_j(self, size_bytes: int, upload: bool) -> Floats:
+        """The radio's energy in one transfer by what each pass found the time on the air to be, as `energy_j`."""
+        bits, of = 8 * size_bytes, np.array(self.passes).reshape(-1, 3)
+        rated_j = bits * ((self.upload_j_per_bit if upload else self.download_j_per_bit) or 0.0)
+        found: Floats = rated_j + (self.radio_w or 0.0) * bits * of[:, 1 if upload else 2]
         return found
 
     def deviation_s(self, size_bytes: int, upload: bool, trips: int = 0) -> float:
@@ -288,6 +299,8 @@ def traced_link(path: str) -> Link:
 
 def located(text: str, results: str) -> str:
     """The same links, those that were measured by their folders where the results are not in the usual one."""
+    if with_radio := _with_radio(text):
+        return f"{located(with_radio[0], results)},{LIKE}={with_radio[1]}"
     if results == RESULTS or "=" in text or ":" in text:
         return text
     names = (name.strip() for name in text.split(","))
@@ -304,7 +317,8 @@ def load_link(text: str, results: str | os.PathLike[str] = RESULTS) -> Link:
             ``FILE.csv``, a trace with the columns time, up, down and rtt (s, Mbit/s, Mbit/s, s), ``FILE.toml:NAME``
             for an entry of one's own file in the form of links.toml, or the numbers themselves:
             ``up=5.85,down=13.76,rtt=0.05,alpha_up=438.39,alpha_down=51.97,beta=1288.04``, or
-            ``up=20,down=50,rtt=0.01,like=WiFi``, whose radio is that of a known link.
+            ``up=20,down=50,rtt=0.01,like=WiFi``, whose radio is that of a known link. A measurement or a trace, which
+            says nothing of its radio, takes one in the same way: ``nano-pc,like=WiFi``.
         results: The folder that holds links/NAME.
 
     Returns:
@@ -315,6 +329,8 @@ def load_link(text: str, results: str | os.PathLike[str] = RESULTS) -> Link:
     """
     if text in known_links():
         return known_links()[text]
+    if with_radio := _with_radio(text):
+        return _like(text, load_link(with_radio[0], results), _known(text, with_radio[1]))
     if "=" in text:
         return _inline(text)
     if text.endswith(".csv"):
@@ -336,15 +352,37 @@ def load_link(text: str, results: str | os.PathLike[str] = RESULTS) -> Link:
     raise unknown("link", text, [*known_links(), *measured], f", or FILE.toml:NAME, or {INLINE}")
 
 
+def _with_radio(text: str) -> tuple[str, str] | None:
+    """The parts of ``nano-pc,like=WiFi``; None for a link that is given by its numbers, or has no such part."""
+    link, comma, like = text.rpartition(",")
+    short, equals, name = (part.strip() for part in like.partition("="))
+    given = any(part.partition("=")[0].strip() in _SHORT for part in link.split(","))
+    return (link.strip(), name) if comma and equals and short == LIKE and not given else None
+
+
+def _known(text: str, name: str) -> Link:
+    if name not in known_links():
+        raise InputError(f"link '{text}': {unknown('link', name, known_links())}")
+    return known_links()[name]
+
+
+def _like(text: str, link: Link, like: Link) -> Link:
+    """A link with the radio of another one, and its way of sending."""
+    if link.has_radio:
+        raise InputError(f"link '{text}': {link.name} has its own radio's numbers; leave out {LIKE}=")
+    radio = {name: getattr(like, name) for name in _OF_THE_RADIO}
+    return replace(
+        link, name=text, source=f"{link.source}; the radio is modelled as that of {like.name}: {like.source}", **radio
+    )
+
+
 def _inline(text: str) -> Link:
     fields: dict[str, float] = {}
     like: Link | None = None
     for part in text.split(","):
         short, _, value = (piece.strip() for piece in part.partition("="))
         if short == LIKE:
-            if value not in known_links():
-                raise InputError(f"link '{text}': {unknown('link', value, known_links())}")
-            like = known_links()[value]
+            like = _known(text, value)
             continue
         if short not in _SHORT:
             raise InputError(f"link '{text}': {unknown('part', short, [*_SHORT, LIKE], f'; the form is {INLINE}')}")

@@ -4,8 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dime.contract.bundles import Bundle
 from dime.contract.errors import InputError
-from dime.host.planning.links import Link, connect, known_links, load_link
+from dime.host.analysis.resampling import Samples
+from dime.host.common import student
+from dime.host.planning.links import Link, connect, known_links, load_link, located
+from dime.host.planning.plan import describe
+from dime.host.planning.problem import Choice, build_problem
+from dime.host.profiles import link_profile
+from dime.host.profiles.scatter import Scatter
+from dime.testing import synthetic
+from tests.host import links
 
 FACTS = {
     "3G": (2.0275, 1.1, 122.12, 868.98, 817.88),
@@ -164,3 +173,51 @@ def test_sending_more_never_costs_less(size, rate, round_trip, per_bit, idle):
     assert link.latency_s(size + 1, True) >= link.latency_s(size, True) >= round_trip / 2
     for arithmetic in ("correct", "published"):
         assert link.energy_j(size + 1, False, arithmetic) >= link.energy_j(size, False, arithmetic) >= 0
+
+
+@pytest.fixture
+def measured(tmp_path):
+    found = link_profile.fit(links.exchanges(noise="normal", between=0.05), "nano-pc", "nano", "pc", "measured")
+    folder = tmp_path / "links" / "nano-pc" / "001"
+    folder.mkdir(parents=True)
+    link_profile.write(found, folder)
+    (tmp_path / "train.csv").write_text("time,up,down,rtt\n0,8,24,0.002\n1,80,240,0.001\n4,0.8,2.4,0.1\n")
+    return tmp_path
+
+
+def test_a_measured_link_and_a_trace_take_the_radio_of_a_known_one(measured):
+    wifi, trace = load_link("WiFi"), str(measured / "train.csv")
+    for text in ("nano-pc", trace):
+        bare, link = load_link(text, measured), load_link(f"{text},like=WiFi", measured)
+        assert not bare.has_radio and link.has_radio and link.name == f"{text},like=WiFi"
+        assert (link.upload_bit_s, link.passes, link.trace) == (bare.upload_bit_s, bare.passes, bare.trace)
+        assert (link.radio_w, link.tail_s, link.duplex) == (wifi.radio_w, wifi.tail_s, False)
+        assert link.origin == bare.origin != "modelled"
+        assert link.source.startswith(f"{bare.source}; the radio is modelled as that of WiFi: JointDNN")
+    assert located("nano-pc,like=WiFi", str(measured)) == f"{measured}/links/nano-pc,like=WiFi"
+    spelled = connect(f"edge-pc: {trace},like=4G", ["edge", "pc"])[0, 1]
+    assert spelled.trace and spelled.radio_w == load_link("4G").radio_w
+    for text, line in (
+        ("nano-pc,like=Wifi", "unknown link 'Wifi'.*did you mean 'WiFi'"),
+        ("4G,like=WiFi", "4G has its own radio's numbers; leave out like="),
+        ("nono,like=WiFi", "unknown link 'nono'.*nano-pc"),
+    ):
+        with pytest.raises(InputError, match=line):
+            load_link(text, measured)
+
+
+@pytest.mark.parametrize("goal", ["energy", "weighted:1,1"])
+def test_energy_over_a_measured_link_has_the_radio_and_its_error(measured, goal):
+    profiles = [synthetic.profile(synthetic.ALEXNET, runs=4), synthetic.server(synthetic.ALEXNET)]
+    with pytest.raises(InputError, match=r"without radio of nano-pc: its power is not given: LINK=\.\.\.,like="):
+        build_problem(profiles, load_link("nano-pc", measured), goal)
+    link = load_link("nano-pc,like=4G", measured)
+    problem = build_problem(profiles, link, goal)
+    there = (Choice(Bundle(0, len(problem.layers) - 1), 1, -1),)
+    plan, size = describe(problem, there), synthetic.ALEXNET.sizes_bytes[0]
+    assert plan.radio_j == pytest.approx(link.energy_j(size, True) + link.energy_j(4, False))
+    passes_j = link.passes_j(size, True) + link.passes_j(4, False)
+    assert passes_j.mean() == pytest.approx(plan.radio_j, rel=0.05)
+    low, high = Samples(problem, (), (), (), tuple(map(Scatter.of, profiles))).interval(there, (), "energy")
+    half = student.quantile(0.975, len(passes_j) - 1) * passes_j.std(ddof=1) / len(passes_j) ** 0.5
+    assert (high - low) / 2 == pytest.approx(half, rel=1e-6), "the server's joules do not count"
