@@ -15,6 +15,8 @@ from pathlib import Path, PurePath
 from dime.contract import files, run
 from dime.contract.errors import InputError, TableError
 from dime.contract.run import RunSpec
+from dime.host.execution import verification_files
+from dime.host.metering import power_trace
 from dime.host.planning import links, problem_files
 from dime.host.profiles import joint_profile
 from dime.host.provenance.private import DOCUMENTS, Private
@@ -134,11 +136,13 @@ def study(folder: Path, into: Collected) -> None:
     made = [path for path in taken if _is_made(path, place, asked.command)]
     inputs = sorted({path for _, table in tables for path in _beside(table, into)} | set(_inputs(options, into)))
     figures = [path for path in made if path.startswith(f"{place}/{page.FIGURES}/")]
-    drawn = bool(options.get("figures"))
-    into.steps.append(Step(asked.command, options, tuple(inputs), tuple(p for p in made if drawn or p not in figures)))
-    if figures and not drawn:
-        needs = f"{place}/{page.KEPT}", f"{place}/{run.REPORT}"
-        into.steps.append(Step("report", {"plans": place, "figures": True}, needs, tuple(figures)))
+    drawn = [] if options.get("figures") else figures
+    ran = [path for path in taken if path.startswith(f"{place}/{verification_files.FOLDER}/")]
+    later = [*([f"{place}/{run.REPORT}"] if ran else []), *drawn]  # the page shows what was run
+    into.steps.append(Step(asked.command, options, tuple(inputs), tuple(path for path in made if path not in later)))
+    if later:
+        needs = [f"{place}/{page.KEPT}", *ran, *([] if ran else [f"{place}/{run.REPORT}"])]
+        into.steps.append(Step("report", {"plans": place, "figures": bool(drawn) or None}, tuple(needs), tuple(later)))
     into.studies.append(place)
     if asked.command == "solve":
         _relocate(into.root / place, [table for _, table in tables])
@@ -203,7 +207,7 @@ def _asked(path: Path) -> dict[str, str]:
 
 def _with_quality(path: Path) -> list[Path]:
     """A file, and what stands beside it about it."""
-    return [path, *(one for one in [path.with_name(path.stem + "_quality.json")] if one.is_file())]
+    return [path, *(one for one in [power_trace.quality_path(path)] if one.is_file())]
 
 
 def _maps(spec: RunSpec, folder: Path, into: Collected) -> None:

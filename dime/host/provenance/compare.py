@@ -66,7 +66,12 @@ def of_files(expected: Path, found: Path, newer: bool = False) -> list[Differenc
     """
     if not found.is_file():
         return [Difference("the file", "is made", "is not made")]
-    return list(_differences(read(expected), read(found), "", newer))
+    return of_values(read(expected), read(found), newer)
+
+
+def of_values(expected: object, found: object, newer: bool = False) -> list[Difference]:
+    """Compares two results that have been read; see ``of_files``."""
+    return list(_differences(expected, found, "", newer))
 
 
 def read(path: Path) -> object:
@@ -121,14 +126,15 @@ def column(path: Path, name: str) -> list[object]:
 
 def count(path: Path) -> int:
     """How many values of a result are compared."""
-    return _count(read(path))
+    return count_of(read(path))
 
 
-def _count(value: object) -> int:
+def count_of(value: object) -> int:
+    """The same of a result that has been read."""
     if isinstance(value, dict):
-        return sum(_count(one) for name, one in value.items() if name not in ELSEWHERE)
+        return sum(count_of(one) for name, one in value.items() if name not in ELSEWHERE)
     if isinstance(value, list):
-        return sum(map(_count, value))
+        return sum(map(count_of, value))
     return int(value.size) if isinstance(value, np.ndarray) else 1
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 
 import dime
 from dime.contract.errors import DimeError, InputError, TableError
 from dime.contract.run import PLAN
+from dime.host.planning.links import FOLDER, RESULTS
 from dime.host.planning.plan import SAME
-from dime.host.provenance import compare, software, steps
+from dime.host.profiles import link_profile
+from dime.host.provenance import compare, software, steps, verified
 from dime.host.provenance.document import Artifact
 from dime.host.provenance.evaluation import FAILS, HOLDS, OPEN, PICTURES, Row
 from dime.host.provenance.steps import Step
@@ -34,7 +37,8 @@ def rows(root: Path, said: Artifact, work: Path) -> Iterator[Row]:
         work: An empty folder; what is made again stays there.
 
     Yields:
-        A row for each file that a step makes, and for each link's plan what ``check`` and a second solver say.
+        A row for each file that a step makes, for each link's plan what ``check`` and a second solver say, for each
+        verification and each measured link whether it is what its raw rows give.
     """
     newer = (said.dime, said.revision) != (dime.__version__, software.revision())
     for step in said.steps:
@@ -47,6 +51,24 @@ def rows(root: Path, said: Artifact, work: Path) -> Iterator[Row]:
     for study in said.studies:
         if any((root / study).glob(f"*/{PLAN}")):
             yield from _plans(root, study)
+            yield from verified.rows(root, study, PART, newer)
+    yield from _links(root, newer)
+
+
+def _links(root: Path, newer: bool) -> Iterator[Row]:
+    """Fits each measured link again, from the raw rows of its exchanges."""
+    for path in sorted((root / RESULTS / FOLDER).glob(f"*/*/{link_profile.DOCUMENT}")):
+        place = path.relative_to(root).as_posix()
+        try:
+            said, rows = link_profile.read(path.parent), link_profile.read_transfers(path.with_name(link_profile.TABLE))
+            again = link_profile.fit(rows, said.name, said.edge, said.server, said.origin, **said.about)
+            expected, found = (json.loads(json.dumps(asdict(replace(one, path="")))) for one in (said, again))
+            different = compare.of_values(expected, found, newer)
+        except DimeError as error:
+            yield Row(PART, place, "fitted again", str(error), FAILS)
+            continue
+        told = compare.told(different) if different else "equal"
+        yield Row(PART, place, f"{compare.count_of(expected)} values", told, FAILS if different else HOLDS)
 
 
 def _before_terms(root: Path, step: Step) -> bool:
