@@ -80,6 +80,7 @@ def with_terms(problem: Problem, seed: int, names: Sequence[str] = ()) -> Proble
         ),
         crossing={PROTOCOL: (added[0] * UNIT, added[1] * UNIT)} if PROTOCOL in chosen else {},
         input_ps=generator.integers(0, 5, len(devices[0].frequencies_hz)) * UNIT if ENCODING in chosen else None,
+        beyond_ps=tuple(generator.integers(0, 4, device.latency_ps.shape) * UNIT for device in devices),
     )
     joined = {
         (a, b): Link("x", 1e6, 1e6, duplex="half duplex" not in chosen) for a in range(many) for b in range(a + 1, many)

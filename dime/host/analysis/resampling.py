@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist
 from time import monotonic
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,6 +36,17 @@ LARGEST_SAMPLE = 50_000_000
 # A mean whose error is more skewed has no interval: where few of many runs take far longer, one such run more or less
 # moves it, and Student's t covers it too seldom (tests/benchmarks/test_certainty.py has how seldom).
 MOST_SKEWED = 0.3
+
+
+class Weights(NamedTuple):
+    """How often a bundle is in a sum: its time, its energy, and joules of what waits while it runs."""
+
+    time: float = 0.0
+    energy: float = 0.0
+    waiting: float = 0.0
+
+
+NOTHING = Weights()
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,18 +152,20 @@ class Samples:
             return low, high
         per_s, per_j = {"latency": (1.0, 0.0), "energy": (0.0, 1.0)}.get(kind, (goal.per_s, goal.per_j))
         values = [per_s * (cost.latency_ps / PER_S) + per_j * (cost.energy_pj / PER_J) for cost in costs]
-        weights: dict[Choice, tuple[float, float]] = {}
+        weights: dict[Choice, Weights] = {}
         waits: dict[tuple[int, int], float] = {}
         for sign, chosen in zip((1.0, -1.0), plans, strict=False):
             parts = walk(problem, chosen)
             for part in parts:
                 if part.choice is not None:  # what waits meanwhile makes its time cost energy, too
                     watts = bundle_w(problem, part)
-                    of_time, of_energy = weights.get(part.choice, (0.0, 0.0))
-                    weights[part.choice] = of_time + sign * (per_s + per_j * watts), of_energy + sign * per_j
+                    before = weights.get(part.choice, NOTHING)
+                    weights[part.choice] = Weights(
+                        before.time + sign * per_s, before.energy + sign * per_j, before.waiting + sign * per_j * watts
+                    )
             for place, seconds in waiting_s(problem, parts).items():
                 waits[place] = waits.get(place, 0.0) + sign * per_j * seconds
-        used = {choice: pair for choice, pair in weights.items() if pair != (0.0, 0.0)}
+        used = {choice: its for choice, its in weights.items() if its != NOTHING}
         while_sending = per_s + per_j * problem.acting.waits_w((-1,) * len(problem.devices), None)
         found = self._error(used, waits, list(_link_parts(problem, self._crossed(plans), while_sending, per_j)))
         if found is None:
@@ -163,14 +177,14 @@ class Samples:
 
     def _error(
         self,
-        weights: Mapping[Choice, tuple[float, float]],
+        weights: Mapping[Choice, Weights],
         waits: Mapping[tuple[int, int], float],
         parts: list[tuple[float, float]],
     ) -> tuple[float, float] | None:
         """Standard error of a sum of means, and its degrees of freedom (Welch and Satterthwaite); None: no interval.
 
         Args:
-            weights: Step -> how often its time and its energy are in the sum.
+            weights: Step -> how often its time, its energy, and joules of what waits meanwhile are in the sum.
             waits: Device and frequency's column (-1: the most frugal) -> seconds for which it waits.
             parts: Variances, with their degrees of freedom, of what else is added.
         """
@@ -186,14 +200,16 @@ class Samples:
                 if not chosen:
                     continue
                 cells = np.array([profile.bundles.index(choice.bundle) * per + frequency for choice, _ in chosen])
-                of_time, of_energy = np.array([pair for _, pair in chosen]).T
-                parts += _parts(scatter, cells, of_time, of_energy if energies is not None else np.zeros(len(cells)))
-                if energies is None:
-                    continue
-                joules = of_energy * energies.ravel()[cells]
+                of_time, of_energy, of_waiting = np.array([its for _, its in chosen]).T
+                of_energy = of_energy if energies is not None else np.zeros(len(cells))
+                parts += _parts(scatter, cells, of_time, of_energy, of_waiting)
+                joules = of_energy * energies.ravel()[cells] if energies is not None else of_energy
                 runs = np.diff(profile.starts)[cells]
-                second += float((joules**2 / runs).sum()) * scatter.moments[0]
-                third += float((joules**3 / runs**2).sum()) * scatter.moments[1]
+                for amounts, moments in zip(
+                    (of_waiting * profile.plain_s.ravel()[cells], joules), scatter.moments, strict=True
+                ):
+                    second += float((amounts**2 / runs).sum()) * moments[0]
+                    third += float((amounts**3 / runs**2).sum()) * moments[1]
                 off_together[profile.meter] = off_together.get(profile.meter, 0.0) + gain * float(joules.sum())
             watts = self.problem.acting.waiting_w.get(device)
             errors = profile.idle_w_sd
@@ -211,18 +227,21 @@ class Samples:
         return math.sqrt(variance), variance**2 / squares if squares else math.inf
 
 
-def _parts(scatter: Scatter, cells: Ints, of_time: Floats, of_energy: Floats) -> Iterator[tuple[float, float]]:
+def _parts(
+    scatter: Scatter, cells: Ints, of_time: Floats, of_energy: Floats, of_waiting: Floats
+) -> Iterator[tuple[float, float]]:
     """Variances, each with its degrees of freedom, of a weighted sum of means that one frequency's passes have."""
     if scatter.passes is not None:
-        time, energy = scatter.passes
-        totals = time[:, cells] @ of_time
+        time, energy, plain = scatter.passes
+        totals = time[:, cells] @ of_time + plain[:, cells] @ of_waiting
         if energy is not None and of_energy.any():
             totals = totals + energy[:, cells] @ of_energy
         weight = scatter.weight[:, cells].min(axis=1)
         variance, dof = stats.error_of_passes(totals[:, None], weight[:, None] / max(weight.sum(), 1e-300))
         yield (float(variance[0]), int(dof[0])) if dof[0] else (math.inf, 1)
         return
-    errors, joules = scatter.error[0][cells] * of_time, np.zeros(len(cells))
+    errors = scatter.error[0][cells] * of_time + scatter.error[2][cells] * of_waiting
+    joules = np.zeros(len(cells))
     if scatter.error[1] is not None:
         joules = scatter.error[1][cells] * of_energy
     variances = errors**2 + joules**2 + 2 * scatter.correlation[cells] * errors * joules

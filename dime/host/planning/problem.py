@@ -512,6 +512,7 @@ def build_problem(
         counted = accounting.counted(profiles)
         has_energy = all(profile.run_energy_j is not None for profile in _counted(profiles, counted, accounting.joules))
         terms = known_terms.find(profiles, joined, plain_sizes, accounting, counted, encoded)
+        terms = replace(terms, beyond_ps=tuple(_beyond(profile, longest) for profile in profiles))
         for weaker, other in joined:
             if not counted[weaker]:
                 crossing_pj[:, weaker, other] = crossing_pj[:, other, weaker] = 0
@@ -617,6 +618,15 @@ def _device(profile: Profile, longest: int, has_energy: bool) -> Device:
         profile.energy_origin,
         profile.max_layers,
     )
+
+
+def _beyond(profile: Profile, longest: int) -> Ints | None:
+    """By how much bundles' mean times are longer than those of typical runs; None where they are the same."""
+    first, last = bundle_bounds(len(profile.layers), longest)
+    found = np.zeros((len(first), len(profile.frequencies_hz)), np.int64)
+    typical, mean = (_integers(time_s, PER_S) for time_s in (profile.means.duration_s, profile.plain_s))
+    found[last - first < profile.max_layers] = mean - typical
+    return found if found.any() else None
 
 
 def integer(quantity: float, per_unit: int) -> int:

@@ -168,6 +168,9 @@ def _arrays(problem: Problem) -> dict[str, Ints]:
                     found[f"{end}_{term}_{at}"] = table
     if terms.input_ps is not None:
         found["input_ps"] = terms.input_ps
+    for at, table in enumerate(terms.beyond_ps):
+        if table is not None:
+            found[f"beyond_ps_{at}"] = table
     for term, (ps, pj) in terms.crossing.items():
         found[f"crossing_{term}_ps"], found[f"crossing_{term}_pj"] = ps, pj
     return found
@@ -235,6 +238,10 @@ def _read_terms(said: Mapping[str, Any], arrays: Mapping[str, Ints], devices: Se
     input_ps = arrays.get("input_ps")
     if input_ps is not None and (input_ps.shape != (len(devices[0].frequencies_hz),) or input_ps.min() < 0):
         raise ValueError("the input's encoding has other times than the edge device has frequencies")
+    beyond_ps = tuple(arrays.get(f"beyond_ps_{at}") for at in range(count))
+    for table, device in zip(beyond_ps, devices, strict=True):
+        if table is not None and (table.shape != device.latency_ps.shape or (device.latency_ps + table).min() < -1):
+            raise ValueError(f"mean times of {device.name} have another shape, or are negative")
     counted = tuple(map(bool, said["counted"]))
     if len(counted) not in (0, count):
         raise ValueError("joules count of other devices")
@@ -252,6 +259,7 @@ def _read_terms(said: Mapping[str, Any], arrays: Mapping[str, Ints], devices: Se
         connect_trips=int(said["connect_trips"]),
         facts=tuple(Fact(**one) for one in said["facts"]),
         missing=tuple(Missing(**one) for one in said["missing"]),
+        beyond_ps=beyond_ps if any(table is not None for table in beyond_ps) else (),
     )
 
 

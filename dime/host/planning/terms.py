@@ -94,6 +94,8 @@ class Terms:
         facts: Where the terms' numbers come from.
         connect_trips: Round trips of a connection that each transfer begins with; their time stands in ``crossing``.
         missing: What is not known and therefore in no sum.
+        beyond_ps: For each device (bundles, frequencies) by how much the mean time of a bundle is longer than that of a
+            typical run; or None. A latency is a typical one, but a device that waits takes joules for the mean.
     """
 
     counted: tuple[bool, ...] = ()
@@ -109,6 +111,7 @@ class Terms:
     facts: tuple[Fact, ...] = ()
     connect_trips: int = 0
     missing: tuple[Missing, ...] = ()
+    beyond_ps: tuple[Ints | None, ...] = ()
 
     @property
     def most_w(self) -> float:
@@ -262,9 +265,14 @@ class Terms:
         for term, ps in more:
             total = total + ps
             yield term, ps, np.zeros_like(ps) if works_w is None else picojoules(np.array(works_w), ps)
-        for term, watts in ((WAITING, self.waits_w(context.left_at, device)), (RADIO_STATES, self.tails_w(context.up))):
+        beyond = self.beyond_ps[device] if device < len(self.beyond_ps) else None
+        charged = total if beyond is None else total + beyond
+        for term, watts, ps in (
+            (WAITING, self.waits_w(context.left_at, device), charged),
+            (RADIO_STATES, self.tails_w(context.up), total),  # by what is held against the tail's length
+        ):
             if watts:
-                yield term, np.zeros((), np.int64), picojoules(watts, total)
+                yield term, np.zeros((), np.int64), picojoules(watts, ps)
 
     def of_crossings(
         self, problem: Problem, context: CrossingContext, latency: Table

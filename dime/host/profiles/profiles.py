@@ -206,6 +206,12 @@ class Profile:
         return Means(self._by_bundle(duration_s), self._by_bundle(energy_j))
 
     @cached_property
+    def plain_s(self) -> Floats:
+        """Plain means of durations, (bundles, frequencies): what others' joules add up over; see ``means``."""
+        passes = None if self.pooled else self.run_iteration
+        return self._by_bundle(stats.mean_of_passes(self.run_duration_s, self.starts, passes, 0.0))
+
+    @cached_property
     def copy_in_s(self) -> Floats | None:
         """Typical times to copy a boundary's tensor to the GPU: (layers + 1, frequencies), None where not measured.
 

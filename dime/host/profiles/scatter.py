@@ -32,23 +32,24 @@ class Scatter:
 
     Attributes:
         profile: The profile.
-        passes: Means, of durations and of energies, of each of what counts once, (passes, cells): a pass, or a session
-            where a frequency has several; NaN where there is none. None where the table has no passes.
+        passes: Means, of durations, energies, and durations without trimming, of each of what counts once, (passes,
+            cells): a pass, or a session where a frequency has several; NaN where there is none. None where the table
+            has no passes.
         weight: The share of each of them in its cell's mean, 0 where there is none.
-        error: Standard errors of durations and of energies where runs count by themselves.
+        error: Standard errors of the same three where runs count by themselves.
         dof: Their degrees of freedom.
         correlation: Of a cell's durations and energies.
-        moments: Variance and third moment of an energy's run as a part of its mean.
+        moments: Variance and third moment of a run as a part of its mean, of durations and of energies.
         of_pass: What counts once: each run's pass, or session where its frequency has several; None: not known.
         sessions: How many each frequency has.
     """
 
     profile: Profile
-    passes: tuple[Floats, Floats | None] | None
-    error: tuple[Floats, Floats | None]
+    passes: tuple[Floats, Floats | None, Floats] | None
+    error: tuple[Floats, Floats | None, Floats]
     dof: Ints
     correlation: Floats
-    moments: tuple[float, float]
+    moments: tuple[tuple[float, float], tuple[float, float]]
     weight: Floats
     of_pass: Ints | None = None
     sessions: tuple[int, ...] = ()
@@ -60,10 +61,12 @@ class Scatter:
         duration_s, energy_j = profile.run_duration_s, profile.run_energy_j
         error, dof = stats.trimmed_error(duration_s, starts, trims[0])
         error_j = None if energy_j is None else stats.trimmed_error(energy_j, starts, trims[1])[0]
+        errors = error, error_j, stats.trimmed_error(duration_s, starts, 0.0)[0]
         passes, weight, sessions = None, np.zeros((0, len(starts) - 1)), (1,) * len(profile.frequencies_hz)
         if of_pass is not None:
             times = stats.pass_means(duration_s, starts, of_pass, trims[0])
             joules = None if energy_j is None else stats.pass_means(energy_j, starts, of_pass, trims[1])
+            plain = stats.pass_means(duration_s, starts, of_pass, 0.0)
             weight = (~np.isnan(times)).astype(np.float64)
             if profile.run_session is not None:
                 frequency = np.repeat(np.arange(len(starts) - 1) % len(sessions), np.diff(starts))
@@ -71,20 +74,22 @@ class Scatter:
                 for column in np.flatnonzero(np.array(sessions) > 1).tolist():
                     mine = frequency == column
                     rows = _rows(of_pass, counts, mine)
-                    for means in (times, joules):
+                    for means in (times, joules, plain):
                         if means is not None:
                             means[:, column :: len(sessions)] = _joined(means[:, column :: len(sessions)], rows)
                     weight[:, column :: len(sessions)] = _joined(weight[:, column :: len(sessions)], rows, sums=True)
                 of_pass = counts
-            passes, weight = (times, joules), weight / weight.sum(axis=0)
-        together, moments = np.zeros(len(starts) - 1), (0.0, 0.0)
+            passes, weight = (times, joules, plain), weight / weight.sum(axis=0)
+        together, off_j = np.zeros(len(starts) - 1), np.zeros(1)
+        time = _parts_off(duration_s, starts)
         if energy_j is not None:
-            time, joules = (_parts_off(values, starts) for values in (duration_s, energy_j))
-            sums = [np.add.reduceat(product, starts[:-1]) for product in (time * joules, time * time, joules * joules)]
+            off_j = _parts_off(energy_j, starts)
+            sums = [np.add.reduceat(product, starts[:-1]) for product in (time * off_j, time * time, off_j * off_j)]
             scale = np.sqrt(sums[1] * sums[2])
             together = np.clip(np.divide(sums[0], scale, out=together, where=scale > 0), -1.0, 1.0)
-            moments = float((joules**2).mean()), float((joules**3).mean())
-        return cls(profile, passes, (error, error_j), dof, together, moments, weight, of_pass, sessions)
+        times_off, joules_off = ((float((off**2).mean()), float((off**3).mean())) for off in (time, off_j))
+        moments = times_off, joules_off
+        return cls(profile, passes, errors, dof, together, moments, weight, of_pass, sessions)
 
     @property
     def unknown(self) -> str:
@@ -136,7 +141,7 @@ class Scatter:
         """
         generator = np.random.default_rng(seed)
         shape = (count, len(self.profile.bundles), len(self.profile.frequencies_hz))
-        drawn = [np.empty((count, len(self.profile.starts) - 1)) for quantity in self.error if quantity is not None]
+        drawn = [np.empty((count, len(self.profile.starts) - 1)) for quantity in self.error[:2] if quantity is not None]
         for frequency in range(shape[2]):
             for result, part in zip(drawn, self._column(frequency, count, generator), strict=True):
                 result[:, self.column(frequency)] = part

@@ -130,6 +130,7 @@ class Score:
     given: dict = field(default_factory=dict)
     true: dict = field(default_factory=dict)
     refused: int = 0
+    off: dict = field(default_factory=dict)
 
     def add(self, what, holds):
         self.given[what] = self.given.get(what, 0) + 1
@@ -149,7 +150,7 @@ class Score:
         return self
 
 
-def judge(kind, passes, runs, seeds, goal="latency", replicates=100):
+def judge(kind, passes, runs, seeds, goal="latency", replicates=20):
     """Measures many such devices and counts how often each statement about them is true.
 
     Intervals are of two plans that were chosen by the truth, and of their difference; ``chosen`` are those of the plan

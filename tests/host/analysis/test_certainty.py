@@ -68,7 +68,7 @@ def test_a_session_counts_once_whether_it_looks_alike_or_not(kind):
     made = alike[int(np.argmin([np.ptp(one) / one.mean() for one in totals]))]
     samples = resampling.resample(made.problem, made.profiles, 20)
     choices = next(plan[2] for plan in small.all_plans(made.problem) if len(plan[2]) == 1 and plan[2][0].device == 0)
-    _, dof = samples._error({choices[0]: (1.0, 0.0)}, {}, [])
+    _, dof = samples._error({choices[0]: resampling.Weights(1.0)}, {}, [])
     assert dof == noise.SESSIONS[kind] - 1
     told = uncertainty.bootstrap(samples, [choices]).notes
     assert f"edge is of {dof + 1:.0f} sessions, and the passes of one are alike: a session counts once" in told[0]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dime.contract.errors import InputError
+from dime.contract.errors import InputError, TableError
 from dime.host.planning import problem_files
 from dime.host.planning.accounting import Accounting
 from dime.host.planning.evaluation import evaluate
@@ -38,12 +38,39 @@ def test_waiting_costs_the_idle_power_while_the_server_computes_and_bits_are_on_
     made = problem(idle_power_w=1.25)
     plan = describe(made, on_server(made))
     waiting = next(one for one in plan.terms if one.term == "waiting")
-    assert waiting.energy_j == pytest.approx(1.25 * plan.latency_s)
+    server, at = profiles()[1], made.bundles.index(on_server(made)[0].bundle)
+    longer_s = float(server.plain_s[at, 0] - server.means.duration_s[at, 0])
+    assert waiting.energy_j == pytest.approx(1.25 * (plan.latency_s + longer_s)), "a latency is typical, joules a mean"
     assert waiting.origin == "modelled" and "1.25 W while nano waits" in waiting.source
     assert plan.energy_j == pytest.approx(waiting.energy_j + plan.radio_j + plan.terms[1].energy_j)
     assert "    waiting: 0 s" in str(plan) and "without copies of nano" in str(plan)
     at_home = next(c for c in brute_force.plans(made) if len(c) == 1 and c[0].device == 0)
     assert describe(made, at_home).terms[0].energy_j == 0
+
+
+def test_joules_of_waiting_are_a_mean_as_joules_are(tmp_path):
+    """Where few of the server's runs take far longer, its typical run does not, and a battery pays for all of them."""
+    edge, server = profiles()
+    runs = server.run_duration_s.copy()
+    runs[server.starts[:-1]] *= 3
+    server = replace(server, run_duration_s=runs)
+    made = build_problem([edge, server], "4G", "latency", accounting=Accounting(idle_power_w=1.25))
+    choices = on_server(made)
+    waiting = next(one for one in describe(made, choices).terms if one.term == "waiting")
+    at = made.bundles.index(choices[0].bundle)
+    mean_s = runs[server.starts[at] : server.starts[at + 1]].mean()
+    sent_s = describe(made, choices).latency_s - server.means.duration_s[at, 0]
+    assert waiting.energy_j == pytest.approx(1.25 * (mean_s + sent_s))
+    assert server.means.duration_s[at, 0] < 0.99 * mean_s
+    problem_files.write(made, tmp_path)
+    again = problem_files.read(tmp_path)
+    assert evaluate(again, choices).energy_pj == evaluate(made, choices).energy_pj
+    assert evaluate(made, choices).energy_pj == pytest.approx(timeline.play(made, choices).energy, abs=2)
+    longest = replace(made, terms=replace(made.terms, beyond_ps=(None, -made.devices[1].latency_ps - 5)))
+    (tmp_path / "bad").mkdir()
+    problem_files.write(longest, tmp_path / "bad")
+    with pytest.raises(TableError, match="mean times of wiscad have another shape, or are negative"):
+        problem_files.read(tmp_path / "bad")
 
 
 def test_a_device_waits_at_the_frequency_that_it_was_left_at(monkeypatch):

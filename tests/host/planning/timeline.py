@@ -95,7 +95,10 @@ def play(problem, choices):  # noqa: PLR0915 - one story
         played.energy += int(costs.energy_pj[row, column])
         if terms.working_w and terms.working_w[device] is not None:
             played.energy += terms.working_w[device][column] * extra
-        wait(ps, device)
+        more = 0
+        if device < len(terms.beyond_ps) and terms.beyond_ps[device] is not None:
+            more = int(terms.beyond_ps[device][row, column])
+        wait(ps + more, device)
         left_at[device] = column
         played.now += ps
         played.stages[device, device] += ps
