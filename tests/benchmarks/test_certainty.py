@@ -22,6 +22,9 @@ def test_what_is_said_is_true(asked, figures):
         ]
         for passes, runs in ((10, 10), (5, 2)):
             made += noise.limit_rows(kind, passes, runs, *noise.judge_limits(kind, passes, runs, LIMIT_SEEDS))
+        for over in noise.OVER if kind == "normal" else ():
+            score = noise.judge_limits(kind, 10, 10, LIMIT_SEEDS, over=over)
+            made += noise.limit_rows(f"{kind}, over a link with {over} noise", 10, 10, *score)
         for row in made:
             figures(",".join(map(str, row)))
         rows += made

@@ -17,10 +17,11 @@ from dime.host.planning.cost import add_up, walk
 from dime.host.planning.goals import Limits
 from dime.host.planning.links import Link
 from dime.host.planning.problem import build_problem
+from dime.host.profiles import link_profile
 from dime.host.profiles.profiles import RawRuns, from_runs
 from dime.host.profiles.published import averaged
 from dime.host.search.solvers import solve
-from tests.host import small
+from tests.host import links, small
 
 LAYERS = 3
 SIZES = (3000, 2000, 1000, 1000)
@@ -77,8 +78,18 @@ class Truth:
     true_s: dict
 
 
-def measured(kind, passes, runs, seed, goal="latency", limits=None):
-    """Two devices, the edge one with two clocks and energy, whose bundles' true means differ at random."""
+def measured(kind, passes, runs, seed, goal="latency", limits=None, over=""):
+    """Two devices, the edge one with two clocks and energy, whose bundles' true means differ at random.
+
+    Args:
+        kind: Their noise.
+        passes: Passes of their profiles.
+        runs: Runs of each bundle in a pass.
+        seed: Of the draw.
+        goal: The problem's goal.
+        limits: Its limits.
+        over: Noise of the link, see ``links.NOISES``; empty: the link's numbers are given.
+    """
     generator = np.random.default_rng([seed, passes, runs, KINDS.index(kind)])
     profiles, true, true_s = [], [], {}
     scale_s, scale_j = true_factors(kind, runs)
@@ -86,7 +97,8 @@ def measured(kind, passes, runs, seed, goal="latency", limits=None):
         bundles = enumerate_bundles(LAYERS)
         first, last = np.repeat(np.array(bundles), len(clocks), axis=0).T
         cells = len(first)
-        mean_s = 0.01 * (last - first + 1) * generator.uniform(0.9, 1.1, cells)
+        each_s = 0.003 if over and device == "server" else 0.01  # then what is fastest crosses
+        mean_s = each_s * (last - first + 1) * generator.uniform(0.9, 1.1, cells)
         mean_j = mean_s * generator.uniform(4.0, 5.0, cells)
         true_s[device] = mean_s
         shape = (passes, cells, runs)
@@ -118,9 +130,25 @@ def measured(kind, passes, runs, seed, goal="latency", limits=None):
             )
         )
     problems = [
-        build_problem(one, LINK, goal, limits or Limits(rule="free"), sizes_bytes=SIZES) for one in (profiles, true)
+        build_problem(one, link, goal, limits or Limits(rule="free"), sizes_bytes=SIZES)
+        for one, link in ((profiles, measured_link(over, passes, seed)), (true, LINK))
     ]
     return Truth(profiles, *problems, true_s)
+
+
+def measured_link(over, passes, seed):
+    """The link as it was measured, in as many passes as the profiles."""
+    if not over:
+        return LINK
+    truth = LINK.round_trip_s, LINK.upload_bit_s, LINK.download_bit_s
+    found = link_profile.fit(
+        links.exchanges(passes, 10, truth, over, 0.02, seed, largest=SIZES[0]), "fast", "a", "b", "measured"
+    )
+    return replace(
+        LINK, upload_bit_s=found.upload_bit_s.value, download_bit_s=found.download_bit_s.value,
+        round_trip_s=found.round_trip_s.value, passes=found.passes, spread_s=found.spread_s,
+        spread_share=found.spread_share, origin="measured",
+    )  # fmt: skip
 
 
 @dataclass
@@ -196,9 +224,16 @@ def judge(kind, passes, runs, seeds, goal="latency", replicates=20):
     return score
 
 
-def single_runs(kind, made, choices, generator, count=2000):
+def single_runs(kind, made, choices, generator, count=2000, over=""):
     """Latencies of a plan's single runs, each in a pass, and a session, of its own."""
-    total_s = np.full(count, float(add_up(walk(made.true, choices), made.true.latency).crossing) / 1e12)
+    parts = walk(made.true, choices)
+    total_s = np.full(count, float(add_up(parts, made.true.latency).crossing) / 1e12)
+    for part in parts if over else ():
+        if part.source != part.target:
+            way_s = made.true.transfer_ps(part.row, part.source, part.target) / 1e12
+            drawn = [links.NOISES[over](generator, LINK.round_trip_s) for _ in range(count)]
+            total_s += [way_s * (factor - 1) + more_s / 2**0.5 for factor, more_s in drawn]
+            total_s += way_s * generator.normal(0, 0.02, count)
     for device, profile in enumerate(made.profiles):
         steps = [choice for choice in choices if choice.device == device]
         if not steps:
@@ -214,14 +249,14 @@ def single_runs(kind, made, choices, generator, count=2000):
     return total_s
 
 
-def judge_limits(kind, passes, runs, seeds, promise=0.95):
+def judge_limits(kind, passes, runs, seeds, promise=0.95, over=""):
     """Plans within a limit that is to hold with a probability: how often single runs truly keep it, and the bound."""
     score, kept = Score(), {"bound": [], "limit": []}
     for seed in seeds:
-        made = measured(kind, passes, runs, seed, "energy")
+        made = measured(kind, passes, runs, seed, "energy", over=over)
         generator = np.random.default_rng([seed, 1])
         fastest = min(small.all_plans(made.true), key=lambda plan: plan[1].latency_ps)[2]
-        limit = float(1.1 * np.quantile(single_runs(kind, made, fastest, generator), 0.97))
+        limit = float(1.1 * np.quantile(single_runs(kind, made, fastest, generator, over=over), 0.97))
         asked = made.problem.with_limits(replace(made.problem.limits, latency_s=limit))
         try:
             found = chance_limits.plan_with_confidence(asked, made.profiles, promise)
@@ -231,7 +266,7 @@ def judge_limits(kind, passes, runs, seeds, promise=0.95):
         except InputError:
             score.refuse()
             continue
-        drawn = single_runs(kind, made, found.choices, generator)
+        drawn = single_runs(kind, made, found.choices, generator, over=over)
         kept["bound"].append((drawn <= found.limits[0].bound).mean())
         kept["limit"].append((drawn <= limit).mean())
     return score, kept
@@ -249,6 +284,7 @@ class Row(NamedTuple):
 
 
 INTERVALS = "latency", "energy", "difference", "chosen", "its energy"
+OVER = "normal", "jitter"
 BOUND, LIMIT = "single runs below the bound of 95 %", "single runs within the limit of 95 %"
 
 

@@ -182,3 +182,11 @@ def test_two_sessions_tell_no_bound_of_single_runs():
     asked = made.problem.with_limits(replace(made.problem.limits, latency_s=1.0))
     with pytest.raises(InputError, match="no limit holds with a probability: edge is of two sessions"):
         chance_limits.plan_with_confidence(asked, made.profiles, 0.95)
+
+
+@pytest.mark.parametrize("over", noise.OVER)
+def test_single_runs_over_a_measured_link_stay_below_the_bound(over):
+    made = noise.measured("normal", 5, 4, 1, "energy", over=over)
+    assert made.problem.joined[0, 1].spread_s > 0
+    score, kept = noise.judge_limits("normal", 5, 4, range(8), over=over)
+    assert len(kept["bound"]) >= 6 and np.mean(kept["bound"]) >= 0.94, score
