@@ -18,6 +18,7 @@ def artifact(wanted: MadeArtifact, lab: LabFile) -> None:
     Examples:
         dime artifact --studies='results/plans/alexnet/001 results/plans/vgg11/001' --title='Where to cut AlexNet'
     """
+    from dime.host.common import console
     from dime.host.provenance.make import Wanted, make
 
     authors = tuple(name.strip() for name in wanted.authors.split(";") if name.strip())
@@ -33,7 +34,8 @@ def artifact(wanted: MadeArtifact, lab: LabFile) -> None:
             wanted.licence,
             wanted.claims,
             wanted.sign,
-        )
+        ),
+        console.tell,
     )
     print(f"{wanted.out}\n{path}")
 

@@ -30,8 +30,9 @@ HEAD = """\
 #   file       where its number stands; command makes that file from the raw data in this archive
 #   value      the number's place in it: latency_s, data.links[0].plan.value, column[row], column.count
 #   expected   what you print; tolerance is relative
-#   minutes    of the short way, from the archived data, without a network; full_minutes, disk_mb and hardware of the
-#              full one, which measures again (make repeat-artifact)
+#   minutes    of the short way, from the archived data, without a network: about, README.md says by what;
+#              full_minutes, disk_mb and hardware of the full one, which measures again (make repeat-artifact): as long
+#              as the archived profiles took, and the size of the archive's data
 """
 LARGEST = 1 << 22
 MOST = 10_000

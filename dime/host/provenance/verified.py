@@ -62,7 +62,8 @@ class ToldLink(TypedDict):
 
 
 # What a verification tells of itself that no row is kept of.
-WITHOUT_ROWS = ("kept", "notes", "distance", "back_to_back")
+WITHOUT_ROWS = ("kept", "notes", "distance", "before", "after", "moved", "joules")
+ALONE = "back_to_back"  # has rows from version 2 of the table on
 NOT_READ = Measured(0.0, None, 0.0, 0.0, 0, 0)
 
 
@@ -105,7 +106,7 @@ def _of_one(root: Path, study: Path, folder: Path, place: str, part: str, newer:
             yield Row(part, f"{place}: {told['name']}", values, compare.told(different), FAILS)
         else:
             yield Row(part, f"{place}: {told['name']}", values, "equal", HOLDS)
-    lacking = [*(cause for cause in OF_DEVICES if cause not in known), *WITHOUT_ROWS]
+    lacking = [*(cause for cause in (*OF_DEVICES, ALONE) if cause not in known), *WITHOUT_ROWS]
     yield Row(part, f"{place}: {', '.join(lacking)}", "", "no rows are kept of them", OPEN)
 
 
@@ -121,7 +122,8 @@ def _comparable(entry: object, known: set[str]) -> object:
         return [_comparable(one, known) for one in entry]
     if not isinstance(entry, dict):
         return entry
-    kept = {name: _comparable(one, known) for name, one in entry.items() if name not in WITHOUT_ROWS}
+    hidden = WITHOUT_ROWS if ALONE in known else (*WITHOUT_ROWS, ALONE)
+    kept = {name: _comparable(one, known) for name, one in entry.items() if name not in hidden}
     if kept.get("cause") in OF_DEVICES and kept["cause"] not in known:
         del kept["measured"]
     return kept
@@ -185,7 +187,11 @@ def _stages(parts: Sequence[Part], table: Sequence[Ran]) -> Iterator[Told]:
         times_s = [
             np.array([sum(one["seconds"] for one in of) for of in _by(each, "request")]) for each in _by_round(rows)
         ]
-        yield Told(part, comparison.measure(times_s) if times_s else NOT_READ)
+        alone = [row for row in table if row["stage"] == ALONE and part.cause == "compute"]
+        alone = [row for row in alone if (row["device"], row["what"]) == (part.device, part.what)]
+        alone_s = [np.array([row["seconds"] for row in of]) for of in _by_round(alone)]
+        measured, before = (comparison.measure(one) if one else None for one in (times_s, alone_s))
+        yield Told(part, measured or NOT_READ, before)
 
 
 def _by_round(table: Sequence[Ran]) -> list[list[Ran]]:

@@ -1,6 +1,7 @@
 """An archive from end to end: made, checked from the zip alone, the same each time."""
 
 import json
+import math
 import os
 import random
 import shutil
@@ -10,7 +11,7 @@ import sys
 import pytest
 
 from dime.contract.errors import InputError
-from dime.host.provenance import make
+from dime.host.provenance import claims, compare, make, pages
 from dime.host.provenance.archive import unpack
 from dime.host.provenance.check import intact
 from dime.host.provenance.evaluation import HOLDS
@@ -41,6 +42,21 @@ def test_the_check_needs_the_zip_alone(zipped, tmp_path):
     assert "HiGHS" in proof["found"] and proof["verdict"] == "holds"
     page = (tmp_path / "evaluation/evaluation.html").read_text()
     assert "A small study" in page and "<script" not in page
+
+
+def test_pages_tell_times_that_were_measured_or_that_are_told_as_estimates(place):
+    archive = place / "artifact"
+    for name in pages.PAGES:
+        assert "{{" not in (archive / name).read_text()
+    text = (archive / "README.md").read_text()
+    assert f"About: {pages.SETUP_S} s of processor time for the set-up and {pages.STUDY_S} s a study" in text
+    took_ns = 0
+    for device in ("nano", "pc"):
+        table = compare.read(archive / "results" / device / "tiny/timings.csv")
+        took_ns += max(table["end_ns"]) - min(table["start_ns"])
+    (full,) = {claim.full_minutes for claim in claims.read(archive / claims.CLAIMS)}
+    assert full == math.ceil(took_ns / 60e9) and f"| {full:g} min, as the archived profiles took |" in text
+    assert [pages.minutes(studies) for studies in (1, 8, 9)] == [1, 1, 2]
 
 
 def test_hashes_are_checked_without_dime(archive):
