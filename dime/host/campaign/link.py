@@ -42,7 +42,7 @@ def measure(
     iterations: int = 10,
     runs: int = 3,
     time_limit_s: float = 120.0,
-    emulate: str | None = None,
+    emulate: str | Link | None = None,
     results: str = "results",
     lab: str | None = None,
 ) -> LinkProfile:
@@ -56,7 +56,7 @@ def measure(
         iterations: Passes over all sizes.
         runs: Exchanges of each size and direction in a pass.
         time_limit_s: No pass is begun that would end later; three are made in any case.
-        emulate: A link, by name or numbers, that is put between the two.
+        emulate: A link, or one by name or numbers, that is put between the two.
         results: The folder that receives links/EDGE-SERVER/NUMBER, and that holds DEVICE/NET.
         lab: The lab file; None takes lab.toml, if there is one.
 
@@ -78,7 +78,7 @@ def measure(
     ends = [_one(bench, name) for name in (edge, server)]
     if emulate and any(engines.of(one).is_apart for one in ends):
         raise InputError("a link is emulated between processes of this computer; leave out emulate for containers")
-    between = load_link(emulate) if emulate else None
+    between = load_link(emulate) if isinstance(emulate, str) and emulate else emulate or None
     sizes = link_profile.sizes(_largest(net, Path(results)) if net else largest_bytes)
     name = f"{edge}-{server}"
     above = Path(results, FOLDER, name)

@@ -19,9 +19,10 @@ from dime.contract import stages
 from dime.contract.errors import DeviceError, InputError, unknown
 from dime.host.campaign import profile
 from dime.host.common.stats import Floats
-from dime.host.execution import comparison
+from dime.host.execution import comparison, link_check
 from dime.host.execution.comparison import Compared
 from dime.host.execution.devices import Profiled, find
+from dime.host.execution.link_check import Checked
 from dime.host.execution.plans import Candidate, candidates
 from dime.host.execution.running import Linked, Running
 from dime.host.planning import problem_files
@@ -55,6 +56,7 @@ class RanLink:
         goal: The goal's kind.
         notes: What else there is to say.
         kept: (caller, called) devices -> how well the emulated link between them was kept, for each direction.
+        checked: (caller, called) devices -> the link before and after, where it was measured.
     """
 
     name: str
@@ -66,6 +68,7 @@ class RanLink:
     goal: str
     notes: tuple[str, ...] = ()
     kept: Mapping[tuple[str, str], object] = field(default_factory=dict)
+    checked: Mapping[tuple[str, str], Checked] = field(default_factory=dict)
 
     @property
     def late_s(self) -> float | None:
@@ -172,17 +175,27 @@ def verify(
     network = devices[0].run.network
     folder = _samples(Path(samples), network)
     content = [[name, [stages.told(one.segments) for one in found]] for name, (found, _) in planned.items()]
-    with _alone(), Running(devices, folder, content, weights) as running:
+    joined = {name: _links(saved.problem, devices, planned[name][0]) for name, saved in chosen.items()}
+    names = [device.name for device in devices]
+    with _alone():
+        before = {
+            name: link_check.measure(devices, links, max(chosen[name].problem.sizes_bytes), lab)
+            for name, links in joined.items()
+        }
         ran: list[RanLink] = []
         facts: tuple[Mapping[str, object], ...] = ()
-        for name, saved in chosen.items():
-            found, unsure = planned[name]
-            links = _links(saved.problem, devices, found)
-            with running.linked(links) as linked:
-                facts = facts or tuple(_facts(running, devices, saved.problem, found[0]))
-                one = _run(name, saved.problem, devices, found, unsure, links, linked, runs, seed, say, facts)
-            names = [device.name for device in devices]
-            ran.append(replace(one, kept={(names[a], names[b]): kept for (a, b), kept in linked.kept.items()}))
+        with Running(devices, folder, content, weights) as running:
+            for name, saved in chosen.items():
+                (found, unsure), links = planned[name], joined[name]
+                with running.linked(links) as linked:
+                    facts = facts or tuple(_facts(running, devices, saved.problem, found[0]))
+                    one = _run(name, saved.problem, devices, found, unsure, links, linked, runs, seed, say, facts)
+                ran.append(replace(one, kept={(names[a], names[b]): kept for (a, b), kept in linked.kept.items()}))
+        for at, (name, links) in enumerate(joined.items()):
+            checked = link_check.again(devices, links, before[name], lab)
+            moved = tuple(line for one in checked.values() for line in one.moved)
+            of_names = {(names[a], names[b]): one for (a, b), one in checked.items()}
+            ran[at] = replace(ran[at], checked=of_names, notes=(*ran[at].notes, *moved))
     return Verification(
         study,
         network,

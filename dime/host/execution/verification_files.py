@@ -18,8 +18,10 @@ from dime.contract.errors import InputError, TableError
 from dime.host.common import places
 from dime.host.execution import comparison
 from dime.host.execution.comparison import Compared, Measured, Told
+from dime.host.execution.link_check import Checked
 from dime.host.execution.plans import Candidate
 from dime.host.execution.runs import RanLink, Verification
+from dime.host.profiles.link_profile import Estimate, LinkProfile
 
 if TYPE_CHECKING:
     from dime.contract.stages import Row
@@ -119,7 +121,10 @@ def _link(link: RanLink, found: Verification) -> dict[str, object]:
         "origin": link.origin,
         "goal": link.goal,
         "joined": [
-            {"caller": a, "called": b, **asdict(one), "kept": link.kept.get((a, b), {})}
+            {
+                **{"caller": a, "called": b, **asdict(one), "kept": link.kept.get((a, b), {})},
+                **_checked(link.checked.get((a, b))),
+            }
             for (a, b), one in link.links.items()
         ],
         "plans": [
@@ -130,6 +135,30 @@ def _link(link: RanLink, found: Verification) -> dict[str, object]:
         "is_ordered": link.is_ordered,
         "notes": list(link.notes),
     }
+
+
+def _checked(one: Checked | None) -> dict[str, object]:
+    """What a link was before and after, and what moved; nothing where it was not measured."""
+    if one is None:
+        return {"before": None, "after": None, "moved": []}
+    said = {"size_bytes": one.size_bytes}
+    return {
+        "before": {**said, **_rates(one.before)},
+        "after": None if one.after is None else {**said, **_rates(one.after)},
+        "moved": list(one.moved),
+    }
+
+
+def _rates(found: LinkProfile) -> dict[str, object]:
+    estimates = {name: getattr(found, name) for name in ("round_trip_s", "upload_bit_s", "download_bit_s")}
+    return {
+        **{name: {"mean": one.value, "interval": _ends(_both(one))} for name, one in estimates.items()},
+        "passes": [list(one) for one in found.passes],
+    }
+
+
+def _both(one: Estimate) -> tuple[float, float] | None:
+    return None if one.low is None or one.high is None else (one.low, one.high)
 
 
 def _plan(one: Candidate, compared: Compared, names: Sequence[str]) -> dict[str, object]:

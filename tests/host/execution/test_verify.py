@@ -76,10 +76,14 @@ def test_plans_are_run_and_compared(here):
     assert "D DIME" in done.stdout and "the link was emulated" in done.stdout
     assert "95 % of what went through left within" in done.stdout
     said = json.loads((folder / "verification.json").read_text())
-    assert (said["schema"], said["version"]) == ("dime.verification", 1)
+    assert (said["schema"], said["version"]) == ("dime.verification", 2)
     (link,) = said["links"]
     assert (link["name"], link["origin"], link["goal"]) == (NAMED, "emulated", "latency")
     assert link["joined"][0]["upload_bit_s"] == 20e6 and link["joined"][0]["kept"]["up"]["bytes"] > 6 * 12288
+    for moment in ("before", "after"):
+        measured = link["joined"][0][moment]
+        assert 4e6 < measured["upload_bit_s"]["mean"] < 100e6 and len(measured["passes"]) == 5
+    assert all(line in link["notes"] for line in link["joined"][0]["moved"])
     names = [plan["name"] for plan in link["plans"]] + [name for plan in link["plans"] for name in plan["also"]]
     assert {"DIME", "all on edge", "all on server", "best single cut", "JointDNN"} <= set(names)
     assert any(name.startswith("point ") for name in names)
@@ -102,6 +106,16 @@ def test_plans_are_run_and_compared(here):
         for stage in plan["stages"]:
             assert (stage["back_to_back"] is not None) == (stage["cause"] == "compute")
     assert all(one["back_to_back"]["requests"] == 20 for one in server["stages"] if one["cause"] == "compute")
+
+
+def test_one_of_the_first_version_is_read(tmp_path):
+    folder = verification_files.write(made.verification(), tmp_path / "study" / "verified" / "001")
+    said = json.loads((folder / "verification.json").read_text())
+    for joined in said["links"][0]["joined"]:
+        for name in ("before", "after", "moved"):
+            del joined[name]
+    (folder / "verification.json").write_text(json.dumps({**said, "version": 1}))
+    assert verification_files.read(folder)["links"] == said["links"]
 
 
 def test_each_request_and_stage_has_a_row(here):
@@ -158,7 +172,9 @@ def test_a_pipeline_s_period_is_measured(here):
         called.recv(59 * 12288, socket.MSG_WAITALL)
         truth_s = (time.monotonic() - began) / 59
     assert truth_s > 0.97 * 12288 * 8 / 18.88e6
-    assert 0.97 * server.predicted_s < server.measured.mean_s < 1.1 * max(truth_s, server.predicted_s)
+    truth_s = max(truth_s, server.predicted_s)  # what else runs on the machine may hold up, and never hastens
+    assert 0.97 * server.predicted_s < server.measured.mean_s < 1.25 * truth_s
+    assert server.measured.interval_s[0] < 1.05 * truth_s
 
 
 def test_a_pipeline_s_period_is_not_that_of_its_beginning():
