@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dime.contract.errors import InfeasibleError, InputError, OutOfTimeError, unknown
-from dime.contract.frames import OVERHEAD_BYTES
 from dime.host.common.stats import Ints
 from dime.host.common.units import plain
 from dime.host.planning.cost import add_up, walk
@@ -260,7 +259,7 @@ def split(
                 if vary == "round_trip":
                     grows_ps[place] = PER_S // 2 + problem.acting.connect_trips * PER_S
                 elif vary in ("bandwidth", "upload" if upload else "download"):
-                    header = OVERHEAD_BYTES if PROTOCOL in problem.acting.crossing and not link.passes else 0
+                    header = link.header_bytes if PROTOCOL in problem.acting.crossing else 0
                     air_ps = latency_ps - round(link.round_trip_s / 2 * PER_S)
                     rated_pj = round(silent.energy_j(size, upload, problem.arithmetic) * PER_J)
                     grows_ps[place] = air_ps + round(silent.latency_s(header, upload) * PER_S)
@@ -305,7 +304,7 @@ def _growing(problem: Problem, grows_ps: Ints, grows_pj: Ints) -> tuple[Quantity
             watts = terms.waits_w(context.left_at, None) + terms.tails_w(context.up, context.radio)
         energies.append(grows_pj + picojoules(watts, grows_ps))
     contextual = not problem.states.is_single
-    still = [np.zeros_like(costs) for costs in problem.true_latency.of_devices]
+    still = [np.zeros_like(costs) for costs in problem.true_costs[0].of_devices]
     times = np.stack([grows_ps] * len(contexts)) if contextual else grows_ps
     joules = np.stack(energies) if contextual else energies[0]
     return (

@@ -45,7 +45,6 @@ from dime.host.search.solvers import TIME_LIMIT_S, exact
 
 DRAWS = 20_000
 LARGEST = float(2**60)
-LATE = 0.95  # any probability by which spreads are got back from what is late
 
 
 @dataclass(frozen=True)
@@ -209,8 +208,7 @@ def crossing_tails(problem: Problem, probability: float) -> tuple[Ints, Floats]:
         InputError: A link was measured in one pass.
     """
     open_ps = np.zeros(problem.crossing_ps.shape, np.int64)
-    squares = np.zeros(problem.crossing_ps.shape)
-    factor, trips = late(probability), problem.acting.connect_trips
+    trips = problem.acting.connect_trips
     for (weaker, other), link in problem.joined.items():
         if link is None or not link.passes:
             continue
@@ -222,8 +220,21 @@ def crossing_tails(problem: Problem, probability: float) -> tuple[Ints, Floats]:
             for upload, source, target in ((True, weaker, other), (False, other, weaker)):
                 error_s = times * float(link.passes_s(size, upload, trips).std(ddof=1))
                 open_ps[boundary, source, target] = round(error_s * PER_S)
-                squares[boundary, source, target] = (factor * link.deviation_s(size, upload, trips)) ** 2
-    return open_ps, squares
+    spreads = crossing_spreads(problem)
+    varies = spreads > 0
+    spreads[varies] *= late(probability)
+    return open_ps, spreads**2
+
+
+def crossing_spreads(problem: Problem) -> Floats:
+    """Standard deviation of each crossing from one run to another, s; 0 where its link was not measured."""
+    spreads = np.zeros(problem.crossing_ps.shape)
+    for (weaker, other), link in problem.joined.items():
+        for boundary, size in enumerate(problem.sizes_bytes if link is not None else ()):
+            for upload, source, target in ((True, weaker, other), (False, other, weaker)):
+                assert link is not None
+                spreads[boundary, source, target] = link.deviation_s(size, upload, problem.acting.connect_trips)
+    return spreads
 
 
 def late(probability: float) -> float:
@@ -251,7 +262,7 @@ def _mean_and_spread(
     """Mean and standard deviation of a plan's single runs."""
     parts = walk(problem, choices)
     still = np.zeros(problem.crossing_ps.shape)
-    vary = crossing_tails(problem, LATE)[1] / late(LATE) ** 2 if name == "latency" else still
+    vary = crossing_spreads(problem) ** 2 if name == "latency" else still
     means = _grids(problem, runs, [None if one is None else one.mean for one in runs])
     with_terms = _with_terms(problem, name, [np.rint(mean * PER_S).astype(np.int64) for mean in means])
     sums = []
@@ -320,7 +331,7 @@ def draw(
             drawn[part.choice] += (int(priced) - int(getattr(problem.devices[part.source], alone)[place])) / PER_S
     totals: Floats = add_up(parts, replace(own, crossing=own.crossing / PER_S), drawn).total
     if name == "latency":
-        spread_s = np.sqrt(crossing_tails(problem, LATE)[1]) / late(LATE)
+        spread_s = crossing_spreads(problem)
         for part in parts:
             if part.choice is None and spread_s[part.row, part.source, part.target] > 0:
                 off = generator.exponential(size=draws) - 1

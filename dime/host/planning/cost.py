@@ -229,7 +229,7 @@ def _with_terms(
     found = {}
     for source, _, row, column, choice, context in parts:
         if choice is not None and choice in instead:
-            cell = (context, row, column) if problem.true_latency.contextual else (row, column)
+            cell = (context, row, column) if problem.true_costs[0].contextual else (row, column)
             device = problem.devices[source]
             own = int(device.latency_ps[row, column]), int(device.energy_pj[row, column])
             total = (int(quantity.of_devices[source][cell]) for quantity in problem.true_costs)
@@ -257,11 +257,11 @@ def waiting_s(problem: Problem, parts: Sequence[Part]) -> dict[tuple[int, int], 
             continue
         if choice is None:
             place: tuple[int, ...] = row, source, target
-            table, left_at = problem.true_latency.crossing, problem.states.crossings[at].left_at
+            table, left_at = problem.true_costs[0].crossing, problem.states.crossings[at].left_at
         else:
             place = row, column
-            table, left_at = problem.true_latency.of_devices[source], problem.states.bundles[source][at].left_at
-        seconds = int(table[(at, *place) if problem.true_latency.contextual else place]) / PER_S
+            table, left_at = problem.true_costs[0].of_devices[source], problem.states.bundles[source][at].left_at
+        seconds = int(table[(at, *place) if problem.true_costs[0].contextual else place]) / PER_S
         for device in problem.acting.waiting_w:
             if choice is None or device != source:
                 key = device, left_at[device]

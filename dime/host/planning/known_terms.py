@@ -237,7 +237,7 @@ class _Found:
         trips = self.connect_trips
         for (weaker, other), link in links.items():
             for upload, source, target in ((True, weaker, other), (False, other, weaker)):
-                header = 0 if link.passes else OVERHEAD_BYTES  # what was measured had it already
+                header = link.header_bytes
                 header_s = link.latency_s(header, upload) - link.latency_s(0, upload)
                 ps[:, source, target] = _picos(header_s + trips * link.round_trip_s)
                 if self.counted[weaker]:

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from dime.contract.errors import InputError, unknown
+from dime.contract.frames import OVERHEAD_BYTES
 from dime.contract.quantities import plain
 from dime.host.common.stats import Floats
 from dime.host.planning import traces
@@ -124,8 +125,11 @@ class Link:
                 raise InputError(f"link '{self.name}': {value} is not a finite number >= 0")
         if any(value is not None and value > MOST_OF_STATE for value in states):
             raise InputError(f"link '{self.name}': a radio's states are up to {MOST_OF_STATE:g} s and W")
-        for name in ("passes", "trace"):  # JSON has lists
-            object.__setattr__(self, name, tuple(tuple(map(float, one)) for one in getattr(self, name)))
+
+    @property
+    def header_bytes(self) -> int:
+        """What a frame adds to each tensor; of a link that was measured its numbers hold it already."""
+        return 0 if self.passes else OVERHEAD_BYTES
 
     def latency_s(self, size_bytes: int, upload: bool) -> float:
         """Time of one transfer: half the round trip plus bits over rate.

@@ -13,7 +13,6 @@ import numpy as np
 from dime.contract import files, schemas
 from dime.contract.bundles import Bundle, spell
 from dime.contract.errors import InputError, TableError
-from dime.contract.frames import OVERHEAD_BYTES
 from dime.host.common import places
 from dime.host.common.units import plain
 from dime.host.planning import traces
@@ -297,7 +296,7 @@ def _over_trace(problem: Problem, choices: Sequence[Choice], latency_s: float) -
         link = problem.joined.get(pair if upload else pair[::-1])
         if part.choice is None and link is not None and link.trace:
             size = problem.sizes_bytes[part.row]
-            sent = size + (OVERHEAD_BYTES if PROTOCOL in problem.acting.crossing else 0)
+            sent = size + (link.header_bytes if PROTOCOL in problem.acting.crossing else 0)
             trips = problem.acting.connect_trips
             mean_s = link.latency_s(sent, upload) + trips * link.round_trip_s
             values += traces.transfer_s(rows, sent, upload, trips) - mean_s

@@ -187,7 +187,8 @@ class Problem:
         return tuple(pair for pair, link in self.joined.items() if link is not None and not link.duplex)
 
     @cached_property
-    def _priced(self) -> tuple[Quantity, Quantity]:
+    def true_costs(self) -> tuple[Quantity, Quantity]:
+        """Latency and energy, whatever stands in their places."""
         times, energies = (tuple(getattr(device, name) for device in self.devices) for name in COSTS)
         return self.quantities(times, energies)
 
@@ -211,7 +212,7 @@ class Problem:
         """What a bundle takes, with copies and the like, as the first or last of those that a device runs in one go."""
         ends = self.states.kind.ends[device]
         context = self._by_ends[device][ends and first, ends and last, changed]
-        return int(self.true_latency.of_devices[device][context, row, column])
+        return int(self.true_costs[0].of_devices[device][context, row, column])
 
     @cached_property
     def _by_ends(self) -> tuple[dict[tuple[bool, bool, bool], int], ...]:
@@ -228,7 +229,7 @@ class Problem:
     @cached_property
     def by_term(self) -> dict[str, tuple[Quantity, Quantity]]:
         """Term -> what it alone adds: latency and energy."""
-        time, energy = self._priced
+        time, energy = self.true_costs
         return {
             name: (
                 replace(time, of_devices=times[0], crossing=times[1]),
@@ -237,25 +238,15 @@ class Problem:
             for name, (times, joules) in by_term(self).items()
         }
 
-    @property
-    def true_costs(self) -> tuple[Quantity, Quantity]:
-        """Latency and energy, whatever stands in their places."""
-        return self._priced
-
-    @cached_property
-    def true_latency(self) -> Quantity:
-        """Latencies, ps, whatever stands in the place of the latency."""
-        return self._priced[0]
-
     @cached_property
     def latency(self) -> Quantity:
         """Latencies, ps, with their limit."""
-        return self._priced[0] if self.instead is None else replace(self.instead[0], most=self.latency_limit_ps)
+        return self.true_costs[0] if self.instead is None else replace(self.instead[0], most=self.latency_limit_ps)
 
     @cached_property
     def energy(self) -> Quantity:
         """Energies, pJ, with their limit."""
-        return self._priced[1] if self.instead is None else replace(self.instead[1], most=self.energy_limit_pj)
+        return self.true_costs[1] if self.instead is None else replace(self.instead[1], most=self.energy_limit_pj)
 
     @cached_property
     def period(self) -> Quantity:

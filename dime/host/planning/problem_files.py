@@ -12,7 +12,7 @@ import json
 import math
 import os
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,9 @@ def read(folder: str | os.PathLike[str]) -> Problem:
         if not isinstance(limits["private_layers"], int):
             limits["private_layers"] = tuple(limits["private_layers"])
         limits["frequencies_hz"] = {name: tuple(map(int, values)) for name, values in limits["frequencies_hz"].items()}
+        for pair in said["joined"]:
+            if pair["link"] is not None:
+                pair["link"].update({name: _rows(pair["link"].get(name, ())) for name in ("passes", "trace")})
         layer_bytes = said["layer_bytes"]
         return Problem(
             network=str(said["network"]),
@@ -136,6 +139,11 @@ def read(folder: str | os.PathLike[str]) -> Problem:
         InputError,
     ) as error:
         raise TableError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+
+
+def _rows(said: Iterable[Iterable[float]]) -> tuple[tuple[float, ...], ...]:
+    """Rows of numbers, which JSON has as lists."""
+    return tuple(tuple(map(float, row)) for row in said)
 
 
 def sources(folder: str | os.PathLike[str]) -> list[dict[str, str]]:

@@ -300,7 +300,7 @@ def build(problem: Problem, quantities: Sequence[Quantity] = ()) -> Graph:
         return graph
     tails = np.array([radio.tail_ps for radio in radios])
     waits = _of_radios(up, range(len(radios)))
-    late: Bools = np.any(waits & (graph.amounts(problem.true_latency)[:, None] > tails), axis=1)
+    late: Bools = np.any(waits & (graph.amounts(problem.true_costs[0])[:, None] > tails), axis=1)
     return graph.keep(~late) if late.any() else graph
 
 
@@ -325,9 +325,9 @@ def open_gaps(problem: Problem) -> tuple[int, ...]:
     if not radios or (len(problem.devices) == 2 and not any(problem.several)):
         return ()
     longest = np.zeros(len(problem.layers), np.int64)
-    for times in problem.true_latency.of_devices:
+    for times in problem.true_costs[0].of_devices:
         np.maximum.at(longest, problem.bounds[1], times.max(axis=(0, 2)))
-    crossings = problem.true_latency.crossing.max(axis=(0, 2, 3)).sum() if len(problem.devices) > 2 else 0
+    crossings = problem.true_costs[0].crossing.max(axis=(0, 2, 3)).sum() if len(problem.devices) > 2 else 0
     most = int(longest.sum()) + int(crossings)
     return tuple(at for at, radio in enumerate(radios) if most > radio.tail_ps)
 

@@ -1,14 +1,14 @@
 """The link between two processes of this computer, measured by the command, and planned with."""
 
-import json
 import os
 
 import pytest
 
 from dime.contract.errors import InputError, TableError
-from dime.host.planning.links import Link, load_link
+from dime.host.planning import problem_files
+from dime.host.planning.links import load_link
 from dime.host.profiles import link_profile
-from tests.host import links
+from tests.host import links, small
 from tests.host.conftest import dime
 
 
@@ -73,7 +73,8 @@ def test_the_newest_measurement_is_the_link(tmp_path):
     assert (link.name, link.origin, len(link.passes)) == ("nano-pc", "measured", 5)
     first = load_link(str(tmp_path / "links/nano-pc/001"))
     assert first.upload_bit_s == pytest.approx(5e6)
-    assert Link(**json.loads(json.dumps(vars(link)))) == link, "a problem's file has it as JSON"
+    problem_files.write(small.problem(2, 2, 1, link=link), tmp_path)
+    assert problem_files.read(tmp_path).joined[0, 1] == link, "a problem's file has it as JSON"
 
 
 def test_its_passes_say_what_a_transfer_takes(tmp_path):

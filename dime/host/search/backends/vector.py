@@ -107,7 +107,7 @@ def columns(graph: Graph, quantities: Sequence[Quantity], within: Sequence[Quant
             most.append(limit)
     ends: list[tuple[int, Bools]] = []
     for place, radio in enumerate(graph.gaps):
-        times = graph.amounts(graph.problem.true_latency)
+        times = graph.amounts(graph.problem.true_costs[0])
         ends.append((len(steps), ~graph.up[:, place]))
         free.append(len(steps))
         steps.append(np.where(graph.up[:, place], times, 0))

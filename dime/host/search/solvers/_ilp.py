@@ -251,7 +251,7 @@ def _add_path(model: Model, sends: dict[tuple[int, int, int], int], priced: Pric
 
 def _add_gaps(model: Model, graph: Graph, head: Ints, arcs: list[int]) -> None:
     problem = model.problem
-    times = graph.amounts(problem.true_latency).tolist()
+    times = graph.amounts(problem.true_costs[0]).tolist()
     for place, radio in enumerate(graph.gaps):
         tail_ps = problem.acting.radios[radio].tail_ps
         gap: dict[int, int] = {}
