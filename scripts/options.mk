@@ -1,5 +1,5 @@
 # Made from the commands' own options: .venv/bin/python -m dime.host.cli.makefile > scripts/options.mk
-options.artifact := STUDIES TITLE AUTHORS OUT WHEELS LICENCE CLAIMS SIGN LAB
+options.artifact := STUDIES TITLE AUTHORS OUT WHEELS IMAGES MAPS LICENCE CLAIMS SIGN LAB
 options.build := IMAGE PLATFORM REGISTRY TORCH DEVICE LAB
 options.check-artifact := ARTIFACT OUT SIGNER
 options.clean-device := DEVICE LAB

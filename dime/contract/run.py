@@ -32,10 +32,12 @@ if TYPE_CHECKING:
         surroundings: Around
         meter: Optional[Dict[str, str]]
         changes: List[Change]
+        image: str
 
 
 Options = Mapping[str, Any]  # Any: options as a command line or a lab file gives them; `check_options` looks at them.
 
+IMAGE_VARIABLE = "DIME_IMAGE"  # in a container: its image, NAME@DIGEST
 RUN = "run.json"
 TIMINGS = "timings.csv"
 POWER = "power.csv"
@@ -101,7 +103,7 @@ OBSERVED_FIELDS = OrderedDict(
             "one entry each time the run was started or resumed: boot_id, start_ns, rows there, clocks, surroundings"
             " (quota, affinity, nice, load and stolen time at its start and its end), meter (its name, and which of its"
             " channels, rails, packages or GPUs it takes), changes (of the frequency, from the farthest other one: s"
-            " until it reads back, and until work is as fast as it stays)",
+            " until it reads back, and until work is as fast as it stays), image (of the container, NAME@DIGEST)",
         ),
         ("state", "running or complete"),
     ]
@@ -284,8 +286,9 @@ def _damages(fields: Mapping[str, object]) -> Iterator[str]:
 def _session_damages(one: Mapping[str, object]) -> Iterator[str]:
     if not all(_is_whole(one.get(name, 0), 0) for name in ("rows", "start_ns")):
         yield "a session's rows or start_ns is not a whole number"
-    if not isinstance(one.get("boot_id"), (str, type(None))):
-        yield "a session's boot_id is not a name"
+    for name in ("boot_id", "image"):
+        if not isinstance(one.get(name), (str, type(None))):
+            yield "a session's {} is not a name".format(name)
     changes = one.get("changes", [])
     if not isinstance(changes, list) or not all(map(_is_change, changes)):
         yield "a session's changes of frequency are not times"

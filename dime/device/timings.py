@@ -34,7 +34,7 @@ from dime import __version__
 from dime.contract import emulation, encodings, files, surroundings, tables
 from dime.contract.bundles import Bundle, enumerate_bundles, spell
 from dime.contract.errors import InputError, TableError
-from dime.contract.run import LEDGER, RUN, TIMINGS, RunSpec, check_options
+from dime.contract.run import IMAGE_VARIABLE, LEDGER, RUN, TIMINGS, RunSpec, check_options
 from dime.contract.timebase import boot_id, monotonic_ns
 from dime.device import boards, estimate, processor, settling, stop, storage
 from dime.device import encodings as coding
@@ -404,6 +404,8 @@ def _reopen(folder: str, spec: RunSpec, emit: "Emit") -> "List[Timing]":
         "boot_id": boot_id(),
         "clocks": [],
     }
+    if os.environ.get(IMAGE_VARIABLE):
+        begun["image"] = os.environ[IMAGE_VARIABLE]
     spec.sessions = (spec.sessions or []) + [begun]
     spec.write(folder)
     return rows

@@ -9,7 +9,7 @@ import torch
 
 from dime.contract import tables
 from dime.contract.errors import DeviceError, InputError, TableError
-from dime.contract.run import RUN, TIMINGS, RunSpec
+from dime.contract.run import IMAGE_VARIABLE, RUN, TIMINGS, RunSpec
 from dime.contract.timebase import monotonic_ns
 from dime.device import processor, stop, storage, timings
 
@@ -69,9 +69,15 @@ def test_the_run_says_how_it_was_made(tiny, tmp_path):
     assert spec.layer_bytes == [4 * (4 * 6 + 6 + 4), 4 * (6 * 5 + 5 + 6), 4 * (5 * 2 + 2 + 5)]
     assert spec.versions["torch"] == str(torch.__version__)
     assert spec.description["memory_bytes"] > 0
-    assert len(spec.sessions) == 1
+    assert len(spec.sessions) == 1 and "image" not in spec.sessions[0]
     assert spec.sessions[0]["clocks"][0]["frequency_hz"] == -1
     assert {row["bundle"] for row in rows_of(tmp_path / "out")} == {"a", "a_b", "b", "b_c", "c"}
+
+
+def test_a_session_in_a_container_has_its_image(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv(IMAGE_VARIABLE, "dime-host@sha256:0123")
+    tiny.profile(tmp_path / "run")
+    assert RunSpec.read(str(tmp_path / "run")).sessions[0]["image"] == "dime-host@sha256:0123"
 
 
 def test_progress_is_announced_and_reaches_its_end(tiny, tmp_path):

@@ -243,6 +243,8 @@ class MadeArtifact:
     wheels: str = option(
         "Also packs the wheels that the check needs, 190 MB a version of Python: such as 3.10,3.12; 1 is 3.10.", ""
     )
+    images: bool = option("Also packs the profiles' container images, some GB each: the size is told first.", False)
+    maps: bool = option("Also packs the feature maps; their size is told first.", False)
     licence: str = option("Licence of the data, an identifier of SPDX such as CC-BY-4.0.", "MIT")
     claims: str = option("A file of claims; without it those edited in the artifact that is there, or DIME's own.", "")
     sign: str = option("Your ssh key, which signs the list of files.", "")

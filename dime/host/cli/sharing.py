@@ -34,6 +34,8 @@ def artifact(wanted: MadeArtifact, lab: LabFile) -> None:
             wanted.licence,
             wanted.claims,
             wanted.sign,
+            wanted.images,
+            wanted.maps,
         ),
         console.tell,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
@@ -42,6 +42,8 @@ class Collected:
         studies: The studies' folders in the archive.
         profiles: The profiles' tables or folders there.
         missing: What is not there, a line each.
+        maps: Whether feature maps are taken.
+        say: Told how large they are, before they are.
     """
 
     root: Path
@@ -51,6 +53,8 @@ class Collected:
     studies: list[str] = field(default_factory=list)
     profiles: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    maps: bool = False
+    say: Callable[[str], None] = print
 
     def take(self, path: Path, place: str | None = None) -> str:
         """Copies one file, made plain if it is a document.
@@ -211,11 +215,19 @@ def _with_quality(path: Path) -> list[Path]:
 
 
 def _maps(spec: RunSpec, folder: Path, into: Collected) -> None:
-    """Takes the feature maps' manifest where it is found, by the hash that the run has noted; never the maps."""
+    """Takes the feature maps' manifest where it is found, by the hash that the run has noted; the maps on request."""
     for place in sorted(Path("samples").glob(f"*/{MANIFEST}")):
         if files.digest(place) == spec.samples:
+            if into.maps and str(place) not in into.paths:
+                maps = list(_files(place.parent))
+                size = sum(path.stat().st_size for path in maps)
+                into.say(f"feature maps of {spec.network}: {len(maps)} files, {size / 1e6:.0f} MB")
+                for path in maps:
+                    into.take(path)
             into.take(place)
             return
+    if into.maps:
+        raise InputError(f"{folder}: the feature maps that it was profiled with are not in samples any more")
     into.missing.append(f"{folder}: the manifest of its feature maps, which is not in samples any more")
 
 

@@ -29,7 +29,7 @@ class Artifact:
         profiles: The folders or tables of its profiles.
         steps: From raw data to results, in order.
         missing: What is not in it although one may look for it, a line each.
-        images: Digest of each container image that took part, by its name.
+        images: The container images that took part, NAME@DIGEST, by the device that they ran on.
         licence: The licence of the data, by its SPDX identifier.
         claims_sha256: Hash of the claims as DIME made them: other ones were edited by a person, and are kept.
         signed: Whether a signature goes with it.

@@ -26,6 +26,7 @@ from dime.host.provenance import (
     crate,
     derive,
     document,
+    images,
     manifest,
     pages,
     signature,
@@ -55,6 +56,8 @@ class Wanted:
         licence: The licence of the data, by its SPDX identifier.
         claims: A file of claims; empty: those that were edited in ``out``, or else those that DIME makes.
         sign: The ssh key that signs it; empty for none.
+        images: Whether the container images go into it, from the engines of the lab.
+        maps: Whether the feature maps go into it.
         software: Whether the source, the wheel and the lock files go into it, as they do but in tests.
     """
 
@@ -67,6 +70,8 @@ class Wanted:
     licence: str = "MIT"
     claims: str = ""
     sign: str = ""
+    images: bool = False
+    maps: bool = False
     software: bool = True
 
 
@@ -94,7 +99,7 @@ def make(wanted: Wanted, say: Callable[[str], None] = lambda text: None) -> Path
     try:
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
-        said = _fill(wanted, aside)
+        said = _fill(wanted, aside, say)
         digest = manifest.write(aside)
         if wanted.sign:
             signature.sign(aside, said, wanted.sign)
@@ -114,14 +119,18 @@ def make(wanted: Wanted, say: Callable[[str], None] = lambda text: None) -> Path
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _fill(wanted: Wanted, root: Path) -> Artifact:
+def _fill(wanted: Wanted, root: Path, say: Callable[[str], None]) -> Artifact:
     bench = lab_file.load(wanted.lab)
     hosts = [device.host for device in bench.devices.values() if device.host]
     into = Collected(root, Private.known([*bench.devices, *_names(wanted.studies)], [*hosts, bench.registry]))
+    into.maps, into.say = wanted.maps, say
     for study in dict.fromkeys(wanted.studies):
         collect.study(Path(study), into)
     if wanted.software:
         _software(root, wanted.wheels)
+    noted = images.of_runs(spec for _, spec in _runs(root, into))
+    if wanted.images:
+        into.missing += images.fetch(root, noted, bench, say)
     made = claims.text(list(_claims(root, into)))
     said = Artifact(
         into.private.plain(wanted.title),
@@ -134,6 +143,7 @@ def _fill(wanted: Wanted, root: Path) -> Artifact:
         tuple(dict.fromkeys(into.profiles)),
         tuple(_in_order(into)),
         tuple(dict.fromkeys(into.private.plain(one) for one in into.missing)),
+        images={device: into.private.plain(text) for device, text in noted.items()},
         licence=pages.check_licence(wanted.licence),
         claims_sha256=hashlib.sha256(made.encode()).hexdigest(),
         signed=bool(wanted.sign),
@@ -149,12 +159,17 @@ def _fill(wanted: Wanted, root: Path) -> Artifact:
 
 def _claims(root: Path, into: Collected) -> Iterator[Claim]:
     size_mb = math.ceil(sum(path.stat().st_size for path in root.rglob("*") if path.is_file()) / 1e6)
-    specs = [(root / place, RunSpec.read(root / place)) for place in into.profiles if (root / place / RUN).is_file()]
+    specs = _runs(root, into)
     minutes = math.ceil(sum(_seconds(folder / TIMINGS) for folder, _ in specs) / 60)
     hardware = ", ".join(dict.fromkeys(f"{spec.device} ({spec.board}, {spec.processor})" for _, spec in specs))
     for step in into.steps:
         if step.command == "solve":
             yield from claims.of_study(root, str(step.options["out"]), step.line, minutes, size_mb, hardware or "none")
+
+
+def _runs(root: Path, into: Collected) -> list[tuple[Path, RunSpec]]:
+    """The profiles that have their runs' own records."""
+    return [(root / place, RunSpec.read(root / place)) for place in into.profiles if (root / place / RUN).is_file()]
 
 
 def _seconds(path: Path) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dime.contract import files
 from dime.contract.errors import InputError
+from dime.host.provenance import images
 from dime.host.provenance.claims import Claim
 from dime.host.provenance.document import Artifact
 from dime.host.provenance.software import CHECKOUT, PACKAGE
@@ -74,7 +75,7 @@ def write(root: Path, said: Artifact, claims: Sequence[Claim], wheels: bool) -> 
         if wheels
         else ", and from the package index by the hashes of the lock file",
         "commands": "\n".join(step.line for step in said.steps),
-        "missing": "\n".join(f"- {one}" for one in (*said.missing, MAPS)),
+        "missing": "\n".join(f"- {one}" for one in _missing(said, root)),
         "python": said.versions.get("python", "").rpartition(".")[0],
         "claims": str(len(claims)),
     }
@@ -100,6 +101,17 @@ MAPS = (
     "the feature maps: `make samples` makes them from the pictures in the source;"
     " a manifest that is here has their hashes"
 )
+
+
+def _missing(said: Artifact, root: Path) -> Iterator[str]:
+    """What one may look for in vain."""
+    yield from said.missing
+    if not any(root.glob("samples/*/*/*")):
+        yield MAPS
+    for device, noted in said.images.items():
+        for name in noted.split(", "):
+            if not images.place(root, name).is_file():
+                yield f"the container image of {device}, {name}: `IMAGES=1` packs it"
 
 
 def _citation(said: Artifact) -> Iterator[str]:

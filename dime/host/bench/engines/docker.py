@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from dime.contract.errors import DeviceError
-from dime.contract.run import RUN
+from dime.contract.run import IMAGE_VARIABLE, RUN
 from dime.host.bench import abilities, answers, clients, folders, lock, transfer
 from dime.host.bench.connection import Connection, Wishes
 from dime.host.bench.containers import Rights
@@ -131,7 +131,7 @@ class Docker:
             "runtime": device.runtime or None,
             "network_mode": _network(job),
             "mem_limit": device.memory or None,
-            "environment": threads,
+            "environment": {**threads, IMAGE_VARIABLE: deliver.identity(self._image, device.image)},
         }
         options |= clients.gpus(device)
         if device.set_clock:

@@ -174,7 +174,7 @@ def _from_here(
                 return sent
             with tempfile.TemporaryFile() as archive:
                 with clients.translated(here):
-                    _save(local, name, device.platform, archive)
+                    save(local, name, device.platform, archive)
                 ids = _ids(archive)
                 sent = _first(client, ids)  # an earlier time may have got so far, and its answer not home
                 if sent is None:
@@ -196,8 +196,25 @@ def _from_here(
     return None
 
 
-def _save(local: docker.DockerClient, name: str, platform: str, archive: IO[bytes]) -> None:
-    """Writes an image of one platform as an archive that older engines can load."""
+def identity(image: Image, name: str) -> str:
+    """An image's name without its registry, and the digest by which it is found again: ``dime-host@sha256:...``."""
+    return f"{name.rpartition('/')[2].partition(':')[0]}@{digests(image)[0]}"
+
+
+def digests(image: Image) -> list[str]:
+    """By what an image may be called: the digests of a registry, then its own id."""
+    return [*(str(one).rpartition("@")[2] for one in image.attrs.get("RepoDigests") or ()), str(image.id)]
+
+
+def save(local: docker.DockerClient, name: str, platform: str, archive: IO[bytes]) -> None:
+    """Writes an image of one platform as an archive that older engines can load.
+
+    Args:
+        local: Its engine.
+        name: Its name or id.
+        platform: The platform; empty for what the engine has.
+        archive: Receives it, and is at its beginning then. An engine of version 25 or later writes an OCI layout.
+    """
     parameters: Mapping[str, str] = {}
     if platform and tuple(map(int, local.api.api_version.split("."))) >= (1, 48):
         system, architecture = platform.split("/")[:2]
