@@ -26,7 +26,7 @@ def path(tmp_path_factory):
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_prediction_and_measurement_stand_side_by_side(page, path, width):
-    page.open(path, width, phone=width < 500)
+    page.open(path, width, phone=width < 500, to="#link=4G")
     assert page.complaints == []
     assert "held against the prediction" not in page.value("document.body.innerText")
     page.click("[role=tab]", 1)

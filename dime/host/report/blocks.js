@@ -99,13 +99,20 @@ function texture(origin, x, y, wide, high) {
   return s("path", { class: `texture ${origin}`, d: parts.join("") });
 }
 
-function badge(origin, what = "") {
+function glyph(origin) {
   const mark = originMark(origin, 6, 6, 4);
   mark.removeAttribute("class");
   mark.setAttribute("fill", origin === "measured" ? "currentColor" : "none");
   mark.setAttribute("stroke", "currentColor");
   mark.setAttribute("stroke-width", "1.5");
-  return h("span", { class: `badge ${origin}` }, s("svg", { width: 13, height: 12, "aria-hidden": "true" }, mark), `${what} ${origin}`.trim());
+  return s("svg", { width: 13, height: 12, "aria-hidden": "true" }, mark);
+}
+
+// An origin with its word, and as a mark alone, which the legend at the top explains.
+const badge = (origin, what = "") => h("span", { class: `badge ${origin}` }, glyph(origin), `${what} ${origin}`.trim());
+function quiet(origin, what = "") {
+  const told = `${what} ${origin}`.trim();
+  return h("span", { class: `origin ${origin}`, role: "img", title: told, "aria-label": told }, glyph(origin));
 }
 
 function planOrigin(steps, quantityName) {
@@ -268,30 +275,97 @@ function plot({ width, height, x, y, paint, points, pick, label, mark = () => nu
   return svg;
 }
 
+// A section has an address of its own; folded ones open where they are asked for.
+const slug = (title) => title.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "");
+let shownLink = "";
+const address = (link, at = "") => `#link=${encodeURIComponent(link)}${at ? `&at=${at}` : ""}`;
+
+function headed(title, level = "h2") {
+  const at = slug(title), link = shownLink;
+  return h(level, null, title, " ", paperWidth ? null : h("a", { class: "anchor", href: address(link, at), "aria-label": `link to: ${title}` }, "#"));
+}
+
 const section = (title, note, ...content) =>
-  h("section", null, h("h2", null, title), note ? h("p", { class: "note" }, note) : null, content);
+  h("section", { id: paperWidth ? null : slug(title) }, headed(title), note ? h("p", { class: "note" }, note) : null, content);
+
+function folded(node) {
+  if (!node || paperWidth) return node;
+  const heading = node.querySelector("h2");
+  return h("section", { id: node.id, class: "folded" }, h("details", null, h("summary", null, heading), [...node.childNodes].filter((child) => child !== heading)));
+}
+
 const fact = (value, name) => h("div", null, h("b", null, value), h("span", null, name));
 const num = (text, tag = "td") => h(tag, { class: "num" }, text);
 const timeOf = (plan) => data.goal === "throughput" ? plan.period_s : plan.latency_s;
 const timeName = data.goal === "throughput" ? "slowest stage" : "latency";
 
-function table(head, rows) {
-  return h("div", { class: "scroll" }, h("table", null,
-    h("thead", null, h("tr", null, head.map(([name, kind]) => h("th", { class: kind || "" }, name)))),
-    h("tbody", null, rows.map((cells) => h("tr", null, cells.map((cell, at) => {
-      const td = cell instanceof Element && cell.tagName === "TD" ? cell : h("td", null, cell);
-      td.dataset.label = head[at][0];
-      return td;
-    }))))));
+// "147 ms" as 0.147, "34 %" as 0.34; what is no number as its text.
+function amount(text) {
+  const said = text.replace("−", "-").match(/^[<>+]?(-?[0-9.]+)(?:\s*(%|times|[GMkmµnp]?(?:s|J|B|W|Hz|bit\/s)))?(?: less)?$/);
+  if (!said) return { text };
+  const [, number, unit = ""] = said, bare = unit.replace(/^[GMkmµnp](?=.)/, "");
+  const factor = unit === "%" ? 0.01 : unit === "times" || unit === bare ? 1 : PREFIXES.find(([, prefix]) => prefix === unit[0])[0];
+  return { number: Number((number * factor).toPrecision(12)), unit: unit === "%" || unit === "times" ? "" : bare };
 }
 
-function originBadges(steps, transfers) {
-  const badges = [badge(planOrigin(steps, "latency"), "time")];
+const cellText = (cell) => (cell.dataset.csv ?? cell.innerText ?? cell.textContent).trim().replace(/\s+/g, " ");
+
+function asCsv(rows) {
+  const texts = rows.map((row) => [...row.cells].map(cellText));
+  const [head, ...body] = texts;
+  const columns = head.map((_, at) => body.map((row) => amount(row[at] ?? "")));
+  const units = columns.map((column) => column.every(({ number }) => number !== undefined) ? [...new Set(column.map(({ unit }) => unit))] : []);
+  const is = (at) => units[at].length === 1;
+  const quoted = (text) => /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : String(text);
+  return [head.map((name, at) => is(at) && units[at][0] ? `${name} (${units[at][0]})` : name),
+    ...body.map((row, k) => row.map((text, at) => is(at) ? columns[at][k].number : text))].map((row) => row.map(quoted).join(",")).join("\n") + "\n";
+}
+
+function copy(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text).then(() => true, () => copyByHand(text));
+  return Promise.resolve(copyByHand(text));
+}
+
+function copyByHand(text) {
+  const area = h("textarea", null, text);
+  document.body.append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  return done;
+}
+
+// A table: a click on a column's name sorts by it, again the other way round; all of it can be had as CSV.
+function table(head, rows) {
+  const body = h("tbody", null, rows.map((cells) => h("tr", null, cells.map((cell, at) => {
+    const td = cell instanceof Element && cell.tagName === "TD" ? cell : h("td", null, cell);
+    td.dataset.label = head[at][0];
+    return td;
+  }))));
+  const several = rows.length > 1 && !paperWidth;
+  const names = head.map(([name, kind], at) => h("th", { class: kind || "", scope: "col" },
+    several && name ? h("button", { type: "button", class: "sort", title: "sort", click: () => sort(at) }, name) : name));
+  const sort = (at) => {
+    const down = names[at].getAttribute("aria-sort") === "ascending";
+    names.forEach((th) => th.removeAttribute("aria-sort"));
+    names[at].setAttribute("aria-sort", down ? "descending" : "ascending");
+    const key = (row) => amount(cellText(row.cells[at]));
+    const order = (a, b) => a.number === undefined || b.number === undefined
+      ? (a.number === undefined) - (b.number === undefined) || String(a.text).localeCompare(String(b.text)) : a.number - b.number;
+    body.append(...[...body.rows].map((row) => [key(row), row]).sort(([a], [b]) => down ? order(b, a) : order(a, b)).map(([, row]) => row));
+  };
+  const top = h("tr", null, names);
+  const taken = h("button", { type: "button", class: "plain hint", click: () => copy(asCsv([top, ...body.rows])).then((done) => { taken.textContent = done ? "copied" : "could not be copied"; }) }, "copy as CSV");
+  return h("div", { class: "scroll" }, h("table", null, h("thead", null, top), body), paperWidth ? null : taken);
+}
+
+function originMarks(steps, transfers) {
+  const marks = [quiet(planOrigin(steps, "latency"), "time")];
   if (data.has_energy && steps.some((step) => devices.get(step.device).energy_origin)) {
-    badges.push(badge(planOrigin(steps, "energy"), "energy"));
+    marks.push(quiet(planOrigin(steps, "energy"), "energy"));
   }
-  if (transfers) badges.push(badge("modelled", "transfers"));
-  return h("div", { class: "badges" }, badges);
+  if (transfers) marks.push(quiet("modelled", "transfers"));
+  return h("span", { class: "badges" }, marks);
 }
 
 const costs = (time, energy) => quantity(time, "s") + (energy === null || energy === undefined ? "" : ` · ${quantity(energy, "J")}`);
@@ -314,7 +388,7 @@ function stepTexts(steps) {
 // A plan as a small strip with its steps in words below.
 const drawnPlan = (steps) => [strip(steps, "small"), h("div", { class: "note" }, stepTexts(steps))];
 
-const planCell = (steps) => h("td", { class: "wide" }, h("div", null, drawnPlan(steps)));
+const planCell = (steps) => h("td", { class: "wide", "data-csv": stepTexts(steps) }, h("div", null, drawnPlan(steps)));
 
 const HINT = "Point at it, tap it, or use the arrow keys:";
 

@@ -24,7 +24,7 @@ from dime.host.report import model, report_data, terminal, upgrade
 from dime.host.studies.study import Study
 
 STYLE = "report.css"
-SCRIPTS = ("blocks.js", "plots.js", "verified.js", "report.js")
+SCRIPTS = ("blocks.js", "plots.js", "whatif.js", "verified.js", "report.js")
 PAGE = "report.html"
 KEPT, FIGURES = "report.json", "figures"
 
@@ -135,14 +135,14 @@ def _digest(text: str, data: object) -> str:
 
 
 def _render(data: model.Report, text: str, verification: object = None) -> str:
-    style = _asset(STYLE)
-    script = "\n".join(map(_asset, SCRIPTS))
+    style = _short(_asset(STYLE))
+    script = _short("\n".join(map(_asset, SCRIPTS)))
     parts = {
         "title": escape(f"DIME: {data['network']}"),
         "policy": f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; img-src data:",
         "style": style,
         "script": script,
-        "data": _embed(data if verification is None else {**data, "verification": verification}),
+        "data": _embed({**_shown(data), **({} if verification is None else {"verification": verification})}),
         "text": escape(text),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _asset(PAGE))
@@ -152,8 +152,29 @@ def _asset(name: str) -> str:
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
+def _short(text: str) -> str:
+    """A style or a script without indents and whole lines of comment, which no text in them spans."""
+    return re.sub(r"^(?://.*)?\n", "", re.sub(r"^[ \t]+", "", text, flags=re.MULTILINE), flags=re.MULTILINE)
+
+
 def _hash(content: str) -> str:
     return f"'sha256-{b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+
+
+def _shown(data: model.Report) -> model.Report:
+    """What the page needs: nine digits, all where it reckons itself, and no terms of other ways to place layers."""
+    found: model.Report = json.loads(json.dumps(data), parse_float=_nine_digits)
+    found["options"] = data["options"]
+    for link, own in zip(found["links"], data["links"], strict=True):
+        link["what_if"] = own["what_if"]
+        for row in link["baselines"]:
+            if row["plan"] is not None:
+                row["plan"] = {**row["plan"], "terms": [], "without": [], "encoded": []}
+    return found
+
+
+def _nine_digits(text: str) -> float:
+    return float(f"{float(text):.9g}")
 
 
 def _embed(data: object) -> str:

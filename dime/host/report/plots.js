@@ -10,8 +10,9 @@ function frontierSection(link) {
   const front = link.frontier;
   if (!front) return null;
   const points = frontierPoints(link);
-  const rivals = link.baselines.filter((row) => !row.is_chosen && row.plan && row.plan.energy_j !== null)
-    .map((row) => ({ x: timeOf(row.plan), y: row.plan.energy_j, steps: row.plan.steps, interval: row.interval, name: row.name, letter: row.letter, out: Boolean(row.reason) }));
+  if (front.count < 3) return fewPoints(front, points);
+  const rivals = foldedRows(link).filter((row) => !row.is_chosen && row.plan && row.plan.energy_j !== null)
+    .map((row) => ({ x: timeOf(row.plan), y: row.plan.energy_j, steps: row.plan.steps, interval: row.interval, name: row.name, letter: row.letter, also: row.same.map((other) => `${other.letter} ${other.name}`), out: Boolean(row.reason) }));
   const chosen = { x: timeOf(link.plan), y: link.plan.energy_j, steps: link.plan.steps, interval: link.interval, name: "the chosen plan" };
   const shown = readout();
   const most = { x: 1.5 * Math.max(chosen.x, ...points.map((point) => point.x)), y: 1.5 * Math.max(chosen.y, ...points.map((point) => point.y)) };
@@ -27,12 +28,19 @@ function frontierSection(link) {
   return section(`Trade-off of ${timeName} and energy`, `${(front.count === 1 ? "One plan is best in both." : whole) + thinned} ${HINT} the plan behind the nearest point appears below.`,
     far.length ? choice([["close up", false], ["everything", true]], false, redraw) : null,
     h("figure", null, host, h("figcaption", null,
-      origins.map((origin) => h("span", null, s("svg", { width: 16, height: 14 }, originMark(origin, 8, 7, 4)), "best trade-off, computation ", badge(origin))),
+      origins.map((origin) => h("span", null, s("svg", { width: 16, height: 14 }, originMark(origin, 8, 7, 4)), "best trade-off, computation ", origin)),
       h("span", null, s("svg", { width: 18, height: 18 }, s("circle", { class: "ring", cx: 9, cy: 9, r: 6 })), "chosen plan"),
-      rivals.map((rival) => h("span", null, h("span", { class: "letter" }, rival.letter), rival.name + (rival.out ? " (breaks a limit)" : "")
-        + (far.includes(rival) ? `, ${costs(rival.x, rival.y)}` : ""))),
-      h("span", null, "transfers ", badge("modelled")))),
+      rivals.map((rival) => h("span", null, h("span", { class: "letter" }, rival.letter), [rival.name, ...rival.also].join(", ") + (rival.out ? " (breaks a limit)" : "")
+        + (far.includes(rival) ? `, ${costs(rival.x, rival.y)}` : ""))))),
     shown);
+}
+
+// One or two trade-offs are a sentence: no axes for so little.
+function fewPoints(front, points) {
+  const title = `Trade-off of ${timeName} and energy`;
+  const told = (point) => h("p", null, points.length > 1 ? h("b", null, point.number === 1 ? "Fastest: " : "Least energy: ") : null, `${stepTexts(point.steps)}: ${costs(point.x, point.y)}.`);
+  return section(title, points.length > 1 ? "Two plans are the best trade-offs; every other is worse in one and not better in the other." : `One plan has both the least ${timeName} and the least energy; there is nothing to trade.`
+    + (front.complete ? "" : " So far: the time ran out."), points.map(told));
 }
 
 const pointOrigin = (point) => weakest([planOrigin(point.steps, "latency"), planOrigin(point.steps, "energy")]);
@@ -46,7 +54,7 @@ function tellPoint(shown, point) {
 
 function frontierPlot(link, width, points, rivals, far, chosen, shown) {
   const all = [...points, ...rivals, chosen];
-  const height = Math.round(Math.min(460, Math.max(300, width * 0.62)));
+  const height = paperWidth ? 280 : Math.round(Math.min(460, Math.max(300, width * 0.62)));
   const last = points.length - 1, knee = points.findIndex((point) => point.number === link.frontier.knee_number);
   const named = last ? [["fastest", 0], ...(knee > 0 && knee < last ? [["knee", knee]] : []), ["least energy", last]] : [];
   const crowded = points.length > CROWD;
@@ -166,11 +174,10 @@ function mapOf(link, map) {
   tell(points.find((point) => here >= point.from && here <= point.to));
   return [
     h("figure", null, responsive((width) => mapPlot(width, link, axis, ends, here, points, tell)),
-    h("figcaption", null, data.devices.map((device) => h("span", null, h("span", { class: `key fill ${tint(device.name)} ${device.origin}` }), device.name, badge(device.origin))),
-      h("span", null, "transfers ", badge("modelled")),
+    h("figcaption", null, data.devices.map((device) => h("span", null, h("span", { class: `key fill ${tint(device.name)} ${device.origin}` }), device.name, quiet(device.origin, "time"))),
       map.vary === "bandwidth" && map.rates ? h("span", null, `the download rate is ${rounded(map.rates.download_bit_s / map.rates.upload_bit_s, "")} times the upload rate`) : null)),
     shown,
-    h("details", { open: points.length <= 6 ? "" : null }, h("summary", null, `${count(points.length, "range")} from ${axis.unit === "s" ? "short to long" : "slow to fast"}`),
+    h("details", null, h("summary", null, `${count(points.length, "range")} from ${axis.unit === "s" ? "short to long" : "slow to fast"}`),
       table([[axis.label], ["best plan"], [data.goal_name, "num"]], points.map((point) =>
         [point.told + (here >= point.from && here <= point.to ? " (here)" : ""), point.steps ? planCell(point.steps) : "no plan keeps the limits", num(point.steps ? spans(point) : "–")]))),
   ];
@@ -234,7 +241,7 @@ function effectSection() {
   return section("The bundle effect", `Time of each bundle against the sum of its layers' times, each run alone. Below zero, running layers together is faster than the sum says. ${HINT} the bundle behind the nearest mark appears below.`,
     buttons,
     h("figure", null, host, h("figcaption", null, groups.filter((group, at) => groups.findIndex((other) => other.device === group.device) === at).map((group) =>
-      h("span", null, s("svg", { width: 14, height: 14 }, deviceMark(group.device, 7, 7, 4.5)), group.device, badge(devices.get(group.device).origin))),
+      h("span", null, s("svg", { width: 14, height: 14 }, deviceMark(group.device, 7, 7, 4.5)), group.device, quiet(devices.get(group.device).origin, "time"))),
       h("span", null, "lines: medians"))), shown);
 }
 

@@ -12,29 +12,62 @@ function header() {
     h("div", { class: "devices" }, data.devices.map((device) => h("div", { class: `device ${tint(device.name)}` },
       h("b", null, device.name), ` ${device.is_edge ? "holds input and result" : "is reached over a link"}`,
       h("div", { class: "note" }, `${device.frequencies_hz.length > 1 ? count(device.frequencies_hz.length, "clock") : clock(device.frequencies_hz[0])}, `
-        + `${count(device.runs, "run")} of ${count(device.bundles, "bundle")}`),
-      h("div", { class: "badges" }, badge(device.origin, "time"),
-        device.energy_origin ? badge(device.energy_origin, "energy") : h("span", { class: "note" }, "no energy")),
+        + `${count(device.runs, "run")} of ${count(device.bundles, "bundle")}; `,
+        quiet(device.origin), ` time ${device.origin}, `,
+        device.energy_origin ? [quiet(device.energy_origin), ` energy ${device.energy_origin}`] : "no energy"),
       device.energy_model ? h("div", { class: "note" }, `energy model: ${device.energy_model}`) : null,
       device.energy_gain ? h("div", { class: "note" }, `energies: ${device.energy_gain}`) : null))),
-    data.warnings.map((warning) => h("p", { class: "note warning", role: "note" }, `Warning: ${warning}`)),
-    data.without_plan.map((link) => h("p", { class: "note warning", role: "note" }, h("b", null, link.name), `: no plan, because ${link.reason}`)));
+    legend(),
+    data.warnings.map((warning) => h("p", { class: "note warning", role: "note" }, `Warning: ${warning}`)));
+}
+
+const MEANS = {
+  measured: "this device, this run", replayed: "a recording of a measurement", emulated: "measured on something that stands in for the device or the link",
+  modelled: "a formula: every transfer, a radio's energy, energy from a stated power",
+};
+
+// The marks that stand beside numbers, of the origins that there are.
+function legend() {
+  const there = new Set(["modelled", ...data.devices.flatMap((device) => [device.origin, device.energy_origin])]);
+  if (data.verification) data.verification.links.forEach((one) => there.add(one.origin));
+  return h("div", { class: "legend note" }, ORIGINS.filter((origin) => there.has(origin)).map((origin) =>
+    h("span", null, quiet(origin), ` ${origin}: ${MEANS[origin]}`)));
+}
+
+// What to make of a report that has no sentence: one of before them.
+function answerOf(link) {
+  if (link.answer) return link.answer;
+  const saved = link.baselines.filter((row) => row.name.startsWith("all on ") && row.gain > 0).map((row) => `${percent(row.gain)} less than ${row.name}`);
+  return `${stepTexts(link.plan.steps)}: ${costs(timeOf(link.plan), link.plan.energy_j)}${saved.length ? `, ${saved.join(" and ")}` : ""}`;
+}
+
+// First of all one sentence for each link, with its certainty.
+function answers(open) {
+  const one = (link) => h("li", null,
+    data.links.length > 1 && !paperWidth ? h("button", { type: "button", class: "to", click: () => open(link.name) }, link.name) : h("b", { class: "to" }, link.name),
+    h("div", null, h("p", { class: "answer" }, (link.answer ? answerOf(link).replace(/; (not )?sure(: [^;]*)?$/, "") : answerOf(link)), ". ",
+      link.is_sure === null ? null : h("span", { class: link.is_sure ? "yes" : "no" }, link.is_sure ? "✓ sure" : "! not sure: another plan may be as good"), " ",
+      originMarks(link.plan.steps, link.plan.transfers.length)),
+    strip(link.plan.steps, "small")));
+  return h("section", { id: paperWidth ? null : "answer", class: "answers" }, headed(data.links.length > 1 ? "What each link changes" : "The answer"),
+    h("ul", null, data.links.map(one)),
+    data.without_plan.map((link) => h("p", { class: "note warning", role: "note" }, h("b", null, link.name), `: no plan, because ${link.reason}`)),
+    h("p", { class: "note" }, `Percentages are of the ${data.goal_name} of what is named after them.`));
 }
 
 function overview() {
   const best = (link, name) => link.baselines.find((row) => row.name === name);
   const others = [...data.devices.map((device) => `all on ${device.name}`), "best single cut"]
     .filter((name) => data.links.some((link) => best(link, name)));
-  const origins = (plan) => originBadges(plan.steps, plan.transfers.length);
-  return section("Every link at a glance", `Percentages: the share of the ${data.goal_name} that the plan saves against that way of placing the network.`,
+  return section("Every link at a glance", `Percentages: how much less ${data.goal_name} the plan takes than the way of placing the network that the column names.`,
     table([["link"], ["plan"], [timeName, "num"], ...(data.has_energy ? [["energy", "num"]] : []), ...others.map((name) => [name, "num"]), ["origin"]],
-      data.links.map((link, at) => [
+      data.links.map((link) => [
         h("td", null, h("b", null, link.name)),
-        h("td", null, strip(link.plan.steps, "small")),
+        h("td", { "data-csv": stepTexts(link.plan.steps) }, strip(link.plan.steps, "small")),
         num(quantity(timeOf(link.plan), "s")),
         ...(data.has_energy ? [num(quantity(link.plan.energy_j, "J"))] : []),
         ...others.map((name) => num(best(link, name) ? (best(link, name).reason ? "breaks a limit" : share(best(link, name).gain)) : "–")),
-        h("td", null, origins(link.plan)),
+        h("td", null, originMarks(link.plan.steps, link.plan.transfers.length)),
       ])));
 }
 
@@ -52,12 +85,21 @@ function planSection(link) {
       plan.energy_j === null ? null : fact(quantity(plan.radio_j, "J"), "of it radio"),
       batch > 1 ? fact(quantity(plan.latency_s / batch, "s"), "latency a picture") : null,
       batch > 1 && plan.energy_j !== null ? fact(quantity(plan.energy_j / batch, "J"), "energy a picture") : null),
-    originBadges(plan.steps, plan.transfers.length),
+    originMarks(plan.steps, plan.transfers.length),
     h("div", { class: "proof" }, h("span", { class: proven ? "yes" : "no" }, (proven ? "✓ " : "! ") + link.proof),
       link.confirmation ? h("span", { class: confirmed ? "yes" : "no" }, (confirmed ? "✓ " : "! ") + link.confirmation) : null),
     responsive((width) => strip(plan.steps, "", width)),
     responsive((width) => shares(plan, width)),
-    way(link));
+    way(link), termsOf(plan));
+}
+
+// What a plan costs beside computing and sending, and what is in no sum.
+function termsOf(plan) {
+  const notes = (plan.without || []).map((one) => typeof one === "string" ? one : `${one.name}${one.of ? ` of ${one.of}` : ""}: ${one.reason}`);
+  return [
+    plan.terms.length ? [h("h3", null, "Beside computing and sending"), table([["term"], ["time", "num"], ["energy", "num"], ["from"]],
+      plan.terms.map((term) => [term.name, num(quantity(term.latency_s, "s")), num(quantity(term.energy_j, "J")), h("td", null, h("span", null, quiet(term.origin), ` ${term.source}`))]))] : null,
+    notes.length ? h("p", { class: "note" }, `In no sum: ${notes.join("; ")}.`) : null];
 }
 
 // A plan's steps and transfers, as they come one after the other: {step} or {sent}.
@@ -96,13 +138,13 @@ function way(link) {
     const what = boundary === 0 ? "input" : boundary === data.layers.length ? "result" : `output of ${data.layers[boundary - 1]}`;
     return h("li", { class: "crossing" }, h("span", { class: "mark fill sent modelled" }),
       h("span", null, `${what}, ${quantity(size, "B")}: ${source} → ${target}`),
-      h("div", { class: "badges" }, badge("modelled")),
+      h("div", { class: "badges" }, quiet("modelled", "time and energy")),
       h("span", { class: "cost num" }, costs(time, energy)));
   };
   const running = (step) => {
     const { origin, energy_origin: energyOrigin } = devices.get(step.device);
-    const origins = [badge(origin, energyOrigin ? "time" : "")];
-    if (data.has_energy && energyOrigin) origins.push(badge(energyOrigin, "energy"));
+    const origins = [quiet(origin, "time")];
+    if (data.has_energy && energyOrigin) origins.push(quiet(energyOrigin, "energy"));
     return h("li", null, h("span", { class: `mark fill ${tint(step.device)} ${origin}` }),
       h("span", null, h("b", null, bundleName(step)), " ", h("small", null, `${count(step.last - step.first + 1, "layer")} on ${step.device}, ${clock(step.frequency_hz)}`)),
       h("div", { class: "badges" }, origins),
@@ -111,8 +153,19 @@ function way(link) {
   return h("ol", { class: "way" }, inOrder(link.plan).map(({ step, sent }) => sent ? crossing(sent) : running(step)));
 }
 
+// Ways that come to the same plan stand in one row, as in the terminal.
+function foldedRows(link) {
+  const found = [];
+  for (const row of link.baselines) {
+    const same = row.plan && !row.reason && found.find((other) => other.plan && !other.reason && sameSteps(other.plan.steps, row.plan.steps));
+    if (same) same.same.push(row);
+    else found.push({ ...row, same: [] });
+  }
+  return found;
+}
+
 function baselineSection(link) {
-  const rows = link.baselines;
+  const rows = foldedRows(link);
   if (!rows.length) return null;
   const bar = (row, what) => {
     const { unit, cost } = FIELDS[what];
@@ -138,11 +191,12 @@ function baselineSection(link) {
     + (marks ? " The black tick is what the method itself believes." : ""),
     h("div", { class: "rows" }, rows.map((row) => [
       h("div", { class: row.reason ? "who infeasible" : "who" }, h("span", { class: row.is_chosen ? "letter ours" : "letter" }, row.letter),
-        h("span", null, row.name, h("small", null, row.is_chosen ? "this plan" : row.source))),
+        h("span", null, row.name, h("small", null, row.is_chosen ? "this plan" : row.source),
+          row.same.length ? h("small", null, `the same plan: ${row.same.map((other) => `${other.letter} ${other.name}`).join(", ")}`) : null)),
       h("div", { class: row.reason ? "bars infeasible" : "bars" }, row.plan ? [bar(row, "time"), energetic(row) ? bar(row, "energy") : null] : null,
         row.reason ? h("small", null, row.reason) : null),
       h("div", { class: "figures" }, row.plan ? [h("div", { class: "num" }, quantity(timeOf(row.plan), "s")), energetic(row) ? h("div", { class: "num" }, quantity(row.plan.energy_j, "J")) : null] : "–",
-        !row.is_chosen && !row.reason ? h("div", { class: "note num" }, `DIME saves ${share(row.gain)}`) : null),
+        !row.is_chosen && !row.reason ? h("div", { class: "note" }, row.gain > 0.0005 ? `DIME: ${share(row.gain)} less ${data.goal_name}` : `the same ${data.goal_name}`) : null),
     ])));
 }
 
@@ -177,7 +231,7 @@ function explanationSection(link) {
   return section("Why this plan", null,
     rivals.length ? table([["next to it"], ["plan"], ["worse by"]], rivals.map((rival) => [
       WHAT[rival.what] || rival.what, planCell(rival.steps),
-      h("td", null, h("div", null, h("div", null, rival.margin ? `${quantity(rival.margin, data.goal_unit)}${rival.share === null ? "" : ` (${percent(rival.share)})`}` : "nothing: it is as good"),
+      h("td", null, h("div", null, h("div", null, rival.margin ? `${quantity(rival.margin, data.goal_unit)}${rival.share === null ? "" : ` (${percent(rival.share)} of this plan's ${data.goal_name})`}` : "nothing: it is as good"),
         rival.margin ? sure(rival) : null))])) : null,
     found.slacks.length ? [h("h3", null, "Limits"),
       table([["limit"], ["allowed", "num"], ["used", "num"], ["left", "num"], [`${data.goal_name} without it`, "num"]], found.slacks.map((slack) => [
@@ -226,10 +280,7 @@ function certaintySection(link) {
 
 function sourcesSection() {
   return section("Where the numbers come from", null,
-    h("div", { class: "badges" }, badge("measured"), h("span", { class: "note" }, "this device, this run")),
-    h("div", { class: "badges" }, badge("replayed"), h("span", { class: "note" }, "a recording of a measurement")),
-    h("div", { class: "badges" }, badge("emulated"), h("span", { class: "note" }, "measured on something that was made to stand in for the device or the link")),
-    h("div", { class: "badges" }, badge("modelled"), h("span", { class: "note" }, "a formula: every transfer (bytes over the link's rate), radio energy, energy from a stated power")),
+    ORIGINS.map((origin) => h("p", { class: "note" }, quiet(origin), ` ${origin}: ${MEANS[origin]}`)),
     h("p", { class: "note" }, data.arithmetic === "published" ? "Times are means without the lowest and highest 10 % of all runs, energies plain means, as the published code has them."
       : "Times are those of typical runs: means over the passes of each one's runs without the lowest and highest 20 %. Energies are plain means. Limits that hold with a probability are about single runs."),
     h("h3", null, "Links"),
@@ -245,41 +296,84 @@ function sourcesSection() {
     h("p", { class: "note" }, `DIME ${data.versions.dime}, Python ${data.versions.python}`));
 }
 
-const SECTIONS = [planSection, verifiedSection, heldSection, frontierSection, baselineSection, explanationSection, mapSection, certaintySection, notesSection];
-const sectionsOf = (link) => SECTIONS.map((make) => make(link)).filter(Boolean);
+// After the answer: the map beside the frontier, what if, why, how sure; the rest is folded.
+function sectionsOf(link) {
+  shownLink = link.name;
+  const beside = [mapSection(link), frontierSection(link)].filter(Boolean);
+  return [
+    beside.length > 1 ? h("div", { class: "beside" }, beside) : beside[0], whatIfSection(link), explanationSection(link),
+    certaintySection(link), heldSection(link), verifiedSection(link), notesSection(link),
+    folded(planSection(link)), folded(baselineSection(link))].filter(Boolean);
+}
 const linkOverview = () => data.links.length > 1 ? overview() : null;
+
+// The link that is open first: one that is split, or else has something to trade, with the largest gain.
+function mostInteresting(links) {
+  const alone = (link) => link.baselines.filter((row) => row.name.startsWith("all on ") && row.gain !== null).map((row) => row.gain);
+  const split = (link) => new Set(link.plan.steps.map((step) => step.device)).size > 1 && alone(link).length ? Math.min(...alone(link)) : 0;
+  const trade = (link) => link.frontier && link.frontier.count > 1 ? 1 - link.frontier.points.at(-1).energy_j / link.frontier.points[0].energy_j : 0;
+  for (const gain of [split, trade]) {
+    const best = links.reduce((one, other) => gain(other) > gain(one) ? other : one);
+    if (gain(best) > 0) return best;
+  }
+  return links[0];
+}
 
 // On paper every link's sections stand one after the other, with all details open, drawn for A4 less margins and padding.
 function printed() {
+  const shown = shownLink;
   paperWidth = 660;
-  const paper = h("div", { id: "paper" }, header(), linkOverview(),
+  const paper = h("div", { id: "paper" }, header(), answers(), linkOverview(),
     data.links.map((link) => [data.links.length > 1 ? h("h2", { class: "link" }, link.name) : null, sectionsOf(link)]), effectSection(), sourcesSection());
   paperWidth = 0;
+  shownLink = shown;
   paper.querySelectorAll("details").forEach((node) => { node.open = true; });
   return paper;
 }
 
 function main() {
   const panel = h("div", { role: "tabpanel", id: "panel" });
-  const show = (at) => {
-    panel.replaceChildren(...sectionsOf(data.links[at]));
-    tabs.forEach((tab, k) => {
-      tab.setAttribute("aria-selected", String(k === at));
-      tab.tabIndex = k === at ? 0 : -1;
-    });
+  const contents = h("nav", { class: "contents", "aria-label": "contents" });
+  const go = (link, at) => {
+    location.hash = address(link, at);
+    route();
   };
   const tabs = data.links.map((link, at) => h("button", {
-    type: "button", role: "tab", "aria-controls": "panel", click: () => show(at),
+    type: "button", role: "tab", "aria-controls": "panel", click: () => go(link.name),
     keydown: (event) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
       if (!step) return;
       const next = (at + step + tabs.length) % tabs.length;
-      show(next);
+      go(data.links[next].name);
       tabs[next].focus();
     } }, link.name));
-  document.getElementById("page").append(...[header(), linkOverview(),
-    h("nav", { class: "tabs", role: "tablist", "aria-label": "links" }, tabs), panel, effectSection(), sourcesSection()].filter(Boolean));
-  show(0);
+  const show = (at) => {
+    const link = data.links[at];
+    if (link.name === shownLink && panel.hasChildNodes()) return;
+    panel.replaceChildren(...sectionsOf(link));
+    tabs.forEach((tab, k) => {
+      tab.setAttribute("aria-selected", String(k === at));
+      tab.tabIndex = k === at ? 0 : -1;
+    });
+    document.querySelectorAll("#page > section .anchor").forEach((anchor) => { anchor.href = address(link.name, anchor.closest("section").id); });
+    contents.replaceChildren(...[...document.querySelectorAll("#page section[id]")].map((node) =>
+      h("a", { href: address(link.name, node.id) }, node.querySelector("h2").firstChild.textContent)));
+  };
+  // #link=WiFi&at=why-this-plan: what is open, and what is looked at; the browser's buttons go back and forth.
+  const route = () => {
+    const asked = new URLSearchParams(location.hash.slice(1));
+    const at = data.links.findIndex((link) => link.name === asked.get("link"));
+    show(at < 0 ? data.links.indexOf(mostInteresting(data.links)) : at);
+    const target = asked.get("at") && document.getElementById(asked.get("at"));
+    if (!target) return;
+    target.querySelectorAll(":scope > details").forEach((node) => { node.open = true; });
+    requestAnimationFrame(() => requestAnimationFrame(() => target.scrollIntoView({ block: "start" })));
+  };
+  const page = document.getElementById("page");
+  page.append(...[header(), answers(go), contents,
+    h("nav", { class: "tabs", role: "tablist", "aria-label": "links" }, tabs), panel, folded(linkOverview()), folded(effectSection()), folded(sourcesSection())].filter(Boolean));
+  addEventListener("hashchange", route);
+  route();
   addEventListener("beforeprint", () => document.body.append(printed()));
   addEventListener("afterprint", () => document.getElementById("paper")?.remove());
   requestAnimationFrame(() => requestAnimationFrame(() => { document.documentElement.dataset.ready = "true"; }));
