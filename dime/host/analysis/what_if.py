@@ -51,6 +51,7 @@ class Arcs:
         energy_j: Energy without that of waiting, likewise.
         air_j: What is added for each multiple of the time on the air.
         waits: What ``Waiting`` multiplies to give the power that waits, W.
+        beyond_s: By how much what waits does so for longer than the latency: a mean run is longer than a typical one.
     """
 
     head: Ints
@@ -64,6 +65,7 @@ class Arcs:
     energy_j: Floats
     air_j: Floats
     waits: Floats
+    beyond_s: Floats
 
     def keep(self, kept: Bools) -> Arcs:
         """Fewer of them."""
@@ -97,7 +99,7 @@ def what_if(problem: Problem) -> WhatIf:
         raise InputError("the slowest stage is no sum over a plan's parts")
     if problem.memory_limits:
         raise InputError("memory is limited")
-    graph = graphs.build(problem, [problem.latency, problem.energy])
+    graph = graphs.build(problem)
     if graph.gaps:
         raise InputError("how long a radio is silent depends on several bundles")
     trips = {link.round_trip_s for link in problem.joined.values() if link is not None} or {0.0}
@@ -106,7 +108,7 @@ def what_if(problem: Problem) -> WhatIf:
     (still_ps, still_pj), (air_ps, air_pj) = split(problem, problem.joined, "bandwidth", 0.0)
     _, (trip_ps, _) = split(problem, problem.joined, "round_trip", None)
     waiting, waits = _waiting(problem, graph)
-    told_w = _watts(problem, graph)
+    told_w, beyond_ps = _watts(problem, graph), _beyond_ps(problem, graph)
     amounts = [graph.amounts(one) for one in (still_ps, still_pj, air_ps, air_pj, trip_ps)]
     latency_ps, energy_pj, more_ps, more_pj, more_trips = amounts
     arcs = Arcs(
@@ -118,9 +120,10 @@ def what_if(problem: Problem) -> WhatIf:
         latency_ps / PER_S,
         more_ps / PER_S,
         more_trips / PER_S,
-        (energy_pj - np.rint(told_w * latency_ps)) / PER_J,
+        (energy_pj - np.rint(told_w * (latency_ps + beyond_ps))) / PER_J,
         (more_pj - np.rint(told_w * more_ps)) / PER_J,
         waits,
+        beyond_ps / PER_S,
     )
     arcs, nodes = _reached(arcs, graph.sink)
     arcs = _needed(arcs, with_hull=problem.latency_limit_ps is None and problem.energy_limit_pj is None)
@@ -154,6 +157,16 @@ def _watts(problem: Problem, graph: graphs.Graph) -> Floats:
         (len(states.crossings), *problem.crossing_ps.shape),
     )
     found: Floats = graph.gather(of_devices, crossing, contextual=True).astype(np.float64)
+    return found
+
+
+def _beyond_ps(problem: Problem, graph: graphs.Graph) -> Floats:
+    """How much longer a mean run is than a typical one."""
+    of_devices = []
+    for at, device in enumerate(problem.devices):
+        table = problem.acting.beyond_ps[at] if at < len(problem.acting.beyond_ps) else None
+        of_devices.append(np.zeros(device.latency_ps.shape) if table is None else table.astype(np.float64))
+    found: Floats = graph.gather(of_devices, np.zeros(problem.crossing_ps.shape)).astype(np.float64)
     return found
 
 
@@ -201,26 +214,35 @@ def _reached(arcs: Arcs, sink: int) -> tuple[Arcs, int]:
 
 
 def _needed(arcs: Arcs, with_hull: bool) -> Arcs:
-    """Without bundles' options that no weight of energy asks for: those above the hull of the others between two nodes.
+    """Without bundles' options between two nodes that others beat in latency, energy and waiting.
 
-    What a limit asks for may lie above the hull, so with limits all stay.
+    Without limits those go, too, that no weight of energy asks for: above the hull of the others, where all wait alike.
     """
-    if not with_hull:
-        return arcs
     keep = np.ones(len(arcs.head), np.bool_)
     places: dict[tuple[int, int, int], list[int]] = {}
     for at in np.flatnonzero(arcs.device >= 0).tolist():
         places.setdefault((int(arcs.tail[at]), int(arcs.head[at]), int(arcs.bundle[at])), []).append(at)
+    waited = arcs.waits * (arcs.latency_s + arcs.beyond_s)
     for options in places.values():
-        hull: list[int] = []
-        for at in sorted(options, key=lambda one: (arcs.latency_s[one], arcs.energy_j[one])):
-            if hull and arcs.energy_j[at] >= arcs.energy_j[hull[-1]]:
+        ordered = sorted(options, key=lambda one: (arcs.latency_s[one], arcs.energy_j[one], waited[one]))
+        left: list[int] = []
+        for at in ordered:
+            if any(arcs.energy_j[one] <= arcs.energy_j[at] and waited[one] <= waited[at] for one in left):
                 keep[at] = False
-                continue
-            while len(hull) > 1 and _is_above(arcs, hull[-2], hull[-1], at):
-                keep[hull.pop()] = False
-            hull.append(at)
+            else:
+                left.append(at)
+        if with_hull and not arcs.waits[options].any():
+            _leave_hull(arcs, left, keep)
     return arcs.keep(keep)
+
+
+def _leave_hull(arcs: Arcs, options: list[int], keep: Bools) -> None:
+    """Marks options that lie on or above a line between two others; they come by ascending latency."""
+    hull: list[int] = []
+    for at in options:
+        while len(hull) > 1 and _is_above(arcs, hull[-2], hull[-1], at):
+            keep[hull.pop()] = False
+        hull.append(at)
 
 
 def _is_above(arcs: Arcs, before: int, middle: int, after: int) -> bool:

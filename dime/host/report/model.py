@@ -544,6 +544,7 @@ class Options(TypedDict):
         latency_s: Its time.
         energy_j: Its energy, but that of waiting.
         waits: What the power that turns is multiplied by while it runs.
+        beyond_s: By how much longer than its time what waits does so: a mean run is longer than a typical one.
     """
 
     number: int
@@ -556,6 +557,7 @@ class Options(TypedDict):
     latency_s: list[float]
     energy_j: list[float]
     waits: list[float]
+    beyond_s: list[float]
 
 
 class Crossings(TypedDict):

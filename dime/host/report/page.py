@@ -135,7 +135,7 @@ def _digest(text: str, data: object) -> str:
 
 
 def _render(data: model.Report, text: str, verification: object = None) -> str:
-    style = _short(_asset(STYLE))
+    style = re.sub(r"\s*([{};]|(?<=\w):(?= ))\s*", r"\1", _short(_asset(STYLE)))
     script = _short("\n".join(map(_asset, SCRIPTS)))
     parts = {
         "title": escape(f"DIME: {data['network']}"),

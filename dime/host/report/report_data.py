@@ -167,6 +167,7 @@ def _what_if(link: LinkStudy, options: list[model.Options]) -> tuple[model.WhatI
         "latency_s": steps.latency_s.tolist(),
         "energy_j": steps.energy_j.tolist(),
         "waits": steps.waits.tolist(),
+        "beyond_s": steps.beyond_s.tolist(),
     }
     same = next((one for one in options if {**one, "number": table["number"]} == table), None)
     if same is None:

@@ -9,7 +9,7 @@ const arcsOf = (() => {
     const steps = data.options.find((one) => one.number === found.options), ways = found.crossings;
     const rows = (columns, more) => columns.head.map((_, at) => ({
       ...Object.fromEntries(Object.entries(columns).filter(([, column]) => Array.isArray(column)).map(([name, column]) => [name, column[at]])), ...more }));
-    const arcs = [...rows(steps, { air_s: 0, trips: 0, air_j: 0 }), ...rows(ways, { device: "" })].sort((a, b) => a.head - b.head);
+    const arcs = [...rows(steps, { air_s: 0, trips: 0, air_j: 0 }), ...rows(ways, { device: "", beyond_s: 0 })].sort((a, b) => a.head - b.head);
     made.set(found.crossings, arcs);
     return arcs;
   };
@@ -17,7 +17,7 @@ const arcsOf = (() => {
 
 const priced = (arc, asked) => {
   const time = arc.latency_s + arc.air_s * asked.slower + arc.trips * asked.trip_s;
-  return { time, energy: arc.energy_j + arc.air_j * asked.slower + asked.waiting * arc.waits * time };
+  return { time, energy: arc.energy_j + arc.air_j * asked.slower + asked.waiting * arc.waits * (time + arc.beyond_s) };
 };
 
 // The best plan, {steps, latency_s, energy_j, value}, or null where none keeps the limits.

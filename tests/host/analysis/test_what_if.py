@@ -35,7 +35,9 @@ def least(found, per_s, per_j, slower, trip_s, watts):
     """The shortest path, as the page walks it."""
     arcs = found.arcs
     latency = arcs.latency_s + arcs.air_s * slower + arcs.trips * trip_s
-    value = per_s * latency + per_j * (arcs.energy_j + arcs.air_j * slower + watts * arcs.waits * latency)
+    value = per_s * latency + per_j * (
+        arcs.energy_j + arcs.air_j * slower + watts * arcs.waits * (latency + arcs.beyond_s)
+    )
     best = np.full(found.nodes, np.inf)
     best[0] = 0
     for tail, head, more in zip(arcs.tail, arcs.head, value, strict=True):
