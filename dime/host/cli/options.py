@@ -176,8 +176,8 @@ class Arithmetic:
     )
     connection: str = option("kept, or new for each transfer, which then begins with a round trip.", "kept")
     encode: str = option(
-        "How the input, and features between layers, are encoded before they are sent, of what profiles have measured "
-        "(dime profile --encode): such as input:jpeg90,features:float16.",
+        "How the input, and features between layers, are encoded before they are sent, such as "
+        "input:jpeg90,features:float16; of what the profiles have measured.",
         "",
     )
     sizes: str | None = option(
