@@ -17,6 +17,7 @@ import numpy as np
 from dime.contract.stages import Segment
 from dime.host.common import stats, student
 from dime.host.common.stats import Floats
+from dime.host.execution.joules import Energy
 
 if TYPE_CHECKING:
     from dime.contract.stages import Row
@@ -110,6 +111,7 @@ class Compared:
         fallbacks: Requests that the edge device finished by itself.
         distance: How far its results are from the whole network's, as a part of the largest value.
         notes: What else there is to say.
+        energies: Its joules on each device that a meter watches.
     """
 
     name: str
@@ -121,6 +123,7 @@ class Compared:
     fallbacks: int = 0
     distance: float | None = None
     notes: tuple[str, ...] = field(default=())
+    energies: tuple[Energy, ...] = ()
 
     @property
     def holds(self) -> bool | None:

@@ -22,7 +22,7 @@ from dime.host.common import student
 from dime.host.common.stats import CONFIDENCE, Floats
 from dime.host.execution.comparison import OF_DEVICES, Interval, Part
 from dime.host.execution.devices import Profiled
-from dime.host.planning.accounting import COPIES, ENCODING, FREQUENCY_CHANGE
+from dime.host.planning.accounting import COPIES, ENCODING, FREQUENCY_CHANGE, PROTOCOL, RADIO_STATES
 from dime.host.planning.cost import add_up, walk
 from dime.host.planning.links import Link
 from dime.host.planning.plan import Plan, describe
@@ -50,6 +50,8 @@ class Candidate:
         parts: Each stage with its prediction.
         fallback_s: What the edge device takes to finish by itself, for each hop; None where it was not profiled.
         delays_s: For each hop the delay that is predicted before its first byte arrives.
+        predicted_j: Joules of a request without the radio's, which no meter of a device sees over an emulated link.
+        interval_j: Their interval.
     """
 
     letter: str
@@ -62,6 +64,8 @@ class Candidate:
     parts: tuple[Part, ...]
     fallback_s: tuple[float | None, ...]
     delays_s: tuple[float, ...]
+    predicted_j: float | None = None
+    interval_j: Interval | None = None
 
     @property
     def is_local(self) -> bool:
@@ -145,7 +149,20 @@ def _candidate(
         tuple(parts_of(problem, devices, plan, choices)),
         fallback,
         delays_s(problem, segments),
+        *_joules(problem, plan, choices, samples),
     )
+
+
+def _joules(
+    problem: Problem, plan: Plan, choices: Choices, samples: Samples | None
+) -> tuple[float | None, Interval | None]:
+    if plan.energy_j is None:
+        return None, None
+    radio_j = plan.radio_j or 0.0
+    radio_j += sum(one.energy_j or 0.0 for one in plan.terms if one.term in (PROTOCOL, RADIO_STATES))
+    interval = None if samples is None else samples.interval(choices, (), "energy", CONFIDENCE)
+    shifted = None if interval is None else (interval[0] - radio_j, interval[1] - radio_j)
+    return plan.energy_j - radio_j, shifted
 
 
 def delays_s(problem: Problem, segments: Sequence[Segment]) -> tuple[float, ...]:

@@ -19,13 +19,15 @@ from dime.contract import stages
 from dime.contract.errors import DeviceError, InputError, unknown
 from dime.host.campaign import profile
 from dime.host.common.stats import Floats
-from dime.host.execution import comparison, link_check
+from dime.host.execution import comparison, joules, link_check
 from dime.host.execution.comparison import Compared
 from dime.host.execution.devices import Profiled, find
 from dime.host.execution.link_check import Checked
 from dime.host.execution.plans import Candidate, candidates
 from dime.host.execution.running import Linked, Running
+from dime.host.metering.recorder import Recorder
 from dime.host.planning import problem_files
+from dime.host.planning.accounting import WAITING
 from dime.host.planning.links import Link
 from dime.host.planning.problem import Problem
 from dime.host.studies.folder import SavedLink, load_study
@@ -184,12 +186,25 @@ def verify(
         }
         ran: list[RanLink] = []
         facts: tuple[Mapping[str, object], ...] = ()
-        with Running(devices, folder, content, weights) as running:
+        with joules.watching(devices) as meters, Running(devices, folder, content, weights) as running:
             for name, saved in chosen.items():
                 (found, unsure), links = planned[name], joined[name]
                 with running.linked(links) as linked:
                     facts = facts or tuple(_facts(running, devices, saved.problem, found[0]))
-                    one = _run(name, saved.problem, devices, found, unsure, links, linked, runs, seed, say, facts)
+                    one = _run(
+                        name,
+                        saved.problem,
+                        devices,
+                        found,
+                        unsure,
+                        links,
+                        linked,
+                        runs,
+                        seed,
+                        say,
+                        facts,
+                        meters=meters,
+                    )
                 ran.append(replace(one, kept={(names[a], names[b]): kept for (a, b), kept in linked.kept.items()}))
         for at, (name, links) in enumerate(joined.items()):
             checked = link_check.again(devices, links, before[name], lab)
@@ -342,6 +357,8 @@ def _run(
     seed: int,
     say: Callable[[str], None],
     facts: Sequence[Mapping[str, object]],
+    *,
+    meters: Mapping[int, Recorder],
 ) -> RanLink:
     """Checks each plan of a link, and then runs them round by round, in an order of its own."""
     checks = []
@@ -355,6 +372,7 @@ def _run(
     )
     rows: list[list[list[Row]]] = [[] for _ in found]
     alone: list[list[dict[tuple[int, int], list[float]]]] = [[] for _ in found]
+    spent: list[list[dict[int, joules.Round]]] = [[] for _ in found]
     for turn in range(rounds):
         places = list(range(len(found)))
         random.Random(f"{seed} {name} {turn}").shuffle(places)
@@ -368,9 +386,21 @@ def _run(
             ran = linked.execute(order, _within_s(order, one))
             rows[at].append(ran.rows)
             alone[at].append(ran.back_to_back_s)
+            spent[at].append(joules.of_round(meters, ran.rows, one.segments))
         say(f"{name}: round {turn + 1} of {rounds}")
-    compared = tuple(_compare(problem, one, rows[at], alone[at], checks[at]) for at, one in enumerate(found))
+    compared = tuple(
+        replace(
+            _compare(problem, one, rows[at], alone[at], checks[at]), energies=_energies(problem, one, spent[at], meters)
+        )
+        for at, one in enumerate(found)
+    )
     notes = [f"no interval, and no verdict: {unsure}"] if unsure else []
+    if meters and not problem.has_energy:
+        notes.append(
+            "joules were measured, and the plans have no energies to hold them against: profile with the meter"
+        )
+    if meters and problem.has_energy and any(one.term == WAITING for one in problem.acting.missing):
+        notes.append("the plans' joules are without those of waiting, which are among the measured ones")
     short = [f"{one.name} {count}" for one, count in zip(found, counts, strict=True) if count < runs]
     if short:
         notes.append(f"fewer requests than {runs}, for they take long: {', '.join(short)}")
@@ -432,6 +462,18 @@ def _compare(
         fallbacks,
         comparison.farthest(check),
     )
+
+
+def _energies(
+    problem: Problem, one: Candidate, spent: Sequence[Mapping[int, joules.Round]], meters: Iterable[int]
+) -> tuple[joules.Energy, ...]:
+    """What each watched device took; the plan's joules are those of the devices that count, which must be that one."""
+    counted = [at for at in range(len(problem.devices)) if (problem.acting.counted or (True,))[at : at + 1] == (True,)]
+    found = []
+    for at in meters:
+        foretold = (one.predicted_j, one.interval_j) if counted == [at] else (None, None)
+        found.append(joules.summed_up(problem.devices[at].name, [each[at] for each in spent], *foretold))
+    return tuple(found)
 
 
 def periods(rows: Sequence[Row]) -> Floats:

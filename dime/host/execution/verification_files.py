@@ -18,6 +18,7 @@ from dime.contract.errors import InputError, TableError
 from dime.host.common import places
 from dime.host.execution import comparison
 from dime.host.execution.comparison import Compared, Measured, Told
+from dime.host.execution.joules import Energy
 from dime.host.execution.link_check import Checked
 from dime.host.execution.plans import Candidate
 from dime.host.execution.runs import RanLink, Verification
@@ -175,8 +176,21 @@ def _plan(one: Candidate, compared: Compared, names: Sequence[str]) -> dict[str,
         "distance": compared.distance,
         "fallbacks": compared.fallbacks,
         "fallback_s": list(one.fallback_s),
+        "energies": [_energy(each, one) for each in compared.energies],
         "stages": [_stage(told) for told in compared.stages],
     }  # fmt: skip
+
+
+def _energy(found: Energy, one: Candidate) -> dict[str, object]:
+    """Joules a request; those of stages where the meter can tell windows so short."""
+    names = {part.at: part.what for part in one.parts if part.cause == "compute"}
+    return {
+        "device": found.device,
+        "predicted": {"mean_j": found.predicted_j, "interval_j": _ends(found.predicted_interval_j)},
+        "measured": {"mean_j": found.mean_j, "interval_j": _ends(found.interval_j), "why_not": found.why_not},
+        "holds": found.holds,
+        "stages": [{"what": names[at], "mean_j": mean_j} for at, mean_j in found.steps_j.items()],
+    }
 
 
 def _stage(told: Told) -> dict[str, object]:

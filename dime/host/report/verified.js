@@ -33,8 +33,18 @@ function verifiedSection(link) {
     h("h3", null, "Where the time went"),
     found.plans.length > 1 ? choice(found.plans.map((plan, at) => [`${plan.letter} ${plan.name}`.trim(), at]), 0, (at) => show(found.plans[at]), "plan") : null,
     one,
+    found.plans.flatMap((plan) => (plan.energies || []).map((one) => h("p", { class: "note" }, joulesOf(plan, one)))),
     found.notes.map((note) => h("p", { class: "note" }, note)),
     h("p", { class: "note" }, `verified/${data.verification.folder}, ${data.verification.started_utc}; every request stands in verification.parquet`));
+}
+
+// A plan's joules a request on one device, which a meter watched.
+function joulesOf(plan, one) {
+  const told = ({ mean_j, interval_j }) => quantity(mean_j, "J") + (interval_j ? ` (${interval_j.map((end) => quantity(Math.max(0, end), "J")).join(" to ")})` : "");
+  const name = `Joules of ${one.device}, ${plan.name}: `;
+  if (one.measured.mean_j === null) return `${name}not told by its meter: ${one.measured.why_not}`;
+  if (one.predicted.mean_j === null) return `${name}measured ${told(one.measured)}; the plan has none of it`;
+  return `${name}predicted ${told(one.predicted)}, measured ${told(one.measured)}: ${VERDICT.get(one.holds)}`;
 }
 
 const withEnds = ({ mean_s, interval_s }) => quantity(mean_s, "s") + (interval_s ? ` (${interval_s.map((end) => quantity(Math.max(0, end), "s")).join(" to ")})` : "");

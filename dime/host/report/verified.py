@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from dime.host.common.units import percent, plain, quantity
 from dime.host.execution.comparison import Told
+from dime.host.execution.joules import Energy
 from dime.host.execution.runs import RanLink, Verification
 
 WIDTH = 100
@@ -40,6 +41,7 @@ def _link(link: RanLink) -> Iterator[str]:
         )
         if compared.holds is False and compared.cause is not None:
             yield f"{indent}  most of it: {_cause(compared.cause)}"
+        yield from (f"{indent}  {_joules(each)}" for each in compared.energies)
         if compared.fallbacks:
             yield (
                 f"{indent}  {compared.fallbacks} of {compared.measured.count} requests were finished on the edge"
@@ -56,6 +58,19 @@ def _link(link: RanLink) -> Iterator[str]:
         yield f"{indent}the link was {link.origin}: real bytes, in real time{kept}"
 
 
+def _joules(found: Energy) -> str:
+    """A plan's joules on one device."""
+    name = plain(found.device)
+    if found.mean_j is None:
+        return f"joules of {name}: not told by its meter: {plain(found.why_not)}"
+    measured = _figure(found.mean_j, found.interval_j, "J")
+    if found.predicted_j is None:
+        return f"joules of {name}: measured {measured}; the plan has none of it"
+    verdict = {True: "holds", False: "does not hold", None: "no verdict"}[found.holds]
+    predicted = _figure(found.predicted_j, found.predicted_interval_j, "J")
+    return f"joules of {name}: predicted {predicted}  measured {measured}  {verdict}"
+
+
 def _order(link: RanLink) -> str:
     count = len(link.compared)
     order = f"the order of the {count} is as predicted" if link.is_ordered else "their order is not the predicted one"
@@ -68,12 +83,12 @@ def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def _figure(mean_s: float, interval: Sequence[float] | None) -> str:
-    """A time with its interval, such as ``53.7 ms (51.8 to 56.2)``; the unit once, where it is the same."""
-    mean = quantity(mean_s, "s")
+def _figure(value: float, interval: Sequence[float] | None, of: str = "s") -> str:
+    """A time or energy with its interval, such as ``53.7 ms (51.8 to 56.2)``; the unit once, where it is the same."""
+    mean = quantity(value, of)
     if interval is None:
         return mean
-    ends = [quantity(max(0.0, end), "s") for end in interval]
+    ends = [quantity(max(0.0, end), of) for end in interval]
     unit = mean.partition(" ")[2]
     if all(end.endswith(f" {unit}") for end in ends):
         ends = [end.partition(" ")[0] for end in ends]

@@ -19,8 +19,10 @@ from dime.contract.errors import DeviceError, InputError, TableError
 from dime.contract.frames import OVERHEAD_BYTES
 from dime.host.execution import running, runs, verification_files
 from dime.host.planning.links import Link, load_link
+from dime.host.report import verified
 from tests.host.conftest import dime
 from tests.host.execution import made
+from tests.lab.meter import StandInMeter
 
 pytestmark = pytest.mark.alone  # a computer runs one verification at once
 
@@ -116,6 +118,26 @@ def test_one_of_the_first_version_is_read(tmp_path):
             del joined[name]
     (folder / "verification.json").write_text(json.dumps({**said, "version": 1}))
     assert verification_files.read(folder)["links"] == said["links"]
+
+
+def test_joules_stand_beside_what_the_plan_has(here):
+    with StandInMeter(lambda now_s: 3.0) as meter:
+        options = f'{{name = "smartpower3", port = "{meter.port}", baud = 500000}}'
+        Path("lab.toml").write_text(
+            f'[edge]\nengine = "local"\nboard = "generic"\nmeter = {options}\n[server]\nengine = "local"\n'
+            'board = "generic"\n'
+        )
+        found = runs.verify(here, runs=60)
+    (link,) = found.links
+    for compared, one in zip(link.compared, link.candidates, strict=True):
+        (energy,) = compared.energies
+        assert energy.device == "edge" and energy.predicted_j == pytest.approx(one.predicted_j)
+        assert energy.mean_j is None or energy.mean_j >= 3.0 * 0.9 * compared.measured.mean_s
+    assert any(compared.energies[0].mean_j is not None for compared in link.compared)
+    written = verification_files.write(found, here / "verified" / "001")
+    said = json.loads((written / "verification.json").read_text())["links"][0]["plans"]
+    assert [plan["energies"][0]["device"] for plan in said] == ["edge"] * len(said)
+    assert "joules of edge: " in verified.text(found)
 
 
 def test_each_request_and_stage_has_a_row(here):

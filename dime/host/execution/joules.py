@@ -1,0 +1,183 @@
+"""Joules of plans that are run, where the lab file names a meter of a device that is a process of this computer.
+
+A round is one window: its joules, shared out to its requests, hold what lies between two of them, too. Single requests
+and stages have joules as far as the meter can tell such short windows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dime.contract.errors import DeviceError
+from dime.host.bench import engines
+from dime.host.common import console, stats, student
+from dime.host.common.stats import Floats
+from dime.host.execution.devices import Profiled
+from dime.host.metering import integrate
+from dime.host.metering.api import UNIX_MINUS_MONOTONIC_NS
+from dime.host.metering.power_trace import Trace
+from dime.host.metering.recorder import Recorder
+
+if TYPE_CHECKING:
+    from dime.contract.stages import Row, Segment
+
+PATIENCE_S, EDGE_S = 5.0, 20e-6
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a device took in one round of a plan.
+
+    Attributes:
+        request_j: Joules a request: the round's, by their number; NaN where the meter does not tell them.
+        error_j: Standard uncertainty of that, the meter's gain apart.
+        gain_error: Of the meter's gain, relative; None where nobody states one.
+        steps_j: (segment, step) -> joules of each run of that bundle; NaN where it is too short for the meter.
+        why_not: Why there are no joules.
+    """
+
+    request_j: float
+    error_j: float
+    gain_error: float | None
+    steps_j: Mapping[tuple[int, int], Floats] = field(default_factory=dict)
+    why_not: str = ""
+
+
+@dataclass(frozen=True)
+class Energy:
+    """A plan's joules a request on one device.
+
+    Attributes:
+        device: The device.
+        predicted_j: What the plan says, without the radio, which an emulated link has not; None where it does not.
+        predicted_interval_j: Its interval.
+        mean_j: Measured mean over the rounds; None where the meter told none.
+        interval_j: Its interval, the meter's gain included; None where there is one round only.
+        steps_j: (segment, step) -> mean joules of a bundle, where the meter tells any.
+        why_not: Why there are no joules.
+    """
+
+    device: str
+    predicted_j: float | None
+    predicted_interval_j: Interval | None
+    mean_j: float | None
+    interval_j: Interval | None
+    steps_j: Mapping[tuple[int, int], float] = field(default_factory=dict)
+    why_not: str = ""
+
+    @property
+    def holds(self) -> bool | None:
+        """The verdict, by the rule for times; None without an interval, or without a measurement."""
+        if self.predicted_interval_j is None or self.mean_j is None:
+            return None
+        half_j = 0.0 if self.interval_j is None else (self.interval_j[1] - self.interval_j[0]) / 2
+        low, high = self.predicted_interval_j
+        return low - half_j <= self.mean_j <= high + half_j
+
+
+@contextlib.contextmanager
+def watching(devices: Sequence[Profiled]) -> Iterator[dict[int, Recorder]]:
+    """Reads the meters of those devices that are processes of this computer: their position -> the meter.
+
+    Raises:
+        DimeError: A meter cannot be opened, or gives no readings.
+    """
+    with contextlib.ExitStack() as stack:
+        found = {}
+        for at, one in enumerate(devices):
+            meter = one.device.meter
+            if meter is None or engines.of(one.device).is_apart:
+                continue
+            options = {"serial" if key == "port" else key: value for key, value in meter.options.items()}
+            recorder = Recorder(meter.name, options, partial(_tell, one.device.name))
+            stack.callback(recorder.close, "the end of the run")
+            recorder.begin()
+            recorder.wait_for_reading()
+            found[at] = recorder
+        yield found
+
+
+def _tell(name: str, text: str) -> None:
+    console.tell(f"{name}: {text}")
+
+
+def of_round(meters: Mapping[int, Recorder], rows: Sequence[Row], segments: Sequence[Segment]) -> dict[int, Round]:
+    """What each watched device took in a round that is just over."""
+    found = {}
+    for at, recorder in meters.items():
+        since_ns, until_ns = (UNIX_MINUS_MONOTONIC_NS + edge for edge in _edges(rows))
+        try:
+            trace = recorder.trace(since_ns, until_ns, PATIENCE_S)
+        except DeviceError as error:
+            found[at] = Round(math.nan, math.nan, None, why_not=str(error))
+        else:
+            found[at] = measure(trace, rows, segments, at)
+    return found
+
+
+def measure(trace: Trace, rows: Sequence[Row], segments: Sequence[Segment], device: int) -> Round:
+    """A round's joules on one device, by the power meanwhile.
+
+    Args:
+        trace: The power, on this computer's clock.
+        rows: The round's requests, whose stamps are on its monotonic clock.
+        segments: The plan's segments.
+        device: Position of the device.
+    """
+    since_ns, until_ns = _edges(rows)
+    whole = _windows(trace, [(since_ns, until_ns)])
+    steps = {}
+    for at, segment in enumerate(segments):
+        for number in range(len(segment.steps)) if segment.device == device else ():
+            stamps = [row["segments"][at]["steps"][number] for row in rows if not row["fallback"]]
+            if stamps:
+                steps[at, number] = _windows(trace, [(one["start"], one["end"]) for one in stamps]).energy_j
+    parts_j = (whole.sampling_j, whole.alias_j, whole.resolution_j, (whole.late_j - whole.early_j) / 2)
+    error_j = math.hypot(*(float(one[0]) for one in parts_j))
+    count = len(rows)
+    return Round(float(whole.energy_j[0]) / count, error_j / count, trace.gain.error, steps, str(whole.rejected[0]))
+
+
+def _edges(rows: Sequence[Row]) -> tuple[int, int]:
+    return min(row["start_ns"] for row in rows), max(row["end_ns"] for row in rows)
+
+
+def _windows(trace: Trace, windows: Sequence[tuple[int, int]]) -> integrate.Energies:
+    edges_ns = np.array(windows, np.int64).reshape(-1, 2) + UNIX_MINUS_MONOTONIC_NS
+    return integrate.measure(trace, edges_ns[:, 0], edges_ns[:, 1], math.hypot(EDGE_S, trace.clock_error_s))
+
+
+def summed_up(
+    device: str, rounds: Sequence[Round], predicted_j: float | None, predicted_interval_j: Interval | None
+) -> Energy:
+    """A plan's joules over its rounds, which count once each.
+
+    The interval has how the rounds differ, and what they share: what the meter cannot tell of a window, and its gain.
+    """
+    known = [one for one in rounds if math.isfinite(one.request_j)]
+    if not known:
+        why = next((one.why_not for one in rounds if one.why_not), "the meter told none")
+        return Energy(device, predicted_j, predicted_interval_j, None, None, why_not=why)
+    values = np.array([one.request_j for one in known])
+    mean_j, interval = float(values.mean()), None
+    if len(values) > 1:
+        by_chance = student.quantile((1 + stats.CONFIDENCE) / 2, len(values) - 1)
+        shared_j = 1.96 * math.hypot(
+            float(np.mean([one.error_j for one in known])), (known[0].gain_error or 0.0) * mean_j
+        )
+        half_j = math.hypot(float(by_chance * values.std(ddof=1)) / math.sqrt(len(values)), shared_j)
+        interval = mean_j - half_j, mean_j + half_j
+    steps = {}
+    for key in known[0].steps_j:
+        of_step = np.concatenate([one.steps_j[key] for one in known if key in one.steps_j])
+        if np.isfinite(of_step).any():
+            steps[key] = float(np.nanmean(of_step))
+    return Energy(device, predicted_j, predicted_interval_j, mean_j, interval, steps)
