@@ -28,7 +28,7 @@ from dime.contract.errors import DeviceError
 
 LOOPBACK = "127.0.0.1"  # where ends on one machine meet
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"DIME"
 _HEADER = struct.Struct("<4sBBBBQQ8I")
 _TRAILER = struct.Struct("<I")
@@ -68,6 +68,10 @@ KINDS = (HELLO, CHALLENGE, PROOF, WELCOME, TENSOR, STAMPS, PROBE, ANSWER, END, F
 
 class FrameError(DeviceError):
     """A frame that is none, or not the one that was foretold; its connection is of no more use."""
+
+
+class VersionError(FrameError):
+    """A frame of another version of the protocol; the other side is told, by a frame of this one's."""
 
 
 Header = NamedTuple(
@@ -158,7 +162,7 @@ def unpack(data: bytes, foretold: Sequence[Foretold]) -> Header:
     if magic != MAGIC:
         raise FrameError("what came is no frame of DIME")
     if version != VERSION:
-        raise FrameError(
+        raise VersionError(
             "the other side speaks version {} of the protocol, this one {}: use the same DIME on both".format(
                 version, VERSION
             )

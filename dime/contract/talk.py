@@ -4,8 +4,10 @@
 |---|---|
 | ``{"order": ...}``, see `dime.contract.stages` | ``{"ready": facts}`` |
 | ``{"go": true}``, to the edge device | ``{"rows": [...]}``, as often as need be, then ``{"done": frames dropped}`` |
+| ``{"alive": true}``, every `ALIVE_S` | nothing |
 
-What cannot be done is answered ``{"error": line}``. A stage ends when this connection does.
+What cannot be done is answered ``{"error": line}``. A stage ends when this connection does, or was silent `QUIET_S`:
+a cable that was pulled out ends none.
 """
 
 import json
@@ -15,6 +17,7 @@ from dime.contract.errors import ConnectionLostError, InputError
 from dime.contract.transport import Channel, Part
 
 CONTROL = "control"  # what who started the run calls itself
+ALIVE_S, QUIET_S = 5.0, 30.0
 LARGEST_SAID_BYTES = 4 << 20
 SAID = frames.Foretold(frames.TENSOR, "uint8", (LARGEST_SAID_BYTES,), varies=True)
 

@@ -122,6 +122,10 @@ class Channel(object):
                     raise DeviceError("{}: {}".format(self.peer, _plain(view.tobytes())))
                 if header.kind == frames.END:
                     break
+        except frames.VersionError as error:
+            self.fail(str(error))
+            self.close()
+            raise FrameError("{}: {}".format(self.peer, error))
         except BaseException as error:
             self.close()
             if isinstance(error, FrameError):

@@ -5,6 +5,7 @@ import os
 import platform
 import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Dict, List, NoReturn, Optional, Sequence, Tuple
 
 from dime import __version__
@@ -261,14 +262,15 @@ def hashes(options: argparse.Namespace, emit: "Emit") -> None:
 
 
 def shape(options: argparse.Namespace, emit: "Emit") -> None:
-    """Emulates a link between whoever calls here and another port, until standard input ends."""
+    """Emulates a link between whoever calls here and another port, until standard input ends or it is told to end."""
     from dime.device.executing.shaper import Shaper
 
     target = (options.target_address, options.target_port)
     rates = (options.up_bit_s, options.down_bit_s)
-    with Shaper(target, rates[0], rates[1], options.round_trip_s, not options.half_duplex) as shaper:
+    with Shaper(target, rates[0], rates[1], options.round_trip_s, not options.half_duplex, options.address) as shaper:
         emit("description", facts={"address": shaper.address, "port": shaper.port})
-        sys.stdin.read()
+        with suppress(stop.Stopped):
+            sys.stdin.read()
         emit("description", facts={"kept": shaper.kept()})
 
 
@@ -451,6 +453,7 @@ def _trial_parsers(verbs: "argparse._SubParsersAction[_Parser]") -> None:
     verb.add_argument("--down-bit-s", type=float, required=True, help="rate back")
     verb.add_argument("--round-trip-s", type=float, default=0.0, help="half of it delays each direction")
     verb.add_argument("--half-duplex", action="store_true", help="one direction at a time has its rate")
+    verb.add_argument("--address", default=frames.LOOPBACK, help="where to listen")
 
     verb = verbs.add_parser("hashes", help=hashes.__doc__)
     verb.set_defaults(verb=hashes)

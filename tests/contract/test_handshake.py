@@ -103,6 +103,18 @@ def test_a_caller_without_the_token_learns_no_more_than_that(listener):
     assert "token" in str(told)
 
 
+def test_who_calls_one_of_another_version_hears_which_it_is(listener):
+    waiting = Accepting(listener, within_s=1.0)
+    with raw(listener) as caller:
+        hello = frames.pack(frames.HELLO, 0, "uint8", (160,))
+        caller.settimeout(5.0)
+        caller.sendall(hello[:4] + b"\x07" + hello[5:] + bytes(160) + frames.trailer(hello, bytes(160)))
+        header = caller.recv(frames.HEADER_BYTES, socket.MSG_WAITALL)
+        assert frames.unpack(header, [frames.FAILED]).kind == frames.FAULT
+        assert b"speaks version 7 of the protocol" in caller.recv(1000)
+    waiting.found()
+
+
 def test_one_of_another_version_is_told(listener):
     waiting = Accepting(listener, within_s=0.4)
     with raw(listener) as stranger:

@@ -46,6 +46,7 @@ class Stage(object):
         address: Where it listens.
         emit: Called with a message's kind and fields.
         patience_s: How long it waits for whoever started it.
+        quiet_s: So long who gives orders may say nothing.
     """
 
     def __init__(
@@ -55,8 +56,10 @@ class Stage(object):
         emit: "Emit",
         address: str = frames.LOOPBACK,
         patience_s: float = PATIENCE_S,
+        quiet_s: float = talk.QUIET_S,
     ) -> None:
-        self._work, self._run, self._emit, self._patience_s = job, run, emit, patience_s
+        self._work, self._run, self._emit = job, run, emit
+        self._patience_s, self._quiet_s = patience_s, quiet_s
         self._listener = handshake.Listener(address)
         self._events: "Queue[Tuple[str, object]]" = Queue()
         self._over = threading.Event()
@@ -165,7 +168,9 @@ class Stage(object):
     def _hear(self, channel: Channel) -> None:
         try:
             while True:
-                self._events.put(("said", talk.hear(channel, FOREVER_S)))
+                said = talk.hear(channel, self._quiet_s)
+                if not (isinstance(said, dict) and "alive" in said):
+                    self._events.put(("said", said))
         except (DimeError, ValueError):
             self._events.put(("end", None))
 

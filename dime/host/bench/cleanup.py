@@ -49,7 +49,7 @@ def clean(device: LabDevice, caches: bool = True, told: Callable[[str], None] = 
             with _noted(device, failures, kept, volume):
                 if answers.label(container, transfer.LABEL) == "run":
                     transfer.end(container, results.STOP_S)
-                    if (device.set_clock or answers.privileged(container)) and _exists(client, volume):
+                    if (device.set_clock or answers.privileged(container)) and transfer.is_there(client, volume):
                         results.restore_clocks(client, _image(client, device, container), volume, device)
                 container.remove(force=True)
                 done(f"container {container.name}")
@@ -92,16 +92,6 @@ def _noted(device: LabDevice, failures: list[DimeError], kept: set[str], what: s
         text = str(error)
         failures.append(DeviceError(text if text.startswith(f"{device.name}: ") else f"{device.name}: {text}"))
         kept.add(what)
-
-
-def _exists(client: docker.DockerClient, volume: str) -> bool:
-    import docker.errors
-
-    try:
-        client.volumes.get(volume)
-    except docker.errors.NotFound:
-        return False
-    return True
 
 
 def _image(client: docker.DockerClient, device: LabDevice, container: Container | None = None) -> Image:

@@ -150,12 +150,8 @@ def _over_ssh(device: LabDevice) -> docker.APIClient:
             self.ssh_client = paramiko.SSHClient()
 
         def _connect(self) -> None:
-            login = ssh.login(device)
-            if not login.proxy:
-                _reach(device, login.host, login.port)
             assert self.ssh_client is not None
-            login.connect(self.ssh_client, CONNECT_S)
-            _watch(self.ssh_client)
+            log_in(device, self.ssh_client)
 
     # The client is made for an address that it never uses, since it would make the SDK's own connection otherwise.
     # Any: its types leave out what begins with an underscore.
@@ -169,6 +165,26 @@ def _over_ssh(device: LabDevice) -> docker.APIClient:
         api.close()
         raise
     return cast("docker.APIClient", api)
+
+
+def log_in(device: LabDevice, client: paramiko.SSHClient, dead_s: float = DEAD_S) -> None:
+    """Connects to a device's host over ssh, within bounded time, so that no call waits for ever later.
+
+    Args:
+        device: The device.
+        client: A client.
+        dead_s: So long the far side may acknowledge nothing.
+
+    Raises:
+        ConnectionLostError: It does not answer.
+        DeviceError: Its name is not known.
+        paramiko.SSHException: As ``paramiko.SSHClient.connect``; see `translated`.
+    """
+    login = ssh.login(device)
+    if not login.proxy:
+        _reach(device, login.host, login.port)
+    login.connect(client, CONNECT_S)
+    _watch(client, dead_s)
 
 
 def address_towards(device: LabDevice) -> str:
@@ -212,14 +228,14 @@ def _reach(device: LabDevice, host: str, port: int) -> str:
         ) from None
 
 
-def _watch(client: paramiko.SSHClient) -> None:
+def _watch(client: paramiko.SSHClient, dead_s: float) -> None:
     """Ends a connection within seconds when the far side is gone, so that no call waits for ever."""
     transport = client.get_transport()
     assert transport is not None
-    transport.set_keepalive(5)
-    transport.channel_timeout = DEAD_S
+    transport.set_keepalive(max(1, int(dead_s / 3)))
+    transport.channel_timeout = dead_s
     if isinstance(transport.sock, socket.socket) and hasattr(socket, "TCP_USER_TIMEOUT"):
-        transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(DEAD_S * 1000))
+        transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(dead_s * 1000))
 
 
 def this_computer() -> LabDevice:

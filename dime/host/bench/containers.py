@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
-    from docker.types import DeviceRequest
+    from docker.types import DeviceRequest, LogConfig
 
 
 class Rights(TypedDict, total=False):
@@ -30,3 +30,7 @@ class Options(Rights, total=False):
     init: bool
     healthcheck: dict[str, list[str]]
     volumes: dict[str, dict[str, str]]
+    read_only: bool
+    tmpfs: dict[str, str]
+    log_config: LogConfig
+    stdin_open: bool

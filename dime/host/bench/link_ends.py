@@ -6,31 +6,23 @@ that answers listens at the loopback where both are on one computer, else at the
 
 from __future__ import annotations
 
-import math
-import secrets
 import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dime.contract import files, messages
 from dime.contract.errors import DeviceError
 from dime.contract.frames import LOOPBACK
-from dime.host.bench import answers, clients, engines, lock, ssh, transfer
+from dime.host.bench import answers, clients, engines, ssh
+from dime.host.bench.attended import OUT, Attended, Errand
 from dime.host.bench.engines import process
-from dime.host.bench.images import deliver
 from dime.host.bench.lab import LabDevice
-from dime.host.bench.session.judge import ENDED
-from dime.host.common import console, progress
+from dime.host.common import progress
 
-if TYPE_CHECKING:
-    from docker.models.containers import Container
-
-TOKEN, OUT = "/volume/token", "/tmp/out"
 WHAT = "a link's measurement"
-START_S, POLL_S = 60.0, 0.2
+START_S = 60.0
 
 
 def address(edge: LabDevice, server: LabDevice) -> str:
@@ -69,8 +61,9 @@ def answering(
         with process.serving([*words, f"--token={token}"], device.name) as said:
             yield said[0].get("port")
         return
-    with _container(device, words, token, registry, holds) as container:
-        for line in _lines(container, time.monotonic() + START_S):
+    with Attended(Errand(device, words, WHAT, token.read_text(), holds), registry) as end:
+        end.start()
+        for line in end.lines(time.monotonic() + START_S):
             message = messages.decode(line)
             if message is not None and message["kind"] == "error":
                 raise DeviceError(f"{device.name}: {message['text'][: answers.ERROR_WORDS]}")
@@ -78,6 +71,31 @@ def answering(
                 yield message["facts"].get("port")
                 return
         raise DeviceError(f"{device.name}: its end of the link does not say where it listens")
+
+
+@contextmanager
+def serving(device: LabDevice, words: Sequence[str], label: str, registry: str) -> Iterator[list[dict[str, object]]]:
+    """A verb that goes on until the block ends, on a device that this command holds already.
+
+    Returns:
+        The facts that it has said, one when it begins and more when it has ended.
+
+    Raises:
+        DeviceError: It reported an error, or ended before it said any.
+    """
+    if not engines.of(device).is_apart:
+        with process.serving(words, label) as said:
+            yield said
+        return
+    with Attended(Errand(device, words, label, holds=False, listens=True), registry) as one:
+        one.start()
+        said = []
+        last = process.facts(one.lines(time.monotonic() + START_S), said, label, 1)
+        if not said:
+            raise DeviceError(f"{device.name}: {label} ended before it began{'; last line: ' + last if last else ''}")
+        yield said
+        one.stop()
+        process.facts(one.lines(), said, label)
 
 
 def measure(device: LabDevice, words: Sequence[str], token: Path, registry: str, table: Path, label: str) -> None:
@@ -97,54 +115,12 @@ def measure(device: LabDevice, words: Sequence[str], token: Path, registry: str,
     if not engines.of(device).is_apart:
         process.run([*words, f"--token={token}", f"--out={table.parent}"], label, "exchange")
         return
-    with _container(device, [*words, f"--out={OUT}"], token, registry, True) as container:
+    with Attended(Errand(device, words, WHAT, token.read_text(), writes=True), registry) as end:
+        end.start()
         heard = answers.Messages()
-        progress.follow((heard.take(line)[1] for line in _lines(container)), label, "exchange")
-        content = transfer.read(container, f"{OUT}/{table.name}")
+        progress.follow((heard.take(line)[1] for line in end.lines()), label, "exchange")
+        content = end.read(f"{OUT}/{table.name}")
     if content is None:
         raise DeviceError(f"{device.name}: its table of the link is not there")
     table.parent.mkdir()
     files.new(table, content)
-
-
-@contextmanager
-def _container(device: LabDevice, words: Sequence[str], token: Path, registry: str, holds: bool) -> Iterator[Container]:
-    """A container that runs a verb in its host's network."""
-
-    def say(text: str) -> None:
-        console.tell(f"{device.name}: {text}")
-
-    with clients.connect(device) as client, clients.translated(device):
-        image = deliver.ensure(client, device, registry, say)
-        if holds:
-            lock.make_way(client, device)
-        volume = f"{transfer.RESULTS}link-{secrets.token_hex(6)}"
-        client.volumes.create(volume, labels={transfer.LABEL: "results"})
-        try:
-            with transfer.helper(
-                client,
-                image,
-                volume,
-                False,
-                lock.HOLD if holds else "",
-                lock.marks(WHAT),
-                entrypoint=[*transfer.ENTRY, *words, f"--token={TOKEN}"],
-                network_mode="host",
-            ) as container:
-                transfer.put(container, TOKEN, token.read_bytes())
-                container.start()
-                yield container
-        finally:
-            transfer.discard(client, volume)
-
-
-def _lines(container: Container, until_s: float = math.inf) -> Iterator[str]:
-    """What it says until it has ended, or until then."""
-    place = answers.Place()
-    while True:
-        container.reload()
-        ended = answers.state(container).status in ENDED
-        yield from place.new(container)
-        if ended or time.monotonic() > until_s:
-            return
-        time.sleep(POLL_S)

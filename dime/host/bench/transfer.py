@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 RESULTS = "dime-results-"  # before a run's key: the volume of its results
 LABEL = "dime"  # everything that is ours on an engine carries it
+BY = "dime.by"  # which process it must not outlast
 BLOCK = 1 << 20
 SENT_BYTES = 64 << 10  # so often is asked whether the person still waits
 SMALL_BYTES = 64 << 20  # of any file of a run but its table
@@ -95,7 +96,6 @@ def helper(
         **options: More of Docker's options, such as the command.
     """
     key = secrets.token_hex(6)
-    _sweep(client)
     defaults: Options = {
         "entrypoint": ["true"],
         "network_mode": "none",
@@ -104,37 +104,71 @@ def helper(
         "healthcheck": {"test": ["NONE"]},
         "volumes": {volume: {"bind": "/volume", "mode": "rw"}} if volume else {},
     }
-    answered = False
+    container = made(client, image, key, name, labels, **cast(Options, {**defaults, **options}))
     try:
-        container = client.containers.create(
-            image,
-            name=name or f"{LABEL}-helper-{key}",
-            labels={**(labels or {}), LABEL: "helper", "dime.key": key, "dime.by": _process(os.getpid())},
-            **cast(Options, {**defaults, **options}),
-        )
-        answered = True
         if run:
             container.start()
         yield container
-        _withdraw(client, key, 0.0)
-    except BaseException as error:
-        refused = not answered and isinstance(error, Exception)
+        withdraw(client, key)
+    except BaseException:
         with suppress(Exception):  # the first cause is told; what stays carries the label
-            _withdraw(client, key, 0.0 if answered or refused else LATE_S)
+            withdraw(client, key)
         raise
+
+
+def made(
+    client: docker.DockerClient,
+    image: Image,
+    key: str,
+    name: str = "",
+    labels: Mapping[str, str] | None = None,
+    **options: Unpack[Options],
+) -> Container:
+    """Makes a container that lasts no longer than this command, which has to remove it by its key.
+
+    Args:
+        client: The engine.
+        image: Its image.
+        key: By what it is found.
+        name: The container's name; one that nobody has, if empty.
+        labels: More labels.
+        **options: Docker's options.
+    """
+    _sweep(client)
+    try:
+        return client.containers.create(
+            image,
+            name=name or f"{LABEL}-helper-{key}",
+            labels={**(labels or {}), LABEL: "helper", "dime.key": key, BY: by()},
+            **options,
+        )
+    except BaseException as error:
+        with suppress(Exception):
+            withdraw(client, key, 0.0 if isinstance(error, Exception) else LATE_S)
+        raise
+
+
+def by() -> str:
+    """This process, as a label of what must not outlast it."""
+    return _process(os.getpid())
 
 
 def _process(number: int) -> str:
     return f"{socket.gethostname()}:{number}"
 
 
+def is_orphan(label: object) -> bool:
+    """Whether what carries this label was made by a command of this computer that has ended."""
+    text = label if isinstance(label, str) else ""
+    number = int(text.rpartition(":")[2]) if re.fullmatch(r".+:[0-9]{1,9}", text, re.ASCII) else 0
+    return bool(number) and text == _process(number) and not lives(number)
+
+
 def _sweep(client: docker.DockerClient) -> None:
     """Removes what commands of this computer have left that were ended before they could."""
     for container in ours(client, "helper"):
-        by = answers.label(container, "dime.by")
-        number = int(by.rpartition(":")[2]) if re.fullmatch(r".+:[0-9]{1,9}", by, re.ASCII) else 0
-        if by == _process(number) and not lives(number):
-            _withdraw(client, answers.label(container, "dime.key"), 0.0)
+        if is_orphan(answers.label(container, BY)):
+            withdraw(client, answers.label(container, "dime.key"))
 
 
 def lives(number: int) -> bool:
@@ -148,7 +182,7 @@ def lives(number: int) -> bool:
     return True
 
 
-def _withdraw(client: docker.DockerClient, key: str, seconds: float) -> None:
+def withdraw(client: docker.DockerClient, key: str, seconds: float = 0.0) -> None:
     """Removes a container by its key; one whose making was not waited for may come into being a little later."""
     deadline = time.monotonic() + seconds
     while True:
@@ -410,6 +444,17 @@ def discard(client: docker.DockerClient, volume: str, seconds: float = 15) -> No
             if error.status_code != 409 or time.monotonic() > deadline:
                 raise
         time.sleep(0.25)
+
+
+def is_there(client: docker.DockerClient, volume: str) -> bool:
+    """Whether an engine has a volume."""
+    import docker.errors
+
+    try:
+        client.volumes.get(volume)
+    except docker.errors.NotFound:
+        return False
+    return True
 
 
 def ours(client: docker.DockerClient, *kinds: str) -> list[Container]:

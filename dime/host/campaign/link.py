@@ -25,12 +25,13 @@ from dime.contract.frames import LOOPBACK
 from dime.contract.run import RUN, check_options, parse_name
 from dime.host.bench import engines, link_ends
 from dime.host.bench import lab as lab_file
-from dime.host.bench.engines import process
 from dime.host.common import places
 from dime.host.planning.links import FOLDER, Link, load_link
 from dime.host.profiles import link_profile
 from dime.host.profiles.link_profile import LinkProfile
 from dime.host.profiles.profiles import load_profile
+
+HERE = lab_file.LabDevice(lab_file.LOCAL)  # this computer
 
 
 def measure(
@@ -148,14 +149,24 @@ def _largest(net: str, results: Path) -> int:
 
 
 @contextmanager
-def emulated(link: Link, target: tuple[str, int]) -> Iterator[list[dict[str, object]]]:
+def emulated(
+    link: Link, target: tuple[str, int], device: lab_file.LabDevice = HERE, address: str = LOOPBACK, registry: str = ""
+) -> Iterator[list[dict[str, object]]]:
     """A link to an address, emulated in a process of its own.
+
+    Args:
+        link: The link.
+        target: What is behind it.
+        device: Where it runs, and this command holds; else on this computer.
+        address: Where it listens there.
+        registry: The lab's registry; empty for none.
 
     Returns:
         The facts that it says: its port at once, and when it has ended how well it was kept.
     """
     words = [
         "shape",
+        f"--address={address}",
         f"--target-address={target[0]}",
         f"--target-port={target[1]}",
         f"--up-bit-s={link.upload_bit_s!r}",
@@ -163,7 +174,7 @@ def emulated(link: Link, target: tuple[str, int]) -> Iterator[list[dict[str, obj
         f"--round-trip-s={link.round_trip_s!r}",
         *([] if link.duplex else ["--half-duplex"]),
     ]
-    with process.serving(words, f"link {link.name}") as said:
+    with link_ends.serving(device, words, f"link {link.name}", registry) as said:
         yield said
 
 

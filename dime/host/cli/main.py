@@ -74,7 +74,7 @@ KEPT = {
     "report": "nothing was written",
     "artifact": "nothing was written",
     "check-artifact": "nothing was written",
-    "verify": "nothing was written, and nothing is left on the devices",
+    "verify": "nothing was written, and what a device still runs of it ends by itself",
 }
 
 

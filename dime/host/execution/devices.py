@@ -12,7 +12,6 @@ from dime.contract import files
 from dime.contract.errors import InputError, TableError
 from dime.contract.run import RUN, RunSpec
 from dime.contract.stages import digest_of
-from dime.host.bench import engines
 from dime.host.bench import lab as lab_file
 from dime.host.bench.lab import LabDevice
 from dime.host.profiles.profiles import Profile, load_profile
@@ -80,11 +79,6 @@ def _find(source: Mapping[str, str], study: Path, bench: lab_file.Lab) -> Profil
         (device,) = bench.choose(re.sub(r"-[0-9]+threads$", "", name) if name not in bench.devices else name)
     except InputError as error:
         raise InputError(f"the plan is for {name}: {error}") from None
-    if engines.of(device).is_apart:
-        raise InputError(
-            f"{name} runs in a container at {device.engine}, and plans are run on processes of this computer only as"
-            " yet: give a lab file without it, or profile and plan for local devices"
-        )
     return Profiled(name, run, load_profile(str(folder)), device)
 
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
 from dime.contract import frames, handshake, stages, talk
 from dime.contract.errors import ConnectionLostError, DeviceError, DimeError
 from dime.contract.transport import Channel
-from dime.host.bench import answers, engines
+from dime.host.bench import answers, engines, link_ends, tunnel
+from dime.host.bench.attended import Attended, Errand
 from dime.host.bench.connection import Wishes
+from dime.host.bench.lab import LabDevice
 from dime.host.bench.session.job import Job
 from dime.host.bench.session.judge import ENDED
-from dime.host.campaign.link import emulated
+from dime.host.bench.session.state import State
+from dime.host.campaign.link import HERE, emulated
 from dime.host.common import console
 from dime.host.execution.devices import Profiled
 from dime.host.planning.links import Link
@@ -27,10 +32,20 @@ if TYPE_CHECKING:
     from dime.contract.stages import Asked, Row
 
 START_S, ANSWER_S, END_S = 300.0, 15.0, 5.0
+LOST_S, RETRY_S = 8.0, 0.5  # an engine that does not answer for so long takes its stage with it
+GRACE_S = 5.0  # for what is under way to be finished without a stage that is gone
+SOON_S = 1.0  # for what is just happening to be known
+WHAT = "a plan that is run"
+KILLED = (6, 9, 11, 15)  # signals by which a container's process ends
+KEPT = ("bytes", "pieces", "late_median_s", "late_p95_s", "late_most_s")
+
+
+class StageLostError(DeviceError):
+    """A stage is gone, and what was under way was finished without it."""
 
 
 class StageProcess:
-    """One device's stage: started, watched in a thread, and called.
+    """One device's stage: started where its engine runs things, watched in a thread, called as soon as it listens.
 
     Args:
         one: The device.
@@ -38,12 +53,27 @@ class StageProcess:
         run: What callers must have alike.
         weights: Weights to load; empty takes those that were profiled.
         folder: A folder of the run's own on this computer.
+        registry: The lab's registry; empty for none.
+        address: The device's own address to listen at.
+        holds: Whether it holds its engine; not where another stage of the run does.
+        failed: Called once, when it is gone though nobody told it to.
     """
 
-    def __init__(self, one: Profiled, samples: Path, run: handshake.Run, weights: str, folder: Path):
-        self.one, self._run = one, run
-        spec = one.run
-        words = [
+    def __init__(
+        self,
+        one: Profiled,
+        samples: Path,
+        run: handshake.Run,
+        weights: str,
+        folder: Path,
+        registry: str = "",
+        address: str = frames.LOOPBACK,
+        holds: bool = True,
+        failed: Callable[[StageProcess], None] = lambda one: None,
+    ):
+        self.one, self._run, self._address, self._failed = one, run, address, failed
+        spec, device = one.run, one.device
+        words = (
             "stage",
             f"--network={spec.network}",
             f"--device={one.name}",
@@ -54,61 +84,94 @@ class StageProcess:
             f"--plans={run.plan.hex()}",
             f"--profiled-weights={spec.weights}",
             f"--profiled-samples={spec.samples}",
-        ]
-        out = folder / one.name / spec.network
-        job = Job(one.device, spec.network, tuple(words), samples, out, spec.threads, token=run.token.hex(),
-                  token_word="--token")  # fmt: skip
-        self._engine = engines.of(one.device)(job, "", Wishes(), self._tell, lambda text: None)
+            f"--address={address}",
+        )
+        token, kind = run.token.hex(), engines.of(device)
+        self._engine: Attended | engines.Engine
+        if kind.is_apart:
+            errand = Errand(device, words, WHAT, token, holds, spec.network, samples, spec.threads, writes=True)
+            self._engine = Attended(errand, registry, self._tell)
+        else:
+            out = folder / one.name / spec.network
+            job = Job(device, spec.network, words, samples, out, spec.threads, token=token, token_word="--token")
+            self._engine = kind(job, registry, Wishes(), self._tell, lambda text: None)
+        self._stack = ExitStack()
         self._changed = threading.Condition()
+        self._sending = threading.Lock()
+        self._leaving = threading.Event()
+        self._leave_until_s = math.inf
         self._port: int | None = None
-        self._is_over = self._is_leaving = False
+        self._is_over = False
         self._words: list[str] = []
         self.failure = ""
         self.channel: Channel | None = None
 
     def _tell(self, text: str) -> None:
-        console.tell(f"{self.one.name}: {text}")
+        console.tell(text if text.startswith(f"{self.one.name}: ") else f"{self.one.name}: {text}")
 
     @contextlib.contextmanager
     def started(self) -> Iterator[StageProcess]:
         """The stage, running; it has ended when the block has."""
         with self._engine as engine:
             engine.start()
-            thread = threading.Thread(target=self._watch, daemon=True)
-            thread.start()
+            watching = threading.Thread(target=self._watch, daemon=True)
+            watching.start()
+            left_s = 0.0  # for an end of its own, with everything in order
             try:
                 yield self
+                left_s = END_S
+            except Exception:
+                left_s = END_S
+                raise
             finally:
-                self._is_leaving = True
+                self._leave_until_s = time.monotonic() + left_s
+                self._leaving.set()
                 if self.channel is not None:
                     self.channel.close()
-                if self._port is None:
+                elif not engine.poll_s:
                     engine.stop()
-                thread.join(END_S)
-                if thread.is_alive():
+                self._stack.close()
+                watching.join(END_S + RETRY_S)
+                if watching.is_alive() and not engine.poll_s:
                     engine.stop()
-                    thread.join(END_S)
+                    watching.join(END_S)
 
     def _watch(self) -> None:
         """Reads what the stage says until it ends."""
-        heard = answers.Messages()
+        heard, lost_s = answers.Messages(), math.inf
+        state = State("running")
         try:
-            while True:
-                state, lines = self._engine.look()
+            while state.status not in ENDED and not (self._engine.poll_s and time.monotonic() > self._leave_until_s):
+                try:
+                    state, lines = self._engine.look()
+                    lost_s = math.inf
+                except ConnectionLostError:
+                    lost_s = min(lost_s, time.monotonic())
+                    if time.monotonic() - lost_s > LOST_S:
+                        raise
+                    time.sleep(RETRY_S)
+                    continue
                 for line in lines:
                     self._hear(heard, line)
-                if state.status in ENDED:
-                    break
-                time.sleep(self._engine.poll_s)
+                time.sleep(0 if state.status in ENDED else self._engine.poll_s)
         except Exception as error:
-            self.failure = self.failure or str(error)
+            self._fail(str(error))
+        if not self._leaving.is_set() and not self.failure:
+            last = f"; last lines: {' | '.join(self._words[-2:])}" if self._words else ""
+            self._fail(f"its stage has ended, {_ended(state)}{last}")
         with self._changed:
-            if not self._is_leaving and not self.failure:
-                code = f"killed by signal {-state.code}" if state.code < 0 else f"exit code {state.code}"
-                last = f"; last lines: {' | '.join(self._words[-2:])}" if self._words else ""
-                self.failure = f"its stage has ended, {code}{last}"
             self._is_over = True
             self._changed.notify_all()
+
+    def _fail(self, why: str) -> None:
+        """Notes why it is of no use any more; what was first is kept."""
+        with self._changed:
+            is_new = not self.failure and not self._leaving.is_set()
+            if is_new:
+                self.failure = why.removeprefix(f"{self.one.name}: ")
+            self._changed.notify_all()
+        if is_new:
+            self._failed(self)
 
     def _hear(self, heard: answers.Messages, line: str) -> None:
         message, text = heard.take(line)
@@ -117,34 +180,51 @@ class StageProcess:
                 self._words = [*self._words[-2:], text.strip()]
         elif message["kind"] == "description":
             port = message["facts"].get("port")
-            if isinstance(port, int) and 0 < port < 65536:
-                with self._changed:
-                    self._port = port
-                    self._changed.notify_all()
+            if self._port is None and isinstance(port, int) and 0 < port < 65536:
+                self._port = port
+                threading.Thread(target=self._call, daemon=True).start()
         elif message["kind"] == "error":
-            self.failure = message["text"][: answers.ERROR_WORDS]
+            self._fail(_plainly(message["text"][: answers.ERROR_WORDS]))
         elif message["kind"] == "warning":
             console.tell(f"{self.one.name}: warning: {message['text'][: answers.WORDS]}")
 
+    def _call(self) -> None:
+        """Calls it, and tells it now and then that the run goes on: nobody else would end it."""
+        assert self._port is not None
+        try:
+            host, port = self._stack.enter_context(tunnel.opened(self.one.device, self._address, self._port))
+            channel = handshake.connect(host, port, self._run, talk.CONTROL, ANSWER_S, self.one.name)
+            with self._changed:
+                self.channel = channel
+                self._changed.notify_all()
+            while not self._leaving.wait(talk.ALIVE_S):
+                self._say({"alive": True})
+        except DimeError as error:
+            self._fail(str(error))
+
+    def _say(self, what: object) -> None:
+        assert self.channel is not None
+        with self._sending:
+            talk.say(self.channel, what, ANSWER_S)
+
     @property
     def address(self) -> tuple[str, int]:
-        """Where this computer reaches it; waits until it listens.
+        """Where other devices reach it."""
+        assert self._port is not None
+        return self._address, self._port
+
+    def wait(self) -> None:
+        """Waits until it takes orders.
 
         Raises:
             DeviceError: It does not.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._port is not None or self._is_over, START_S)
-            if self._port is None:
+            self._changed.wait_for(lambda: self.channel is not None or self._is_over or bool(self.failure), START_S)
+            if self.channel is None:
                 raise DeviceError(
                     f"{self.one.name}: {self.failure or f'its stage does not listen after {START_S:g} s'}"
                 )
-            return frames.LOOPBACK, self._port
-
-    def call(self) -> None:
-        """Calls it."""
-        host, port = self.address
-        self.channel = handshake.connect(host, port, self._run, talk.CONTROL, ANSWER_S, self.one.name)
 
     def ask(self, said: Mapping[str, object], within_s: float) -> dict[str, object]:
         """Says something and waits for the answer.
@@ -152,9 +232,8 @@ class StageProcess:
         Raises:
             DeviceError: It cannot do it, or is gone; the line says why.
         """
-        assert self.channel is not None
         try:
-            talk.say(self.channel, said, ANSWER_S)
+            self._say(said)
             return self.hear(within_s)
         except ConnectionLostError as error:
             raise self._gone(error) from None
@@ -172,16 +251,31 @@ class StageProcess:
             raise DeviceError(f"{self.one.name}: {str(heard['error'])[: answers.ERROR_WORDS]}")
         return heard
 
-    def has_ended(self) -> bool:
-        """Whether it has, though nobody told it to; what is just happening is waited for."""
+    def has_failed(self) -> bool:
+        """Whether it is gone though nobody told it to; what is just happening is waited for."""
         with self._changed:
-            self._changed.wait_for(lambda: self._is_over, 0.5)
-            return self._is_over and bool(self.failure)
+            self._changed.wait_for(lambda: bool(self.failure), SOON_S)
+            return bool(self.failure)
 
     def _gone(self, error: DimeError) -> DeviceError:
-        with self._changed:
-            self._changed.wait_for(lambda: self._is_over, END_S)
-        return DeviceError(f"{self.one.name}: {self.failure}" if self.failure else str(error))
+        return DeviceError(f"{self.one.name}: {self.failure}" if self.has_failed() else str(error))
+
+
+def _ended(state: State) -> str:
+    """How a stage has ended, in words."""
+    number = -state.code if state.code < 0 else state.code - 128
+    if state.out_of_memory:
+        return "killed for want of memory"
+    if state.code < 0 or number in KILLED:
+        return f"killed by signal {number}"
+    return f"exit code {state.code}"
+
+
+def _plainly(text: str) -> str:
+    """An error of the device side; what an earlier one does not know is told as such."""
+    if "invalid choice: 'stage'" in text or "unrecognized arguments" in text:
+        return "its image is of another version of DIME, which runs no such plans; type: make build, or make push"
+    return text
 
 
 class Ran(NamedTuple):
@@ -204,51 +298,103 @@ class Running:
         samples: The folder that holds the feature maps of all networks.
         plans: What stands for all plans that will be run, as JSON takes it.
         weights: Weights to load; empty takes those that were profiled.
+        registry: The lab's registry; empty for none.
+        real: (caller, called) positions of devices whose real link some plan goes over.
     """
 
-    def __init__(self, devices: Sequence[Profiled], samples: Path, plans: object, weights: str = ""):
-        self._devices, self._samples, self._weights = devices, samples, weights
+    def __init__(
+        self,
+        devices: Sequence[Profiled],
+        samples: Path,
+        plans: object,
+        weights: str = "",
+        registry: str = "",
+        real: Collection[tuple[int, int]] = (),
+    ):
+        self._devices, self._samples, self._weights, self._registry = devices, samples, weights, registry
         self._run = handshake.Run(handshake.new_token(), stages.digest(plans), devices[0].network_digest)
         self._stack = ExitStack()
+        self._real = frozenset(real)
         self.stages: list[StageProcess] = []
+        self._changed = threading.Condition()
+        self._gone: StageProcess | None = None  # the first, which is why others could not go on
         self._orders = self._requests = 0
 
     def __enter__(self) -> Running:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dime-verify-")))
-            for one in self._devices:
-                stage = StageProcess(one, self._samples, self._run, self._weights, folder)
+            held = set[str]()
+            for at, one in enumerate(self._devices):
+                holds, address = one.device.engine not in held, self._address(at)
+                held.add(one.device.engine)
+                stage = StageProcess(
+                    one, self._samples, self._run, self._weights, folder, self._registry, address, holds, self._without
+                )
                 self.stages.append(stack.enter_context(stage.started()))
             for stage in self.stages:
-                stage.call()
+                stage.wait()
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self._stack.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return self._stack.__exit__(kind, error, trace)
+
+    def _address(self, called: int) -> str:
+        """The address at which a device listens: the loopback, unless another host calls it over the real link."""
+        found = [self.between(a, b) for a, b in sorted(self._real) if b == called]
+        return next((one for one in found if one != frames.LOOPBACK), frames.LOOPBACK)
+
+    def between(self, caller: int, called: int) -> str:
+        """The address at which one device reaches another."""
+        return link_ends.address(self._devices[caller].device, self._devices[called].device)
+
+    def _without(self, stage: StageProcess) -> None:
+        """A stage is gone: what is under way is finished without it, or given up."""
+        with self._changed:
+            if self._gone is not None:
+                return
+            self._gone = stage
+            self._changed.notify_all()
+        timer = threading.Timer(GRACE_S, self._give_up)
+        timer.daemon = True
+        timer.start()
+
+    def _give_up(self) -> None:
+        for stage in self.stages:
+            if stage.channel is not None:
+                stage.channel.close()
 
     @contextlib.contextmanager
-    def linked(self, links: Mapping[tuple[int, int], Link]) -> Iterator[Linked]:
-        """The stages with emulated links between them.
+    def linked(self, links: Mapping[tuple[int, int], Link], real: Collection[tuple[int, int]] = ()) -> Iterator[Linked]:
+        """The stages with links between them: the real ones, or emulated beside the device that is called.
 
         Args:
             links: (caller, called) positions of devices -> the link as the caller sees it.
+            real: Those of them that are there.
         """
         with ExitStack() as stack:
-            ports = {}
+            found: dict[tuple[int, int], Shaped] = {}
             for (caller, called), link in links.items():
-                target = self.stages[called].address
-                ports[caller, called] = stack.enter_context(shaped(target, link))
-            yield Linked(self, ports)
+                stage = self.stages[called]
+                if (caller, called) in real:
+                    found[caller, called] = Shaped(*stage.address)
+                    continue
+                where = self.between(caller, called)
+                found[caller, called] = stack.enter_context(
+                    shaped(stage.address, link, stage.one.device, where, self._registry)
+                )
+            yield Linked(self, found)
 
     def execute(
-        self, order: Asked, ports: Mapping[tuple[int, int], int], within_s: float, say: Callable[[int], None]
+        self, order: Asked, ways: Mapping[tuple[int, int], Shaped], within_s: float, say: Callable[[int], None]
     ) -> Ran:
         """Has a plan run.
 
         Args:
             order: What all devices are told.
-            ports: (caller, called) -> the port of this computer that leads from one to the other.
+            ways: (caller, called) -> where the caller reaches the other one.
             within_s: Longest time for all of it.
             say: Told how many rows are there.
 
@@ -259,22 +405,25 @@ class Running:
             DeviceError: A device cannot do its part.
         """
         try:
-            return self._execute(order, ports, within_s, say)
+            return self._execute(order, ways, within_s, say)
+        except StageLostError:
+            raise
         except DeviceError:
-            gone = [stage for stage in self.stages if stage.has_ended()]
-            if gone:  # which is why another could not go on
-                raise DeviceError(f"{gone[0].one.name}: {gone[0].failure}") from None
+            with self._changed:
+                self._changed.wait_for(lambda: self._gone is not None, SOON_S)
+            if self._gone is not None:
+                raise DeviceError(f"{self._gone.one.name}: {self._gone.failure}") from None
             raise
 
     def _execute(
-        self, order: Asked, ports: Mapping[tuple[int, int], int], within_s: float, say: Callable[[int], None]
+        self, order: Asked, ways: Mapping[tuple[int, int], Shaped], within_s: float, say: Callable[[int], None]
     ) -> Ran:
         self._orders += 1
         of_all = {**order, "number": self._orders, "first_number": self._requests}
         self._requests += order["warmups"] + order["requests"]
         until_s, alone = time.monotonic() + within_s, dict[tuple[int, int], list[float]]()
         for me in reversed(range(len(self.stages))):
-            peers = {str(called): [frames.LOOPBACK, port] for (caller, called), port in ports.items() if caller == me}
+            peers = {str(called): [way.address, way.port] for (caller, called), way in ways.items() if caller == me}
             heard = self.stages[me].ask({"order": {**of_all, "me": me, "peers": peers}}, START_S)
             alone |= _back_to_back(heard.get("ready"))
         edge = self.stages[0]
@@ -284,9 +433,10 @@ class Running:
             rows += _checked(heard["rows"], edge.one.name)
             say(len(rows))
             heard = edge.hear(max(1.0, until_s - time.monotonic()))
-        for stage in self.stages[1:]:
-            if stage.failure:
-                raise DeviceError(f"{stage.one.name}: {stage.failure}")
+        if self._gone is not None:
+            count = sum(bool(row["fallback"]) for row in rows)
+            finished = f"; {count} requests were finished on {edge.one.name} alone" if count else ""
+            raise StageLostError(f"{self._gone.one.name}: {self._gone.failure}{finished}")
         if len(rows) != order["requests"]:
             raise DeviceError(f"{edge.one.name}: {len(rows)} of {order['requests']} requests came back")
         return Ran(rows, alone)
@@ -307,46 +457,55 @@ class Linked:
 
     Args:
         running: The stages.
-        ports: (caller, called) -> the link's port and what tells how well it was kept.
+        ways: (caller, called) -> where the link begins, and how well it was kept.
     """
 
-    def __init__(self, running: Running, ports: Mapping[tuple[int, int], Shaped]):
-        self._running, self._ports = running, ports
+    def __init__(self, running: Running, ways: Mapping[tuple[int, int], Shaped]):
+        self._running, self._ways = running, ways
 
     @property
     def kept(self) -> dict[tuple[int, int], object]:
         """How well each emulated link was kept, once they have ended."""
-        return {pair: link.kept for pair, link in self._ports.items()}
+        return {pair: link.kept for pair, link in self._ways.items() if link.kept}
 
     def execute(self, order: Asked, within_s: float, say: Callable[[int], None] = lambda n: None) -> Ran:
         """Has a plan run; see `Running.execute`."""
-        ports = {pair: link.port for pair, link in self._ports.items()}
-        return self._running.execute(order, ports, within_s, say)
+        return self._running.execute(order, self._ways, within_s, say)
 
 
 class Shaped:
-    """An emulated link that runs.
+    """Where a link begins for the device that calls.
 
     Attributes:
-        port: Where it listens on this computer's loopback.
-        kept: How well it was kept, for each direction, once it has ended.
+        address: The address that is called.
+        port: Its port.
+        kept: Of an emulated link how well it was kept, for each direction, once it has ended.
     """
 
-    def __init__(self, port: int):
-        self.port = port
-        self.kept: object = {}
+    def __init__(self, address: str, port: int):
+        self.address, self.port = address, port
+        self.kept: dict[str, dict[str, float]] = {}
 
 
 @contextlib.contextmanager
-def shaped(target: tuple[str, int], link: Link) -> Iterator[Shaped]:
-    """An emulated link to an address, in a process of its own."""
-    with emulated(link, target) as said:
+def shaped(
+    target: tuple[str, int], link: Link, device: LabDevice = HERE, address: str = frames.LOOPBACK, registry: str = ""
+) -> Iterator[Shaped]:
+    """An emulated link to an address of a device, where that is."""
+    with emulated(link, target, device, address, registry) as said:
         port = said[0].get("port")
-        if not isinstance(port, int):
+        if not isinstance(port, int) or not 0 < port < 65536:
             raise DeviceError(f"link {link.name}: its process does not listen")
-        found = Shaped(port)
+        found = Shaped(address, port)
         yield found
-    found.kept = next((facts["kept"] for facts in said[1:] if "kept" in facts), {})
+    found.kept = _kept(next((facts["kept"] for facts in said[1:] if "kept" in facts), {}))
+
+
+def _kept(said: object) -> dict[str, dict[str, float]]:
+    """What a shaper says of its two directions; what is no such thing is passed over."""
+    ways = said if isinstance(said, dict) else {}
+    found = {name: answers.facts(ways.get(name), dict.fromkeys(KEPT, 0.0), ()) for name in ("up", "down")}
+    return {name: facts.numbers for name, facts in found.items() if facts is not None}
 
 
 def _back_to_back(facts: object) -> dict[tuple[int, int], list[float]]:

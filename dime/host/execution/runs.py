@@ -7,7 +7,7 @@ import platform
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,8 @@ import numpy as np
 import dime
 from dime.contract import stages
 from dime.contract.errors import DeviceError, InputError, unknown
+from dime.host.bench import engines
+from dime.host.bench import lab as lab_file
 from dime.host.campaign import profile
 from dime.host.common.stats import Floats
 from dime.host.execution import comparison, joules, link_check
@@ -178,18 +180,26 @@ def verify(
     folder = _samples(Path(samples), network)
     content = [[name, [stages.told(one.segments) for one in found]] for name, (found, _) in planned.items()]
     joined = {name: _links(saved.problem, devices, planned[name][0]) for name, saved in chosen.items()}
+    real = {pair for links in joined.values() for pair in _real(links, devices)}
+    is_here = [not engines.of(one.device).is_apart for one in devices]
+    if weights and not all(is_here):
+        raise InputError("WEIGHTS is a file of this computer, and containers have only what was profiled: leave it out")
+    registry = lab_file.load(lab).registry
     names = [device.name for device in devices]
-    with _alone():
+    with _alone() if any(is_here) else nullcontext():
         before = {
-            name: link_check.measure(devices, links, max(chosen[name].problem.sizes_bytes), lab)
+            name: link_check.measure(devices, links, max(chosen[name].problem.sizes_bytes), lab, _real(links, devices))
             for name, links in joined.items()
         }
         ran: list[RanLink] = []
         facts: tuple[Mapping[str, object], ...] = ()
-        with joules.watching(devices) as meters, Running(devices, folder, content, weights) as running:
+        with (
+            joules.watching(devices) as meters,
+            Running(devices, folder, content, weights, registry, real) as running,
+        ):
             for name, saved in chosen.items():
                 (found, unsure), links = planned[name], joined[name]
-                with running.linked(links) as linked:
+                with running.linked(links, _real(links, devices)) as linked:
                     facts = facts or tuple(_facts(running, devices, saved.problem, found[0]))
                     one = _run(
                         name,
@@ -207,7 +217,7 @@ def verify(
                     )
                 ran.append(replace(one, kept={(names[a], names[b]): kept for (a, b), kept in linked.kept.items()}))
         for at, (name, links) in enumerate(joined.items()):
-            checked = link_check.again(devices, links, before[name], lab)
+            checked = link_check.again(devices, links, before[name], lab, _real(links, devices))
             moved = tuple(line for one in checked.values() for line in one.moved)
             of_names = {(names[a], names[b]): one for (a, b), one in checked.items()}
             ran[at] = replace(ran[at], checked=of_names, notes=(*ran[at].notes, *moved))
@@ -287,6 +297,17 @@ def _links(problem: Problem, devices: Sequence[Profiled], found: Iterable[Candid
             )
         links[first, second] = link
     return links
+
+
+def is_real(link: Link, devices: Sequence[Profiled], pair: tuple[int, int]) -> bool:
+    """Whether a link is the one between these two devices, which was measured: then nothing has to be emulated."""
+    names = [devices[at].device.name for at in pair]
+    ends = {"-".join(names), "-".join(reversed(names))}
+    return link.origin == "measured" and bool(ends & set(Path(link.name.partition(",")[0]).parts))
+
+
+def _real(links: Mapping[tuple[int, int], Link], devices: Sequence[Profiled]) -> set[tuple[int, int]]:
+    return {pair for pair, link in links.items() if is_real(link, devices, pair)}
 
 
 def _facts(
@@ -410,7 +431,7 @@ def _run(
     names = [device.name for device in devices]
     return RanLink(
         name,
-        EMULATED if links else "measured",
+        EMULATED if any(not is_real(link, devices, pair) for pair, link in links.items()) else "measured",
         {(names[a], names[b]): link for (a, b), link in links.items()},
         tuple(found),
         compared,

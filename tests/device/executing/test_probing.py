@@ -116,7 +116,7 @@ def test_what_the_other_side_says_of_its_clock_is_not_believed(tmp_path, heard, 
 
 
 def test_two_processes_measure_a_link(tmp_path):
-    (tmp_path / "token").write_text("secret")
+    (tmp_path / "token").write_text(handshake.new_token().hex())
     words = ["--sizes=64,1000", "--token={}".format(tmp_path / "token")]
     answering = start("answer", *words)
     try:

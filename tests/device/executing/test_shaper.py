@@ -175,7 +175,8 @@ def test_a_port_that_is_taken_is_said():
             Shaper(("127.0.0.1", 1), 1e6, 1e6, 0.0, port=taken.getsockname()[1])
 
 
-def test_as_a_process_of_its_own_it_ends_with_its_standard_input():
+@pytest.mark.parametrize("is_told", [False, True])
+def test_as_a_process_of_its_own_it_ends_with_its_standard_input_or_when_it_is_told_to(is_told):
     echo = Echo(64, 64)
     process = subprocess.Popen(
         [sys.executable, "-m", "dime.device", "shape", "--target-port", str(echo.address[1])]
@@ -188,6 +189,9 @@ def test_as_a_process_of_its_own_it_ends_with_its_standard_input():
     facts = messages.decode(process.stdout.readline())["facts"]
     assert facts["address"] == "127.0.0.1"
     assert exchange_s(facts["port"], 64, 64) >= 0.04
+    if is_told:
+        process.terminate()
+        process.wait(60)
     last = messages.decode(process.communicate("", timeout=60)[0])
     echo.close()
     assert process.returncode == 0

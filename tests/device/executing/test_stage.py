@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dime.contract import handshake, stages, talk
-from dime.contract.errors import DeviceError, InputError, NotLetInError
+from dime.contract.errors import ConnectionLostError, DeviceError, InputError, NotLetInError
 from dime.device import processor
 from dime.device.executing import stage as module
 from dime.device.executing.stage import Stage
@@ -360,6 +360,22 @@ def test_a_stage_that_nobody_calls_ends_by_itself(tiny):
     job = Work(tiny.network, tiny.samples(), ("fake", Board()), processor.Cpu())
     with pytest.raises(DeviceError, match=r"nobody called this stage in 0.2 s"):
         Stage(job, RUN, tiny.heard, patience_s=0.2).serve()
+
+
+def test_a_stage_ends_when_who_gives_the_orders_says_nothing_any_more(tiny):
+    job = Work(tiny.network, tiny.samples(), ("fake", Board()), processor.Cpu())
+    stage = Stage(job, RUN, tiny.heard, quiet_s=0.5)
+    thread = threading.Thread(target=stage.serve)
+    thread.start()
+    with handshake.connect("127.0.0.1", stage.port, RUN, talk.CONTROL, 5.0) as channel:
+        for _ in range(4):
+            time.sleep(0.25)
+            talk.say(channel, {"alive": True})
+        assert thread.is_alive()
+        with pytest.raises(ConnectionLostError):  # nothing is answered, and then it is gone
+            talk.hear(channel, 5.0)
+    thread.join(5)
+    assert not thread.is_alive()
 
 
 def test_stages_end_with_who_gives_the_orders(lab):

@@ -1,72 +1,24 @@
 """A link between two containers, on engines of this process whose containers are processes of this computer."""
 
-import os
-import subprocess
-import sys
-import threading
-from pathlib import Path
-
 import pytest
 
-import dime
 from dime.contract.errors import DeviceError, InputError
 from dime.host.bench import link_ends
 from dime.host.bench.lab import LabDevice
 from dime.host.campaign import link as campaign
 from dime.host.profiles import link_profile
 from dime.testing import fake_engine
-
-ENTRY = [sys.executable, str(Path(dime.__file__).with_name("entry.py")), "device"]
+from tests.host.bench import contained
 
 
 @pytest.fixture
 def engines(tmp_path):
     """Two engines; a container's command is run here, with its files in a folder of its own."""
-    found = {}
-    folders = [_folder(tmp_path / name) for name in "ab"]
-    image = "dime-host:latest"
-    with fake_engine.FakeEngine(folders[0], image) as nano, fake_engine.FakeEngine(folders[1], image) as pc:
-        for name, engine in (("nano", nano), ("pc", pc)):
-            found[name] = engine
-            inside = _folder(tmp_path / f"in-{name}")
-            engine.work = _worker(inside, engine)
-            engine.archive = _archive(inside)
-        yield found
+    with contained.hosts(tmp_path, "nano", "pc") as found:
+        yield {name: host.engine for name, host in found.items()}
 
 
-def _folder(path):
-    path.mkdir()
-    return path
-
-
-def _worker(inside, engine):
-    def work(container):
-        (volume,) = [engine.volumes[name] for place, name in container.mounts.items() if place == "/volume"]
-        (inside / "token").write_bytes(volume.files["token"])
-        places = {
-            f"--token={link_ends.TOKEN}": f"--token={inside / 'token'}",
-            f"--out={link_ends.OUT}": f"--out={inside / 'out'}",
-        }
-        words = [places.get(word, word) for word in container.command[3:]]
-        process = subprocess.Popen([*ENTRY, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        ended = threading.Thread(target=lambda: (container.killed.wait(60), process.kill()), daemon=True)
-        ended.start()
-        for line in process.stdout:
-            container.say(line.rstrip("\n"))
-        container.end(process.wait())
-
-    return work
-
-
-def _archive(inside):
-    def archive(container, path):
-        table = inside / "out" / os.path.basename(path)
-        return [fake_engine.tar({table.name: table.read_bytes()})] if table.exists() else None
-
-    return archive
-
-
-def lab(tmp_path, engines, **more):
+def lab(tmp_path, engines):
     entries = [
         f'[{name}]\nengine = "{engine.address}"\nimage = "dime-host:latest"\n' for name, engine in engines.items()
     ]

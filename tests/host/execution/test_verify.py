@@ -257,12 +257,6 @@ def test_a_device_that_the_lab_file_does_not_know_is_told(here):
         runs.verify(here)
 
 
-def test_a_device_in_a_container_is_told_not_to_be_run_yet(here):
-    Path("lab.toml").write_text('[server]\nengine = "ssh://dime@hub"\nboard = "generic"\n')
-    with pytest.raises(InputError, match="server runs in a container at ssh://dime@hub"):
-        runs.verify(here)
-
-
 def test_other_feature_maps_are_refused(here):
     named = ("--net=mine.py:build", "--input=1x3x32x32", "--cuts=all", "--name=mine")
     dime("samples", *named, "--samples=others", "--source=random", folder=".")

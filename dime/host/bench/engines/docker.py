@@ -17,7 +17,7 @@ from dime.contract.errors import DeviceError
 from dime.contract.run import IMAGE_VARIABLE, RUN
 from dime.host.bench import abilities, answers, clients, folders, lock, transfer
 from dime.host.bench.connection import Connection, Wishes
-from dime.host.bench.containers import Rights
+from dime.host.bench.containers import Options
 from dime.host.bench.images import deliver
 from dime.host.bench.lab import LabDevice
 from dime.host.bench.lock import HOLD, make_way
@@ -81,7 +81,7 @@ class Docker:
     def _start(self, client: docker.DockerClient) -> None:
         """Finds the run or begins it; everything that it needs is brought first."""
         device = self._job.device
-        _runtime_known(client, device)
+        runtime_known(client, device)
         self._wishes.heed()
         self._image = deliver.ensure(client, device, self._registry, self._say, self._on_its_way)
         abilities.check(self._image.labels, device, self._job.samples)
@@ -93,13 +93,7 @@ class Docker:
         folders.check(self._job.out, device.name, results.described(found) if found is not None else None)
         if found is None:
             make_way(client, device)
-            volume = f"dime-samples-{self._job.network}-{samples[:12]}"
-            try:
-                named = {f"{self._job.network}/{name}": path for name, path in files.items()}
-                if transfer.send(client, self._image, volume, named, self._on_its_way):
-                    self._say(f"samples are in its volume {volume}")
-            except DeviceError as error:
-                raise DeviceError(f"{device.name}: {error}; type: make clean-device DEVICE={device.name}") from None
+            volume = bring(client, device, self._image, self._job.network, samples, files, self._say, self._on_its_way)
             self._wishes.heed()
             found = self._create(client, volume)
         elif found.status != "running" and answers.state(found).code != 0:
@@ -121,29 +115,25 @@ class Docker:
 
     def _create(self, client: docker.DockerClient, samples: str) -> Container:
         import docker.errors
-        import docker.types
 
         job, device = self._job, self._job.device
         assert self._image is not None
         volume = client.volumes.create(self._volume, labels={transfer.LABEL: "results"})
-        threads = {"OMP_NUM_THREADS": str(job.threads), "OPENBLAS_NUM_THREADS": str(job.threads)} if job.threads else {}
-        options: Rights = {
-            "runtime": device.runtime or None,
-            "network_mode": _network(job),
-            "mem_limit": device.memory or None,
-            "environment": {**threads, IMAGE_VARIABLE: deliver.identity(self._image, device.image)},
+        options = rights(device, job.threads, _network(job))
+        options |= {
+            "command": [*_words(job), "--samples=/samples", f"--out=/results/{results.FOLDER}"],
+            "entrypoint": transfer.ENTRY,
+            "volumes": {
+                samples: {"bind": "/samples", "mode": "ro"},
+                self._volume: {"bind": "/results", "mode": "rw"},
+            },
+            "environment": {**options["environment"], IMAGE_VARIABLE: deliver.identity(self._image, device.image)},
         }
-        options |= clients.gpus(device)
         if device.set_clock:
             self._say("runs privileged, since it sets the board's clock")
-            options |= {"privileged": True, "user": "0:0"}
-        else:
-            options |= {"cap_drop": ["ALL"], "security_opt": ["no-new-privileges"]}
         try:
             return client.containers.create(
                 self._image,
-                [*_words(job), "--samples=/samples", f"--out=/results/{results.FOLDER}"],
-                entrypoint=transfer.ENTRY,
                 name=HOLD,
                 labels={
                     transfer.LABEL: "run",
@@ -151,15 +141,6 @@ class Docker:
                     "dime.folder": "/".join(job.out.parts[-2:]),
                     **lock.marks(f"{job.network} on {device.name}"),
                 },
-                volumes={
-                    samples: {"bind": "/samples", "mode": "ro"},
-                    self._volume: {"bind": "/results", "mode": "rw"},
-                },
-                init=True,
-                read_only=True,
-                tmpfs={"/tmp": "size=256m"},
-                healthcheck={"test": ["NONE"]},
-                log_config=docker.types.LogConfig(type="json-file", config={"max-size": "16m", "max-file": "2"}),
                 **options,
             )
         except docker.errors.APIError as error:
@@ -180,7 +161,7 @@ class Docker:
                 container.reload()
                 if container.status == "created":
                     results.discard(container, self._volume)
-            raise DeviceError(_start_failure(self._job.device, str(error.explanation))) from None
+            raise DeviceError(start_failure(self._job.device, str(error.explanation))) from None
 
     def _start_now(self, container: Container) -> None:
         """Starts the container; what it said before it was started is not shown again."""
@@ -313,7 +294,74 @@ def _key(job: Job, samples: str, image: str) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 
-def _runtime_known(client: docker.DockerClient, device: LabDevice) -> None:
+def rights(device: LabDevice, threads: int, network: str) -> Options:
+    """What a container may do and use that computes on a device.
+
+    Args:
+        device: The device.
+        threads: CPU threads of the numeric libraries; 0 leaves it to them.
+        network: Docker's name of the network that it is in.
+    """
+    import docker.types
+
+    options: Options = {
+        "runtime": device.runtime or None,
+        "network_mode": network,
+        "mem_limit": device.memory or None,
+        "environment": {"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)} if threads else {},
+        "init": True,
+        "read_only": True,
+        "tmpfs": {"/tmp": "size=256m"},
+        "healthcheck": {"test": ["NONE"]},
+        "log_config": docker.types.LogConfig(type="json-file", config={"max-size": "16m", "max-file": "2"}),
+        **clients.gpus(device),  # type: ignore[typeddict-item] # mypy wants each key here
+    }
+    if device.set_clock:
+        return {**options, "privileged": True, "user": "0:0"}
+    return {**options, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges"]}
+
+
+def bring(
+    client: docker.DockerClient,
+    device: LabDevice,
+    image: Image,
+    network: str,
+    samples: str,
+    files: dict[str, Path],
+    say: Callable[[str], None],
+    progress: Callable[[str], None],
+) -> str:
+    """Brings feature maps to a device, unless they are there; gives the name of their volume.
+
+    Args:
+        client: Its engine.
+        device: The device.
+        image: Any image of the right platform.
+        network: The network's name.
+        samples: The SHA-256 of its feature maps.
+        files: The files by their path in the network's folder.
+        say: Told if they were sent.
+        progress: Called with a short text on the way.
+
+    Raises:
+        DeviceError: They do not fit.
+    """
+    volume = f"dime-samples-{network}-{samples[:12]}"
+    try:
+        named = {f"{network}/{name}": path for name, path in files.items()}
+        if transfer.send(client, image, volume, named, progress):
+            say(f"samples are in its volume {volume}")
+    except DeviceError as error:
+        raise DeviceError(f"{device.name}: {error}; type: make clean-device DEVICE={device.name}") from None
+    return volume
+
+
+def runtime_known(client: docker.DockerClient, device: LabDevice) -> None:
+    """Makes sure that a device's engine has the runtime that the lab file names.
+
+    Raises:
+        DeviceError: It has not.
+    """
     if device.runtime and device.runtime not in (known := client.info().get("Runtimes", {})):
         raise DeviceError(
             f"{device.name}: its engine has no runtime '{device.runtime}' (it has {', '.join(sorted(known))}); "
@@ -321,7 +369,8 @@ def _runtime_known(client: docker.DockerClient, device: LabDevice) -> None:
         )
 
 
-def _start_failure(device: LabDevice, reason: str) -> str:
+def start_failure(device: LabDevice, reason: str) -> str:
+    """Why a container does not start, in words, from the engine's own."""
     if "could not select device driver" in reason:
         return f"{device.name}: its engine cannot hand out GPUs; install nvidia-container-toolkit there, or drop gpus"
     if "no space left" in reason:

@@ -178,15 +178,15 @@ def serving(arguments: Sequence[str], label: str) -> Iterator[list[dict[str, obj
     with _process([*ENTRY, *arguments], _environment(0), label, subprocess.PIPE) as child:
         assert child.stdout is not None and child.stdin is not None
         said: list[dict[str, object]] = []
-        last = _facts(child.stdout, said, label, 1)
+        last = facts(child.stdout, said, label, 1)
         if not said:
             raise DeviceError(f"{label}: ended before it began{'; last line: ' + last if last else ''}")
         yield said
         child.stdin.close()
-        _facts(child.stdout, said, label)
+        facts(child.stdout, said, label)
 
 
-def _facts(lines: Iterable[str], said: list[dict[str, object]], label: str, most: int = 10) -> str:
+def facts(lines: Iterable[str], said: list[dict[str, object]], label: str, most: int = 10) -> str:
     """Gathers so many descriptions; gives the last line that was no message."""
     last = ""
     for line in lines:
