@@ -24,7 +24,7 @@ def test_what_is_said_is_true(asked, figures):
             made += noise.limit_rows(kind, passes, runs, *noise.judge_limits(kind, passes, runs, LIMIT_SEEDS))
         for over in noise.OVER if kind == "normal" else ():
             score = noise.judge_limits(kind, 10, 10, LIMIT_SEEDS, over=over)
-            made += noise.limit_rows(f"{kind}, over a link with {over} noise", 10, 10, *score)
+            made += noise.limit_rows(f"{kind} over a link with {over} noise", 10, 10, *score)
         for row in made:
             figures(",".join(map(str, row)))
         rows += made

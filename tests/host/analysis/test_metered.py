@@ -1,6 +1,7 @@
 """A plan's joules against those of a device whose power is known; tests/benchmarks/test_metered.py has 400 seeds."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ import pytest
 from dime.host.analysis import resampling
 from dime.host.planning.evaluation import evaluate
 from tests.host import small
-from tests.host.analysis import metered
+from tests.host.analysis import metered, noise
+
+TABLE = Path(__file__).with_name("metered.csv")
 
 
 @pytest.mark.parametrize("kind", ["normal", "lognormal 25 %", metered.MEASURED])
@@ -43,6 +46,15 @@ def test_the_true_joules_of_a_plan_that_stays_are_those_of_its_bundles():
     choices = [(bundle, 0, metered.CLOCKS[1]) for bundle in metered.BUNDLES if bundle.first == bundle.last]
     rows = [metered.BUNDLES.index(bundle) for bundle, _, _ in choices]
     assert metered.true_joules(true, choices) == pytest.approx((true.edge_s[rows, 1] * true.edge_w[rows, 1]).sum())
+
+
+def test_the_table_holds():
+    table = noise.read_rows(TABLE)
+    assert metered.broken(table) == []
+    for kind in metered.KINDS:
+        of_kind = {row.statement: row.given for row in table if row.noise == kind}
+        for what in metered.PLANS:
+            assert of_kind[what] + of_kind.get(metered.REFUSED + what, 0) >= 60
 
 
 def test_the_plan_and_its_run_agree_where_nothing_varies(tmp_path, monkeypatch):
