@@ -194,9 +194,8 @@ def _join(folder: Path, place: str, into: Collected) -> None:
     given |= {name: asked.get(name) or None for name in ("clock", "channel", "force")}
     given["energy_error"] = repr(float(asked["target"])) if asked.get("target") else None
     outputs = [f"{place}/{name}" for name in JOINED if (folder / name).is_file()]
-    inputs = [path for path in into.paths.values() if path.startswith(f"{place}/") and path not in outputs]
-    inputs += _inputs(given, into)
-    into.steps.append(Step("join", given, tuple(sorted(set(inputs))), tuple(outputs)))
+    inputs = {path for path in into.paths.values() if path.startswith(f"{place}/")} | set(_inputs(given, into))
+    into.steps.append(Step("join", given, tuple(sorted(inputs - set(outputs))), tuple(outputs)))
 
 
 def _asked(path: Path) -> dict[str, str]:

@@ -20,6 +20,8 @@ from dime.contract.errors import TableError
 
 # Sums of floats may be made in another order by another processor or another version of a library.
 TOLERANCE = 1e-9
+# A page's data are those of the report, perhaps with nine digits.
+OF_PAGE = 1e-8
 # A number that is printed with three digits may round the other way.
 PRINTED = 5e-3
 # What a solver's version is called changes with the machine, what it has found does not.
@@ -66,12 +68,12 @@ def of_files(expected: Path, found: Path, newer: bool = False) -> list[Differenc
     """
     if not found.is_file():
         return [Difference("the file", "is made", "is not made")]
-    return of_values(read(expected), read(found), newer)
+    return of_values(read(expected), read(found), newer, OF_PAGE if expected.suffix == ".html" else TOLERANCE)
 
 
-def of_values(expected: object, found: object, newer: bool = False) -> list[Difference]:
+def of_values(expected: object, found: object, newer: bool = False, tolerance: float = TOLERANCE) -> list[Difference]:
     """Compares two results that have been read; see ``of_files``."""
-    return list(_differences(expected, found, "", newer))
+    return list(_differences(expected, found, "", newer, tolerance))
 
 
 def read(path: Path) -> object:
@@ -138,7 +140,7 @@ def count_of(value: object) -> int:
     return int(value.size) if isinstance(value, np.ndarray) else 1
 
 
-def _differences(expected: object, found: object, where: str, newer: bool) -> Iterator[Difference]:
+def _differences(expected: object, found: object, where: str, newer: bool, tolerance: float) -> Iterator[Difference]:
     if isinstance(expected, dict) and isinstance(found, dict):
         for name in dict.fromkeys([*expected, *found]):
             if name in ELSEWHERE or (newer and _is_reworded(name, expected, found)):
@@ -147,18 +149,18 @@ def _differences(expected: object, found: object, where: str, newer: bool) -> It
             if name not in expected or name not in found:
                 yield Difference(place, expected.get(name, "nothing"), found.get(name, "nothing"))
             else:
-                yield from _differences(expected[name], found[name], place, newer)
+                yield from _differences(expected[name], found[name], place, newer, tolerance)
     elif isinstance(expected, list) and isinstance(found, list):
         if len(expected) != len(found):
             yield Difference(where, f"{len(expected)} entries", f"{len(found)} entries")
         for at, (one, other) in enumerate(zip(expected, found, strict=False)):
-            yield from _differences(one, other, f"{where}[{at}]", newer)
+            yield from _differences(one, other, f"{where}[{at}]", newer, tolerance)
     elif isinstance(expected, np.ndarray) and isinstance(found, np.ndarray):
         yield from _of_arrays(expected, found, where)
     elif isinstance(expected, bytes):
         if expected != found:
             yield Difference("the file", "the same bytes", "other bytes")
-    elif not _same(expected, found):
+    elif not _same(expected, found, tolerance):
         yield Difference(where, expected, found)
 
 
@@ -171,9 +173,9 @@ def _is_reworded(name: object, expected: Mapping[str, object], found: Mapping[st
     return all(isinstance(one, str) and " " in one and one[:1] not in "[{" for value in values for one in value)
 
 
-def _same(expected: object, found: object) -> bool:
+def _same(expected: object, found: object, tolerance: float) -> bool:
     if isinstance(expected, float) or isinstance(found, float):
-        return is_number(expected) and is_number(found) and same_number(expected, found)
+        return is_number(expected) and is_number(found) and same_number(expected, found, tolerance)
     if isinstance(expected, str) and isinstance(found, str):
         return expected == found or _same_text(VERSION.sub(r"\1", expected), VERSION.sub(r"\1", found))
     return type(expected) is type(found) and bool(expected == found)

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from dime.contract.errors import InputError
-from dime.host.provenance import claims, compare, make, pages
+from dime.host.provenance import claims, compare, document, make, pages
 from dime.host.provenance.archive import unpack
 from dime.host.provenance.check import intact
 from dime.host.provenance.evaluation import HOLDS
@@ -57,6 +57,12 @@ def test_pages_tell_times_that_were_measured_or_that_are_told_as_estimates(place
     (full,) = {claim.full_minutes for claim in claims.read(archive / claims.CLAIMS)}
     assert full == math.ceil(took_ns / 60e9) and f"| {full:g} min, as the archived profiles took |" in text
     assert [pages.minutes(studies) for studies in (1, 8, 9)] == [1, 1, 2]
+
+
+def test_no_step_reads_what_it_makes(place):
+    steps = document.read(place / "artifact").steps
+    assert [step.command for step in steps] == ["join", "solve", "sweep"]
+    assert not any(set(step.inputs) & set(step.outputs) for step in steps)
 
 
 def test_hashes_are_checked_without_dime(archive):
