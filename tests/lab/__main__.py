@@ -1,9 +1,12 @@
-"""The lab by hand: ``up``, ``down [--purge]``, ``status``, ``env``, or ``NAME WHAT`` for a board.
+"""The lab by hand: ``up``, ``down [--purge]``, ``images``, ``status``, ``env``, or ``NAME WHAT`` for a board.
+
+``images`` only builds them, so that the lab's tests find them there; whatever it starts it stops again.
 
 WHAT is one of up, off, reboot, cut, heal, shape, unshape, start-docker, stop-docker, kill-docker, fill, free, or
 ``run COMMAND...``. ``eval "$(python -m tests.lab env)"`` makes a shell the one of a person at the lab's computer.
 """
 
+import os
 import signal
 import sys
 
@@ -29,6 +32,20 @@ def down(purge: bool = False) -> None:
     machine.down(purge)
 
 
+def build_images() -> None:
+    reason = machine.missing()
+    if reason:
+        raise LabError(reason)
+    from . import images
+
+    machine.up()
+    os.environ.update({key: environment()[key] for key in ("HOME", "DOCKER_HOST", "PATH")})
+    try:
+        images.push()
+    finally:
+        machine.down(purge=False)
+
+
 def main(words: list[str]) -> int:
     boards = {board.name: board for board in BOARDS}
     try:
@@ -39,6 +56,8 @@ def main(words: list[str]) -> int:
                 down()
             case ["down", "--purge"]:
                 down(purge=True)
+            case ["images"]:
+                build_images()
             case ["status"]:
                 for board in BOARDS:
                     print(board.name, "on" if board.pid else "off")

@@ -7,16 +7,12 @@ import sys
 import pytest
 
 from dime.host.bench import lab
-from dime.host.bench.images import build
 from dime.host.bench.session.job import Job
 
-from . import machine
+from . import images, machine
 from .__main__ import down, up
 from .board import BOARDS, NANO, POTATO
-from .place import HOME, REGISTRY, REPOSITORY, STATE, LabError, docker, environment, run, say
-
-WHEELS = STATE / "wheels"
-PYTHON = "python:3.11-slim-bookworm"  # through the mirror, which has another image of that name
+from .place import HOME, REGISTRY, REPOSITORY, STATE, LabError, environment, run, say
 
 
 def pytest_collection_modifyitems(items):
@@ -49,33 +45,8 @@ def bench():
 @pytest.fixture(scope="package")
 def built(bench):
     """Both images for their platforms, in the registry; bases and wheels that cannot be pulled are stood in for."""
-    wheels()
-    settings = {
-        "host_base": PYTHON, "tools": PYTHON,
-        "jetson_base": f"{REGISTRY}/{machine.BASE}", "jetson_python": "3.11", "jetson_packages": "",
-        "jetson_wheels": str(WHEELS), "host_torch": "boards", "host_wheels": "",
-    }  # fmt: skip
-    for name in lab.IMAGES:
-        build.push(REGISTRY, name, **settings)
-    docker("image", "prune", "--force")  # what earlier sources have left would fill the disk in a day of work
-    docker("buildx", "prune", "--force", "--max-used-space=6gb")
-    return settings
-
-
-def wheels():
-    """PyTorch for old ARM processors, from the host image's own lock."""
-    lock = REPOSITORY / "images/host/torch-arm64.lock"
-    if (WHEELS / "requirements.lock").exists() and (WHEELS / "requirements.lock").read_bytes() == lock.read_bytes():
-        return
-    say("fetches wheels for arm64")
-    shutil.rmtree(WHEELS, ignore_errors=True)
-    WHEELS.mkdir(parents=True)
-    platforms = [f"--platform=manylinux_2_{minor}_aarch64" for minor in (17, 27, 28)] + [
-        "--platform=manylinux2014_aarch64"
-    ]
-    run(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "--python-version=3.11",
-        *platforms, "--require-hashes", "--requirement", lock, "--dest", WHEELS)  # fmt: skip
-    shutil.copyfile(lock, WHEELS / "requirements.lock")
+    images.push()
+    return images.SETTINGS
 
 
 @pytest.fixture(scope="package")
