@@ -23,7 +23,7 @@ from dime.contract.run import JOINT_PROFILE, RUN, TIMINGS, RunSpec
 from dime.host.bench import lab as lab_file
 from dime.host.campaign import profile as campaign
 from dime.host.campaign.profile_options import ProfileOptions
-from dime.host.common.stats import Floats
+from dime.host.common.stats import Floats, counted_once
 from dime.host.planning.evaluation import evaluate
 from dime.host.planning.problem import PER_S, Choice, Problem
 from dime.host.profiles.profiles import Profile, load_profile
@@ -202,7 +202,7 @@ def _cells(old: Profile, new: Profile) -> list[tuple[Bundle, int]]:
 
 
 def _of_passes(profile: Profile, bundle: Bundle, frequency_hz: int) -> Floats:
-    """A bundle's typical time in each pass."""
+    """A bundle's typical time in each pass, or in each session where there are several: what counts once."""
     hz = max(profile.frequencies_hz) if frequency_hz == FASTEST else frequency_hz
     cell = profile.bundles.index(bundle) * len(profile.frequencies_hz) + profile.frequencies_hz.index(hz)
     part = slice(int(profile.starts[cell]), int(profile.starts[cell + 1]))
@@ -210,6 +210,8 @@ def _of_passes(profile: Profile, bundle: Bundle, frequency_hz: int) -> Floats:
     if profile.run_iteration is None:
         return durations
     passes = profile.run_iteration[part]
+    if profile.run_session is not None:
+        passes, _ = counted_once(np.zeros_like(passes), passes, profile.run_session[part])
     return np.array([np.median(durations[passes == one]) for one in np.unique(passes)])
 
 

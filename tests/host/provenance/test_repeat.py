@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -53,6 +54,20 @@ def test_what_does_not_vary_is_compared_as_it_is():
     assert [one.verdict for one in compare(["a"], same, [np.array([1.05, 1.05])], 0.1)] == [EQUAL]
     assert [one.verdict for one in compare(["a"], same, [np.array([2.0, 2.0])], 0.1)] == [DIFFERENT]
     assert equivalence.rank_correlation(np.array([1.0, 2, 3]), np.array([10.0, 20, 30])) == pytest.approx(1)
+
+
+def test_a_session_counts_once_and_a_pass_where_there_is_one_session():
+    cell = {
+        "bundles": ((0, 0),), "frequencies_hz": (1,), "starts": np.array([0, 8]),
+        "run_duration_s": np.array([1.0, 1.2, 1.1, 1.3, 3.0, 3.2, 3.1, 3.3]),
+        "run_iteration": np.repeat(np.arange(4), 2),
+    }  # fmt: skip
+    once, twice = np.zeros(8, np.int64), np.repeat([0, 1], 4)
+    counted = [
+        repeat._of_passes(SimpleNamespace(**cell, run_session=sessions), (0, 0), 1).tolist()
+        for sessions in (None, once, twice)
+    ]
+    assert counted == [pytest.approx([1.1, 1.2, 3.1, 3.2])] * 2 + [pytest.approx([1.15, 3.15])]
 
 
 @pytest.fixture
