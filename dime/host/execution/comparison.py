@@ -238,7 +238,7 @@ def by_stage(
             continue
         key = (part.cause, *part.at)
         if part.cause in OF_DEVICES:
-            values = [np.array([_of_device(one, part, segments) for one in of]) for of in times]
+            values = [np.array([of_device(one, part, segments) for one in of]) for of in times]
         else:
             values = [np.array([one[key] for one in of]) for of in times]
         before = [np.array(one[part.at]) for one in alone if part.cause == "compute" and part.at in one]
@@ -246,7 +246,7 @@ def by_stage(
     return tuple(told)
 
 
-def _of_device(times: Mapping[tuple[str, int, int], float], part: Part, segments: Sequence[Segment]) -> float:
+def of_device(times: Mapping[tuple[str, int, int], float], part: Part, segments: Sequence[Segment]) -> float:
     """All that a cause takes on one device."""
     return sum(
         seconds

@@ -61,6 +61,7 @@ class RanLink:
         notes: What else there is to say.
         kept: (caller, called) devices -> how well the emulated link between them was kept, for each direction.
         checked: (caller, called) devices -> the link before and after, where it was measured.
+        alone: For each plan and round what its bundles took one run after the other before.
     """
 
     name: str
@@ -73,6 +74,7 @@ class RanLink:
     notes: tuple[str, ...] = ()
     kept: Mapping[tuple[str, str], object] = field(default_factory=dict)
     checked: Mapping[tuple[str, str], Checked] = field(default_factory=dict)
+    alone: tuple[tuple[Mapping[tuple[int, int], Sequence[float]], ...], ...] = ()
 
     @property
     def late_s(self) -> float | None:
@@ -438,6 +440,7 @@ def _run(
         tuple(tuple(tuple(one) for one in of) for of in rows),
         problem.goal.kind,
         tuple(notes),
+        alone=tuple(map(tuple, alone)),
     )
 
 

@@ -17,7 +17,7 @@ from dime.contract import files, schemas
 from dime.contract.errors import InputError, TableError
 from dime.host.common import places
 from dime.host.execution import comparison
-from dime.host.execution.comparison import Compared, Measured, Told
+from dime.host.execution.comparison import OF_DEVICES, Compared, Measured, Told
 from dime.host.execution.joules import Energy
 from dime.host.execution.link_check import Checked
 from dime.host.execution.plans import Candidate
@@ -36,15 +36,15 @@ COLUMNS = {
     "link": "the link's name",
     "plan": "the plan's name",
     "round": "the round, from 0",
-    "request": "the request's number in the run",
+    "request": "the request's number in the run; -1: none, but a bundle's runs one after the other before the round",
     "picture": "its picture",
     "fallback": "the device that was silent, where the edge device finished by itself; else empty",
-    "stage": "compute, crossing, or request: all of it",
+    "stage": "compute, crossing, copies, clock, encoding, overhead (of a device), request: all of it; or back_to_back",
     "what": "the bundle, or the layer that a tensor enters",
     "device": "the device that computes, or sends",
     "target": "the device that receives; empty for what is computed",
     "frequency_hz": "the clock that was set; -1: left alone",
-    "start_ns": "on that device's own monotonic clock; of a crossing its first byte out, on the source's",
+    "start_ns": "on the device's monotonic clock, if one stretch; of a crossing its first byte out, on the source's",
     "end_ns": "the same; of a crossing its last byte in, on the target's",
     "bytes": "what crosses",
     "seconds": "how long it took; of a crossing without comparing two clocks",
@@ -222,7 +222,7 @@ def _write_runs(found: Verification, path: Path) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    rows = [row for link in found.links for row in _rows(link, found)]
+    rows = [row for link in found.links for row in (*_rows(link, found), *_back_to_back(link))]
     kinds = {"round": pyarrow.int64(), "request": pyarrow.int64(), "frequency_hz": pyarrow.int64(),
              "start_ns": pyarrow.int64(), "end_ns": pyarrow.int64(), "bytes": pyarrow.int64(),
              "seconds": pyarrow.float64()}  # fmt: skip
@@ -274,3 +274,26 @@ def _stages(
                 "start_ns": stamp["start"], "end_ns": stamp["end"], "bytes": 0,
                 "seconds": stamp["compute"] / 1e9, "origin": "measured",
             }  # fmt: skip
+    for part in one.parts:
+        if part.cause in OF_DEVICES:
+            yield {
+                **about, "stage": part.cause, "what": "", "device": part.device, "target": "", "frequency_hz": -1,
+                "start_ns": None, "end_ns": None, "bytes": 0,
+                "seconds": comparison.of_device(times, part, one.segments), "origin": "measured",
+            }  # fmt: skip
+
+
+def _back_to_back(link: RanLink) -> Iterator[dict[str, object]]:
+    """One row a run of a bundle before a round; no request is meant."""
+    for one, of_rounds in zip(link.candidates, link.alone, strict=False):
+        bundles = {part.at: part for part in one.parts if part.cause == "compute"}
+        for turn, found in enumerate(of_rounds):
+            for at, times_s in found.items():
+                for seconds in times_s if at in bundles else ():
+                    yield {
+                        "link": link.name, "plan": one.name, "round": turn, "request": -1, "picture": "",
+                        "fallback": "", "stage": "back_to_back", "what": bundles[at].what,
+                        "device": bundles[at].device, "target": "",
+                        "frequency_hz": bundles[at].frequency_hz, "start_ns": None, "end_ns": None, "bytes": 0,
+                        "seconds": seconds, "origin": "measured",
+                    }  # fmt: skip

@@ -154,6 +154,11 @@ def test_each_request_and_stage_has_a_row(here):
         assert 0 < sum(row["seconds"] for row in parts) <= one["seconds"] * 1.001
         assert {row["origin"] for row in parts if row["stage"] == "compute"} == {"measured"}
         assert {row["origin"] for row in parts if row["stage"] == "crossing"} <= {"emulated"}
+        assert {"copies", "clock", "overhead"} <= {row["stage"] for row in parts}
+        assert sum(row["seconds"] for row in parts) == pytest.approx(one["seconds"], rel=1e-3)
+    for compared in found.links[0].compared:
+        alone = [row["seconds"] for row in rows if row["plan"] == compared.name and row["stage"] == "back_to_back"]
+        assert len(alone) == sum(told.back_to_back.count for told in compared.stages if told.back_to_back is not None)
 
 
 def test_the_report_gets_a_section_and_keeps_it(here):
