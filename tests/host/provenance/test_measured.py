@@ -141,7 +141,7 @@ CHANGES = {
     "a verdict": (("plans", 0, "holds"), lambda value: not value),
     "an error": (("plans", 1, "relative_error"), lambda value: value + 0.001),
     "a prediction": (("plans", 0, "predicted", "mean_s"), lambda value: value * 0.999),
-    "its interval": (("plans", 0, "predicted", "interval_s", 0), lambda value: value * 0.9),
+    "its interval": (("plans", 0, "predicted", "interval_s", 1), lambda value: value * 1.1),
     "a stage": (("plans", 0, "stages", 0, "measured", "median_s"), lambda value: value * 1.01),
     "a plan's name": (("plans", 1, "name"), lambda value: "JointDNN?"),
     "a step": (("plans", 0, "segments", 0, 0), lambda value: "server"),
