@@ -46,6 +46,7 @@ def bench():
 def built(bench):
     """Both images for their platforms, in the registry; bases and wheels that cannot be pulled are stood in for."""
     images.push()
+    images.tidy()
     return images.SETTINGS
 
 

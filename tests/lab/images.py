@@ -24,7 +24,11 @@ def push() -> None:
     _wheels()
     for name in lab.IMAGES:
         build.push(REGISTRY, name, **SETTINGS)
-    docker("image", "prune", "--force")  # what earlier sources have left would fill the disk in a day of work
+
+
+def tidy() -> None:
+    """Forgets what earlier sources have left, which would fill the disk in a day of work."""
+    docker("image", "prune", "--force")
     docker("buildx", "prune", "--force", "--max-used-space=6gb")
 
 
