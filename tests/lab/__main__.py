@@ -12,7 +12,7 @@ import sys
 
 from . import machine
 from .board import BOARDS, FOUR_G
-from .place import SOCKET, LabError, environment, say
+from .place import SOCKET, LabError, docker, environment, say
 
 
 def up() -> None:
@@ -38,12 +38,14 @@ def build_images() -> None:
         raise LabError(reason)
     from . import images
 
+    runs = docker("version", check=False).returncode == 0
     machine.up()
     os.environ.update({key: environment()[key] for key in ("HOME", "DOCKER_HOST", "PATH")})
     try:
         images.push()
     finally:
-        machine.down(purge=False)
+        if not runs:
+            machine.down()
 
 
 def main(words: list[str]) -> int:
