@@ -15,7 +15,7 @@ from dime.host.provenance import images, pages
 from tests.host.provenance.keep import KEPT
 
 from .conftest import write_lab
-from .place import ENGINE, REGISTRY, environment
+from .place import ENGINE, REGISTRY, environment, wait_for
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 HOST_IMAGE = f"{REGISTRY}/dime-host:latest"
@@ -39,7 +39,8 @@ def test_the_host_image_checks_an_archive_without_a_network(built, tmp_path):
 
 
 def test_an_image_is_packed_from_a_boards_engine(potato, tmp_path):
-    potato.docker("pull", "--quiet", HOST_IMAGE)
+    pull = ("pull", "--quiet", "--platform=linux/arm64", HOST_IMAGE)
+    wait_for("the image", lambda: potato.docker(*pull, check=False).returncode == 0, 120)
     digest = potato.docker("image", "inspect", "--format={{.Id}}", HOST_IMAGE).stdout.strip()
     name, said = f"dime-host@{digest}", []
     assert list(images.fetch(tmp_path, {"potato": name}, lab.load(write_lab(tmp_path)), said.append)) == []
