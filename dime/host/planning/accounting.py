@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dime.contract.errors import InputError, unknown
-from dime.host.planning import encoded
 
 if TYPE_CHECKING:
     from dime.host.profiles.profiles import Profile
@@ -44,8 +43,12 @@ class Accounting:
             raise unknown("kind of connection", self.connection, ("kept", "new"))
         if self.idle_power_w is not None and not (math.isfinite(self.idle_power_w) and self.idle_power_w >= 0):
             raise InputError(f"a power must be a finite number of watts >= 0, not {self.idle_power_w}")
-        chosen = self.chosen
-        if encoded.parse(self.encode) and ENCODING not in chosen:  # a wrong name is refused at once
+        chosen = self.chosen  # a wrong name is refused at once
+        if not self.encode:
+            return
+        from dime.host.planning import encoded  # needs numpy, which help does not wait for
+
+        if encoded.parse(self.encode) and ENCODING not in chosen:
             raise InputError(f"ENCODE={self.encode} asks for the term {ENCODING}, which TERMS={self.terms} leaves out")
 
     @property
