@@ -23,6 +23,13 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
+@pytest.fixture(scope="session")
+def at_length():
+    """Skips what waits for minutes, or was not often seen to hold, unless it is asked for."""
+    if os.environ.get("DIME_LAB") != "all":
+        pytest.skip("DIME_LAB=all runs it, too")
+
+
 @pytest.fixture(scope="package")
 def bench():
     """The lab, up, with this process being a person at its computer."""

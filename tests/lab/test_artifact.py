@@ -38,7 +38,7 @@ def test_the_host_image_checks_an_archive_without_a_network(built, tmp_path):
     assert "holds" in verdicts and "fails" not in verdicts
 
 
-def test_an_image_is_packed_from_a_boards_engine(potato, tmp_path):
+def test_an_image_is_packed_from_a_boards_engine(at_length, potato, tmp_path):
     pull = ("pull", "--quiet", "--platform=linux/arm64", HOST_IMAGE)
     wait_for("the image", lambda: potato.docker(*pull, check=False).returncode == 0, 120)
     digest = potato.docker("image", "inspect", "--format={{.Id}}", HOST_IMAGE).stdout.strip()

@@ -132,7 +132,7 @@ def test_a_stage_that_is_killed_leaves_its_requests_to_the_edge(study, on_the_se
     assert leftovers(NANO) == leftovers(POTATO) == []
 
 
-def test_an_engine_that_is_restarted_ends_the_run_in_one_line(study, monkeypatch):
+def test_an_engine_that_is_restarted_ends_the_run_in_one_line(at_length, study, monkeypatch):
     def restart():
         POTATO.stop_docker()
         POTATO.start_docker()
@@ -156,7 +156,7 @@ def test_a_link_that_is_cut_and_healed_is_survived(study, on_the_server):
     assert leftovers(NANO) == leftovers(POTATO) == []
 
 
-def test_a_command_that_is_killed_leaves_what_ends_by_itself(study, folder):
+def test_a_command_that_is_killed_leaves_what_ends_by_itself(at_length, study, folder):
     words = ["verify", f"--plans={study}", "--link=nano-potato", "--runs=4000"]
     command = subprocess.Popen([sys.executable, "-m", "dime.host", *words], cwd=folder)
     wait_for("both stages", lambda: stages(NANO) and stages(POTATO), 120)
