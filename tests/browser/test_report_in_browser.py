@@ -27,7 +27,6 @@ READOUT = f"document.querySelector(\"{FRONTIER}\").closest('section').querySelec
 
 
 FIRST = "#link=3G"  # of "full": else the most interesting link is open
-UNFOLD = "document.querySelectorAll('.folded > details').forEach((node) => { node.open = true; })"
 
 
 def write(study, folder, name):
@@ -48,6 +47,12 @@ def pages(tmp_path_factory):
     }
 
 
+def unfold(page):
+    """Opens what is folded, and waits until it has been drawn: what was folded had no width."""
+    page.value("document.querySelectorAll('.folded > details').forEach((node) => { node.open = true; })")
+    page.settle()
+
+
 def text(page):
     return page.value("document.body.innerText")
 
@@ -66,7 +71,7 @@ def test_a_report_of_an_earlier_version_opens_as_well(page, tmp_path, kept):
     shutil.copy(Path(__file__).parents[1] / "data" / kept, tmp_path / "report.json")
     report.remake(tmp_path)
     page.open(tmp_path / "report.html")
-    page.value(UNFOLD)
+    unfold(page)
     assert page.complaints == []
     link = json.loads((tmp_path / "report.json").read_text())["data"]["links"][0]
     assert "The plan" in text(page) and quantity(link["plan"]["latency_s"], "s") in text(page)
@@ -179,7 +184,7 @@ def test_each_link_has_its_tab(page, pages):
     page.open(paths["full"])
     for at, link in enumerate(study.links):
         page.click("[role=tab]", at)
-        page.value(UNFOLD)
+        unfold(page)
         panel = page.value("document.getElementById('panel').innerText")
         assert quantity(link.plan.latency_s, "s") in panel
         assert str(link.plan.certificate) in panel
@@ -193,7 +198,7 @@ def test_the_strip_has_every_layer_in_its_devices_colour(page, pages):
     study, paths = pages
     page.open(paths["full"])
     page.click("[role=tab]", 2)
-    page.value(UNFOLD)
+    unfold(page)
     page.settle()
     cells = page.value("[...document.querySelectorAll('#panel .strip:not(.small) .layer')].map((c) => c.className)")
     plan = study.links[2].plan
@@ -378,7 +383,7 @@ def test_a_plan_that_is_not_proven_is_marked(page, tmp_path):
     certificate = Certificate("feasible", "highs", "HiGHS 1", unconfirmed="no licence")
     link = replace(link, plan=replace(link.plan, certificate=certificate))
     page.open(write(replace(study, links=(link,)), tmp_path, "unproven"))
-    page.value(UNFOLD)
+    unfold(page)
     assert page.value("document.querySelectorAll('.proof .yes').length") == 0
     assert "not confirmed: no licence" in text(page)
 
@@ -410,7 +415,7 @@ def test_no_text_of_a_plot_is_cut_or_covers_another(page, pages, crowded, width)
         page.open(path, width=width, phone=width < 500)
         for tab in range(3):
             page.value(f"document.querySelectorAll('[role=tab]')[{tab}].click()")
-            page.value(UNFOLD)
+            unfold(page)
             page.settle()
             assert page.value("document.querySelectorAll('svg text').length") > 20
             assert page.value(CUT) == []

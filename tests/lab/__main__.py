@@ -1,18 +1,15 @@
-"""The lab by hand: ``up``, ``down [--purge]``, ``images``, ``status``, ``env``, or ``NAME WHAT`` for a board.
-
-``images`` only builds them, so that the lab's tests find them there; whatever it starts it stops again.
+"""The lab by hand: ``up``, ``down [--purge]``, ``status``, ``env``, or ``NAME WHAT`` for a board.
 
 WHAT is one of up, off, reboot, cut, heal, shape, unshape, start-docker, stop-docker, kill-docker, fill, free, or
 ``run COMMAND...``. ``eval "$(python -m tests.lab env)"`` makes a shell the one of a person at the lab's computer.
 """
 
-import os
 import signal
 import sys
 
 from . import machine
 from .board import BOARDS, FOUR_G
-from .place import SOCKET, LabError, docker, environment, say
+from .place import SOCKET, LabError, environment, say
 
 
 def up() -> None:
@@ -32,22 +29,6 @@ def down(purge: bool = False) -> None:
     machine.down(purge)
 
 
-def build_images() -> None:
-    reason = machine.missing()
-    if reason:
-        raise LabError(reason)
-    from . import images
-
-    runs = docker("version", check=False).returncode == 0
-    machine.up()
-    os.environ.update({key: environment()[key] for key in ("HOME", "DOCKER_HOST", "PATH")})
-    try:
-        images.push()
-    finally:
-        if not runs:
-            machine.down()
-
-
 def main(words: list[str]) -> int:
     boards = {board.name: board for board in BOARDS}
     try:
@@ -58,8 +39,6 @@ def main(words: list[str]) -> int:
                 down()
             case ["down", "--purge"]:
                 down(purge=True)
-            case ["images"]:
-                build_images()
             case ["status"]:
                 for board in BOARDS:
                     print(board.name, "on" if board.pid else "off")

@@ -53,7 +53,6 @@ def bench():
 def built(bench):
     """Both images for their platforms, in the registry; bases and wheels that cannot be pulled are stood in for."""
     images.push()
-    images.tidy()
     return images.SETTINGS
 
 

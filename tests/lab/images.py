@@ -24,11 +24,7 @@ def push() -> None:
     _wheels()
     for name in lab.IMAGES:
         build.push(REGISTRY, name, **SETTINGS)
-
-
-def tidy() -> None:
-    """Forgets what earlier sources have left, which would fill the disk in a day of work."""
-    docker("image", "prune", "--force")
+    docker("image", "prune", "--force")  # what earlier sources have left would fill the disk in a day of work
     docker("buildx", "prune", "--force", "--max-used-space=6gb")
 
 

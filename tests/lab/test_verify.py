@@ -11,6 +11,7 @@ import pytest
 from dime.contract.errors import DeviceError
 from dime.host.bench.lock import HOLD
 from dime.host.execution import running, runs
+from tests.host.execution import made
 
 from .board import NANO, POTATO
 from .conftest import write_lab
@@ -63,14 +64,7 @@ def study(folder, nano, potato, monkeypatch):
 
 @pytest.fixture
 def on_the_server(monkeypatch):
-    """Of the plans only the one that computes nothing on the edge device."""
-    made = runs.candidates
-
-    def only(saved, devices, frontier):
-        found, unsure = made(saved, devices, frontier)
-        return tuple(one for one in found if "all on potato" in (one.name, *one.also)), unsure
-
-    monkeypatch.setattr(runs, "candidates", only)
+    made.only(monkeypatch, "all on potato")
 
 
 def clocks():
@@ -128,7 +122,7 @@ def in_mid_run(study, monkeypatch, happens):
 def test_a_stage_that_is_killed_leaves_its_requests_to_the_edge(study, on_the_server, monkeypatch):
     monkeypatch.setattr(running, "GRACE_S", 120.0)  # boards that are emulated may be slow
     line = in_mid_run(study, monkeypatch, lambda: POTATO.docker("kill", *stages(POTATO)))
-    assert line.startswith("potato: its stage has ended, killed by signal 9") and "\n" not in line
+    assert line.startswith("potato: its stage has ended, killed by signal 9; ") and "finished on nano alone" in line
     assert leftovers(NANO) == leftovers(POTATO) == []
 
 

@@ -6,10 +6,11 @@ What the other side holds between the two is measured by its own clock and taken
 import os
 import random
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING, List, Sequence, Tuple
 
 from dime.contract import frames, handshake, schemas, tables
-from dime.contract.errors import InputError
+from dime.contract.errors import DeviceError, InputError
 from dime.contract.frames import Foretold, FrameError
 from dime.contract.timebase import monotonic_ns
 from dime.contract.transport import Channel, Part
@@ -117,7 +118,14 @@ def measure(
                     if done % 10 == 9 or done == len(order) - 1:
                         emit("progress", done=iteration * len(kinds) + done + 1, what="{} B {}".format(size, way))
                 writer.write(rows)
-        channel.end()
+        _take_leave(channel, memory)
+
+
+def _take_leave(channel: Channel, memory: memoryview) -> None:
+    """Says that nothing more will come, and waits until the other side has heard it: then the link may go."""
+    channel.end()
+    with suppress(DeviceError):
+        channel.receive([Foretold(frames.ANSWER, "uint8", (_HELD.size,))], [memory], _CALL_S)
 
 
 def _nearest(sizes: Sequence[int], wanted: int) -> int:

@@ -6,6 +6,7 @@ says where each cell begins.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -153,6 +154,18 @@ def error_of_passes(means: Floats, weight: Floats) -> tuple[Floats, Ints]:
     dof = np.maximum(count - 1, 0)
     variance = np.divide(squares, dof, out=np.full(len(count), np.nan), where=dof > 0) * (weight**2).sum(axis=0)
     return variance, dof
+
+
+def half_of_mean(values: Floats, confidence: float = CONFIDENCE) -> float:
+    """Half of the interval of the mean of values that count once each: Student's t; infinite for a single one."""
+    if len(values) < 2:
+        return math.inf
+    return student.quantile((1 + confidence) / 2, len(values) - 1) * float(values.std(ddof=1)) / math.sqrt(len(values))
+
+
+def is_kept(predicted: tuple[float, float] | None, mean: float, half: float) -> bool | None:
+    """The verdict on a prediction: a mean lies in its interval, widened by half of the mean's own."""
+    return None if predicted is None else predicted[0] - half <= mean <= predicted[1] + half
 
 
 def student_factors(dof: Ints, confidence: float = CONFIDENCE) -> Floats:

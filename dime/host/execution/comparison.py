@@ -7,7 +7,6 @@ round's mean without its lowest and highest 20 %. A round counts once, as a pass
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dime.contract.stages import Segment
-from dime.host.common import stats, student
+from dime.host.common import stats
 from dime.host.common.stats import Floats
 from dime.host.execution.joules import Energy
 
@@ -128,7 +127,7 @@ class Compared:
     @property
     def holds(self) -> bool | None:
         """Whether the prediction holds; None where it has no interval."""
-        return holds(self.predicted_interval_s, self.measured)
+        return stats.is_kept(self.predicted_interval_s, self.measured.mean_s, self.measured.half_s)
 
     @property
     def error(self) -> float:
@@ -141,14 +140,6 @@ class Compared:
         return max(self.stages, key=lambda told: abs(told.measured.mean_s - told.part.predicted_s), default=None)
 
 
-def holds(predicted: Interval | None, measured: Measured) -> bool | None:
-    """The verdict on a prediction; None where it has no interval."""
-    if predicted is None:
-        return None
-    low, high = predicted
-    return low - measured.half_s <= measured.mean_s <= high + measured.half_s
-
-
 def measure(values: Sequence[Floats]) -> Measured:
     """Describes times.
 
@@ -159,8 +150,7 @@ def measure(values: Sequence[Floats]) -> Measured:
     means = np.array([_typical(one) for one in values])
     interval = None
     if len(means) > 1:
-        half = student.quantile((1 + stats.CONFIDENCE) / 2, len(means) - 1) * means.std(ddof=1)
-        half = float(half) / math.sqrt(len(means))
+        half = stats.half_of_mean(means)
         interval = float(means.mean()) - half, float(means.mean()) + half
     return Measured(
         float(means.mean()),

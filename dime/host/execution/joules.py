@@ -17,7 +17,7 @@ import numpy as np
 
 from dime.contract.errors import DeviceError
 from dime.host.bench import engines
-from dime.host.common import console, stats, student
+from dime.host.common import console, stats
 from dime.host.common.stats import Floats
 from dime.host.execution.devices import Profiled
 from dime.host.metering import integrate
@@ -76,11 +76,10 @@ class Energy:
     @property
     def holds(self) -> bool | None:
         """The verdict, by the rule for times; None without an interval, or without a measurement."""
-        if self.predicted_interval_j is None or self.mean_j is None:
+        if self.mean_j is None:
             return None
         half_j = 0.0 if self.interval_j is None else (self.interval_j[1] - self.interval_j[0]) / 2
-        low, high = self.predicted_interval_j
-        return low - half_j <= self.mean_j <= high + half_j
+        return stats.is_kept(self.predicted_interval_j, self.mean_j, half_j)
 
 
 @contextlib.contextmanager
@@ -169,11 +168,10 @@ def summed_up(
     values = np.array([one.request_j for one in known])
     mean_j, interval = float(values.mean()), None
     if len(values) > 1:
-        by_chance = student.quantile((1 + stats.CONFIDENCE) / 2, len(values) - 1)
         shared_j = 1.96 * math.hypot(
             float(np.mean([one.error_j for one in known])), (known[0].gain_error or 0.0) * mean_j
         )
-        half_j = math.hypot(float(by_chance * values.std(ddof=1)) / math.sqrt(len(values)), shared_j)
+        half_j = math.hypot(stats.half_of_mean(values), shared_j)
         interval = mean_j - half_j, mean_j + half_j
     steps = {}
     for key in known[0].steps_j:

@@ -5,7 +5,6 @@ It moved where the intervals of what a tensor takes do not meet, and the means a
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ import numpy as np
 from dime.contract.errors import DimeError
 from dime.host.bench import engines
 from dime.host.campaign import link as campaign
-from dime.host.common import stats, student
+from dime.host.common import stats
 from dime.host.common.units import quantity
 from dime.host.execution.devices import Profiled
 from dime.host.planning.links import Link
@@ -65,9 +64,7 @@ def _mean(one: LinkProfile, size_bytes: int, column: int) -> tuple[float, float]
     """What a tensor takes, by the passes, and half of the interval of that."""
     passes = np.array(one.passes)
     seconds = passes[:, 0] / 2 + 8 * size_bytes * passes[:, column]
-    count = len(seconds)
-    half = student.quantile((1 + stats.CONFIDENCE) / 2, count - 1) * seconds.std(ddof=1) if count > 1 else math.inf
-    return float(seconds.mean()), float(half) / math.sqrt(count)
+    return float(seconds.mean()), stats.half_of_mean(seconds)
 
 
 def _told(mean_s: float, half_s: float) -> str:

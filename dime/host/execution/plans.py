@@ -18,8 +18,7 @@ from dime.contract.run import changes_s
 from dime.contract.stages import Segment
 from dime.host.analysis import baselines, resampling
 from dime.host.analysis.resampling import Samples
-from dime.host.common import student
-from dime.host.common.stats import CONFIDENCE, Floats
+from dime.host.common.stats import CONFIDENCE, half_of_mean
 from dime.host.execution.comparison import OF_DEVICES, Interval, Part
 from dime.host.execution.devices import Profiled
 from dime.host.planning.accounting import COPIES, ENCODING, FREQUENCY_CHANGE, PROTOCOL, RADIO_STATES
@@ -169,7 +168,7 @@ def delays_s(problem: Problem, segments: Sequence[Segment]) -> tuple[float, ...]
     """For each hop the delay that is predicted before its first byte arrives; 0 where no link is known."""
     found = []
     for a, b in pairwise(segments):
-        link = problem.joined.get((a.device, b.device)) or problem.joined.get((b.device, a.device))
+        link = _link(problem, (a.device, b.device))
         found.append(0.0 if link is None else link.round_trip_s / 2)
     return tuple(found)
 
@@ -252,7 +251,7 @@ def _crossing_interval(problem: Problem, pair: tuple[int, int], size_bytes: int,
         return None
     passes_s = link.passes_s(size_bytes, upload, problem.acting.connect_trips)
     centre_s = link.latency_s(size_bytes, upload) + more_s
-    half_s = _half(passes_s)
+    half_s = half_of_mean(passes_s)
     return centre_s - half_s, centre_s + half_s
 
 
@@ -263,14 +262,8 @@ def _change_interval(devices: Sequence[Profiled], name: str, changes: Sequence[i
     if not changes or any(len(times.get(hertz, ())) < 2 for hertz in changes):
         return None
     centre_s = sum(float(np.mean(times[hertz])) for hertz in changes)
-    half_s = math.hypot(*(changes.count(hertz) * _half(np.array(times[hertz])) for hertz in set(changes)))
+    half_s = math.hypot(*(changes.count(hertz) * half_of_mean(np.array(times[hertz])) for hertz in set(changes)))
     return centre_s - half_s, centre_s + half_s
-
-
-def _half(values: Floats) -> float:
-    """Half of the interval of a mean."""
-    count = len(values)
-    return float(student.quantile((1 + CONFIDENCE) / 2, count - 1) * values.std(ddof=1)) / math.sqrt(count)
 
 
 def _intervals(one: Profiled) -> dict[tuple[int, int, int], Interval]:

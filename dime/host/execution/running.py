@@ -433,8 +433,11 @@ class Running:
             rows += _checked(heard["rows"], edge.one.name)
             say(len(rows))
             heard = edge.hear(max(1.0, until_s - time.monotonic()))
+        count = sum(bool(row["fallback"]) for row in rows)
+        if count:  # the edge device may have finished before who watches the other one has seen that it is gone
+            with self._changed:
+                self._changed.wait_for(lambda: self._gone is not None, SOON_S)
         if self._gone is not None:
-            count = sum(bool(row["fallback"]) for row in rows)
             finished = f"; {count} requests were finished on {edge.one.name} alone" if count else ""
             raise StageLostError(f"{self._gone.one.name}: {self._gone.failure}{finished}")
         if len(rows) != order["requests"]:

@@ -181,7 +181,7 @@ def verify(
     network = devices[0].run.network
     folder = _samples(Path(samples), network)
     content = [[name, [stages.told(one.segments) for one in found]] for name, (found, _) in planned.items()]
-    joined = {name: _links(saved.problem, devices, planned[name][0]) for name, saved in chosen.items()}
+    joined = {name: links_of(saved.problem, devices, planned[name][0]) for name, saved in chosen.items()}
     real = {pair for links in joined.values() for pair in _real(links, devices)}
     is_here = [not engines.of(one.device).is_apart for one in devices]
     if weights and not all(is_here):
@@ -281,7 +281,7 @@ def _alone() -> Iterator[None]:
         os.close(handle)
 
 
-def _links(problem: Problem, devices: Sequence[Profiled], found: Iterable[Candidate]) -> dict[tuple[int, int], Link]:
+def links_of(problem: Problem, devices: Sequence[Profiled], found: Iterable[Candidate]) -> dict[tuple[int, int], Link]:
     """The link of each pair of devices between which something crosses, as the one that stands first sees it."""
     pairs = set()
     for one in found:

@@ -18,7 +18,7 @@ import numpy as np
 
 from dime.contract import files, schemas, tables
 from dime.contract.errors import InputError, TableError
-from dime.host.common import stats, student
+from dime.host.common import stats
 from dime.host.common.stats import Floats, Ints
 from dime.host.common.units import plain
 
@@ -212,10 +212,10 @@ def _line(of: Floats, seconds: Floats) -> Floats:
 
 
 def _estimate(values: Floats, confidence: float = stats.CONFIDENCE) -> Estimate:
-    mean, count = float(values.mean()), len(values)
-    if count < 2:
+    mean = float(values.mean())
+    if len(values) < 2:
         return Estimate(mean)
-    half = student.quantile((1 + confidence) / 2, count - 1) * float(values.std(ddof=1)) / math.sqrt(count)
+    half = stats.half_of_mean(values, confidence)
     return Estimate(mean, max(mean - half, 0.0), mean + half)
 
 

@@ -140,7 +140,7 @@ def _again(root: Path, study: Path, link: SavedLink, told: ToldLink, table: Sequ
     ran = RanLink(
         told["name"],
         origins[0] if origins else "measured",
-        {(names[a], names[b]): one for (a, b), one in runs._links(link.problem, devices, found).items()},
+        {(names[a], names[b]): one for (a, b), one in runs.links_of(link.problem, devices, found).items()},
         found,
         compared,
         (),

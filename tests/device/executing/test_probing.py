@@ -72,6 +72,14 @@ def test_what_a_link_takes_is_what_is_found(tmp_path, heard):
             assert truth_s * 0.999 < quickest_s < truth_s * 1.1 + 0.01
 
 
+def test_its_end_has_crossed_the_link_when_it_is_done(tmp_path, heard):
+    other = Answering()
+    with Shaper(("127.0.0.1", other.listener.port), 8e6, 16e6, 0.2) as shaper:
+        measured(shaper.port, tmp_path, heard, 1, 1)
+    other.join(10)
+    assert other.error is None
+
+
 def test_time_ends_it_after_three_passes(tmp_path, heard):
     other = Answering()
     assert max(row["iteration"] for row in measured(other.listener.port, tmp_path, heard, 50, 1, 0.0)) == 2

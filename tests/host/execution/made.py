@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from dime.contract import stages
-from dime.host.execution import comparison
+from dime.host.execution import comparison, runs
 from dime.host.execution.plans import Candidate
 from dime.host.execution.runs import RanLink, Verification
 from dime.host.planning.links import Link
@@ -62,3 +62,14 @@ def verification(name="a_link", names=("d0", "d1"), **changes):
     told = (compared(rounds, names=names),)
     link = RanLink(name, "emulated", {names: LINK}, (one,), told, (tuple(map(tuple, rounds)),), "latency")
     return Verification(Path("study"), problem.network, names, ({}, {}), (link,), 1.0)
+
+
+def only(monkeypatch, name):
+    """Of the plans that would be run only one, by its name."""
+    every = runs.candidates
+
+    def chosen(saved, devices, frontier):
+        found, unsure = every(saved, devices, frontier)
+        return tuple(one for one in found if name in (one.name, *one.also)), unsure
+
+    monkeypatch.setattr(runs, "candidates", chosen)
