@@ -6,16 +6,22 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export PYTEST_ADDOPTS=${ARGS:-}
+unset PYTHONDONTWRITEBYTECODE  # hundreds of processes would compile torch anew, for seconds each
 
 case " $PYTEST_ADDOPTS" in *" -m"* | *" tests"* | *" ./tests"*) exec .venv/bin/python -m pytest ;; esac
 
 code=0
 ran=""
+durations=(--durations=15 --durations-min=20)
 part() {  # part MARKS ARGUMENT...
     local marks=$1 returned=0
     shift
-    .venv/bin/python -m pytest -m "$marks" "$@" || returned=$?
+    .venv/bin/python -m pytest -m "$marks" "${durations[@]}" "$@" || returned=$?
     told "$returned"
+}
+shared() {  # shared MARKS: several processes, file by file; their threads would only wait for each other
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 part "$1" \
+        --numprocesses=auto --maxprocesses=8 --dist=loadfile --no-loadscope-reorder
 }
 told() {  # told STATUS of a part
     case $1 in
@@ -26,10 +32,9 @@ told() {  # told STATUS of a part
     esac
 }
 
-beside=(--numprocesses=auto --maxprocesses=8 --dist=loadfile --no-loadscope-reorder)
 case ${1:-} in
     quick)
-        part "not (slow or alone or benchmark or lab)" "${beside[@]}"
+        shared "not (slow or alone or benchmark or lab)"
         part "alone and not (slow or benchmark or lab)"
         ;;
     all)
@@ -37,10 +42,10 @@ case ${1:-} in
         if [ "${CI:-}" = true ] || [ -n "${DIME_LAB:-}" ]; then  # boards wait more than they work: beside the first part
             mkdir -p build
             # a shell starts what runs in the background deaf to Ctrl-C, which some of these tests send
-            env --default-signal=INT,QUIT .venv/bin/python -m pytest -m lab >build/lab.txt 2>&1 &
+            env --default-signal=INT,QUIT .venv/bin/python -m pytest -m lab "${durations[@]}" >build/lab.txt 2>&1 &
             boards=$!
         fi
-        part "not (alone or benchmark or lab)" "${beside[@]}"
+        shared "not (alone or benchmark or lab)"
         if [ -n "$boards" ]; then
             returned=0
             wait "$boards" || returned=$?

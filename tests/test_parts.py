@@ -15,7 +15,7 @@ MARKS = ("slow", "alone", "benchmark", "lab")
 def parts(which):
     """The marks of each part of ``quick`` or ``all``."""
     block = re.search(rf"^    {which}\)\n(.*?);;", SCRIPT, re.MULTILINE | re.DOTALL)[1]
-    return re.findall(r'part "([^"]*)"', block)
+    return re.findall(r'(?:part|shared) "([^"]*)"', block)
 
 
 def chosen(marks, expression):
@@ -42,6 +42,11 @@ def test_arguments_that_name_tests_run_those_alone(monkeypatch):
     done = subprocess.run([ROOT / "scripts/test.sh", "quick"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "16 passed" in done.stdout and "workers" not in done.stdout
+
+
+def test_processes_that_share_the_cores_have_byte_code_and_one_thread_each():
+    assert "unset PYTHONDONTWRITEBYTECODE" in SCRIPT
+    assert re.search(r"OMP_NUM_THREADS=1 .*part .*\n.*--numprocesses=auto", SCRIPT)
 
 
 def test_no_test_has_a_deadline_that_other_tests_may_break():
