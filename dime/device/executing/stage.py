@@ -62,7 +62,7 @@ class Stage(object):
         self._patience_s, self._quiet_s = patience_s, quiet_s
         self._listener = handshake.Listener(address)
         self._events: "Queue[Tuple[str, object]]" = Queue()
-        self._over = threading.Event()
+        self._over, self._left = threading.Event(), threading.Event()
         self._control: Optional[Channel] = None
         self._part: "Optional[_Part]" = None
 
@@ -117,7 +117,7 @@ class Stage(object):
             if "order" in said:
                 self._say({"ready": self._take(said["order"])})
             elif "go" in said and self._part is not None and self._part.order.is_edge:
-                for rows in _batches(_Edge(self._part, self._events).drive()):
+                for rows in _batches(_Edge(self._part, self._events, self._left).drive()):
                     self._say({"rows": rows})
                 self._say({"done": self._part.dropped})
             else:
@@ -172,6 +172,7 @@ class Stage(object):
                 if not (isinstance(said, dict) and "alive" in said):
                     self._events.put(("said", said))
         except (DimeError, ValueError):
+            self._left.set()  # seen by what is driven
             self._events.put(("end", None))
 
 
@@ -420,10 +421,11 @@ class _Pending(object):
 
 
 class _Edge(object):
-    """Feeds the pictures of one order, and keeps the time of each request."""
+    """Feeds the pictures of one order, and keeps the time of each request, until ``left`` is set."""
 
-    def __init__(self, part: _Part, events: "Queue[Tuple[str, object]]") -> None:
+    def __init__(self, part: _Part, events: "Queue[Tuple[str, object]]", left: threading.Event) -> None:
         self._part, self._events, self._order, self._work = part, events, part.order, part.work
+        self._left = left
         self._pictures = list(self._work.pictures().items())
         self._whole = self._work.results()
         self._pending: "OrderedDict[int, _Pending]" = OrderedDict()
@@ -440,6 +442,8 @@ class _Edge(object):
         begun = 0
         while len(self._rows) < total:
             stop.check()
+            if self._left.is_set():
+                raise ConnectionLostError("whoever started the run has gone")
             if begun < total and len(self._pending) < order.window:
                 self._begin(begun)
                 begun += 1
@@ -455,7 +459,7 @@ class _Edge(object):
             elif kind == "lost":
                 self._lost()
             elif kind == "end":
-                raise ConnectionLostError("whoever started the run has gone")
+                self._events.put((kind, what))  # it ends the stage, too
         return self._rows[order.warmups :]
 
     def _begin(self, nth: int) -> None:

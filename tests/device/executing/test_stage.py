@@ -383,3 +383,12 @@ def test_stages_end_with_who_gives_the_orders(lab):
     one.run(PLANS["there and back"])
     one.close()
     assert one.failures == []
+
+
+@pytest.mark.parametrize("name", ["all on the edge", "there and back"])
+def test_stages_end_with_who_gives_the_orders_in_mid_run(lab, name):
+    one = lab()
+    assert all("ready" in answer for answer in one.prepare(PLANS[name], requests=stages.MOST_REQUESTS))
+    talk.say(one.channels[0], {"go": True})
+    time.sleep(0.3)
+    one.close()
