@@ -131,8 +131,9 @@ class StageProcess:
                 elif not engine.poll_s:
                     engine.stop()
                 self._stack.close()
-                watching.join(END_S + RETRY_S)
-                if watching.is_alive() and not engine.poll_s:
+                if left_s or engine.poll_s:  # a process of this computer is told by its engine, which keeps nobody
+                    watching.join(END_S + RETRY_S)
+                if left_s and watching.is_alive() and not engine.poll_s:
                     engine.stop()
                     watching.join(END_S)
 
@@ -339,6 +340,8 @@ class Running:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
+        if kind is not None and not issubclass(kind, Exception):  # all begin to end at once
+            self._give_up()
         return self._stack.__exit__(kind, error, trace)
 
     def _address(self, called: int) -> str:

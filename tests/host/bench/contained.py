@@ -22,11 +22,12 @@ class Host:
         words: What each container was told to do, as it was told.
         started: Called with a container and its process when that has begun.
         environment: More of the processes' environment.
+        token: What containers find instead of their token; None leaves it.
     """
 
     def __init__(self, folder, engine):
         self.folder, self.engine = folder, engine
-        self.words, self.processes, self.environment = [], {}, {}
+        self.words, self.processes, self.environment, self.token = [], {}, {}, None
         self.started = lambda container, process: None
         engine.work, engine.archive, engine.on_kill = self._work, self._archive, self._kill
 
@@ -40,7 +41,7 @@ class Host:
         inside.mkdir()
         token = container.found(attended.TOKEN)[0].files.get(".token")
         if token is not None:
-            (inside / "token").write_bytes(token)
+            (inside / "token").write_bytes(self.token or token)
         for name, content in container.found("/samples")[0].files.items():
             path = inside / "samples" / name
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,103 @@
+"""What goes wrong while plans are run by the command: one clear line, or a whole result, and nothing left anywhere."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from dime.contract.errors import DeviceError
+from dime.host.execution import runs
+from tests.host.execution.test_in_containers import lab, left, planned, study  # noqa: F401 # fixtures
+
+pytestmark = pytest.mark.alone
+ROOT = Path(__file__).parents[3]
+SOON_S = 15.0
+
+
+class Command:
+    """`dime verify` as a person types it, in the foreground of a terminal of its own."""
+
+    def __init__(self, *words):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "dime.host", "verify", *map(str, words)], start_new_session=True, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+
+    def interrupt(self):
+        """Ctrl-C, which a terminal sends to all that runs there; gives what was said until the end."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        said, errors = self.process.communicate(timeout=120)
+        return said + errors
+
+
+def ours():
+    """What of the device side was started in this folder, and still runs."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (place / "cmdline").read_text().split("\0")
+            if "device" in words and os.readlink(place / "cwd") == os.getcwd():
+                found.append(words[words.index("device") + 1])
+    return sorted(found)
+
+
+def wait_for(what, ready, seconds=120):
+    until_s = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < until_s, f"{what} did not come"
+        time.sleep(0.1)
+
+
+def test_ctrl_c_leaves_no_process(study, tmp_path):  # noqa: F811
+    command = Command(f"--plans={study}", "--runs=100000")
+    wait_for("an emulated link", lambda: ours() == ["shape", "stage", "stage"])
+    time.sleep(0.5)
+    said = command.interrupt()
+    assert command.process.returncode == 130 and "Traceback" not in said
+    wait_for("the processes' end", lambda: ours() == [], SOON_S)
+    assert not (study / "verified").exists()
+    if "nothing was written" not in said:  # else a busy machine took more than a person is kept for
+        assert list(tmp_path.glob("dime-*/*")) == []
+
+
+def test_ctrl_c_leaves_nothing_on_any_engine(study, lab):  # noqa: F811
+    command = Command(f"--plans={study}", "--runs=100000")
+    wait_for("an emulated link", lambda: "shape" in [words[0] for words in lab["server"].words])
+    time.sleep(0.5)
+    said = command.interrupt()
+    assert command.process.returncode == 130 and "Traceback" not in said
+    assert left(lab) == [[], []] and not (study / "verified").exists()
+
+
+def test_another_token_is_told(study, lab):  # noqa: F811
+    """The server's container finds another one in its file than the command gave it."""
+    lab["server"].token = b"ab" * 32
+    with pytest.raises(DeviceError, match=r"^server: .*token") as told:
+        runs.verify(study, runs=1)
+    assert "\n" not in str(told.value) and left(lab) == [[], []]
+
+
+def test_weights_of_the_same_name_that_are_others_are_told(study, lab):  # noqa: F811
+    lab["server"].environment = {"PYTHONPATH": changed(
+        lab["server"].folder,
+        "from dime.device.executing import work\n\nmade = work.Work.__init__\n\n\n"
+        "def make(self, network, *others, **more):\n"
+        "    first = network.module(work.Bundle(0, 0))\n"
+        "    for tensor in [*first.parameters(), *first.buffers()]:\n        tensor.data.add_(1e-3)\n"
+        "    made(self, network, *others, **more)\n\n\nwork.Work.__init__ = make\n",
+    )}  # fmt: skip
+    with pytest.raises(DeviceError, match=r"^server and edge have other weights, though they are called the same$"):
+        runs.verify(study, runs=1)
+    assert left(lab) == [[], []]
+
+
+def changed(folder, program):
+    """A folder in which Python finds what changes DIME before it runs."""
+    (folder / "sitecustomize.py").write_text(f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n{program}")
+    return str(folder)
