@@ -19,6 +19,7 @@ from dime.host.report import page as report
 from dime.host.studies.study import make_study
 from dime.testing import synthetic
 from tests.host import example_studies as studies
+from tests.host.report.test_model import encoded
 
 pytestmark = pytest.mark.browser
 
@@ -77,6 +78,19 @@ def test_a_report_of_an_earlier_version_opens_as_well(page, tmp_path, kept):
     assert "The plan" in text(page) and quantity(link["plan"]["latency_s"], "s") in text(page)
     cells = page.value("document.querySelectorAll('#panel .strip:not(.small) .bundle').length")
     assert cells == len(link["plan"]["steps"])
+
+
+def test_what_is_sent_encoded_is_told_with_its_effect(page, tmp_path):
+    study = encoded()
+    page.open(write(study, tmp_path, "encoded"))
+    unfold(page)
+    assert page.complaints == []
+    (link,) = study.links
+    (other,) = link.other_inputs
+    said = text(page)
+    assert "Sent encoded" in said or not link.plan.transfers
+    assert "The input sent in another way" in said and other.encoding in said
+    assert quantity(other.value, link.problem.goal.unit) in said
 
 
 @pytest.mark.parametrize("name", ["full", "no energy", "hostile"])

@@ -90,7 +90,7 @@ function planSection(link) {
       link.confirmation ? h("span", { class: confirmed ? "yes" : "no" }, (confirmed ? "✓ " : "! ") + link.confirmation) : null),
     responsive((width) => strip(plan.steps, "", width)),
     responsive((width) => shares(plan, width)),
-    way(link), termsOf(plan));
+    way(link), termsOf(plan), encodedOf(link));
 }
 
 // What a plan costs beside computing and sending, and what is in no sum.
@@ -101,6 +101,22 @@ function termsOf(plan) {
       plan.terms.map((term) => [term.name, num(quantity(term.latency_s, "s")), num(quantity(term.energy_j, "J")), h("td", null, h("span", null, quiet(term.origin), ` ${term.source}`))]))] : null,
     notes.length ? h("p", { class: "note" }, `In no sum: ${notes.join("; ")}.`) : null];
 }
+
+// How tensors are sent, and what sending the input in another way would give.
+function encodedOf(link) {
+  const effect = ({ same_class: same, distance, images }) => [
+    same === null ? null : `first class the same in ${Math.round(same * images)} of ${images}`,
+    distance === null ? null : `result off by ${percent(distance)} of it`].filter(Boolean).join(", ") || "not known";
+  return [
+    link.plan.encoded.length ? [h("h3", null, "Sent encoded"), table([["tensor"], ["as"], ["bytes", "num"], ["instead of", "num"], ["effect on the result"]],
+      link.plan.encoded.map((one) => [tensorAt(one.boundary), h("td", null, h("span", null, quiet(one.origin), ` ${one.encoding}`)),
+        num(quantity(one.size_bytes, "B")), num(quantity(one.plain_bytes, "B")), effect(one)]))] : null,
+    link.other_inputs.length ? [h("h3", null, "The input sent in another way"), table([["as"], ["bytes", "num"], [`best ${data.goal_name}`, "num"], ["effect on the result"]],
+      link.other_inputs.map((one) => [one.encoding, num(quantity(one.size_bytes, "B")), num(quantity(one.value, data.goal_unit)), effect(one)]))] : null];
+}
+
+// A tensor that may cross, in words.
+const tensorAt = (boundary) => boundary === 0 ? "input" : boundary === data.layers.length ? "result" : `output of ${data.layers[boundary - 1]}`;
 
 // A plan's steps and transfers, as they come one after the other: {step} or {sent}.
 function inOrder(plan) {
@@ -135,9 +151,8 @@ function shares(plan, width) {
 
 function way(link) {
   const crossing = ({ boundary, source, target, size_bytes: size, latency_s: time, energy_j: energy }) => {
-    const what = boundary === 0 ? "input" : boundary === data.layers.length ? "result" : `output of ${data.layers[boundary - 1]}`;
     return h("li", { class: "crossing" }, h("span", { class: "mark fill sent modelled" }),
-      h("span", null, `${what}, ${quantity(size, "B")}: ${source} → ${target}`),
+      h("span", null, `${tensorAt(boundary)}, ${quantity(size, "B")}: ${source} → ${target}`),
       h("div", { class: "badges" }, quiet("modelled", "time and energy")),
       h("span", { class: "cost num" }, costs(time, energy)));
   };
