@@ -13,7 +13,19 @@ from playwright.sync_api import Browser, BrowserContext, Error, Playwright, sync
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--disable-dev-shm-usage", "--disable-quic", "--force-color-profile=srgb")
 PATIENCE_MS = 60_000
-BUSY = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(null))))"
+STILL = """new Promise((done) => {
+  let frames = 0, still = 0;
+  const seen = new MutationObserver(() => { still = 0; });
+  seen.observe(document, {subtree: true, childList: true, attributes: true, characterData: true});
+  const look = () => {
+    frames += 1;
+    still = document.getAnimations().some((one) => one.playState === "running") ? 0 : still + 1;
+    if (frames > 600) done(null);
+    else if (still > 2) requestIdleCallback(() => (still > 2 ? done(null) : requestAnimationFrame(look)));
+    else requestAnimationFrame(look);
+  };
+  requestAnimationFrame(look);
+})"""
 
 
 def launch(playwright: Playwright) -> Browser:
@@ -67,8 +79,8 @@ class Page:
         return self.tab.evaluate(expression)
 
     def settle(self) -> None:
-        """Waits until what was asked for has been drawn."""
-        self.value(BUSY)
+        """Waits until the page has nothing left to do: three frames without a change, and an idle moment."""
+        self.value(STILL)
 
     def click(self, selector: str, at: int = 0) -> None:
         """Clicks the middle of an element with the mouse."""

@@ -364,12 +364,12 @@ def test_a_stage_that_nobody_calls_ends_by_itself(tiny):
 
 def test_a_stage_ends_when_who_gives_the_orders_says_nothing_any_more(tiny):
     job = Work(tiny.network, tiny.samples(), ("fake", Board()), processor.Cpu())
-    stage = Stage(job, RUN, tiny.heard, quiet_s=0.5)
+    stage = Stage(job, RUN, tiny.heard, quiet_s=1.5)
     thread = threading.Thread(target=stage.serve)
     thread.start()
     with handshake.connect("127.0.0.1", stage.port, RUN, talk.CONTROL, 5.0) as channel:
         for _ in range(4):
-            time.sleep(0.25)
+            time.sleep(0.5)
             talk.say(channel, {"alive": True})
         assert thread.is_alive()
         with pytest.raises(ConnectionLostError):  # nothing is answered, and then it is gone

@@ -10,7 +10,7 @@ GREEDY = """
 import time
 print("loads", flush=True)
 try:
-    time.sleep(1.0)
+    time.sleep(10)
 except KeyboardInterrupt:
     raise ImportError("what it needs is not there")
 """
@@ -20,7 +20,7 @@ from dime.host.common import interrupts
 with interrupts.bounded():
     try:
         import greedy
-        time.sleep(5)
+        time.sleep(10)
     except KeyboardInterrupt:
         sys.exit(130)
 """

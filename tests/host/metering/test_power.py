@@ -128,7 +128,7 @@ def test_a_reboot_of_the_meter_divides_the_log(meter, tmp_path):
     assert quality["meter_reboots"] == 1 and quality["faults"]["other text"] >= 2
     trace = power_trace.load(tmp_path / "reboot.csv")
     assert trace.segment[0] == 0 and trace.segment[-1] == 1
-    assert 0.2 < (trace.time_s[1:] - trace.time_s[:-1]).max() < 0.6
+    assert 0.2 < (trace.time_s[1:] - trace.time_s[:-1]).max() < 3
 
 
 def test_a_cable_may_be_pulled_and_put_back(tmp_path):
@@ -224,7 +224,10 @@ def test_a_disk_that_is_full_ends_the_log_with_a_word(meter, tmp_path):
     try:
         with serving(meter, small) as (port, _):
             Client(port)(b"start,full.csv")
-            time.sleep(4)
+            until_s = time.monotonic() + 20
+            while os.statvfs(small).f_bavail and time.monotonic() < until_s:
+                time.sleep(0.1)
+            time.sleep(1.5)  # until the rows after that
             answer = Client(port)(b"stop")
             assert answer.startswith(b"refused: ") and b"No space left on device; the log ends there" in answer
             assert Client(port)(b"stop") == b"stopped"

@@ -53,7 +53,7 @@ def test_a_start_after_a_full_disk_is_not_refused_for_the_log_before(meter, tmp_
         monkeypatch.setattr(recorder.PowerFile, "write", full)
         time.sleep(0.5)
         assert Client(port)(b"start,b.csv") == b"started"
-        time.sleep(0.5)
+        wait_for_rows(tmp_path / "b.csv", 30)
         assert Client(port)(b"stop") == b"stopped"
     assert quality_of(tmp_path / "b.csv")["rows"] > 20
 
@@ -72,7 +72,7 @@ def test_a_server_goes_on_without_its_terminal_and_its_standard_error(meter, tmp
     logger.process.stderr.close()
     assert Client(port)(b"start,a.csv") == b"started"
     logger.process.send_signal(signal.SIGHUP)
-    time.sleep(0.7)
+    wait_for_rows(tmp_path / "a.csv", 60)
     assert Client(port)(b"stop") == b"stopped"
     assert Client(port)(b"shutdown") == b"ack_shutdown"
     assert logger.process.wait(10) == 0
