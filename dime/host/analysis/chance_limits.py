@@ -2,8 +2,9 @@
 
 Where single runs end is told by the runs (``single_runs``): with probability p a plan's total stays below m + sqrt(v).
 m is the mean with what a whole pass may be off, v the square of how far the rest may take a run; both add up along a
-plan, their combination does not. Transfers vary where their link was measured (``crossing_tails``). Two exact ways to
-the plan whose goal, which stays one of the means that plans are compared by, is best:
+plan, their combination does not. Transfers vary where their link was measured (``crossing_tails``), copies and
+encodings as they were timed, and joules of what waits with the time that it waits for. Two exact ways to the plan whose
+goal, which stays one of the means that plans are compared by, is best:
 
 One limit: a branch and bound over s = sqrt(v). Between s1 and s2 the chord (v + s1 s2) / (s1 + s2) lies below sqrt(v),
 so m + (v + s1 s2) / (s1 + s2) <= L keeps every plan of that range that the limit allows, and is a limit on a plain sum:
@@ -28,17 +29,20 @@ from time import monotonic
 import numpy as np
 
 from dime.contract.errors import InfeasibleError, InputError, OutOfTimeError
-from dime.host.analysis.resampling import Choices, check_profiles, unknown_link
+from dime.host.analysis.resampling import Choices, check_profiles, of_devices, of_term, unknown_link
 from dime.host.common import stats, student
 from dime.host.common.stats import Floats, Ints
 from dime.host.planning.certificate import Certificate
-from dime.host.planning.cost import add_up, walk
+from dime.host.planning.cost import Part, add_up, walk
 from dime.host.planning.evaluation import evaluate, value
 from dime.host.planning.plan import Plan, describe
 from dime.host.planning.problem import PER_S, Choice, Problem, bundle_bounds, integer
 from dime.host.planning.quantity import Quantity
+from dime.host.planning.terms import ENCODING, Terms
+from dime.host.profiles.handovers import FIRST, LAST, Handover, OfDevice
 from dime.host.profiles.profiles import Profile
 from dime.host.profiles.published import averaged
+from dime.host.profiles.scatter import Scatter
 from dime.host.profiles.single_runs import SingleRuns
 from dime.host.search.quantities import as_problem, of_goal, undominated
 from dime.host.search.solvers import TIME_LIMIT_S, exact
@@ -128,17 +132,17 @@ def plan_with_confidence(
     limits = _limits(problem)
     if not limits:
         raise InputError("a confidence needs a limit that is to hold with it: give one on latency or energy")
-    runs = single_runs(problem, profiles, list(limits))
-    model = _Model(problem, *tails(problem, runs, confidence), monotonic() + time_limit_s, confidence)
+    known = _Known.of(problem, profiles, list(limits))
+    model = _Model(problem, *known.tails(list(limits), confidence), monotonic() + time_limit_s)
     best = model.within_one(*limits.popitem()) if len(limits) == 1 else model.within_all(limits)
     limits = _limits(problem)
     if best is None:
         raise InfeasibleError(_explain(model, confidence, limits))
     held = []
     for name, limit in limits.items():
-        mean, spread = _mean_and_spread(problem, best, name, runs[name])
-        shown, bound = float((draw(problem, best, name, runs[name]) <= limit).mean()), model.bound(name, best)
-        held.append(Held(name, limit, mean, spread, bound, _share(problem, best, name, runs, limit), shown))
+        mean, spread = known.mean_and_spread(best, name)
+        shown, bound = float((known.draw(best, name) <= limit).mean()), model.bound(name, best)
+        held.append(Held(name, limit, mean, spread, bound, known.share(best, name, limit), shown))
     certificate = Certificate("optimal", "exact", exact.version(), chance=confidence)
     return ConfidentPlan(best, describe(problem, best, certificate), confidence, tuple(held))
 
@@ -155,51 +159,8 @@ def parse(text: str) -> float:
         raise InputError(f"a confidence is typed as 95% or 0.95, not '{text}'") from None
 
 
-def single_runs(
-    problem: Problem, profiles: Sequence[Profile], names: Sequence[str]
-) -> dict[str, list[SingleRuns | None]]:
-    """What the profiles' runs say of single ones, for each of ``latency`` and ``energy`` that is asked for.
-
-    Returns:
-        For each name one entry a device; None where it has no energy.
-
-    Raises:
-        InputError: The profiles are not the problem's, or nothing can be said.
-    """
-    check_profiles(problem, profiles)
-    used = averaged(profiles, problem.arithmetic)
-    return {
-        name: [
-            None if name == "energy" and not device.has_energy else SingleRuns.of(profile, name)
-            for profile, device in zip(used, problem.devices, strict=True)
-        ]
-        for name in names
-    }
-
-
-def tails(
-    problem: Problem, runs: Mapping[str, Sequence[SingleRuns | None]], probability: float
-) -> tuple[dict[str, list[Ints]], dict[str, list[Floats]]]:
-    """The two addends, of every cell, of where single runs end: means with what passes share, and squares of the rest.
-
-    Returns:
-        For each name: for each device (bundles, frequencies), ps or pJ, and s^2 or J^2.
-
-    Raises:
-        InputError: There are too few runs for that probability.
-    """
-    means: dict[str, list[Ints]] = {}
-    squares: dict[str, list[Floats]] = {}
-    for name, of_devices in runs.items():
-        upper = [None if one is None else one.mean + one.together(probability) for one in of_devices]
-        rest = [None if one is None else one.alone(probability) for one in of_devices]
-        means[name] = [np.rint(grid * PER_S).astype(np.int64) for grid in _grids(problem, of_devices, upper)]
-        squares[name] = _grids(problem, of_devices, rest)
-    return means, squares
-
-
 def crossing_tails(problem: Problem, probability: float) -> tuple[Ints, Floats]:
-    """The two addends of where crossings of measured links end: what their passes leave open, ps, and squares, s^2.
+    """Where crossings of measured links end: what their passes leave open, ps, and how late a single one may be, s.
 
     Single transfers are taken to end as late as those of an exponential, a normal or a uniform distribution of their
     spread, whichever ends last: how delays on a link are distributed is not known, and they may have a long tail.
@@ -223,7 +184,7 @@ def crossing_tails(problem: Problem, probability: float) -> tuple[Ints, Floats]:
     spreads = crossing_spreads(problem)
     varies = spreads > 0
     spreads[varies] *= late(probability)
-    return open_ps, spreads**2
+    return open_ps, spreads
 
 
 def crossing_spreads(problem: Problem) -> Floats:
@@ -244,99 +205,291 @@ def late(probability: float) -> float:
     return max(-math.log(1 - probability) - 1, NormalDist().inv_cdf(probability), math.sqrt(3) * (2 * probability - 1))
 
 
-def _grids(problem: Problem, runs: Sequence[SingleRuns | None], cells: Sequence[Floats | None]) -> list[Floats]:
-    """Values of profiles' cells in the places of the problem's; 0 elsewhere."""
-    first, last = bundle_bounds(len(problem.layers), problem.max_layers)
-    grids = []
-    for device, single, values in zip(problem.devices, runs, cells, strict=True):
-        grid = np.zeros(device.latency_ps.shape)
-        if single is not None and values is not None:
-            grid[last - first < single.profile.max_layers] = values.reshape(-1, len(device.frequencies_hz))
-        grids.append(grid)
-    return grids
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What is known of single runs of a problem's parts.
 
+    Attributes:
+        problem: The problem.
+        runs: For each of ``latency`` and ``energy`` that counts what each device's runs say; None for one without
+            energy.
+        handovers: For each device what is known of its copies and encodings.
+        idle_error_w: For each device how far its power at rest may be off, by frequency: its standard error, with the
+            meter's gain.
+    """
 
-def _mean_and_spread(
-    problem: Problem, choices: Choices, name: str, runs: Sequence[SingleRuns | None]
-) -> tuple[float, float]:
-    """Mean and standard deviation of a plan's single runs."""
-    parts = walk(problem, choices)
-    still = np.zeros(problem.crossing_ps.shape)
-    vary = crossing_spreads(problem) ** 2 if name == "latency" else still
-    means = _grids(problem, runs, [None if one is None else one.mean for one in runs])
-    with_terms = _with_terms(problem, name, [np.rint(mean * PER_S).astype(np.int64) for mean in means])
-    sums = []
-    for values, moved in (
-        ([None if one is None else one.spread**2 for one in runs], vary),
-        ([None if one is None else one.shared for one in runs], still),
-    ):
-        sums.append(float(add_up(parts, Quantity(name, "", _grids(problem, runs, values), moved)).total))
-    return add_up(parts, with_terms).total / PER_S, math.hypot(math.sqrt(sums[0]), sums[1])
+    problem: Problem
+    runs: Mapping[str, Sequence[SingleRuns | None]]
+    handovers: Sequence[OfDevice]
+    idle_error_w: Sequence[Floats | None]
 
+    @classmethod
+    def of(cls, problem: Problem, profiles: Sequence[Profile], names: Sequence[str]) -> _Known:
+        """Looks at the profiles.
 
-def _with_terms(problem: Problem, name: str, of_devices: Sequence[Ints]) -> Quantity:
-    """Latency or energy, where bundles alone cost what is given, with all terms; times that cost energy are means."""
-    latencies = [device.latency_ps for device in problem.devices]
-    if name == "latency":
-        return problem.quantities(of_devices, [device.energy_pj for device in problem.devices])[0]
-    counted = [
-        cost if device.has_energy else np.zeros_like(cost)
-        for cost, device in zip(of_devices, problem.devices, strict=True)
-    ]
-    return problem.quantities(latencies, counted)[1]
+        Args:
+            problem: The problem.
+            profiles: Those that it was built from, in the same order.
+            names: What is limited: ``latency``, ``energy``.
 
+        Raises:
+            InputError: The profiles are not the problem's, or nothing can be said.
+        """
+        check_profiles(problem, profiles)
+        used = averaged(profiles, problem.arithmetic)
+        acting = problem.acting
+        waits = "energy" in names and bool(acting.waiting_w or acting.radios)
+        runs: dict[str, list[SingleRuns | None]] = {}
+        for name in names:
+            runs[name] = [
+                None if name == "energy" and not device.has_energy else SingleRuns.of(profile, name)
+                for profile, device in zip(used, problem.devices, strict=True)
+            ]
+        if waits and "latency" not in runs:  # who waits takes joules for all of a run's time
+            runs["latency"] = [SingleRuns.of(profile, "latency", "energy") for profile in used]
+        errors: list[Floats | None] = []
+        for at, profile in enumerate(used):
+            watts = acting.waiting_w.get(at)
+            gain = (profile.gain.error if profile.gain and not profile.energy_model else None) or 0.0
+            known = np.nan_to_num(np.array(profile.idle_w_sd if profile.idle_w_sd is not None else (0.0,)))
+            errors.append(None if watts is None else np.hypot(known, gain * np.array(watts)))
+        scatters = tuple(map(Scatter.of, used))
+        return cls(problem, runs, of_devices(problem, used, scatters), errors)
 
-def _share(
-    problem: Problem, choices: Choices, name: str, runs: Mapping[str, Sequence[SingleRuns | None]], limit: float
-) -> float:
-    """The largest probability, to 1e-4 of what is left to 1, with which a limit can be said to hold."""
-    low, high = 0.5, 1.0
-    for _ in range(40):
-        middle = (low + high) / 2
-        try:
-            keeps = (
-                _Model(problem, *tails(problem, {name: runs[name]}, middle), 0.0, middle).bound(name, choices) <= limit
-            )
-        except InputError:
-            keeps = False
-        low, high = (middle, high) if keeps else (low, middle)
-    return low
+    def tails(self, names: Sequence[str], probability: float) -> tuple[dict[str, Quantity], dict[str, Quantity]]:
+        """The two addends of where single runs end: means with what passes share, and squares of the rest.
 
+        Returns:
+            For each name both: in ps or pJ, and in s^2 or J^2.
 
-def draw(
-    problem: Problem,
-    choices: Choices,
-    name: str,
-    runs: Sequence[SingleRuns | None],
-    draws: int = DRAWS,
-    seed: int = stats.SEED,
-) -> Floats:
-    """Totals (s or J) of a plan whose steps each take one of their single runs at random."""
-    generator = np.random.default_rng(seed)
-    drawn: dict[Choice, Floats] = {}
-    for choice in choices:
-        single = runs[choice.device]
-        drawn[choice] = np.zeros(draws)
-        if single is not None and (name == "latency" or problem.devices[choice.device].has_energy):
-            profile = single.profile
-            cell = profile.bundles.index(choice.bundle) * len(profile.frequencies_hz)
-            cell += profile.frequencies_hz.index(choice.frequency_hz)
-            drawn[choice] = single.sample[generator.integers(profile.starts[cell], profile.starts[cell + 1], draws)]
-    parts = walk(problem, choices)
-    own, alone = problem.true_costs[name == "energy"], ("latency_ps", "energy_pj")[name == "energy"]
-    for part in parts:
-        if part.choice is not None:  # a bundle's draws are of it alone, its terms come on top
-            place = part.row, part.column
-            priced = own.of_devices[part.source][(part.context, *place) if own.contextual else place]
-            drawn[part.choice] += (int(priced) - int(getattr(problem.devices[part.source], alone)[place])) / PER_S
-    totals: Floats = add_up(parts, replace(own, crossing=own.crossing / PER_S), drawn).total
-    if name == "latency":
+        Raises:
+            InputError: There are too few runs for that probability, or a link was measured in one pass.
+        """
+        upper = {
+            name: self._grids([None if one is None else one.mean + one.together(probability) for one in its])
+            for name, its in self.runs.items()
+        }
+        rest = {
+            name: self._grids([None if one is None else np.sqrt(one.alone(probability)) for one in its])
+            for name, its in self.runs.items()
+        }
+        open_ps, way_s = crossing_tails(self.problem, probability)
+        acting = self._acting(probability)
+        means, squares = {}, {}
+        for name in names:
+            means[name] = self._priced(name, upper, acting, open_ps)
+            squares[name] = self._spread(name, rest, acting, way_s, late(probability))
+        return means, squares
+
+    def mean_and_spread(self, choices: Choices, name: str) -> tuple[float, float]:
+        """Mean and standard deviation of a plan's single runs."""
+        parts = walk(self.problem, choices)
+        means, own, shared = (
+            {
+                which: self._grids([None if one is None else getattr(one, attribute) for one in its])
+                for which, its in self.runs.items()
+            }
+            for attribute in ("mean", "spread", "shared")
+        )
+        acting, still = self._acting(None), np.zeros(self.problem.crossing_ps.shape)
+        nothing = np.zeros_like(self.problem.crossing_ps)
+        mean = add_up(parts, self._priced(name, means, acting, nothing)).total / PER_S
+        alone = add_up(parts, self._spread(name, own, acting, crossing_spreads(self.problem), 1.0)).total
+        together = add_up(parts, self._mixed(name, shared, acting, still)).total
+        return mean, math.hypot(math.sqrt(float(alone)), float(together))
+
+    def share(self, choices: Choices, name: str, limit: float) -> float:
+        """The largest probability, to 1e-4 of what is left to 1, with which a limit can be said to hold."""
+        low, high = 0.5, 1.0
+        for _ in range(40):
+            middle = (low + high) / 2
+            try:
+                keeps = _Model(self.problem, *self.tails([name], middle), 0.0).bound(name, choices) <= limit
+            except InputError:
+                keeps = False
+            low, high = (middle, high) if keeps else (low, middle)
+        return low
+
+    def draw(self, choices: Choices, name: str, draws: int = DRAWS, seed: int = stats.SEED) -> Floats:
+        """Totals (s or J) of a plan whose steps each take one of their single runs at random."""
+        problem, generator = self.problem, np.random.default_rng(seed)
+        parts, acting = walk(problem, choices), self._acting(None)
+        own = self._priced(name, {which: self._grids([None] * len(its)) for which, its in self.runs.items()}, acting)
         spread_s = crossing_spreads(problem)
+        total: Floats = np.zeros(draws)
         for part in parts:
-            if part.choice is None and spread_s[part.row, part.source, part.target] > 0:
-                off = generator.exponential(size=draws) - 1
-                totals = totals + off * spread_s[part.row, part.source, part.target]
-    return totals
+            place = (part.row, part.source, part.target) if part.choice is None else (part.row, part.column)
+            table = own.crossing if part.choice is None else own.of_devices[part.source]
+            total += int(table[(part.context, *place) if own.contextual else place]) / PER_S
+            watts = 1.0 if name == "latency" else self._waits_w(part, acting)
+            if part.choice is None:
+                late_s = spread_s[part.row, part.source, part.target]
+                if late_s > 0:
+                    total += watts * late_s * (generator.exponential(size=draws) - 1)
+                continue
+            its = [(1.0, self.runs[name][part.source])]
+            if name == "energy" and "latency" in self.runs:
+                its.append((watts, self.runs["latency"][part.source]))
+            at: Ints | None = None
+            for factor, single in its:
+                if single is None:
+                    continue
+                profile = single.profile
+                cell = profile.bundles.index(part.choice.bundle) * len(profile.frequencies_hz) + part.column
+                if at is None:  # joules and time of the same run
+                    at = generator.integers(profile.starts[cell], profile.starts[cell + 1], draws)
+                total += factor * single.sample[at]
+        return total
+
+    def _grids(self, cells: Sequence[Floats | None]) -> list[Floats]:
+        """Values of profiles' cells in the places of the problem's; 0 elsewhere."""
+        problem = self.problem
+        first, last = bundle_bounds(len(problem.layers), problem.max_layers)
+        grids = []
+        for device, values in zip(problem.devices, cells, strict=True):
+            grid = np.zeros(device.latency_ps.shape)
+            if values is not None:
+                grid[last - first < (device.max_layers or problem.max_layers)] = values.reshape(
+                    -1, len(device.frequencies_hz)
+                )
+            grids.append(grid)
+        return grids
+
+    def _acting(self, probability: float | None) -> Terms:
+        """The terms by mean times, at the upper end of what is open about them; None: as measured."""
+        problem = self.problem
+        own = replace(problem.terms, beyond_ps=())
+        ends: dict[str, dict[str, tuple[Ints | None, ...]]] = {}
+        for way, of_terms in ((FIRST, own.first_ps), (LAST, own.last_ps)):
+            ends[way] = {
+                term: tuple(
+                    None if table is None else _at_the_end(table, of_term(its, term).get(way, ()), probability)
+                    for table, its in zip(of_each, self.handovers, strict=True)
+                )
+                for term, of_each in of_terms.items()
+            }
+        input_ps = own.input_ps
+        if input_ps is not None and self.handovers[0].of_input:
+            input_ps = _at_the_end(np.array([input_ps]), self.handovers[0].of_input, probability)[0]
+        idle_w = list(own.idle_w)
+        for at, error in enumerate(self.idle_error_w):
+            watts = own.idle_w[at] if at < len(idle_w) else None
+            if error is not None and watts is not None and probability is not None:
+                idle_w[at] = tuple((np.array(watts) + NormalDist().inv_cdf(probability) * error).tolist())
+        raised = replace(own, first_ps=ends[FIRST], last_ps=ends[LAST], input_ps=input_ps, idle_w=tuple(idle_w))
+        return raised.with_input(problem.crossing_ps.shape, problem.edge_columns)
+
+    def _priced(
+        self, name: str, grids: Mapping[str, Sequence[Floats]], acting: Terms, open_ps: Ints | int = 0
+    ) -> Quantity:
+        """Latency or energy, where bundles alone cost what is given, with all terms."""
+        problem = self.problem
+        costs = {which: [np.rint(grid * PER_S).astype(np.int64) for grid in its] for which, its in grids.items()}
+        times = costs.get("latency", [device.latency_ps for device in problem.devices])
+        joules = costs.get("energy", [device.energy_pj for device in problem.devices])
+        linked = np.where(problem.crossing_ps < 0, problem.crossing_ps, problem.crossing_ps + open_ps)
+        found = problem.quantities(times, joules, linked, acting)[name == "energy"]
+        if name == "energy":
+            found = replace(found, crossing=found.crossing + np.rint(self._radio_w * open_ps).astype(np.int64))
+        return replace(found, name=f"mean {name}", most=None)
+
+    @cached_property
+    def _radio_w(self) -> Floats:
+        """Power of the radio that a transfer holds longer where its link is slower, (devices, devices)."""
+        problem = self.problem
+        found = np.zeros(problem.crossing_ps.shape[1:])
+        for (weaker, other), link in problem.joined.items():
+            if link is not None and (not problem.acting.counted or problem.acting.counted[weaker]):
+                found[weaker, other] = found[other, weaker] = link.radio_w or 0.0
+        return found
+
+    def _waits_w(self, part: Part, acting: Terms) -> float:
+        """Power of all that waits, or stays up, during a part of a plan; of a transfer with the radio's own."""
+        states = self.problem.states
+        if part.choice is not None:
+            return acting.bundle_w(part.source, states.bundles[part.source][part.context])
+        context = states.crossings[part.context]
+        radio_w = float(self._radio_w[part.source, part.target])
+        return acting.waits_w(context.left_at, None) + acting.tails_w(context.up, context.radio) + radio_w
+
+    def _mixed(self, name: str, grids: Mapping[str, Sequence[Floats]], acting: Terms, way_s: Floats) -> Quantity:
+        """What parts alone may be off: of energies with the joules of who waits meanwhile, in every context."""
+        problem, states = self.problem, self.problem.states
+        times = grids.get("latency", [np.zeros(device.latency_ps.shape) for device in problem.devices])
+        of_devices = []
+        for device, contexts in enumerate(states.bundles):
+            several = [
+                times[device]
+                if name == "latency"
+                else grids[name][device] + acting.bundle_w(device, context) * times[device]
+                for context in contexts
+            ]
+            of_devices.append(several[0] if states.is_single else np.stack(several))
+        ways = []
+        for crossing in states.crossings:
+            watts = acting.waits_w(crossing.left_at, None) + acting.tails_w(crossing.up, crossing.radio)
+            ways.append(way_s if name == "latency" else (watts + self._radio_w) * way_s)
+        unit = "s" if name == "latency" else "J"
+        still = ways[0] if states.is_single else np.stack(ways)
+        return Quantity(name, unit, of_devices, still, contextual=not states.is_single)
+
+    def _spread(
+        self, name: str, grids: Mapping[str, Sequence[Floats]], acting: Terms, way_s: Floats, times: float
+    ) -> Quantity:
+        """Squares, s^2 or J^2: of bundles and transfers, and of copies and encodings, ``times`` their deviation."""
+        problem, states = self.problem, self.problem.states
+        mixed = self._mixed(name, grids, acting, way_s)
+        first, last = problem.bounds
+        of_devices = []
+        for device, contexts in enumerate(states.bundles):
+            alone = not states.kind.ends[device]
+            works_w = acting.working_w[device] if device < len(acting.working_w) else None
+            working_w = np.zeros(len(problem.devices[device].frequencies_hz)) if works_w is None else np.array(works_w)
+            several = []
+            for number, context in enumerate(contexts):
+                grid = mixed.of_devices[device][number] if mixed.contextual else mixed.of_devices[device]
+                squares = grid**2
+                watts = 1.0 if name == "latency" else acting.bundle_w(device, context) + working_w
+                for way, there, rows, of_terms in (
+                    (FIRST, context.first or alone, first, acting.first_ps),
+                    (LAST, context.last or alone, last + 1, acting.last_ps),
+                ):
+                    for term, of_each in of_terms.items() if there else ():
+                        its = of_term(self.handovers[device], term).get(way, ()) if of_each[device] is not None else ()
+                        if its:
+                            deviations = np.array([one.spread_s for one in its]).T
+                            squares = squares + (watts * times * deviations[rows]) ** 2
+                several.append(squares)
+            of_devices.append(np.stack(several) if mixed.contextual else several[0])
+        crossing = mixed.crossing**2
+        if ENCODING in acting.crossing and self.handovers[0].of_input and problem.edge_columns:
+            column = acting.input_column(problem.edge_columns)
+            deviation = times * float(self.handovers[0].of_input[column].spread_s[0])
+            ways = []
+            for state in states.crossings:
+                watts = 1.0
+                if name == "energy":
+                    works_w = acting.working_w[0] if acting.working_w else None
+                    watts = 0.0 if works_w is None else works_w[column]
+                    watts += acting.waits_w(state.left_at, 0) + acting.tails_w(state.up)
+                more = np.zeros(problem.crossing_ps.shape)
+                more[0, 0, 1:] = (watts * deviation) ** 2
+                ways.append(more)
+            crossing = crossing + (np.stack(ways) if mixed.contextual else ways[0])
+        return replace(mixed, name=f"rest of {name}", unit=f"{mixed.unit}^2", of_devices=of_devices, crossing=crossing)
+
+
+def _at_the_end(table: Ints, its: Sequence[Handover], probability: float | None) -> Ints:
+    """Times of copies or encodings, (boundaries, frequencies): means, with what passes leave open about them."""
+    found: Ints = table.copy()
+    for column, one in enumerate(its):
+        for boundary in range(len(table)):
+            if np.isnan(one.mean_s[boundary]):
+                continue
+            error_s, dof = one.error_s(boundary)
+            factor = 0.0 if probability is None or not dof else student.quantile(probability, dof)
+            found[boundary, column] = round((float(one.mean_s[boundary]) + factor * error_s) * PER_S)
+    return found
 
 
 def _limits(problem: Problem) -> dict[str, float]:
@@ -350,27 +503,20 @@ class _Model:
 
     Attributes:
         problem: The problem.
-        means: Of every cell, as ``tails`` gives them.
+        means: Of every part, as ``_Known.tails`` gives them.
         squares: The squares.
         deadline: ``time.monotonic()`` after which to give up.
-        probability: That with which runs end there.
     """
 
     problem: Problem
-    means: dict[str, list[Ints]]
-    squares: dict[str, list[Floats]]
+    means: dict[str, Quantity]
+    squares: dict[str, Quantity]
     deadline: float
-    probability: float
-
-    @cached_property
-    def crossings(self) -> tuple[Ints, Floats]:
-        """The same two addends of crossings' latencies: what a link's passes leave open (ps), and squares (s^2)."""
-        return crossing_tails(self.problem, self.probability)
 
     def total(self, name: str, choices: Sequence[Choice]) -> tuple[float, float]:
         """A plan's two addends, of its latency (s and s^2) or energy (J and J^2)."""
         parts = walk(self.problem, choices)
-        return add_up(parts, self._mean(name)).total / PER_S, float(add_up(parts, self._spread(name)).total)
+        return add_up(parts, self.means[name]).total / PER_S, float(add_up(parts, self.squares[name]).total)
 
     def bound(self, name: str, choices: Sequence[Choice]) -> float:
         """What the total stays below with the probability asked for."""
@@ -407,13 +553,13 @@ class _Model:
         most = math.ceil((limit - slope * low * high) * PER_S)
         if most < 0:
             return None
-        mean = self._mean(name)
+        mean, spreads = self.means[name], self.squares[name]
         chords = [
             costs + np.floor(slope * spread * PER_S).astype(np.int64)  # in every context
-            for costs, spread in zip(mean.of_devices, self.squares[name], strict=True)
+            for costs, spread in zip(mean.of_devices, spreads.of_devices, strict=True)
         ]
         (goal,), _ = of_goal(self.problem, (self.problem.latency, self.problem.energy))
-        sent = mean.crossing + np.floor(slope * self._spread(name).crossing * PER_S).astype(np.int64)
+        sent = mean.crossing + np.floor(slope * spreads.crossing * PER_S).astype(np.int64)
         relaxed = as_problem(self.problem, replace(mean, of_devices=chords, crossing=sent), goal, "energy", most)
         choices = exact.solve(relaxed, self._time_left(), 0.0).choices
         return None if choices is None else (evaluate(relaxed, choices).energy_pj, choices)
@@ -426,7 +572,7 @@ class _Model:
                 return alone
         quantities, _ = of_goal(self.problem, (self.problem.latency, self.problem.energy))
         for name, limit in limits.items():
-            quantities += [replace(self._mean(name), most=integer(limit, PER_S)), self._variance(name)]
+            quantities += [replace(self.means[name], most=integer(limit, PER_S)), self._variance(name)]
         kept = [
             choices
             for _, choices in undominated(self.problem, quantities, self._time_left())
@@ -437,36 +583,18 @@ class _Model:
     def least(self, name: str) -> float | None:
         """The least limit that some plan keeps with the probability asked for."""
         both = exact.trade_offs(
-            as_problem(self.problem, self._mean(name), self._variance(name), "latency"), self._time_left()
+            as_problem(self.problem, self.means[name], self._variance(name), "latency"), self._time_left()
         )
         return min((self.bound(name, both.choices(at)) for at in range(len(both.time_ps))), default=None)
 
-    def _mean(self, name: str) -> Quantity:
-        return self._means[name]
-
-    @cached_property
-    def _means(self) -> dict[str, Quantity]:
-        return {name: self._priced(name) for name in self.means}
-
-    def _priced(self, name: str) -> Quantity:
-        own = _with_terms(self.problem, name, self.means[name])
-        more = self.crossings[0] if name == "latency" else 0
-        return replace(own, name=f"mean {name}", crossing=own.crossing + more, most=None)
-
-    def _spread(self, name: str) -> Quantity:
-        """Variances, s^2 or J^2."""
-        unit = "s^2" if name == "latency" else "J^2"
-        crossing = self.crossings[1] if name == "latency" else np.zeros(self.problem.crossing_ps.shape)
-        return Quantity(f"rest of {name}", unit, self.squares[name], crossing)
-
     def _variance(self, name: str) -> Quantity:
         """Variances as integers, rounded up, in a unit so small that no plan's sum overflows."""
-        greatest = np.zeros(len(self.problem.layers))
-        for spread in self.squares[name]:
-            np.maximum.at(greatest, self.problem.bounds[1], spread.max(axis=1))
-        own = self._spread(name)
-        unit = (greatest.sum() + own.crossing.reshape(len(own.crossing), -1).max(axis=1).sum()) / LARGEST or 1.0
-        scaled = [np.ceil(spread / unit).astype(np.int64) for spread in self.squares[name]]
+        own, greatest = self.squares[name], np.zeros(len(self.problem.layers))
+        for spread in own.of_devices:
+            np.maximum.at(greatest, self.problem.bounds[1], spread.reshape(-1, *spread.shape[-2:]).max(axis=(0, 2)))
+        crossing = own.crossing.reshape(-1, *self.problem.crossing_ps.shape).max(axis=(0, 2, 3))
+        unit = (greatest.sum() + crossing.sum()) / LARGEST or 1.0
+        scaled = [np.ceil(spread / unit).astype(np.int64) for spread in own.of_devices]
         return replace(own, of_devices=scaled, crossing=np.ceil(own.crossing / unit).astype(np.int64))
 
     def _time_left(self) -> float:

@@ -1,16 +1,16 @@
 """Replicates of a problem: what each plan and the frontier would cost if the means were as they may truly be.
 
 Each replicate draws the means of each device and frequency anew, off by as much as its passes differ (``scatter``); one
-gain for each meter, by which all that it has measured is off together; and round trip and rates of each link that was
-measured, by its passes. Other transfers are modelled, and stay what they are. Intervals of sums of means need no draws:
-they are Student's t of the passes' sums.
+gain for each meter, by which all that it has measured is off together; round trip and rates of each link that was
+measured, by its passes; and the times of copies and encodings, by theirs (``handovers``). Other transfers are modelled,
+and stay what they are. Intervals of sums of means need no draws: they are Student's t of the passes' sums.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import NormalDist
 from time import monotonic
@@ -25,6 +25,8 @@ from dime.host.planning.cost import Costs, bundle_w, costs_of, waiting_s, walk
 from dime.host.planning.links import Link
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem, bundle_bounds
 from dime.host.planning.quantity import Quantity
+from dime.host.planning.terms import COPIES, ENCODING, Terms
+from dime.host.profiles.handovers import FIRST, LAST, Handover, OfDevice
 from dime.host.profiles.profiles import Profile
 from dime.host.profiles.published import averaged
 from dime.host.profiles.scatter import Scatter
@@ -59,6 +61,7 @@ class Samples:
         energy_pj: The same of the energy, 0 where the profile has none.
         gains: For each device its meter's gain in each replicate, which is in the energies.
         scatters: For each device what is known of its means' errors.
+        handovers: For each device what is known of its copies and encodings.
     """
 
     problem: Problem
@@ -66,6 +69,7 @@ class Samples:
     energy_pj: tuple[Ints, ...]
     gains: tuple[Floats, ...]
     scatters: tuple[Scatter, ...]
+    handovers: tuple[OfDevice, ...] = ()
 
     def __len__(self) -> int:
         return len(self.latency_ps[0])
@@ -73,7 +77,9 @@ class Samples:
     def trade_offs(self, time_limit_s: float) -> Iterator[TradeOffs]:
         """The frontier of each replicate, until time is out; at least one is given."""
         deadline = monotonic() + time_limit_s
-        every = exact.replicated(self.problem, self.latency_ps, self.energy_pj, time_limit_s, self.crossing_ps)
+        drawn = self.terms
+        terms = None if drawn is None else (lambda at: _replicate(drawn, at))
+        every = exact.replicated(self.problem, self.latency_ps, self.energy_pj, time_limit_s, self.crossing_ps, terms)
         for at, found in enumerate(every):
             if at and monotonic() > deadline:
                 return
@@ -85,7 +91,83 @@ class Samples:
 
     @cached_property
     def _quantities(self) -> tuple[Quantity, Quantity]:
-        return self.problem.quantities(self.latency_ps, self.energy_pj, self.crossing_ps)
+        problem = self.problem if self.terms is None else replace(self.problem, terms=self.terms)
+        return problem.quantities(self.latency_ps, self.energy_pj, self.crossing_ps)
+
+    @cached_property
+    def terms(self) -> Terms | None:
+        """The problem's terms with draws of copies and encodings, (replicates, ...); None where none is known to vary.
+
+        The edge device encodes the input at the frequency that is the fastest as measured: those of one draw are all
+        off by the same part.
+        """
+        own = self.problem.terms
+        count, varies = len(self), False
+        ends: dict[str, dict[str, tuple[Ints | None, ...]]] = {FIRST: {}, LAST: {}}
+        for way, of_terms in ((FIRST, own.first_ps), (LAST, own.last_ps)):
+            for term, of_devices in of_terms.items():
+                tables: list[Ints | None] = []
+                for device, table in enumerate(of_devices):
+                    its = of_term(self.handovers[device], term).get(way, ()) if self.handovers else ()
+                    drawn = None if table is None else np.repeat(table[None], count, axis=0)
+                    for column, one in enumerate(its if drawn is not None else ()):
+                        assert drawn is not None
+                        off_s = _draw_off(one, count, [stats.SEED, device, column, len(term), way == LAST])
+                        varies |= bool(off_s.any())
+                        drawn[:, :, column] = np.maximum(drawn[:, :, column] + np.rint(off_s * PER_S), 0)
+                    tables.append(drawn)
+                ends[way][term] = tuple(tables)
+        input_ps = own.input_ps
+        of_input = self.handovers[0].of_input if self.handovers else ()
+        if input_ps is not None and of_input and self.problem.edge_columns:
+            column = own.input_column(self.problem.edge_columns)
+            off_s = _draw_off(of_input[column], count, [stats.SEED, 0, column])[:, 0]
+            varies |= bool(off_s.any())
+            parts = np.maximum(1 + off_s * PER_S / max(int(input_ps[column]), 1), 0.0)
+            input_ps = np.rint(input_ps * parts[:, None]).astype(np.int64)
+        return replace(own, first_ps=ends[FIRST], last_ps=ends[LAST], input_ps=input_ps) if varies else None
+
+    def _handed(
+        self, plans: Sequence[Choices], per_s: float, per_j: float
+    ) -> dict[tuple[int, int], list[tuple[str, Handover, int, float]]]:
+        """Device and column -> term, times, boundary and weight of each copy and encoding, the second plan's negative.
+
+        A weight is what a second costs: the device's own power while it copies or encodes, and that of who waits.
+        """
+        problem, terms = self.problem, self.problem.acting
+        found: dict[tuple[int, int], list[tuple[str, Handover, int, float]]] = {}
+
+        def add(device: int, column: int, term: str, its: Sequence[Handover], boundary: int, weight: float) -> None:
+            if its:
+                found.setdefault((device, column), []).append((term, its[column], boundary, weight))
+
+        def working_w(device: int, column: int) -> float:
+            watts = terms.working_w[device] if device < len(terms.working_w) else None
+            return 0.0 if watts is None else watts[column]
+
+        for sign, chosen in zip((1.0, -1.0), plans if self.handovers else (), strict=False):
+            for part in walk(problem, chosen):
+                if part.choice is None:
+                    if terms.input_ps is not None and part.row == 0 and part.target and problem.edge_columns:
+                        column = terms.input_column(problem.edge_columns)
+                        context = problem.states.crossings[part.context]
+                        watts = working_w(0, column) + terms.waits_w(context.left_at, 0) + terms.tails_w(context.up)
+                        its = self.handovers[0].of_input
+                        add(0, column, ENCODING, its, 0, sign * (per_s + per_j * watts))
+                    continue
+                device, column = part.source, part.column
+                state = problem.states.bundles[device][part.context]
+                one_bundle = not problem.states.kind.ends[device]
+                cost = sign * (per_s + per_j * (working_w(device, column) + bundle_w(problem, part)))
+                for way, there, boundary, of_terms in (
+                    (FIRST, state.first or one_bundle, part.choice.bundle.first, terms.first_ps),
+                    (LAST, state.last or one_bundle, part.choice.bundle.last + 1, terms.last_ps),
+                ):
+                    for term, of_devices in of_terms.items() if there else ():
+                        if of_devices[device] is not None:
+                            its = of_term(self.handovers[device], term).get(way, ())
+                            add(device, column, term, its, boundary, cost)
+        return found
 
     @cached_property
     def crossing_ps(self) -> Ints | None:
@@ -121,7 +203,15 @@ class Samples:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the errors rest on where that is less than passes."""
-        return tuple(scatter.note for scatter in self.scatters if scatter.note)
+        told = [scatter.note for scatter in self.scatters if scatter.note]
+        names = {one.boundary: one.encoding for one in self.problem.terms.encoded}
+        for device, its in enumerate(self.handovers):
+            every = [one for of_way in its.encodings.values() for one in of_way] + list(its.of_input)
+            rounds = [int((~np.isnan(one.passes_s)).any(axis=1).sum()) for one in every]
+            if names and max(rounds, default=0) < 2:
+                name = self.problem.devices[device].name
+                told.append(f"{name} has measured each encoding once: their times do not vary here; profile more")
+        return tuple(told)
 
     def interval(
         self,
@@ -167,7 +257,9 @@ class Samples:
                 waits[place] = waits.get(place, 0.0) + sign * per_j * seconds
         used = {choice: its for choice, its in weights.items() if its != NOTHING}
         while_sending = per_s + per_j * problem.acting.waits_w((-1,) * len(problem.devices), None)
-        found = self._error(used, waits, list(_link_parts(problem, self._crossed(plans), while_sending, per_j)))
+        handed = self._handed(plans, per_s, per_j if problem.has_energy else 0.0)
+        parts_of_links = list(_link_parts(problem, self._crossed(plans), while_sending, per_j))
+        found = self._error(used, waits, parts_of_links, handed)
         if found is None:
             return None
         error, dof = found
@@ -180,6 +272,7 @@ class Samples:
         weights: Mapping[Choice, Weights],
         waits: Mapping[tuple[int, int], float],
         parts: list[tuple[float, float]],
+        handed: Mapping[tuple[int, int], Sequence[tuple[str, Handover, int, float]]],
     ) -> tuple[float, float] | None:
         """Standard error of a sum of means, and its degrees of freedom (Welch and Satterthwaite); None: no interval.
 
@@ -187,6 +280,7 @@ class Samples:
             weights: Step -> how often its time, its energy, and joules of what waits meanwhile are in the sum.
             waits: Device and frequency's column (-1: the most frugal) -> seconds for which it waits.
             parts: Variances, with their degrees of freedom, of what else is added.
+            handed: Copies and encodings, see ``_handed``.
         """
         third = second = 0.0
         off_together: dict[str, float] = {}
@@ -197,12 +291,17 @@ class Samples:
             energies = profile.means.energy_j if counts else None
             for frequency, hertz in enumerate(profile.frequencies_hz):
                 chosen = [(c, w) for c, w in weights.items() if (c.device, c.frequency_hz) == (device, hertz)]
-                if not chosen:
+                given = handed.get((device, frequency), ())
+                copied = [(one, at, its) for term, one, at, its in given if term == COPIES]
+                parts += _round_parts([(one, at, its) for term, one, at, its in given if term != COPIES])
+                if not chosen and not copied:
                     continue
-                cells = np.array([profile.bundles.index(choice.bundle) * per + frequency for choice, _ in chosen])
-                of_time, of_energy, of_waiting = np.array([its for _, its in chosen]).T
+                cells = np.array(
+                    [profile.bundles.index(choice.bundle) * per + frequency for choice, _ in chosen], np.int64
+                )
+                of_time, of_energy, of_waiting = np.array([its for _, its in chosen]).reshape(-1, 3).T
                 of_energy = of_energy if energies is not None else np.zeros(len(cells))
-                parts += _parts(scatter, cells, of_time, of_energy, of_waiting)
+                parts += _parts(scatter, cells, of_time, of_energy, of_waiting, copied, frequency)
                 joules = of_energy * energies.ravel()[cells] if energies is not None else of_energy
                 runs = np.diff(profile.starts)[cells]
                 for amounts, moments in zip(
@@ -228,7 +327,13 @@ class Samples:
 
 
 def _parts(
-    scatter: Scatter, cells: Ints, of_time: Floats, of_energy: Floats, of_waiting: Floats
+    scatter: Scatter,
+    cells: Ints,
+    of_time: Floats,
+    of_energy: Floats,
+    of_waiting: Floats,
+    copied: Sequence[tuple[Handover, int, float]],
+    frequency: int,
 ) -> Iterator[tuple[float, float]]:
     """Variances, each with its degrees of freedom, of a weighted sum of means that one frequency's passes have."""
     if scatter.passes is not None:
@@ -236,7 +341,9 @@ def _parts(
         totals = time[:, cells] @ of_time + plain[:, cells] @ of_waiting
         if energy is not None and of_energy.any():
             totals = totals + energy[:, cells] @ of_energy
-        weight = scatter.weight[:, cells].min(axis=1)
+        for one, boundary, its in copied:
+            totals = totals + its * one.passes_s[:, boundary]
+        weight = scatter.weight[:, cells if len(cells) else scatter.column(frequency)].min(axis=1)
         variance, dof = stats.error_of_passes(totals[:, None], weight[:, None] / max(weight.sum(), 1e-300))
         yield (float(variance[0]), int(dof[0])) if dof[0] else (math.inf, 1)
         return
@@ -247,6 +354,52 @@ def _parts(
     variances = errors**2 + joules**2 + 2 * scatter.correlation[cells] * errors * joules
     for variance, dof in zip(variances.tolist(), scatter.dof[cells].tolist(), strict=True):
         yield (variance, dof) if dof else (math.inf, 1)
+    for given in copied:
+        yield from _round_parts([given])
+
+
+def _round_parts(handed: Sequence[tuple[Handover, int, float]]) -> list[tuple[float, float]]:
+    """The variance, with its degrees of freedom, of a weighted sum of times that rounds of one frequency have."""
+    totals = np.array([its * one.passes_s[:, boundary] for one, boundary, its in handed]).sum(axis=0)
+    known = totals[~np.isnan(totals)] if len(handed) else np.zeros(0)
+    return [(float(known.var(ddof=1)) / len(known), len(known) - 1)] if len(known) > 1 else []
+
+
+def of_term(of_device: OfDevice, term: str) -> Mapping[str, Sequence[Handover]]:
+    """What is known of one of the two terms."""
+    return {COPIES: of_device.copies, ENCODING: of_device.encodings}.get(term, {})
+
+
+def _replicate(terms: Terms, at: int) -> Terms:
+    """One draw of terms that have several."""
+    ends = [
+        {term: tuple(None if one is None else one[at] for one in of_devices) for term, of_devices in of_terms.items()}
+        for of_terms in (terms.first_ps, terms.last_ps)
+    ]
+    return replace(
+        terms, first_ps=ends[0], last_ps=ends[1], input_ps=None if terms.input_ps is None else terms.input_ps[at]
+    )
+
+
+def _draw_off(its: Handover, count: int, seed: Sequence[int]) -> Floats:
+    """How far times at each boundary may be off, (count, boundaries), s; 0 where it is not known."""
+    known = ~np.isnan(its.passes_s)
+    passes = its.passes_s[known.any(axis=1)]
+    if len(passes) < 2:
+        return np.zeros((count, its.passes_s.shape[1]))
+    known = ~np.isnan(passes)
+    center = np.where(known, passes, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    off = np.where(known, passes - center, 0.0)
+    return _t_of_passes(off, count, np.random.default_rng(seed))
+
+
+def _t_of_passes(off: Floats, count: int, generator: np.random.Generator) -> Floats:
+    """Draws of how far means of passes may be off: each sum of them has its t distribution, (count, columns)."""
+    dof = len(off) - 1
+    shared = generator.standard_normal((count, len(off)))
+    shared /= np.sqrt(generator.chisquare(dof, (count, 1)) / dof)
+    drawn: Floats = shared @ off / math.sqrt(len(off) * dof)
+    return drawn
 
 
 def _link_parts(
@@ -273,9 +426,7 @@ def _draw_link(link: Link, count: int) -> Floats:
     if not dof:
         return np.repeat(mean[None], count, axis=0)
     generator = np.random.default_rng([stats.SEED, *link.name.encode()])
-    shared = generator.standard_normal((count, len(passes)))
-    shared /= np.sqrt(generator.chisquare(dof, (count, 1)) / dof)
-    drawn: Floats = np.maximum(mean + shared @ (passes - mean) / math.sqrt(len(passes) * dof), 0.0)
+    drawn: Floats = np.maximum(mean + _t_of_passes(passes - mean, count, generator), 0.0)
     return drawn
 
 
@@ -337,7 +488,18 @@ def resample(
         latency[:, device.latency_ps < 0] = -1
         latencies.append(latency)
         energies.append(energy)
-    return Samples(problem, tuple(latencies), tuple(energies), tuple(gains), scatters)
+    handovers = of_devices(problem, profiles, scatters)
+    return Samples(problem, tuple(latencies), tuple(energies), tuple(gains), scatters, handovers)
+
+
+def of_devices(problem: Problem, profiles: Sequence[Profile], scatters: Sequence[Scatter]) -> tuple[OfDevice, ...]:
+    """What is known of each device's copies and encodings, of those that count."""
+    encoded = {one.boundary: one.encoding for one in problem.terms.encoded}
+    copied = problem.terms.first_ps.get(COPIES, (None,) * len(profiles))
+    return tuple(
+        OfDevice.of(profile, scatter, encoded, copied[at] is not None, at == 0)
+        for at, (profile, scatter) in enumerate(zip(profiles, scatters, strict=True))
+    )
 
 
 def draw_gains(profiles: Sequence[Profile], count: int, seed: int) -> Iterator[Floats]:

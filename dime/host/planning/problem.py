@@ -155,10 +155,14 @@ class Problem:
     def acting(self) -> Terms:
         """The terms that the goal knows: of a pipeline, in which inferences overlap, not all."""
         terms = self.terms.overlapping() if self.goal.is_pipeline else self.terms
+        return terms.with_input(self.crossing_ps.shape, self.edge_columns)
+
+    @cached_property
+    def edge_columns(self) -> tuple[int, ...]:
+        """Columns of the edge device's frequencies that the limits leave."""
         edge = self.devices[0]
         allowed = self.limits.frequencies_hz.get(edge.name, edge.frequencies_hz)
-        columns = [column for column, hertz in enumerate(edge.frequencies_hz) if hertz in allowed]
-        return terms.with_input(self.crossing_ps.shape, columns)
+        return tuple(column for column, hertz in enumerate(edge.frequencies_hz) if hertz in allowed)
 
     @cached_property
     def several(self) -> tuple[bool, ...]:
@@ -193,14 +197,19 @@ class Problem:
         return self.quantities(times, energies)
 
     def quantities(
-        self, latency_ps: Sequence[Ints], energy_pj: Sequence[Ints], crossing_ps: Ints | None = None
+        self,
+        latency_ps: Sequence[Ints],
+        energy_pj: Sequence[Ints],
+        crossing_ps: Ints | None = None,
+        acting: Terms | None = None,
     ) -> tuple[Quantity, Quantity]:
         """Latency and energy with all terms, where a device's bundles cost (..., bundles, frequencies).
 
-        ``crossing_ps`` takes the place of the crossings' times, (..., boundaries, devices, devices).
+        ``crossing_ps`` takes the place of the crossings' times, (..., boundaries, devices, devices), and ``acting``
+        that of the terms, which depend on the past as the problem's do.
         """
         crossing_ps = self.crossing_ps if crossing_ps is None else crossing_ps
-        tables: tuple[Tables, Tables] = priced(self, latency_ps, energy_pj, crossing_ps, self.crossing_pj)
+        tables: tuple[Tables, Tables] = priced(self, latency_ps, energy_pj, crossing_ps, self.crossing_pj, acting)
         (times, crossing_ps), (energies, crossing_pj) = tables
         contextual = not self.states.is_single
         time = Quantity("latency", "ps", times, crossing_ps, self.latency_limit_ps, False, contextual, self.half_duplex)

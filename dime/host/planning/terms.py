@@ -176,12 +176,19 @@ class Terms:
         if times_ps is None or not columns:
             return self
         watts = self.working_w[0] if self.working_w else None
-        column = min(columns, key=lambda at: (int(times_ps[at]), 0.0 if watts is None else watts[at]))
-        ps, pj = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-        ps[0, 0, 1:] = times_ps[column]
+        column = self.input_column(columns)
+        ps = np.zeros((*times_ps.shape[:-1], *shape), np.int64)
+        pj = np.zeros_like(ps)
+        ps[..., 0, 0, 1:] = times_ps[..., column, None]
         if watts is not None:
             pj = picojoules(watts[column], ps)
         return replace(self, crossing={**self.crossing, ENCODING: (ps, pj)})
+
+    def input_column(self, columns: Sequence[int]) -> int:
+        """The fastest of some frequencies' columns at encoding the input; of several as fast the most frugal one."""
+        times_ps, watts = self.input_ps, self.working_w[0] if self.working_w else None
+        assert times_ps is not None
+        return min(columns, key=lambda at: (float(times_ps[..., at].mean()), 0.0 if watts is None else watts[at]))
 
     def kind(self, frequencies: tuple[int, ...], several: Sequence[bool]) -> Kind:
         """What the states of a problem depend on.
@@ -258,7 +265,7 @@ class Terms:
             for term, of_devices in of_term.items():
                 table = of_devices[device]
                 if there and table is not None:
-                    more.append((term, table[rows]))
+                    more.append((term, table[..., rows, :]))
         change = self.change_ps[device] if device < len(self.change_ps) else None
         if context.changed and change is not None:
             more.append((FREQUENCY_CHANGE, np.broadcast_to(change, latency.shape[-2:])))
@@ -315,7 +322,12 @@ Tables = tuple[tuple[Table, ...], Table]  # of the devices, of the crossings
 
 
 def priced(
-    problem: Problem, latency_ps: Sequence[Table], energy_pj: Sequence[Table], crossing_ps: Table, crossing_pj: Table
+    problem: Problem,
+    latency_ps: Sequence[Table],
+    energy_pj: Sequence[Table],
+    crossing_ps: Table,
+    crossing_pj: Table,
+    acting: Terms | None = None,
 ) -> tuple[Tables, Tables]:
     """Bundles and transfers with all terms, in every context: latency and energy.
 
@@ -325,12 +337,13 @@ def priced(
         energy_pj: The same of energies.
         crossing_ps: (..., boundaries, devices, devices); negative where there is no link.
         crossing_pj: The same of energies.
+        acting: Terms that take the place of the problem's and depend on the past as they do; None: these.
 
     Returns:
         Latencies and energies, with an axis of contexts before the last ones if there are several.
     """
     found: States = problem.states
-    terms: Terms = problem.acting
+    terms: Terms = problem.acting if acting is None else acting
     if terms.is_empty:
         return (tuple(latency_ps), crossing_ps), (tuple(energy_pj), crossing_pj)
     times, energies = [], []

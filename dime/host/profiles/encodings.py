@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -28,6 +28,8 @@ class Encoding:
         distance: How far the network's result is from that without it, as a part of it, the mean over the images; None
             where it was no number for one.
         images: How many images there were.
+        encode_rounds_s: At each frequency every time that was measured, (rounds, images); NaN where it was not.
+        decode_rounds_s: The same of decoding.
     """
 
     encode_s: tuple[float, ...]
@@ -38,6 +40,8 @@ class Encoding:
     same_class: float | None
     distance: float | None
     images: int
+    encode_rounds_s: tuple[Floats, ...] = field(default=(), compare=False)
+    decode_rounds_s: tuple[Floats, ...] = field(default=(), compare=False)
 
 
 def read(path: str, layers: Sequence[str], frequencies_hz: Sequence[int]) -> dict[tuple[int, str], Encoding]:
@@ -81,6 +85,8 @@ def _encoding(rows: Sequence[tables.Row], frequencies_hz: Sequence[int], path: s
         same_class=None if None in same else sum(same) / len(same),
         distance=None if None in distances else sum(distances) / len(distances),
         images=len(of_image),
+        encode_rounds_s=_rounds(rows, "encode_s", frequencies_hz),
+        decode_rounds_s=_rounds(rows, "decode_s", frequencies_hz),
     )
 
 
@@ -89,4 +95,17 @@ def _typical(rows: Sequence[tables.Row], name: str, frequencies_hz: Sequence[int
     for frequency_hz in frequencies_hz:
         times: Floats = np.array([row[name] for row in rows if row["frequency_hz"] == frequency_hz])
         found.append(float(stats.trimmed_mean(times, np.array([0, len(times)]))[0]) if len(times) else math.nan)
+    return tuple(found)
+
+
+def _rounds(rows: Sequence[tables.Row], name: str, frequencies_hz: Sequence[int]) -> tuple[Floats, ...]:
+    images = {image: at for at, image in enumerate(dict.fromkeys(row["image"] for row in rows))}
+    found = []
+    for frequency_hz in frequencies_hz:
+        its = [row for row in rows if row["frequency_hz"] == frequency_hz]
+        rounds = {run: at for at, run in enumerate(sorted({row["run"] for row in its}))}
+        times = np.full((len(rounds), len(images)), np.nan)
+        for row in its:
+            times[rounds[row["run"]], images[row["image"]]] = row[name]
+        found.append(times)
     return tuple(found)

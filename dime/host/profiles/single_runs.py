@@ -56,12 +56,13 @@ class SingleRuns:
     profile: Profile
 
     @classmethod
-    def of(cls, profile: Profile, quantity: str) -> SingleRuns:
+    def of(cls, profile: Profile, quantity: str, limited: str = "") -> SingleRuns:
         """Looks at a profile's runs.
 
         Args:
             profile: The profile.
             quantity: ``latency`` or ``energy``; the profile has it.
+            limited: What the limit is on, for messages; empty: the same.
 
         Raises:
             InputError: Nothing can be said of single runs.
@@ -74,7 +75,7 @@ class SingleRuns:
             )
         if reason:
             raise InputError(f"no limit holds with a probability: {reason}")
-        values = _values(profile, quantity)
+        values = _values(profile, quantity, limited or quantity)
         starts, per = profile.starts, len(profile.frequencies_hz)
         cells = len(starts) - 1
         cell = np.repeat(np.arange(cells), np.diff(starts))
@@ -141,13 +142,13 @@ class SingleRuns:
         return found
 
 
-def _values(profile: Profile, quantity: str) -> Floats:
+def _values(profile: Profile, quantity: str, limited: str) -> Floats:
     """A sample of single runs."""
     single_s = profile.run_duration_s
     if profile.run_repeats is not None and profile.run_repeats.max() > 1:
         if profile.run_single_s is None or (quantity == "energy" and not profile.energy_model):
             raise InputError(
-                f"no limit on {quantity} holds with a probability: {profile.path} has means of up to"
+                f"no limit on {limited} holds with a probability: {profile.path} has means of up to"
                 f" {profile.run_repeats.max()} runs, and how single ones differ was not measured"
             )
         single_s = profile.run_single_s

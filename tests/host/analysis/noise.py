@@ -13,11 +13,13 @@ import numpy as np
 from dime.contract.bundles import enumerate_bundles
 from dime.contract.errors import InfeasibleError, InputError
 from dime.host.analysis import chance_limits, resampling, uncertainty
-from dime.host.planning.cost import add_up, walk
+from dime.host.planning.accounting import ENCODING, Accounting
+from dime.host.planning.cost import add_up, bundle_w, walk
 from dime.host.planning.goals import Limits
 from dime.host.planning.links import Link
 from dime.host.planning.problem import build_problem
 from dime.host.profiles import link_profile
+from dime.host.profiles.encodings import Encoding
 from dime.host.profiles.profiles import RawRuns, from_runs
 from dime.host.profiles.published import averaged
 from dime.host.search.solvers import solve
@@ -26,6 +28,10 @@ from tests.host import links, small
 LAYERS = 3
 SIZES = (3000, 2000, 1000, 1000)
 LINK = Link("fast", 800e6, 2400e6, 0.0, 1e-9, 5e-10, 0.005)
+# A radio that stays up between all of a plan's transfers, and a device that draws power while it waits.
+RADIO = replace(LINK, promotion_s=0.002, promotion_w=0.8, tail_s=0.1, tail_w=0.3)
+IDLE_W, IDLE_ERROR = (1.2, 1.6), 0.01
+ENCODE = Accounting(encode="input:uint8,features:float16")
 WITHIN = 0.015
 PASSES = (1, 2, 3, 4, 5, 10, 20)
 DRIFTS = {"drift 1 %": 0.01, "drift 3 %": 0.03}
@@ -70,15 +76,38 @@ def true_factors(kind, runs):
 
 @dataclass
 class Truth:
-    """A problem as measured, with the same problem as it truly is, and the typical durations of each device's cells."""
+    """A problem as measured, and as it truly is, and mean durations and energies of each device's cells."""
 
     profiles: list
     problem: object
     true: object
     true_s: dict
+    true_j: dict
 
 
-def measured(kind, passes, runs, seed, goal="latency", limits=None, over=""):
+def handed_over(kind, passes, runs, generator, cells):
+    """Times of encodings or copies, (rounds, cells, images), of mean 1; and what is typical of many."""
+    drawn = np.sort(factors(kind, np.random.default_rng(2), (1, 1, 100_000))[0, 0])
+    return factors(kind, generator, (passes, cells, runs)), drawn[20_000:80_000].mean()
+
+
+def encodings(kind, passes, runs, generator, device, clocks):
+    """What a device has measured of its encodings, and the same as it truly is; up to a third of what a layer takes."""
+    measured, true = {}, {}
+    for boundary, name in ((0, "uint8"), (1, "float16"), (2, "float16")):
+        mean_s = generator.uniform(0.5e-3, 3e-3, (2, len(clocks))) / (3 if device == "server" else 1)
+        drawn, typical = handed_over(kind, passes, runs, generator, 2 * len(clocks))
+        times_s = drawn.transpose(1, 0, 2).reshape(2, len(clocks), passes, runs) * mean_s[:, :, None, None]
+        ordered = np.sort(times_s.reshape(2, len(clocks), -1), axis=2)
+        cut = int(0.2 * ordered.shape[2])
+        told = SIZES[boundary] // 4, SIZES[boundary] // 4, SIZES[boundary], None, None, runs
+        found = ordered[:, :, cut : ordered.shape[2] - cut].mean(axis=2)
+        measured[boundary, name] = Encoding(*map(tuple, found), *told, tuple(times_s[0]), tuple(times_s[1]))
+        true[boundary, name] = Encoding(*map(tuple, typical * mean_s), *told)
+    return measured, true
+
+
+def measured(kind, passes, runs, seed, goal="latency", limits=None, over="", terms=False):
     """Two devices, the edge one with two clocks and energy, whose bundles' true means differ at random.
 
     Args:
@@ -89,18 +118,20 @@ def measured(kind, passes, runs, seed, goal="latency", limits=None, over=""):
         goal: The problem's goal.
         limits: Its limits.
         over: Noise of the link, see ``links.NOISES``; empty: the link's numbers are given.
+        terms: Whether the edge device waits at a cost, its radio has states, the server copies to its GPU, and what is
+            sent is encoded.
     """
     generator = np.random.default_rng([seed, passes, runs, KINDS.index(kind)])
-    profiles, true, true_s = [], [], {}
+    profiles, true, true_s, true_j = [], [], {}, {}
     scale_s, scale_j = true_factors(kind, runs)
     for device, clocks in (("edge", (1000, 2000)), ("server", (-1,))):
         bundles = enumerate_bundles(LAYERS)
         first, last = np.repeat(np.array(bundles), len(clocks), axis=0).T
         cells = len(first)
-        each_s = 0.003 if over and device == "server" else 0.01  # then what is fastest crosses
+        each_s = 0.003 if (over or terms) and device == "server" else 0.01  # then what is fastest crosses
         mean_s = each_s * (last - first + 1) * generator.uniform(0.9, 1.1, cells)
         mean_j = mean_s * generator.uniform(4.0, 5.0, cells)
-        true_s[device] = mean_s
+        true_s[device], true_j[device] = mean_s, mean_j
         shape = (passes, cells, runs)
         noise = factors(kind, generator, shape)
         noise_j = noise * (1 + generator.normal(0, WITHIN / 2, shape))
@@ -111,41 +142,62 @@ def measured(kind, passes, runs, seed, goal="latency", limits=None, over=""):
         sessions = sessions_of(kind, passes)[of_pass] if kind in SESSIONS else None
         named = {"device": device, "network": "net", "layers": ("a", "b", "c"), "path": device}
         columns = (first[rows], last[rows], hertz[rows])
-        profiles.append(
-            from_runs(
-                RawRuns(
-                    *columns,
-                    (mean_s[:, None] * noise).ravel(),
-                    (mean_j[:, None] * noise_j).ravel() if device == "edge" else None,
-                    iteration=of_pass,
-                    run=run,
-                    session=sessions,
-                ),
-                **named,
-            )
+        copied, truly_copied = {}, {}
+        if terms and device == "server":
+            for way, boundary in (("in", first), ("out", last + 1)):
+                copy_s = generator.uniform(0.3e-3, 1e-3, LAYERS + 1)[boundary]
+                drawn, typical = handed_over(kind, passes, runs, generator, cells)
+                copied[f"copy_{way}_s"] = (copy_s[:, None] * drawn).ravel()
+                truly_copied[f"copy_{way}_s"] = copy_s * typical
+        profile = from_runs(
+            RawRuns(
+                *columns,
+                (mean_s[:, None] * noise).ravel(),
+                (mean_j[:, None] * noise_j).ravel() if device == "edge" else None,
+                iteration=of_pass,
+                run=run,
+                session=sessions,
+                **copied,
+            ),
+            **named,
         )
-        true.append(
-            from_runs(
-                RawRuns(first, last, hertz, mean_s * scale_s, mean_j * scale_j if device == "edge" else None), **named
-            )
+        truth = from_runs(
+            RawRuns(
+                *(first, last, hertz),
+                mean_s * scale_s,
+                mean_j * scale_j if device == "edge" else None,
+                **truly_copied,
+            ),
+            **named,
         )
+        if terms:
+            both = encodings(kind, passes, runs, generator, device, clocks)
+            profile, truth = (replace(one, encodings=its) for one, its in zip((profile, truth), both, strict=True))
+        if terms and device == "edge":
+            idle_w = tuple(watts * (1 + generator.normal(0, IDLE_ERROR)) for watts in IDLE_W)
+            profile = replace(profile, idle_w=idle_w, idle_w_sd=tuple(IDLE_ERROR * watts for watts in IDLE_W))
+            truth = replace(truth, idle_w=IDLE_W)
+        profiles.append(profile)
+        true.append(truth)
+    air = RADIO if terms else LINK
+    accounting = ENCODE if terms else Accounting()
     problems = [
-        build_problem(one, link, goal, limits or Limits(rule="free"), sizes_bytes=SIZES)
-        for one, link in ((profiles, measured_link(over, passes, seed)), (true, LINK))
+        build_problem(one, link, goal, limits or Limits(rule="free"), sizes_bytes=SIZES, accounting=accounting)
+        for one, link in ((profiles, measured_link(over, passes, seed, air)), (true, air))
     ]
-    return Truth(profiles, *problems, true_s)
+    return Truth(profiles, *problems, true_s, true_j)
 
 
-def measured_link(over, passes, seed):
+def measured_link(over, passes, seed, link=LINK):
     """The link as it was measured, in as many passes as the profiles."""
     if not over:
-        return LINK
-    truth = LINK.round_trip_s, LINK.upload_bit_s, LINK.download_bit_s
+        return link
+    truth = link.round_trip_s, link.upload_bit_s, link.download_bit_s
     found = link_profile.fit(
         links.exchanges(passes, 10, truth, over, 0.02, seed, largest=SIZES[0]), "fast", "a", "b", "measured"
     )
     return replace(
-        LINK, upload_bit_s=found.upload_bit_s.value, download_bit_s=found.download_bit_s.value,
+        link, upload_bit_s=found.upload_bit_s.value, download_bit_s=found.download_bit_s.value,
         round_trip_s=found.round_trip_s.value, passes=found.passes, spread_s=found.spread_s,
         spread_share=found.spread_share, origin="measured",
     )  # fmt: skip
@@ -178,7 +230,7 @@ class Score:
         return self
 
 
-def judge(kind, passes, runs, seeds, goal="latency", replicates=20):
+def judge(kind, passes, runs, seeds, goal="latency", replicates=20, terms=False):
     """Measures many such devices and counts how often each statement about them is true.
 
     Intervals are of two plans that were chosen by the truth, and of their difference; ``chosen`` are those of the plan
@@ -187,7 +239,7 @@ def judge(kind, passes, runs, seeds, goal="latency", replicates=20):
     """
     score = Score()
     for seed in seeds:
-        made = measured(kind, passes, runs, seed, goal)
+        made = measured(kind, passes, runs, seed, goal, terms=terms)
         if resampling.unknown(averaged(made.profiles, "correct")):
             score.refuse()
             continue
@@ -196,7 +248,7 @@ def judge(kind, passes, runs, seeds, goal="latency", replicates=20):
         best, other = plans[0], plans[1 + seed % 10]
         for what, chosen, true in (
             ("latency", (best[2],), best[1].latency_ps / 1e12),
-            ("energy", (best[2],), best[1].energy_pj / 1e12),
+            ("energy", (best[2],), mean_energy_j(kind, made, best) if terms else best[1].energy_pj / 1e12),
             ("difference", (other[2], best[2]), other[0] - best[0]),
         ):
             ends = samples.interval(*chosen, quantity="goal" if what == "difference" else what)
@@ -207,9 +259,10 @@ def judge(kind, passes, runs, seeds, goal="latency", replicates=20):
         chosen = solve(made.problem).choices
         found = uncertainty.bootstrap(samples, [chosen])
         truly = {plan[2]: plan[0] for plan in plans}
-        energies = {plan[2]: plan[1].energy_pj / 1e12 for plan in plans}
-        if found.chosen.energy_j is not None and energies[chosen]:
-            score.add("its energy", found.chosen.energy_j[0] <= energies[chosen] <= found.chosen.energy_j[1])
+        its = next(plan for plan in plans if plan[2] == chosen)
+        energy_j = mean_energy_j(kind, made, its) if terms else its[1].energy_pj / 1e12
+        if found.chosen.energy_j is not None and energy_j:
+            score.add("its energy", found.chosen.energy_j[0] <= energy_j <= found.chosen.energy_j[1])
         if found.chosen.value is not None:
             score.add("chosen", found.chosen.value[0] <= truly[chosen] <= found.chosen.value[1])
         share = found.chosen.best_share
@@ -224,40 +277,104 @@ def judge(kind, passes, runs, seeds, goal="latency", replicates=20):
     return score
 
 
-def single_runs(kind, made, choices, generator, count=2000, over=""):
-    """Latencies of a plan's single runs, each in a pass, and a session, of its own."""
-    parts = walk(made.true, choices)
-    total_s = np.full(count, float(add_up(parts, made.true.latency).crossing) / 1e12)
-    for part in parts if over else ():
-        if part.source != part.target:
-            way_s = made.true.transfer_ps(part.row, part.source, part.target) / 1e12
-            drawn = [links.NOISES[over](generator, LINK.round_trip_s) for _ in range(count)]
-            total_s += [way_s * (factor - 1) + more_s / 2**0.5 for factor, more_s in drawn]
-            total_s += way_s * generator.normal(0, 0.02, count)
-    for device, profile in enumerate(made.profiles):
-        steps = [choice for choice in choices if choice.device == device]
-        if not steps:
+def mean_energy_j(kind, made, plan):
+    """Mean of what a plan's runs truly take, copies and encodings by their mean times, too."""
+    return single_runs(kind, made, plan[2], np.random.default_rng(3), 20_000, quantity="energy").mean()
+
+
+def single_runs(kind, made, choices, generator, count=2000, over="", quantity="latency"):
+    """Latencies, or energies, of a plan's single runs, each in a pass, and a session, of its own."""
+    problem, acting = made.true, made.true.acting
+    parts = walk(problem, choices)
+    shares = {
+        device: drawn_together(kind, sum(c.device == device for c in choices), generator, count)
+        for device in range(len(made.profiles))
+    }
+    costs = getattr(problem, quantity)
+    total = np.full(count, float(add_up(parts, costs).crossing) / 1e12)
+    for part in parts:
+        watts = 1.0 if quantity == "latency" else part_w(problem, part)
+        if part.choice is None:
+            if part.source != part.target:
+                total += watts * crossed_s(kind, made, part, generator, count, over)
             continue
-        per = len(profile.frequencies_hz)
-        cells = [profile.bundles.index(c.bundle) * per + profile.frequencies_hz.index(c.frequency_hz) for c in steps]
-        if kind in SESSIONS:
-            noise = 1 + generator.normal(0, WITHIN, (count, len(cells)))
-            noise *= 1 + generator.normal(0, 0.02, (count, 1)) + generator.normal(0, 0.005, (count, 1))
-        else:
-            noise = factors(kind, generator, (count, len(cells), 1))[:, :, 0]
-        total_s += noise @ made.true_s[profile.device][cells]
-    return total_s
+        profile, device = made.profiles[part.source], part.source
+        cell = profile.bundles.index(part.choice.bundle) * len(profile.frequencies_hz) + part.column
+        factor = shares[device].pop()
+        total += watts * made.true_s[profile.device][cell] * factor
+        if quantity == "energy" and device == 0:
+            total += made.true_j[profile.device][cell] * factor * (1 + generator.normal(0, WITHIN / 2, count))
+        state, alone = problem.states.bundles[device][part.context], not problem.states.kind.ends[device]
+        working_w = 0.0 if quantity == "latency" or not acting.working_w else (acting.working_w[device] or (0.0,))[-1]
+        if quantity == "energy" and device == 0 and acting.working_w:
+            working_w = acting.working_w[0][part.column]
+        for of_terms, there, boundary in (
+            (acting.first_ps, state.first or alone, part.choice.bundle.first),
+            (acting.last_ps, state.last or alone, part.choice.bundle.last + 1),
+        ):
+            for tables in of_terms.values() if there else ():
+                if tables[device] is not None:
+                    mean_s = tables[device][boundary, part.column] / 1e12 / typical_handed_over(kind)
+                    total += (watts + working_w) * mean_s * factors(kind, generator, (count, 1, 1))[:, 0, 0]
+    return total
 
 
-def judge_limits(kind, passes, runs, seeds, promise=0.95, over=""):
+def part_w(problem, part):
+    """Power of what waits, or stays up, during a part of a plan."""
+    if problem.acting.is_empty:
+        return 0.0
+    if part.choice is not None:
+        return bundle_w(problem, part)
+    context = problem.states.crossings[part.context]
+    return problem.acting.waits_w(context.left_at, None) + problem.acting.tails_w(context.up, context.radio)
+
+
+def drawn_together(kind, steps, generator, count):
+    """Factors of a device's steps in each run; what a pass shares is shared by all."""
+    if kind in SESSIONS:
+        noise = 1 + generator.normal(0, WITHIN, (count, steps))
+        noise *= 1 + generator.normal(0, 0.02, (count, 1)) + generator.normal(0, 0.005, (count, 1))
+    else:
+        noise = factors(kind, generator, (count, max(steps, 1), 1))[:, :steps, 0]
+    return list(noise.T)
+
+
+def crossed_s(kind, made, part, generator, count, over):
+    """How much longer each run's transfer takes than the mean, with the encoding of the input."""
+    more_s = np.zeros(count)
+    if over:
+        way_s = made.true.transfer_ps(part.row, part.source, part.target) / 1e12
+        drawn = [links.NOISES[over](generator, LINK.round_trip_s) for _ in range(count)]
+        more_s += [way_s * (factor - 1) + later_s / 2**0.5 for factor, later_s in drawn]
+        more_s += way_s * generator.normal(0, 0.02, count)
+    if part.row == 0 and ENCODING in made.true.acting.crossing:
+        typical_s = made.true.acting.crossing[ENCODING][0][0, part.source, part.target] / 1e12
+        factor = factors(kind, generator, (count, 1, 1))[:, 0, 0] / typical_handed_over(kind)
+        more_s += typical_s * (factor - 1)
+    return more_s
+
+
+@lru_cache
+def typical_handed_over(kind):
+    """What is typical of many copies or encodings, by their mean."""
+    return handed_over(kind, 1, 1, np.random.default_rng(0), 1)[1]
+
+
+def judge_limits(kind, passes, runs, seeds, promise=0.95, over="", limited="latency", terms=False):
     """Plans within a limit that is to hold with a probability: how often single runs truly keep it, and the bound."""
     score, kept = Score(), {"bound": [], "limit": []}
+    other = "energy" if limited == "latency" else "latency"
     for seed in seeds:
-        made = measured(kind, passes, runs, seed, "energy", over=over)
+        made = measured(kind, passes, runs, seed, other, over=over, terms=terms)
         generator = np.random.default_rng([seed, 1])
-        fastest = min(small.all_plans(made.true), key=lambda plan: plan[1].latency_ps)[2]
-        limit = float(1.1 * np.quantile(single_runs(kind, made, fastest, generator, over=over), 0.97))
-        asked = made.problem.with_limits(replace(made.problem.limits, latency_s=limit))
+        plans = sorted(
+            small.all_plans(made.true), key=lambda plan: getattr(plan[1], f"{limited}_p{'sj'[limited == 'energy']}")
+        )
+        known = plans[0 if limited == "latency" else len(plans) // 2][2]
+        limit = float(1.1 * np.quantile(single_runs(kind, made, known, generator, over=over, quantity=limited), 0.97))
+        asked = made.problem.with_limits(
+            replace(made.problem.limits, **{f"{limited}_{'sj'[limited == 'energy']}": limit})
+        )
         try:
             found = chance_limits.plan_with_confidence(asked, made.profiles, promise)
         except InfeasibleError:
@@ -266,7 +383,7 @@ def judge_limits(kind, passes, runs, seeds, promise=0.95, over=""):
         except InputError:
             score.refuse()
             continue
-        drawn = single_runs(kind, made, found.choices, generator, over=over)
+        drawn = single_runs(kind, made, found.choices, generator, over=over, quantity=limited)
         kept["bound"].append((drawn <= found.limits[0].bound).mean())
         kept["limit"].append((drawn <= limit).mean())
     return score, kept

@@ -139,8 +139,8 @@ def test_single_transfers_end_as_late_as_is_said(noise, probability):
     }[noise]()
     one = link(between=0.0, spread_s=1e-3, spread_share=0.3)
     _, problem = made(one)
-    _, squares = chance_limits.crossing_tails(problem, probability)
-    bound_s = math.sqrt(squares[0, 0, 1] + squares[3, 1, 0])
+    _, late_s = chance_limits.crossing_tails(problem, probability)
+    bound_s = math.hypot(late_s[0, 0, 1], late_s[3, 1, 0])
     spreads = one.deviation_s(SIZES[0], True), one.deviation_s(4, False)
     late = drawn[0] * spreads[0] + drawn[1] * spreads[1]
     assert (late <= bound_s).mean() >= probability - 0.002
@@ -152,10 +152,10 @@ def test_a_limit_with_a_probability_allows_for_the_links_spread():
     for one in (steady, varying):
         profiles, problem = made(one, spread=0.05, runs=20, limits=Limits(latency_s=1.0, rule="free"))
         there = crossing(problem)[0]
-        runs = chance_limits.single_runs(problem, profiles, ["latency"])
-        model = chance_limits._Model(problem, *chance_limits.tails(problem, runs, 0.9), 0.0, 0.9)
+        known = chance_limits._Known.of(problem, profiles, ["latency"])
+        model = chance_limits._Model(problem, *known.tails(["latency"], 0.9), 0.0)
         bounds.append(model.bound("latency", there))
-        drawn = chance_limits.draw(problem, there, "latency", runs["latency"])
+        drawn = known.draw(there, "latency")
         assert (drawn <= bounds[-1]).mean() >= 0.84  # of 20 runs a cell
     assert bounds[1] > bounds[0] + 4e-3
     found = chance_limits.plan_with_confidence(problem, profiles, 0.9)
@@ -166,8 +166,8 @@ def test_the_best_plan_within_such_a_limit_is_that_of_enumeration():
     one = link(between=0.1, spread_s=2e-3, spread_share=0.3)
     for seed in range(6):
         profiles, problem = made(one, seed=seed, spread=0.1, runs=20)
-        runs = chance_limits.single_runs(problem, profiles, ["latency"])
-        model = chance_limits._Model(problem, *chance_limits.tails(problem, runs, 0.9), math.inf, 0.9)
+        known = chance_limits._Known.of(problem, profiles, ["latency"])
+        model = chance_limits._Model(problem, *known.tails(["latency"], 0.9), math.inf)
         plans = [tuple(choices) for _, _, choices in small.all_plans(problem)]
         bounds = {plan: model.bound("latency", plan) for plan in plans}
         limit = float(np.quantile(list(bounds.values()), 0.2))

@@ -39,6 +39,8 @@ def test_typical_times_by_frequency_and_what_images_say(tmp_path):
     assert list(found) == [(0, "jpeg90"), (1, "float16")]
     one = found[1, "float16"]
     assert one.encode_s[:2] == pytest.approx((np.mean([0.01, 0.01, 0.011, 0.012]), 0.005))
+    assert [len(rounds) for rounds in one.encode_rounds_s] == [len(times), 1, 0]
+    assert one.encode_rounds_s[0][:, 0].tolist() == times and one.encode_rounds_s[0].shape == (5, 2)
     assert math.isnan(one.encode_s[2]) and one.decode_s[:2] == pytest.approx((0.02, 0.02))
     assert (one.encoded_bytes, one.most_bytes, one.plain_bytes, one.images) == (52, 53, 100, 2)
     assert (one.same_class, one.distance) == (0.5, pytest.approx(0.3))

@@ -20,6 +20,7 @@ from dime.host.planning.evaluation import evaluate, value
 from dime.host.planning.problem import PER_S, Choice, Problem
 from dime.host.planning.quantity import Quantity
 from dime.host.planning.solution import Solution
+from dime.host.planning.terms import Terms
 from dime.host.search import backends
 from dime.host.search import graph as graphs
 from dime.host.search.pareto import pareto, shortest
@@ -121,6 +122,7 @@ def replicated(
     energy_pj: Sequence[Ints],
     time_limit_s: float,
     crossing_ps: Ints | None = None,
+    terms: Callable[[int], Terms] | None = None,
 ) -> Iterator[TradeOffs]:
     """Finds all undominated plans under many sets of costs, much faster than one problem after the other.
 
@@ -130,6 +132,7 @@ def replicated(
         energy_pj: The same of energy.
         time_limit_s: Longest time for one replicate.
         crossing_ps: (replicates, N + 1, devices, devices) of crossings; None: the problem's.
+        terms: Replicate -> its terms, which depend on the past as the problem's do; None: the problem's.
 
     Yields:
         The trade-offs of each replicate.
@@ -138,7 +141,7 @@ def replicated(
     if _has_more_quantities(problem):
         for at in range(count):
             drawn_ps, drawn_pj = [device[at] for device in latency_ps], [device[at] for device in energy_pj]
-            yield trade_offs(_with_crossings(problem, crossing_ps, at).with_costs(drawn_ps, drawn_pj), time_limit_s)
+            yield trade_offs(_as_drawn(problem, crossing_ps, terms, at).with_costs(drawn_ps, drawn_pj), time_limit_s)
         return
     graph = graphs.build(problem)
     linked = np.ones(problem.crossing_ps.shape, np.bool_)
@@ -147,7 +150,7 @@ def replicated(
         if at >= TRIED and (monotonic() - began) * (count - at) > patience_s * at:
             backend = "compiled"
         drawn_ps, drawn_pj = [device[at] for device in latency_ps], [device[at] for device in energy_pj]
-        latency, energy = _with_crossings(problem, crossing_ps, at).quantities(drawn_ps, drawn_pj)
+        latency, energy = _as_drawn(problem, crossing_ps, terms, at).quantities(drawn_ps, drawn_pj)
         kept = []
         for device in range(len(problem.devices)):
             best = problem.usable[device].copy()
@@ -163,8 +166,10 @@ def replicated(
         )
 
 
-def _with_crossings(problem: Problem, crossing_ps: Ints | None, at: int) -> Problem:
-    return problem if crossing_ps is None else replace(problem, crossing_ps=crossing_ps[at])
+def _as_drawn(problem: Problem, crossing_ps: Ints | None, terms: Callable[[int], Terms] | None, at: int) -> Problem:
+    if crossing_ps is not None:
+        problem = replace(problem, crossing_ps=crossing_ps[at])
+    return problem if terms is None else replace(problem, terms=terms(at))
 
 
 def _has_more_quantities(problem: Problem) -> bool:
