@@ -4,6 +4,7 @@
 |---|---|
 | ``{"order": ...}``, see `dime.contract.stages` | ``{"ready": facts}`` |
 | ``{"go": true}``, to the edge device | ``{"rows": [...]}``, as often as need be, then ``{"done": frames dropped}`` |
+| ``{"time": true}`` | ``{"time_ns": ns of its monotonic clock}`` |
 | ``{"alive": true}``, every `ALIVE_S` | nothing |
 
 What cannot be done is answered ``{"error": line}``. A stage ends when this connection does, or was silent `QUIET_S`:

@@ -120,6 +120,8 @@ class Stage(object):
                 for rows in _batches(_Edge(self._part, self._events, self._left).drive()):
                     self._say({"rows": rows})
                 self._say({"done": self._part.dropped})
+            elif "time" in said:
+                self._say({"time_ns": monotonic_ns()})
             else:
                 raise InputError("there is nothing to do")
         except DimeError as error:

@@ -269,6 +269,11 @@ class Verified:
     runs: int = option("Requests of each plan that count; fewer of plans that take long.", 30)
     samples: str = option("The folder that holds the feature maps that were profiled.", "samples")
     weights: str = option("A state_dict's file, where the weights that were profiled came from one.", "")
+    meter: str = option(
+        "The meter that watches the weak device, where no lab file names it: name and options joined by commas, such "
+        "as smartpower3,serial=/dev/ttyUSB0,baud=921600.",
+        "",
+    )
     seed: int = option("Of the order in which plans are run.", 0)
 
 

@@ -161,7 +161,7 @@ def verify(wanted: Verified, lab: LabFile) -> None:
     places.check(place)
     found = runs.verify(
         wanted.plans, wanted.link, wanted.frontier, wanted.runs, samples=wanted.samples, weights=wanted.weights,
-        lab=lab.lab, seed=wanted.seed, say=console.tell,
+        lab=lab.lab, seed=wanted.seed, say=console.tell, meter=wanted.meter,
     )  # fmt: skip
     written = verification_files.write(found, place, shlex.join(["dime", *sys.argv[1:]]))
     (made,) = page.remake(wanted.plans)

@@ -1,7 +1,8 @@
-"""Joules of plans that are run, where the lab file names a meter of a device that is a process of this computer.
+"""Joules of plans that are run, where a meter of this computer watches a device: by the lab file, or by who asks.
 
-A round is one window: its joules, shared out to its requests, hold what lies between two of them, too. Single requests
-and stages have joules as far as the meter can tell such short windows.
+A container's clock is another than the logger's; how the two stand is asked behind each round. A round is one window:
+its joules, shared out to its requests, hold what lies between two of them, too. Single requests and stages have joules
+as far as the meter can tell such short windows.
 """
 
 from __future__ import annotations
@@ -9,17 +10,18 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dime.contract.errors import DeviceError
-from dime.host.bench import engines
+from dime.contract.errors import DeviceError, InputError
+from dime.host.bench.lab import Meter
 from dime.host.common import console, stats
 from dime.host.common.stats import Floats
 from dime.host.execution.devices import Profiled
+from dime.host.execution.running import OWN, Clock
 from dime.host.metering import integrate
 from dime.host.metering.api import UNIX_MINUS_MONOTONIC_NS
 from dime.host.metering.power_trace import Trace
@@ -82,9 +84,28 @@ class Energy:
         return stats.is_kept(self.predicted_interval_j, self.mean_j, half_j)
 
 
+def metered(devices: Sequence[Profiled], text: str) -> tuple[Profiled, ...]:
+    """The devices, the edge device with the meter that was typed: its name, then its options as NAME=VALUE, by commas.
+
+    Raises:
+        InputError: It is no such thing.
+    """
+    if not text:
+        return tuple(devices)
+    name, *parts = (part.strip() for part in text.split(","))
+    options = {}
+    for part in parts:
+        option, equals, value = part.partition("=")
+        if not option or not equals:
+            raise InputError(f"METER: '{part}' is not NAME=VALUE")
+        options[option] = value
+    edge = devices[0]
+    return replace(edge, device=replace(edge.device, meter=Meter(name, options))), *devices[1:]
+
+
 @contextlib.contextmanager
 def watching(devices: Sequence[Profiled]) -> Iterator[dict[int, Recorder]]:
-    """Reads the meters of those devices that are processes of this computer: their position -> the meter.
+    """Reads the meters of the devices that have one, all of which hang on this computer: their position -> the meter.
 
     Raises:
         DimeError: A meter cannot be opened, or gives no readings.
@@ -93,7 +114,7 @@ def watching(devices: Sequence[Profiled]) -> Iterator[dict[int, Recorder]]:
         found = {}
         for at, one in enumerate(devices):
             meter = one.device.meter
-            if meter is None or engines.of(one.device).is_apart:
+            if meter is None:
                 continue
             options = {"serial" if key == "port" else key: value for key, value in meter.options.items()}
             recorder = Recorder(meter.name, options, partial(_tell, one.device.name))
@@ -108,37 +129,47 @@ def _tell(name: str, text: str) -> None:
     console.tell(f"{name}: {text}")
 
 
-def of_round(meters: Mapping[int, Recorder], rows: Sequence[Row], segments: Sequence[Segment]) -> dict[int, Round]:
-    """What each watched device took in a round that is just over."""
+def of_round(
+    meters: Mapping[int, Recorder], rows: Sequence[Row], segments: Sequence[Segment], clocks: Mapping[int, Clock]
+) -> dict[int, Round]:
+    """What each watched device took in a round that is just over; ``clocks`` has theirs and the edge device's."""
     found = {}
     for at, recorder in meters.items():
-        since_ns, until_ns = (UNIX_MINUS_MONOTONIC_NS + edge for edge in _edges(rows))
+        since_ns, until_ns = (UNIX_MINUS_MONOTONIC_NS + clocks[0].offset_ns + edge for edge in _edges(rows))
         try:
             trace = recorder.trace(since_ns, until_ns, PATIENCE_S)
         except DeviceError as error:
             found[at] = Round(math.nan, math.nan, None, why_not=str(error))
         else:
-            found[at] = measure(trace, rows, segments, at)
+            found[at] = measure(trace, rows, segments, at, clocks[0], clocks[at])
     return found
 
 
-def measure(trace: Trace, rows: Sequence[Row], segments: Sequence[Segment], device: int) -> Round:
+def measure(
+    trace: Trace,
+    rows: Sequence[Row],
+    segments: Sequence[Segment],
+    device: int,
+    edge: Clock = OWN,
+    own: Clock = OWN,
+) -> Round:
     """A round's joules on one device, by the power meanwhile.
 
     Args:
         trace: The power, on this computer's clock.
-        rows: The round's requests, whose stamps are on its monotonic clock.
+        rows: The round's requests, whose stamps are on their devices' clocks.
         segments: The plan's segments.
         device: Position of the device.
+        edge: How the edge device's clock stands to this computer's.
+        own: How the device's does.
     """
-    since_ns, until_ns = _edges(rows)
-    whole = _windows(trace, [(since_ns, until_ns)])
+    whole = _windows(trace, [_edges(rows)], edge)
     steps = {}
     for at, segment in enumerate(segments):
         for number in range(len(segment.steps)) if segment.device == device else ():
             stamps = [row["segments"][at]["steps"][number] for row in rows if not row["fallback"]]
             if stamps:
-                steps[at, number] = _windows(trace, [(one["start"], one["end"]) for one in stamps]).energy_j
+                steps[at, number] = _windows(trace, [(one["start"], one["end"]) for one in stamps], own).energy_j
     parts_j = (whole.sampling_j, whole.alias_j, whole.resolution_j, (whole.late_j - whole.early_j) / 2)
     error_j = math.hypot(*(float(one[0]) for one in parts_j))
     count = len(rows)
@@ -149,9 +180,10 @@ def _edges(rows: Sequence[Row]) -> tuple[int, int]:
     return min(row["start_ns"] for row in rows), max(row["end_ns"] for row in rows)
 
 
-def _windows(trace: Trace, windows: Sequence[tuple[int, int]]) -> integrate.Energies:
-    edges_ns = np.array(windows, np.int64).reshape(-1, 2) + UNIX_MINUS_MONOTONIC_NS
-    return integrate.measure(trace, edges_ns[:, 0], edges_ns[:, 1], math.hypot(EDGE_S, trace.clock_error_s))
+def _windows(trace: Trace, windows: Sequence[tuple[int, int]], clock: Clock) -> integrate.Energies:
+    edges_ns = np.array(windows, np.int64).reshape(-1, 2) + UNIX_MINUS_MONOTONIC_NS + clock.offset_ns
+    error_s = math.hypot(EDGE_S, trace.clock_error_s, clock.error_s)
+    return integrate.measure(trace, edges_ns[:, 0], edges_ns[:, 1], error_s)
 
 
 def summed_up(

@@ -7,7 +7,7 @@ import math
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dime.contract import frames, handshake, stages, talk
 from dime.contract.errors import ConnectionLostError, DeviceError, DimeError
+from dime.contract.timebase import monotonic_ns
 from dime.contract.transport import Channel
 from dime.host.bench import answers, engines, link_ends, tunnel
 from dime.host.bench.attended import Attended, Errand
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 START_S, ANSWER_S, END_S = 300.0, 15.0, 5.0
 LOST_S, RETRY_S = 8.0, 0.5  # an engine that does not answer for so long takes its stage with it
 GRACE_S = 5.0  # for what is under way to be finished without a stage that is gone
+EXCHANGES = 8  # of times, of which the quickest counts
 SOON_S = 1.0  # for what is just happening to be known
 WHAT = "a plan that is run"
 KILLED = (6, 9, 11, 15)  # signals by which a container's process ends
@@ -42,6 +44,21 @@ KEPT = ("bytes", "pieces", "late_median_s", "late_p95_s", "late_most_s")
 
 class StageLostError(DeviceError):
     """A stage is gone, and what was under way was finished without it."""
+
+
+class Clock(NamedTuple):
+    """How a device's monotonic clock stands to this computer's.
+
+    Attributes:
+        offset_ns: To be added to its times.
+        error_s: At most so far off.
+    """
+
+    offset_ns: int
+    error_s: float
+
+
+OWN = Clock(0, 0.0)
 
 
 class StageProcess:
@@ -252,6 +269,24 @@ class StageProcess:
             raise DeviceError(f"{self.one.name}: {str(heard['error'])[: answers.ERROR_WORDS]}")
         return heard
 
+    def clock(self) -> Clock:
+        """How its clock stands to this computer's now, which is that of a process here.
+
+        Raises:
+            DeviceError: It does not say.
+        """
+        if not engines.of(self.one.device).is_apart:
+            return OWN
+        found = []
+        for _ in range(EXCHANGES):
+            before_ns = monotonic_ns()
+            told_ns = self.ask({"time": True}, ANSWER_S).get("time_ns")
+            after_ns = monotonic_ns()
+            if not isinstance(told_ns, int) or abs(told_ns) >= 2**63:
+                raise DeviceError(f"{self.one.name}: its stage tells no time")
+            found.append(Clock((before_ns + after_ns) // 2 - told_ns, (after_ns - before_ns) / 2e9))
+        return min(found, key=lambda one: one.error_s)
+
     def has_failed(self) -> bool:
         """Whether it is gone though nobody told it to; what is just happening is waited for."""
         with self._changed:
@@ -447,6 +482,10 @@ class Running:
             raise DeviceError(f"{edge.one.name}: {len(rows)} of {order['requests']} requests came back")
         return Ran(rows, alone)
 
+    def clocks(self, places: Iterable[int]) -> dict[int, Clock]:
+        """How the clocks of these devices, by their positions, and of the edge device stand to this computer's now."""
+        return {at: self.stages[at].clock() for at in {0, *places}}
+
     def facts(self, order: Asked) -> list[dict[str, object]]:
         """What each device says of what it computes with; the order is taken and not run."""
         self._orders += 1
@@ -477,6 +516,10 @@ class Linked:
     def execute(self, order: Asked, within_s: float, say: Callable[[int], None] = lambda n: None) -> Ran:
         """Has a plan run; see `Running.execute`."""
         return self._running.execute(order, self._ways, within_s, say)
+
+    def clocks(self, places: Iterable[int]) -> dict[int, Clock]:
+        """How clocks stand; see `Running.clocks`."""
+        return self._running.clocks(places)
 
 
 class Shaped:

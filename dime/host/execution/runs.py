@@ -141,6 +141,7 @@ def verify(
     lab: str | None = None,
     seed: int = 0,
     say: Callable[[str], None] | None = None,
+    meter: str = "",
 ) -> Verification:
     """Runs a study's plans on its devices, and holds the predictions against what happened.
 
@@ -154,6 +155,8 @@ def verify(
         lab: The lab file; None takes lab.toml, if there is one.
         seed: Of the order in which the plans are run.
         say: Told in a line what is done.
+        meter: The meter of this computer that watches the edge device, where no lab file names it: its name, then its
+            options as NAME=VALUE, joined by commas.
 
     Returns:
         What was predicted and what was measured.
@@ -171,7 +174,7 @@ def verify(
     chosen = _chosen(load_study(study), link, study)
     if any(saved.problem.terms.encoded for saved in chosen.values()):
         raise InputError("the study's plans send what they have encoded (ENCODE=), which verify cannot run yet")
-    devices = find(problem_files.sources(study / next(iter(chosen))), study, lab)
+    devices = joules.metered(find(problem_files.sources(study / next(iter(chosen))), study, lab), meter)
     for name in chosen:
         if [one["sha256"] for one in problem_files.sources(study / name)] != [
             one["sha256"] for one in problem_files.sources(study / next(iter(chosen)))
@@ -409,7 +412,7 @@ def _run(
             ran = linked.execute(order, _within_s(order, one))
             rows[at].append(ran.rows)
             alone[at].append(ran.back_to_back_s)
-            spent[at].append(joules.of_round(meters, ran.rows, one.segments))
+            spent[at].append(joules.of_round(meters, ran.rows, one.segments, linked.clocks(meters) if meters else {}))
         say(f"{name}: round {turn + 1} of {rounds}")
     compared = tuple(
         replace(

@@ -7,6 +7,7 @@ import pytest
 
 from dime.contract import stages
 from dime.host.execution import joules
+from dime.host.execution.running import OWN
 from dime.host.metering import power_trace
 from dime.host.metering.api import UNIX_MINUS_MONOTONIC_NS, Series
 from dime.host.metering.gain import Gain
@@ -90,7 +91,7 @@ def test_a_stand_in_meter_s_joules_of_a_round_are_found():
             for at, segment in enumerate(row["segments"]):
                 for step in segment["steps"]:
                     step.update(start=begun_ns + at, end=begun_ns + at + 1000)
-            found = joules.of_round({0: recorder}, [row], SEGMENTS)[0]
+            found = joules.of_round({0: recorder}, [row], SEGMENTS, {0: OWN})[0]
         finally:
             recorder.close("end")
     assert found.request_j == pytest.approx(5.0, rel=0.03), found.why_not
