@@ -91,12 +91,12 @@ def test_radio_states_that_were_not_checked_count_only_where_that_is_asked_for()
     assert any("unchecked" in str(one) for one in problem().terms.missing) and not problem().terms.radios
     made = problem(terms="all")
     (radio,) = made.terms.radios
-    assert (radio.promotion_ps, radio.tail_ps) == (260 * 10**9, 11_600 * 10**9)
+    assert (radio.promotion_ps, radio.tail_ps) == (260 * 10**9, 11_576 * 10**9)
     plan = describe(made, on_server(made))
     states = next(one for one in plan.terms if one.term == "radio states")
     silent_s = plan.computation_s
     assert states.latency_s == pytest.approx(0.26)
-    assert states.energy_j == pytest.approx(0.26 * 1.21 + 1.06 * (silent_s + 11.6))
+    assert states.energy_j == pytest.approx(0.26 * 1.2107 + 1.06 * (silent_s + 11.576))
     assert "(unchecked)" in states.source and states.origin == "modelled"
 
 
