@@ -28,7 +28,7 @@ from dime.contract.errors import DeviceError
 
 LOOPBACK = "127.0.0.1"  # where ends on one machine meet
 
-VERSION = 2
+VERSION = 3
 MAGIC = b"DIME"
 _HEADER = struct.Struct("<4sBBBBQQ8I")
 _TRAILER = struct.Struct("<I")

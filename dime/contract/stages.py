@@ -8,6 +8,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Dict, List, NamedTuple, Optional, Sequence, Tuple, cast
 
+from dime.contract import encodings
 from dime.contract.bundles import Bundle, covers
 from dime.contract.errors import InputError
 
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
 
         in_first: int
         in_last: int
+        in_bytes: int
         copy_in: int
         copy_out: int
+        decode: int
+        encode: int
         out_first: int
         steps: List[StepStamps]
 
@@ -43,6 +47,8 @@ if TYPE_CHECKING:
         fallback: str
         segments: List[SegmentStamps]
         distance: Optional[float]
+        same_class: Optional[int]
+        off: Optional[float]
 
     class Asked(TypedDict):
         """What all devices are told of a plan."""
@@ -58,7 +64,10 @@ if TYPE_CHECKING:
         result_bytes: int
         batch: int
         first_picture: int
+        pictures: int
         silence_s: float
+        encodings: List[List[object]]
+        input_hz: int
 
 
 EDGE = 0
@@ -66,12 +75,14 @@ BACK_TO_BACK = 4  # runs of each bundle before a plan is run, one after the othe
 MOST_REQUESTS = 10**6
 MOST_DEVICES = 64
 MOST_WINDOW = 64
-LARGEST_RESULT_BYTES = 1 << 32
+LARGEST_RESULT_BYTES = LARGEST_ENCODED_BYTES = 1 << 32
 
 Step = NamedTuple("Step", [("bundle", Bundle), ("frequency_hz", int)])
 Step.__doc__ = "A bundle at a clock; -1 leaves the clock alone."
 Segment = NamedTuple("Segment", [("device", int), ("steps", Tuple[Step, ...])])
 Segment.__doc__ = "What one device computes in one go."
+Encoding = NamedTuple("Encoding", [("name", str), ("most_bytes", int)])
+Encoding.__doc__ = "How what crosses at a boundary is encoded, and the bytes that all its tensors then have at most."
 
 COUNTS = {
     "number": (0, 10**9),
@@ -83,6 +94,8 @@ COUNTS = {
     "batch": (1, MOST_REQUESTS),
     "first_number": (0, 2**53),
     "first_picture": (0, MOST_REQUESTS),
+    "pictures": (0, MOST_REQUESTS),
+    "input_hz": (-1, 2**53),
 }
 
 
@@ -104,6 +117,9 @@ class Order(object):
         batch: Inputs that are computed at once.
         first_number: Number of the first request; no number is used twice in a run.
         first_picture: Position of the first request's picture.
+        pictures: So many of the pictures are fed, the first ones; 0 feeds all.
+        input_hz: The clock at which the edge device encodes the input; -1 leaves it alone.
+        encodings: Boundary -> how what crosses there is encoded.
         silence_s: How long the edge device waits for an answer before it finishes by itself.
         peers: Device that is connected to -> its address and port.
     """
@@ -118,6 +134,7 @@ class Order(object):
         exact: bool,
         silence_s: float,
         peers: Dict[int, Tuple[str, int]],
+        encoded: Dict[int, Encoding],
     ) -> None:
         self.plan, self.names, self.segments = plan, names, parts
         self.check, self.exact, self.silence_s, self.peers = check, exact, silence_s, peers
@@ -125,6 +142,7 @@ class Order(object):
         self.requests, self.warmups, self.window = counts["requests"], counts["warmups"], counts["window"]
         self.result_bytes, self.batch = counts["result_bytes"], counts["batch"]
         self.first_number, self.first_picture = counts["first_number"], counts["first_picture"]
+        self.pictures, self.input_hz, self.encodings = counts["pictures"], counts["input_hz"], encoded
 
     @property
     def is_edge(self) -> bool:
@@ -156,6 +174,20 @@ class Order(object):
     def is_result(self, hop: int) -> bool:
         """Whether what crosses is the network's result."""
         return not any(segment.steps for segment in self.segments[hop + 1 :])
+
+    def encoding(self, hop: int) -> Optional[Encoding]:
+        """How what crosses at a hop is encoded; None where it is sent as it is."""
+        return None if self.is_result(hop) else self.encodings.get(self.boundary(hop))
+
+    def trips(self, hops: int) -> Tuple[Tuple[int, str], ...]:
+        """The boundaries that are encoded on a request's first hops, so many, and how."""
+        found = [(self.boundary(hop), self.encoding(hop)) for hop in range(hops)]
+        return tuple((boundary, one.name) for boundary, one in found if one is not None)
+
+    @property
+    def sends_input_encoded(self) -> bool:
+        """Whether the edge device encodes the input itself."""
+        return not self.segments[0].steps and len(self.segments) > 1 and self.encoding(0) is not None
 
 
 def segments(steps: Sequence[Tuple[int, int, int, int]]) -> List[Segment]:
@@ -228,6 +260,7 @@ def order(said: object, layers: int) -> Order:
         said["exact"],
         float(silence_s),
         _peers(said.get("peers"), len(names)),
+        _encodings(said.get("encodings"), layers),
     )
 
 
@@ -274,6 +307,21 @@ def _peers(said: object, devices: int) -> Dict[int, Tuple[str, int]]:
     return found
 
 
+def _encodings(said: object, layers: int) -> Dict[int, Encoding]:
+    if not isinstance(said, list):
+        raise InputError("an order's encodings are no list")
+    found = {}
+    for one in said:
+        if not (isinstance(one, list) and len(one) == 3 and isinstance(one[1], str)):
+            raise InputError("an encoding is no [boundary, name, most bytes]")
+        boundary, name, most = one
+        if not (_is_whole(boundary, 0, layers - 1) and _is_whole(most, 1, LARGEST_ENCODED_BYTES)):
+            raise InputError("an encoding is no [boundary, name, most bytes]")
+        encodings.parse("{}:{}".format(encodings.FEATURES if boundary else encodings.INPUT, name))
+        found[boundary] = Encoding(name, most)
+    return found
+
+
 def _list(value: object) -> List[object]:
     if not isinstance(value, list):
         raise InputError("a segment's steps are no list")
@@ -285,9 +333,10 @@ def _is_whole(value: object, least: int, most: int) -> bool:
 
 
 # What a device stamps, in ns of its own monotonic clock, of each segment, and in it of each step. ``copy_in``,
-# ``copy_out``, ``compute`` and ``change`` are durations; ``off`` is how far a step's result is from what was profiled,
+# ``copy_out``, ``decode``, ``encode``, ``compute`` and ``change`` are durations, ``in_bytes`` what its tensors came in
+# (0 for what came from no other device); ``off`` is how far a step's result is from what was profiled,
 # in 1e-12 of the largest value, or -1 where that was not looked at.
-SEGMENT_STAMPS = ("in_first", "in_last", "copy_in", "copy_out", "out_first")
+SEGMENT_STAMPS = ("in_first", "in_last", "in_bytes", "copy_in", "copy_out", "decode", "encode", "out_first")
 STEP_STAMPS = ("start", "end", "compute", "change", "off")
 OFF = 1e12
 

@@ -42,7 +42,7 @@ def test_one_that_varies_may_be_shorter_and_no_longer():
 def test_another_version_is_told_as_such():
     data = bytearray(frames.pack(TENSOR, 1, "uint8", (4,)))
     data[4] = 9
-    with pytest.raises(FrameError, match="speaks version 9 of the protocol, this one 2"):
+    with pytest.raises(FrameError, match="speaks version 9 of the protocol, this one 3"):
         frames.unpack(bytes(data), [Foretold(TENSOR, "uint8", (4,))])
 
 

@@ -178,14 +178,21 @@ def test_a_writer_says_what_its_thread_met(pair):
         writer.close()
 
 
-SMALL = (Foretold(ANSWER, "float32", (8,)), Foretold(STAMPS, "int64", (2,)))
+SMALL = {
+    "plain": (Foretold(ANSWER, "float32", (8,)), Foretold(STAMPS, "int64", (2,))),
+    "encoded": (Foretold(TENSOR, "uint8", (32,)), Foretold(STAMPS, "int64", (2,))),
+    "of any length": (Foretold(TENSOR, "uint8", (40,), varies=True), Foretold(STAMPS, "int64", (2,))),
+}
 
 
-def recorded():
+def recorded(kind):
     """What a good message looks like on the wire."""
     ours, theirs = socket.socketpair()
+    first = SMALL[kind][0]
+    shape = (32,) if first.dtype == "uint8" else first.shape
     with Channel(ours) as channel, theirs:
-        channel.send(5, [Part(ANSWER, "float32", (8,), bytes(range(32))), Part(STAMPS, "int64", (2,), b"t" * 16)], 5.0)
+        sent = [Part(first.kind, first.dtype, shape, bytes(range(32))), Part(STAMPS, "int64", (2,), b"t" * 16)]
+        channel.send(5, sent, 5.0)
         return theirs.recv(4096)
 
 
@@ -209,10 +216,10 @@ def mutated(random, good):
     return bytes(data)
 
 
-def mistakes(count, seed):
+def mistakes(count, seed, kind):
     """Sends so many mutated messages; returns how many were taken for another than the one that was sent."""
-    random, good, wrong = Random(seed), recorded(), 0
-    memory = [memoryview(bytearray(32)), memoryview(bytearray(16))]
+    random, good, wrong = Random(seed), recorded(kind), 0
+    memory = [memoryview(bytearray(SMALL[kind][0].length)), memoryview(bytearray(16))]
     for _ in range(count):
         data = mutated(random, good)
         ours, theirs = socket.socketpair()
@@ -220,26 +227,41 @@ def mistakes(count, seed):
             ours.sendall(data)
             ours.shutdown(socket.SHUT_WR)
             try:
-                received = channel.receive(SMALL, memory, 5.0)
+                received = channel.receive(SMALL[kind], memory, 5.0)
             except (DeviceError, ConnectionLostError) as error:
                 assert "\n" not in str(error)
                 assert channel.closed
                 continue
-            same = received.request == 5 and bytes(memory[0]) == bytes(range(32)) and bytes(memory[1]) == b"t" * 16
+            got = bytes(memory[0][: received.headers[0].length])
+            same = received.request == 5 and got == bytes(range(32)) and bytes(memory[1]) == b"t" * 16
             wrong += not (same and data.startswith(good))
     return wrong
 
 
-def test_no_mutated_message_gives_a_wrong_result():
-    assert mistakes(2000, 0) == 0
+@pytest.mark.parametrize("kind", sorted(SMALL))
+def test_no_mutated_message_gives_a_wrong_result(kind):
+    assert mistakes(2000, 0, kind) == 0
+
+
+def test_more_than_foretold_is_refused_before_it_is_read(pair):
+    foretold = (Foretold(TENSOR, "uint8", (40,), varies=True),)
+    memory = [memoryview(bytearray(40))]
+    pair[0].send(1, [Part(TENSOR, "uint8", (40,), b"a" * 40)], 5.0)
+    assert pair[1].receive(foretold, memory, 5.0).headers[0].length == 40
+    pair[0].send(2, [Part(TENSOR, "uint8", (41,), b"b" * 41)], 5.0)
+    with pytest.raises(FrameError, match="not foretold: kind 16, uint8 of shape 41"):
+        pair[1].receive(foretold, memory, 5.0)
+    assert bytes(memory[0]) == b"a" * 40 and pair[1].closed
 
 
 @pytest.mark.benchmark
 def test_a_hundred_thousand_mutated_messages_give_none_and_no_growth(asked, figures):
-    mistakes(2000, 1)
+    mistakes(2000, 1, "plain")
     before_kb, threads = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, threading.active_count()
     files = len(os.listdir("/proc/self/fd"))
-    wrong = mistakes(100000, 2)
+    wrong = sum(
+        mistakes(count, 2, kind) for kind, count in (("plain", 50000), ("encoded", 25000), ("of any length", 25000))
+    )
     grown_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb
     figures("100000 mutated messages: {} wrong results, {} kB more memory".format(wrong, grown_kb))
     assert wrong == 0

@@ -1,10 +1,14 @@
 """What crosses a link, encoded: only that is lost which an encoding loses, and a run says what it takes and changes."""
 
+import io
 import os
+import resource
 from collections import Counter
+from random import Random
 
 import pytest
 import torch
+from PIL import Image, JpegImagePlugin
 from torch import nn
 
 from dime.contract import tables
@@ -12,8 +16,9 @@ from dime.contract.encodings import parse
 from dime.contract.errors import InputError
 from dime.contract.run import ENCODINGS, RunSpec
 from dime.device import encodings, images
-from dime.device.encodings import IMAGENET, RUNS, decode, effect, encode, levels_of
+from dime.device.encodings import IMAGENET, LENGTH, RUNS, decode, effect, encode, length, levels_of
 from dime.device.networks import Network
+from tests.contract.test_transport import mutated
 
 
 def rows_of(folder):
@@ -67,6 +72,12 @@ def test_a_jpeg_is_small_and_near():
     assert off[1] < off[0] < 0.5 and off[1] < 0.1
 
 
+def test_a_jpeg_has_all_its_colours_for_every_library_to_decode_alike():
+    data = encode(pictures(1, 64), "jpeg90", IMAGENET)
+    with Image.open(io.BytesIO(data[LENGTH.size :])) as picture:
+        assert JpegImagePlugin.get_sampling(picture) == 0
+
+
 def test_whole_numbers_stay_as_they_are():
     tokens = torch.arange(6).reshape(1, 6)
     assert torch.equal(through(tokens, "float16")[1], tokens)
@@ -81,6 +92,80 @@ def test_another_picture_than_foretold_is_refused():
     data = encode(pictures(1), "jpeg90", IMAGENET)
     with pytest.raises(InputError, match="a picture of 32 x 32 was encoded, not of 16 x 16"):
         decode(data, "jpeg90", (1, 3, 16, 16), torch.float32, IMAGENET)
+
+
+def jpeg(side, content=1, mode="RGB", kind="JPEG", **options):
+    stream = io.BytesIO()
+    colours = os.urandom(side * side * len(mode)) if content else bytes(side * side * len(mode))
+    Image.frombytes(mode, (side, side), colours).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def packed(*several):
+    return b"".join(LENGTH.pack(len(one)) + one for one in several)
+
+
+def sized(data, width, height):
+    """A picture that says of itself that it has another size."""
+    at = data.index(b"\xff\xc0") + 5
+    return data[:at] + height.to_bytes(2, "big") + width.to_bytes(2, "big") + data[at + 4 :]
+
+
+GOOD = jpeg(16)
+BAD = {
+    "of another size": (packed(sized(GOOD, 17, 16)), "a picture of 16 x 17 was encoded, not of 16 x 16"),
+    "of 3.6 billion pixels": (packed(sized(GOOD, 60000, 60000)), "decompression bomb|of 60000 x 60000"),
+    "grey": (packed(jpeg(16, mode="L")), "was encoded, not of"),
+    "progressive": (packed(jpeg(16, progressive=True)), "otherwise than as jpeg90"),
+    "of another format": (packed(jpeg(16, kind="PNG")), "is damaged: cannot identify"),
+    "none": (packed(b""), "is damaged"),
+    "cut off": (packed(GOOD[:-40]), "is damaged: image file is truncated"),
+    "without its end": (packed(GOOD)[:-1], "ends within a picture"),
+    "without its length": (packed(GOOD)[:3], "ends before its last picture"),
+    "too many": (packed(GOOD, GOOD), "has more than its pictures"),
+}
+
+
+@pytest.mark.parametrize("what", sorted(BAD))
+def test_a_picture_of_anybody_is_refused_before_it_is_decoded(what, recwarn):
+    data, reason = BAD[what]
+    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match=reason) as caught:
+        decode(data, "jpeg90", (1, 3, 16, 16), torch.float32, IMAGENET)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 64 << 10
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("encoding", ["float16", "uint8"])
+def test_another_length_than_a_tensor_s_is_refused(encoding):
+    data = encode(torch.rand(3, 4), encoding)
+    for wrong in (data[:-1], data + b"x", b""):
+        with pytest.raises(InputError, match=r"bytes are no torch.float32 of \(3, 4\) as"):
+            decode(wrong, encoding, (3, 4), torch.float32)
+
+
+def test_what_each_encoding_takes_is_known_before():
+    for encoding, levels in (("float16", None), ("uint8", None), ("uint8", IMAGENET)):
+        tensor = pictures(2, 16)
+        assert length(encoding, tensor.shape, tensor.dtype, levels) == len(encode(tensor, encoding, levels))
+    assert length("jpeg90", (2, 3, 16, 16), torch.float32, IMAGENET) is None
+    assert length("jpeg90", (2, 5), torch.int64, IMAGENET) == 80
+    with pytest.raises(InputError, match="jpeg90 is for pictures"):
+        length("jpeg90", (1, 4), torch.float32, IMAGENET)
+
+
+@pytest.mark.parametrize("encoding", ["float16", "uint8", "jpeg90"])
+def test_no_mutated_tensor_is_more_than_an_error(encoding):
+    random, tensor = Random(0), pictures(2, 16)
+    good = encode(tensor, encoding, IMAGENET)
+    for _ in range(1000):
+        try:
+            found = decode(mutated(random, good), encoding, tensor.shape, tensor.dtype, IMAGENET)
+        except InputError as error:
+            assert "\n" not in str(error)
+        else:
+            assert (found.shape, found.dtype) == (tensor.shape, tensor.dtype)
 
 
 def test_the_effect_on_a_result():
@@ -102,7 +187,11 @@ def test_how_pictures_became_the_input():
 
 @pytest.fixture
 def seeing(tiny):
-    """The tiny network, as one that takes pictures."""
+    return see(tiny)
+
+
+def see(tiny):
+    """Makes the tiny network one that takes pictures."""
     torch.manual_seed(0)
     modules = [nn.Conv2d(3, 4, 3), nn.Sequential(nn.ReLU(inplace=True), nn.Flatten()), nn.Linear(4 * 14 * 14, 5)]
     tiny.network = Network("tiny", tiny.layers, modules, (1, 3, 16, 16), "seeded 0")

@@ -18,6 +18,7 @@ from dime.contract.errors import ConnectionLostError, DeviceError, DimeError, In
 from dime.contract.timebase import monotonic_ns
 from dime.contract.transport import Channel, Part, SilentError, Writer
 from dime.device import stop
+from dime.device.encodings import effect
 from dime.device.executing import work
 from dime.device.processor import as_tuple
 
@@ -31,10 +32,20 @@ PATIENCE_S = 60.0  # for whoever started the stage to call it
 CALL_S, PAUSE_S, LOOK_S = 5.0, 0.1, 0.5
 
 Frame = NamedTuple(
-    "Frame", [("order", int), ("hop", int), ("number", int), ("memory", "work.Tensors"), ("first_ns", int),
-              ("last_ns", int), ("stamps", Tuple[int, ...])]
-)  # fmt: skip
-Frame.__doc__ = "What has come at a hop; ``stamps`` begins with the picture's position."
+    "Frame",
+    [
+        ("order", int),
+        ("hop", int),
+        ("number", int),
+        ("memory", "work.Tensors"),
+        ("data", Tuple[memoryview, ...]),
+        ("first_ns", int),
+        ("last_ns", int),
+        ("size_bytes", int),
+        ("stamps", Tuple[int, ...]),
+    ],
+)
+Frame.__doc__ = "What has come at a hop, as tensors or encoded; ``stamps`` begins with the picture's position."
 
 
 class Stage(object):
@@ -133,13 +144,15 @@ class Stage(object):
             self._part.close()
             self._part = None
         order = stages.order(said, len(self._work.layers))
+        part = _Part(order, self._work, self._run, self._events)
+        if order.is_edge:
+            part.foresee()  # before any request is timed
         clocks = set(step.frequency_hz for step in order.steps)
         self._work.check_clocks(order.steps)
+        if order.is_edge and order.sends_input_encoded:
+            self._work.set_clock(order.input_hz)
         self._work.set_clock(clocks.pop() if len(clocks) == 1 else -1)
-        part = _Part(order, self._work, self._run, self._events)
         alone = part.warm()
-        if order.is_edge:
-            self._work.results()  # before any request is timed
         self._part = part
         part.call(CALL_S)
         return dict(self._work.facts(), back_to_back=alone)
@@ -189,6 +202,38 @@ class _Part(object):
         self._changed = threading.Condition()
         self._closed = False
         self._calling = False
+        self._lengths = dict(
+            (hop, self._encoded_bytes(hop)) for hop in range(len(order.segments) - 1) if order.encoding(hop) is not None
+        )
+
+    def _encoded_bytes(self, hop: int) -> "List[Tuple[int, bool]]":
+        """The bytes at most of each tensor of an encoded hop, and whether there may be fewer.
+
+        Raises:
+            InputError: The plan foretells what the encoding cannot make here.
+        """
+        boundary, encoding = self.order.boundary(hop), self.order.encoding(hop)
+        assert encoding is not None
+        lengths = self.work.encoded_bytes(boundary, encoding.name)
+        fixed = sum(length for length in lengths if length is not None)
+        if fixed > encoding.most_bytes or (None not in lengths and fixed < encoding.most_bytes):
+            raise InputError(
+                "what crosses before layer {} is {} bytes as {}, and the plan foretells {}".format(
+                    self.work.layers[boundary], fixed, encoding.name, encoding.most_bytes
+                )
+            )
+        return [(encoding.most_bytes - fixed, True) if length is None else (length, False) for length in lengths]
+
+    @property
+    def count(self) -> int:
+        """How many pictures are fed."""
+        pictures = len(self.work.pictures())
+        return min(self.order.pictures or pictures, pictures)
+
+    def foresee(self) -> None:
+        """Computes what the results will have to be, wherever a request is finished."""
+        for hops in range(len(self.order.segments)):
+            self.work.results(self.order.trips(hops), self.count)
 
     def close(self) -> None:
         """Ends all its connections."""
@@ -223,8 +268,10 @@ class _Part(object):
         return found
 
     def values(self, hop: int) -> "List[Tuple[str, Tuple[int, ...]]]":
-        """The dtype and shape of each tensor that crosses at a hop."""
+        """The dtype and shape of each tensor that crosses at a hop; of an encoded one the bytes that it has at most."""
         order = self.order
+        if hop in self._lengths:
+            return [("uint8", (most,)) for most, _ in self._lengths[hop]]
         values = [(value.dtype, tuple(value.shape)) for value in self.work.boundary(order.boundary(hop))]
         whole = sum(frames.size_bytes(dtype, shape) for dtype, shape in values)
         if order.is_result(hop) and not order.check and order.result_bytes != whole:
@@ -233,7 +280,9 @@ class _Part(object):
 
     def foretold(self, hop: int) -> List[frames.Foretold]:
         """The frames of each message at a hop."""
-        found = [frames.Foretold(frames.TENSOR, dtype, shape) for dtype, shape in self.values(hop)]
+        values = self.values(hop)
+        varies = [one for _, one in self._lengths.get(hop, [])] or [False] * len(values)
+        found = [frames.Foretold(frames.TENSOR, dtype, shape, one) for (dtype, shape), one in zip(values, varies)]
         count = stages.stamp_count(self.order.segments[: hop + 1])
         return found + [frames.Foretold(frames.STAMPS, "int64", (count,))]
 
@@ -317,9 +366,14 @@ class _Part(object):
                 if got.headers[0].kind == frames.END:
                     raise ConnectionLostError("it has ended")
                 said = tuple(stamps.cast("q"))
+                lengths = [header.length for header in got.headers[:-1]]
+                data: Tuple[memoryview, ...] = ()
+                if hop in self._lengths:
+                    tensors, data = (), tuple(view[:length] for view, length in zip(views, lengths))
                 self._events.put(
-                    ("frame", Frame(order.number, hop, got.request, tensors, got.first_ns, got.last_ns, said))
-                )
+                    ("frame", Frame(order.number, hop, got.request, tensors, data, got.first_ns, got.last_ns,
+                                    sum(lengths), said))
+                )  # fmt: skip
         except (DimeError, ValueError, OSError) as error:
             with self._changed:
                 is_mine = self._channels.get(hop) is channel
@@ -330,22 +384,51 @@ class _Part(object):
         tensors = tuple(torch.empty(shape, dtype=getattr(torch, dtype)) for dtype, shape in self.values(hop))
         return tensors, [work.view(tensor) for tensor in tensors]
 
-    def compute(self, at: int, picture: str, tensors: "work.Tensors") -> "Tuple[work.Tensors, Tensors, List[int]]":
+    def compute(
+        self, at: int, picture: str, tensors: "work.Tensors", data: Sequence[memoryview] = ()
+    ) -> "Tuple[work.Tensors, Tensors, List[int]]":
         """Computes a segment; gives its result in this computer's memory, the same where it is, and the stamps behind
         those of what came in.
+
+        Raises:
+            InputError: What came encoded is not what was foretold.
         """
         segment = self.order.segments[at]
         if not segment.steps:
-            return tensors, tensors, [0, 0]
+            return tensors, tensors, [0, 0, 0]
         told: List[int] = []
+        changed, decode = self.work.set_clock(segment.steps[0].frequency_hz), 0
+        encoding = self.order.encoding(at - 1) if at else None
+        if encoding is not None:
+            tensors, decode = self._decoded(at - 1, encoding, data)
         placed, copy_in = self.work.place(tensors)
         for step in segment.steps:
-            change = self.work.set_clock(step.frequency_hz)
+            change = changed + self.work.set_clock(step.frequency_hz)
             placed, compute, start_ns, end_ns = self.work.run(step.bundle, placed)
-            off = self.work.differs(step.bundle.last + 1, picture, placed) if self.order.check else None
-            told += [start_ns, end_ns, compute, change, -1 if off is None else int(min(off, 1e6) * stages.OFF)]
+            changed = 0
+            told += [start_ns, end_ns, compute, change, self._off(at, step.bundle, picture, placed)]
         fetched, copy_out = self.work.fetch(placed)
-        return fetched, placed, [copy_in, copy_out] + told
+        return fetched, placed, [copy_in, copy_out, decode] + told
+
+    def _decoded(self, hop: int, encoding: stages.Encoding, data: Sequence[memoryview]) -> "Tuple[work.Tensors, int]":
+        try:
+            return self.work.decode(self.order.boundary(hop), encoding.name, data)
+        except InputError as error:
+            other = self.order.names[self.order.other(hop)]
+            raise InputError("plan {}: what came from {} is not to be used: {}".format(self.order.plan, other, error))
+
+    def _off(self, at: int, bundle: Bundle, picture: str, placed: "Tensors") -> int:
+        """How far a bundle is from what was profiled, as it is stamped; -1 where that is not looked at.
+
+        Behind what was encoded on the way nothing is as it was profiled: then the bundle is tried by itself.
+        """
+        if not self.order.check:
+            return -1
+        if self.order.trips(at):
+            off = self.work.differs_alone(bundle, picture)
+        else:
+            off = self.work.differs(bundle.last + 1, picture, placed)
+        return -1 if off is None else int(min(off, 1e6) * stages.OFF)
 
     def result(self, hop: int, tensors: "work.Tensors") -> "work.Tensors":
         """What is sent at a hop: the tensors, or the classes where only they go home."""
@@ -359,7 +442,28 @@ class _Part(object):
                 sent[at : at + work.CLASS_BYTES] = number.to_bytes(work.CLASS_BYTES, "little")
         return (torch.tensor(list(sent), dtype=torch.uint8),)
 
-    def send(self, hop: int, number: int, tensors: "work.Tensors", stamps: Sequence[int]) -> None:
+    def packed(self, hop: int, picture: int, fetched: "work.Tensors") -> "Tuple[List[Part], int]":
+        """What is sent at a hop, as frames; and the ns that encoding it took.
+
+        Raises:
+            InputError: It takes more bytes than were foretold.
+        """
+        encoding = self.order.encoding(hop)
+        if encoding is None:
+            tensors = self.result(hop, fetched)
+            plain = zip(self.values(hop), tensors)
+            return [Part(frames.TENSOR, dtype, shape, work.view(tensor)) for (dtype, shape), tensor in plain], 0
+        coded, took_ns = self.work.encode(self.order.boundary(hop), encoding.name, fetched)
+        for one, (most, _) in zip(coded, self._lengths[hop]):
+            if len(one) > most:
+                raise InputError(
+                    "plan {}: picture {} takes {} bytes as {}, and {} are foretold at most: profile it again".format(
+                        self.order.plan, list(self.work.pictures())[picture], len(one), encoding.name, most
+                    )
+                )
+        return [Part(frames.TENSOR, "uint8", (len(one),), one) for one in coded], took_ns
+
+    def send(self, hop: int, number: int, packed: Sequence[Part], stamps: Sequence[int]) -> None:
         """Sends what a segment has made, with the stamps so far.
 
         Raises:
@@ -374,10 +478,7 @@ class _Part(object):
         numbers = memoryview(bytearray(8 * len(stamps))).cast("q")
         for at, value in enumerate(stamps):
             numbers[at] = value
-        parts = [
-            Part(frames.TENSOR, dtype, shape, work.view(tensor))
-            for (dtype, shape), tensor in zip(self.values(hop), tensors)
-        ]
+        parts = list(packed)
         parts.append(Part(frames.STAMPS, "int64", (len(stamps),), numbers.cast("B")))
         if hop in self._writers:
             self._writers[hop].put(number, parts)
@@ -392,16 +493,16 @@ class _Part(object):
         """Computes what a frame asks for and sends it to the next device; what cannot be sent is dropped."""
         at = frame.hop + 1
         names = list(self.work.pictures())
-        fetched, _, told = self.compute(at, names[frame.stamps[0] % len(names)], frame.memory)
-        self.send_on(at, frame.number, list(frame.stamps) + [frame.first_ns, frame.last_ns], told, fetched)
+        fetched, _, told = self.compute(at, names[frame.stamps[0] % len(names)], frame.memory, frame.data)
+        self.send_on(at, frame.number, came(frame), told, fetched)
 
     def send_on(
         self, at: int, number: int, before: List[int], told: List[int], fetched: "work.Tensors", strict: bool = False
     ) -> None:
         """Sends a segment's result; its stamps follow those before it."""
-        tensors = self.result(at, fetched)
+        packed, encode = self.packed(at, before[0] % len(self.work.pictures()), fetched)
         try:
-            self.send(at, number, tensors, before + told[:2] + [monotonic_ns()] + told[2:])
+            self.send(at, number, packed, before + told[:3] + [encode, monotonic_ns()] + told[3:])
         except (DeviceError, OSError):
             self.dropped += 1
             if strict:
@@ -410,12 +511,17 @@ class _Part(object):
                 self.recall()
 
 
+def came(frame: Frame) -> List[int]:
+    """The stamps of what has come."""
+    return list(frame.stamps) + [frame.first_ns, frame.last_ns, frame.size_bytes]
+
+
 class _Pending(object):
     """A request under way, and what the edge device still has of it."""
 
     def __init__(self, number: int, picture: int, start_ns: int) -> None:
         self.number, self.picture, self.start_ns = number, picture, start_ns
-        self.boundary = 0
+        self.boundary = self.hops = 0
         self.held: "Optional[Tensors]" = None
         self.stamps: List[int] = [picture]
         self.until_ns = 0
@@ -428,8 +534,7 @@ class _Edge(object):
     def __init__(self, part: _Part, events: "Queue[Tuple[str, object]]", left: threading.Event) -> None:
         self._part, self._events, self._order, self._work = part, events, part.order, part.work
         self._left = left
-        self._pictures = list(self._work.pictures().items())
-        self._whole = self._work.results()
+        self._pictures = list(self._work.pictures().items())[: part.count]
         self._pending: "OrderedDict[int, _Pending]" = OrderedDict()
         self._rows: "List[Row]" = []
 
@@ -470,21 +575,24 @@ class _Edge(object):
         tensors = self._pictures[picture][1]
         if order.segments[0].steps:  # a layer may work in place
             tensors = tuple(tensor.clone() for tensor in tensors)
+        if order.sends_input_encoded:
+            self._work.set_clock(order.input_hz)
         start_ns = monotonic_ns()
         one = self._pending[order.first_number + nth] = _Pending(order.first_number + nth, picture, start_ns)
-        one.stamps += [start_ns, start_ns]
+        one.stamps += [start_ns, start_ns, 0]
         self._advance(one, 0, tensors)
 
-    def _advance(self, one: _Pending, at: int, tensors: "work.Tensors") -> None:
+    def _advance(self, one: _Pending, at: int, tensors: "work.Tensors", data: Sequence[memoryview] = ()) -> None:
         """Computes a segment of this device's, and sends on what comes of it or is done."""
         order, part = self._order, self._part
-        fetched, placed, told = part.compute(at, self._pictures[one.picture][0], tensors)
+        fetched, placed, told = part.compute(at, self._pictures[one.picture][0], tensors, data)
         if at == len(order.segments) - 1:
             end_ns = monotonic_ns()
-            one.stamps += told[:2] + [end_ns] + told[2:]
+            one.stamps += told[:3] + [0, end_ns] + told[3:]
+            one.hops = at
             self._done(one, fetched, end_ns, "")
             return
-        one.boundary, one.held = order.boundary(at), placed
+        one.boundary, one.hops, one.held = order.boundary(at), at, placed
         one.until_ns = monotonic_ns() + int(order.silence_s * 1e9)
         one.waits_for = order.names[order.segments[at + 1].device]
         try:
@@ -496,8 +604,8 @@ class _Edge(object):
         one = self._pending.get(frame.number)
         if one is None or frame.order != self._order.number or one.picture != frame.stamps[0]:
             return  # it was finished here before
-        one.stamps = list(frame.stamps) + [frame.first_ns, frame.last_ns]
-        self._advance(one, frame.hop + 1, frame.memory)
+        one.stamps = came(frame)
+        self._advance(one, frame.hop + 1, frame.memory, frame.data)
 
     def _lost(self) -> None:
         """A connection is gone: what was under way is finished here."""
@@ -514,7 +622,10 @@ class _Edge(object):
             self._part.recall()
 
     def _finish_here(self, one: _Pending) -> None:
-        """Computes the rest of a request on this device, from the tensor at the boundary that it still has."""
+        """Computes the rest of a request on this device, from the tensor at the boundary that it still has.
+
+        That tensor is as this device made it: what it was encoded to was for the way only.
+        """
         assert one.held is not None, "what is pending was sent"
         bundle = Bundle(one.boundary, len(self._work.layers) - 1)
         # A layer may work in place, and what is held may be a picture, or still on its way.
@@ -527,6 +638,7 @@ class _Edge(object):
     def _done(self, one: _Pending, result: "work.Tensors", end_ns: int, fallback: str) -> None:
         del self._pending[one.number]
         far = self._compare(one, result, bool(fallback))
+        same_class, off = self._effect(one, result) if far is not None else (None, None)
         parts = self._order.segments
         came = stages.stamps(one.stamps[1:], parts) if not fallback else []
         self._rows.append(
@@ -538,6 +650,8 @@ class _Edge(object):
                 "fallback": fallback,
                 "segments": came,
                 "distance": far,
+                "same_class": same_class,
+                "off": off,
             }
         )
 
@@ -547,7 +661,8 @@ class _Edge(object):
         Raises:
             DeviceError: It is another; the message names the bundle.
         """
-        order, expected = self._order, self._whole[one.picture]
+        order, trips = self._order, self._order.trips(one.hops)
+        expected = self._work.results(trips, self._part.count)[one.picture]
         classes = work.classes(expected, order.batch)
         distance: Optional[float] = None
         if [tuple(tensor.shape) for tensor in result] == [tuple(tensor.shape) for tensor in expected]:
@@ -560,15 +675,28 @@ class _Edge(object):
                 for at in range(0, min(len(sent), order.batch * work.CLASS_BYTES), work.CLASS_BYTES)
             ]
             classes = classes[: len(found)]
-        most = 0.0 if order.exact else work.tolerance(self._work.boundary(len(self._work.layers)))
-        if found == classes and (distance is None or distance <= most):
+        key = (order.plan, trips, one.picture)
+        most = 0.0 if order.exact else work.tolerance(self._work.boundary(len(self._work.layers)), trips)
+        same = found == (classes if is_here else self._work.checked.get(key, classes))
+        if order.check and not order.exact and trips and not is_here:  # what was rounded may turn a close first class
+            self._work.checked[key], same = found, True
+        if same and (distance is None or distance <= most):
             return distance
         far = "" if distance is None else ", {:.2g} of the largest value away".format(distance)
         raise DeviceError(
             "plan {}: the result of picture {} is not the whole network's{}; {}".format(
-                order.plan, self._pictures[one.picture][0], far, "it was computed here" if is_here else self._blame(one)
+                order.plan,
+                self._pictures[one.picture][0],
+                _told(trips) + far,
+                "it was computed here" if is_here else self._blame(one),
             )
         )
+
+    def _effect(self, one: _Pending, result: "work.Tensors") -> "Tuple[Optional[int], Optional[float]]":
+        """What the encodings on the way did to a result that is checked; see `dime.device.encodings.effect`."""
+        if not (self._order.check and self._order.trips(one.hops)):
+            return None, None
+        return effect(self._work.results((), self._part.count)[one.picture], result)
 
     def _blame(self, one: _Pending) -> str:
         """The first bundle whose result is not what was profiled, or all that are not the edge device's."""
@@ -581,6 +709,11 @@ class _Edge(object):
                 names += [name] if segment.device else []
                 far += [name] if of_step["off"] > limit * stages.OFF else []
         return "wrong: " + (far[0] if far else " or ".join(names) or "the edge device's own bundles")
+
+
+def _told(trips: "work.Trips") -> str:
+    """What was encoded on the way, in words; nothing where nothing was."""
+    return " with the same encodings ({})".format(", ".join(name for _, name in trips)) if trips else ""
 
 
 def _batches(rows: "List[Row]", size: int = 100) -> "List[List[Row]]":

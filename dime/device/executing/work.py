@@ -13,7 +13,7 @@ from dime.contract.bundles import Bundle, spell
 from dime.contract.errors import InputError
 from dime.contract.stages import digest_of
 from dime.contract.timebase import monotonic_ns
-from dime.device import boards
+from dime.device import boards, encodings
 from dime.device import processor as processors
 
 if TYPE_CHECKING:
@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     from dime.device.timings import Network
 
 Tensors = Tuple[torch.Tensor, ...]
+Trips = Tuple[Tuple[int, str], ...]  # boundaries that are encoded, and how
 
 # Largest difference from what was profiled, as a part of the largest value, that another processor or torch may make.
 TOLERANCES = {"float64": 1e-6, "float32": 1e-3, "float16": 3e-2, "bfloat16": 2e-1}
+STEPS = {"float16": 2**-10, "uint8": 1 / 255}  # what an encoding rounds may come out one step away
+JPEG_STEPS = 2 / 255  # rounded twice
 CLASS_BYTES = 4
 _UNKNOWN_HZ = 0  # no clock that a step asks for
 
@@ -44,6 +47,8 @@ class Work(object):
 
     Attributes:
         weights_sha256: SHA-256 over all parameters, in order: the same in every version of torch.
+        checked: (plan, encodings, picture) -> the classes of a result that was checked, where devices do not compute
+            the same bits.
     """
 
     def __init__(
@@ -62,7 +67,8 @@ class Work(object):
         self._clock: Optional[ContextManager[Callable[[], List[int]]]] = None
         self._hz = -1
         self._maps: Dict[int, Dict[str, Tensors]] = {}
-        self._results: Optional[List[Tensors]] = None
+        self._results: Dict[Trips, List[Tensors]] = {}
+        self.checked: Dict[Tuple[str, Trips, int], List[int]] = {}
 
     @property
     def layers(self) -> Sequence[str]:
@@ -77,15 +83,75 @@ class Work(object):
         """The network's inputs that were profiled, by name."""
         return self.maps(0)
 
-    def results(self) -> List[Tensors]:
-        """The whole network's result here, for each picture."""
-        if self._results is None:
-            whole = Bundle(0, len(self.layers) - 1)
-            self._results = []
-            for tensors in self.pictures().values():
-                placed, _ = self.place(tuple(tensor.clone() for tensor in tensors))  # a layer may work in place
-                self._results.append(self.fetch(self.run(whole, placed)[0])[0])
-        return self._results
+    def results(self, trips: Trips = (), count: int = 0) -> List[Tensors]:
+        """The whole network's result here, for each picture.
+
+        Args:
+            trips: Boundaries at which what is there is encoded and decoded again, in order, and how.
+            count: How many pictures, the first ones; 0 for all.
+        """
+        pictures = list(self.pictures().values())
+        count = min(count or len(pictures), len(pictures))
+        found = self._results.setdefault(trips, [])
+        if len(found) < count:
+            self.set_clock(-1)  # nobody times it
+        for tensors in pictures[len(found) : count]:
+            found.append(self._result(tensors, trips))
+        return found[:count]
+
+    def _result(self, tensors: Tensors, trips: Trips) -> Tensors:
+        first, last = 0, len(self.layers) - 1
+        placed, _ = self.place(tuple(tensor.clone() for tensor in tensors))  # a layer may work in place
+        for boundary, encoding in trips:
+            if boundary > first:
+                placed = self.run(Bundle(first, boundary - 1), placed)[0]
+            data, _ = self.encode(boundary, encoding, self.fetch(placed)[0])
+            placed, _ = self.place(self.decode(boundary, encoding, data)[0])
+            first = boundary
+        return self.fetch(self.run(Bundle(first, last), placed)[0])[0]
+
+    def encoded_bytes(self, boundary: int, encoding: str) -> List[Optional[int]]:
+        """Bytes of each tensor at a boundary once it is encoded; None where that depends on what is in it.
+
+        Raises:
+            InputError: The encoding is for pictures, and there are none.
+        """
+        return [
+            encodings.length(encoding, value.shape, getattr(torch, value.dtype), self._levels(boundary))
+            for value in self.boundary(boundary)
+        ]
+
+    def encode(self, boundary: int, encoding: str, tensors: Tensors) -> Tuple[List[bytes], int]:
+        """Encodes what crosses at a boundary, as a profile measured it; gives the ns that this took."""
+        levels = self._levels(boundary)
+
+        def run(several: Tensors) -> List[bytes]:
+            return [encodings.encode(tensor, encoding, levels) for tensor in several]
+
+        start_ns = monotonic_ns()
+        found = boards.slowed(self._board[1], run, self._hz)(tensors)
+        return found, monotonic_ns() - start_ns
+
+    def decode(self, boundary: int, encoding: str, data: Sequence[encodings.Data]) -> Tuple[Tensors, int]:
+        """Decodes what came at a boundary; gives the ns that this took.
+
+        Raises:
+            InputError: It is not what the encoding makes of such tensors.
+        """
+        levels, values = self._levels(boundary), self.boundary(boundary)
+
+        def run(several: Sequence[encodings.Data]) -> Tensors:
+            return tuple(
+                encodings.decode(one, encoding, value.shape, getattr(torch, value.dtype), levels)
+                for one, value in zip(several, values)
+            )
+
+        start_ns = monotonic_ns()
+        found = boards.slowed(self._board[1], run, self._hz)(data)
+        return found, monotonic_ns() - start_ns
+
+    def _levels(self, boundary: int) -> Optional[encodings.Levels]:
+        return encodings.levels_of(self.samples.manifest) if boundary == 0 else None
 
     def maps(self, boundary: int) -> Dict[str, Tensors]:
         """The profiled tensors at a boundary, by picture."""
@@ -103,6 +169,7 @@ class Work(object):
             "processor": self._chosen.name,
             "model": _processor_model(),
             "threads": torch.get_num_threads(),
+            "pillow": _pillow(),
             "weights_sha256": self.weights_sha256,
         }
 
@@ -173,6 +240,13 @@ class Work(object):
         found, _ = self.fetch(tensors)
         return distance(found, self.maps(boundary)[picture])
 
+    def differs_alone(self, bundle: Bundle, picture: str) -> Optional[float]:
+        """How far a bundle's result of what was profiled is from what was profiled; None where nothing was."""
+        if bundle.last + 1 >= len(self.layers) or picture not in self.maps(bundle.first):
+            return None
+        placed, _ = self.place(tuple(tensor.clone() for tensor in self.maps(bundle.first)[picture]))
+        return self.differs(bundle.last + 1, picture, self.run(bundle, placed)[0])
+
     def spell(self, bundle: Bundle) -> str:
         """A bundle's name."""
         return spell(bundle, self.layers)
@@ -226,9 +300,24 @@ def distance(found: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) ->
     return most
 
 
-def tolerance(values: "Sequence[Crossing]") -> float:
-    """How far what crosses a boundary may differ between two devices that do not compute the same bits."""
-    return max([TOLERANCES.get(value.dtype, 0.0) for value in values] or [0.0])
+def tolerance(values: "Sequence[Crossing]", trips: Trips = ()) -> float:
+    """How far what crosses a boundary may differ between two devices that do not compute the same bits.
+
+    Args:
+        values: What crosses.
+        trips: What was encoded on the way, and how: each may have been rounded to the next step.
+    """
+    most = max([TOLERANCES.get(value.dtype, 0.0) for value in values] or [0.0])
+    return most + sum(STEPS.get(encoding, JPEG_STEPS) for _, encoding in trips)
+
+
+def _pillow() -> str:
+    """The version of what encodes and decodes pictures; empty where there is none."""
+    try:
+        import PIL
+    except ImportError:
+        return ""
+    return PIL.__version__
 
 
 def _processor_model() -> str:

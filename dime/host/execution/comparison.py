@@ -17,6 +17,7 @@ from dime.contract.stages import Segment
 from dime.host.common import stats
 from dime.host.common.stats import Floats
 from dime.host.execution.joules import Energy
+from dime.host.planning import encoded
 
 if TYPE_CHECKING:
     from dime.contract.stages import Row
@@ -97,6 +98,24 @@ class Told:
 
 
 @dataclass(frozen=True)
+class Effect:
+    """What encodings did to the results of a plan, beside the network's without any.
+
+    Attributes:
+        same_class: Share of the pictures whose first class stayed the same; None where the result is no classes.
+        distance: How far the result is from that without them, as a part of it, the mean; None where it is no number.
+        images: How many pictures there were.
+    """
+
+    same_class: float | None
+    distance: float | None
+    images: int
+
+    def __str__(self) -> str:
+        return encoded.effect(self.same_class, self.distance, self.images)
+
+
+@dataclass(frozen=True)
 class Compared:
     """A plan that was run.
 
@@ -108,7 +127,9 @@ class Compared:
         measured: The same, measured.
         stages: Each stage.
         fallbacks: Requests that the edge device finished by itself.
-        distance: How far its results are from the whole network's, as a part of the largest value.
+        distance: How far its results are from the whole network's, as a part of the largest value. Where something is
+            encoded on the way, that is the whole network with the same encodings.
+        effect: What the encodings on the way did to its results; None where nothing was encoded.
         notes: What else there is to say.
         energies: Its joules on each device that a meter watches.
     """
@@ -121,6 +142,7 @@ class Compared:
     stages: tuple[Told, ...]
     fallbacks: int = 0
     distance: float | None = None
+    effect: Effect | None = None
     notes: tuple[str, ...] = field(default=())
     energies: tuple[Energy, ...] = ()
 
@@ -185,13 +207,14 @@ def stage_times(row: Row, segments: Sequence[Segment], delays_s: Sequence[float]
     found: dict[tuple[str, int, int], float] = {}
     within = [0.0] * len(segments)
     for at, (segment, stamps) in enumerate(zip(segments, told, strict=True)):
-        copies = stamps["copy_in"] + stamps["copy_out"]
-        known = copies
+        copies, coding = stamps["copy_in"] + stamps["copy_out"], stamps["decode"] + stamps["encode"]
+        known = copies + coding
         for number, step in enumerate(stamps["steps"]):
             found["compute", at, number] = step["compute"] / 1e9
             found["clock", at, number] = step["change"] / 1e9
             known += step["compute"] + step["change"]
         found["copies", at, 0] = copies / 1e9
+        found["encoding", at, 0] = coding / 1e9
         within[at] = (stamps["out_first"] - stamps["in_last"]) / 1e9
         found["overhead", at, 0] = within[at] - known / 1e9
         assert len(segment.steps) == len(stamps["steps"])
@@ -249,3 +272,17 @@ def farthest(rows: Sequence[Row]) -> float | None:
     """How far the results of a check are from the whole network's, as a part of the largest value."""
     found = [row["distance"] for row in rows if row["distance"] is not None]
     return max(found) if found else None
+
+
+def effect(rows: Sequence[Row]) -> Effect | None:
+    """What encodings did to the results of a check; None where nothing was encoded."""
+    same = [row["same_class"] for row in rows]
+    off = [row["off"] for row in rows]
+    if not any(one is not None for one in (*same, *off)):
+        return None
+    shares, distances = ([one for one in several if one is not None] for several in (same, off))
+    return Effect(
+        sum(shares) / len(shares) if len(shares) == len(rows) else None,
+        sum(distances) / len(distances) if len(distances) == len(rows) else None,
+        len(rows),
+    )

@@ -23,6 +23,7 @@ from dime.host.execution.comparison import OF_DEVICES, Interval, Part
 from dime.host.execution.devices import Profiled
 from dime.host.planning.accounting import COPIES, ENCODING, FREQUENCY_CHANGE, PROTOCOL, RADIO_STATES
 from dime.host.planning.cost import add_up, walk
+from dime.host.planning.encoded import Encoded
 from dime.host.planning.links import Link
 from dime.host.planning.plan import Plan, describe
 from dime.host.planning.problem import PER_S, Choice, Problem
@@ -51,6 +52,7 @@ class Candidate:
         delays_s: For each hop the delay that is predicted before its first byte arrives.
         predicted_j: Joules of a request without the radio's, which no meter of a device sees over an emulated link.
         interval_j: Their interval.
+        encoded: How what crosses is sent, where it is encoded before.
     """
 
     letter: str
@@ -65,6 +67,7 @@ class Candidate:
     delays_s: tuple[float, ...]
     predicted_j: float | None = None
     interval_j: Interval | None = None
+    encoded: tuple[Encoded, ...] = ()
 
     @property
     def is_local(self) -> bool:
@@ -149,7 +152,15 @@ def _candidate(
         fallback,
         delays_s(problem, segments),
         *_joules(problem, plan, choices, samples),
+        _encoded(problem, segments),
     )
+
+
+def _encoded(problem: Problem, segments: Sequence[Segment]) -> tuple[Encoded, ...]:
+    """How what crosses in a plan is encoded, in the order in which it does."""
+    firsts = [next((step.bundle.first for step in segment.steps), None) for segment in segments[1:]]
+    crossing = {first for first in firsts if first is not None}
+    return tuple(one for one in problem.terms.encoded if one.boundary in crossing)
 
 
 def _joules(
@@ -198,7 +209,11 @@ def parts_of(problem: Problem, devices: Sequence[Profiled], plan: Plan, choices:
         for cause in OF_DEVICES:
             predicted_s = terms.of_devices_s.get((device, cause), 0.0)
             if predicted_s or cause != "encoding":
-                interval = _change_interval(devices, names[device], terms.changes[device]) if cause == "clock" else None
+                interval = None
+                if cause == "clock":
+                    interval = _change_interval(devices, names[device], terms.changes[device])
+                elif cause == "encoding":
+                    interval = _coding_interval(problem, devices, segments, device, predicted_s)
                 origin = origins.get(TERM_OF.get(cause, ""), "modelled")
                 parts.append(Part(cause, "", names[device], "", -1, 0, predicted_s, interval, origin, (device, 0)))
     return parts
@@ -264,6 +279,32 @@ def _change_interval(devices: Sequence[Profiled], name: str, changes: Sequence[i
     centre_s = sum(float(np.mean(times[hertz])) for hertz in changes)
     half_s = math.hypot(*(changes.count(hertz) * half_of_mean(np.array(times[hertz])) for hertz in set(changes)))
     return centre_s - half_s, centre_s + half_s
+
+
+def _coding_interval(
+    problem: Problem, devices: Sequence[Profiled], segments: Sequence[Segment], device: int, predicted_s: float
+) -> Interval | None:
+    """The interval of what a device encodes and decodes together, by the rounds in which its profile timed that."""
+    profile = next((one.profile for one in devices if one.name == problem.devices[device].name), None)
+    names = {one.boundary: one.encoding for one in problem.terms.encoded}
+    halves = []
+    for before, after in pairwise(segments):
+        boundary = after.steps[0].bundle.first if after.steps else len(problem.layers)
+        encoding = names.get(boundary)
+        for at, is_sender in ((before, True), (after, False)):
+            if encoding is None or at.device != device:
+                continue
+            hertz = at.steps[-1 if is_sender else 0].frequency_hz if at.steps else problem.input_hz
+            measured = None if profile is None else (profile.encodings or {}).get((boundary, encoding))
+            if measured is None or profile is None or hertz not in profile.frequencies_hz:
+                return None
+            rounds_s = measured.encode_rounds_s if is_sender else measured.decode_rounds_s
+            times_s = rounds_s[profile.frequencies_hz.index(hertz)].mean(axis=1) if rounds_s else np.zeros(0)
+            if len(times_s) < 2 or np.isnan(times_s).any():
+                return None
+            halves.append(half_of_mean(times_s))
+    half_s = math.hypot(*halves)
+    return (predicted_s - half_s, predicted_s + half_s) if halves else None
 
 
 def _intervals(one: Profiled) -> dict[tuple[int, int, int], Interval]:

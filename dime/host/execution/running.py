@@ -581,6 +581,9 @@ def _checked(rows: object, name: str) -> list[Row]:
                 for step in segment["steps"]:
                     times += [step[key] for key in stages.STEP_STAMPS]
             whole = all(isinstance(one, int) and not isinstance(one, bool) and abs(one) < 2**63 for one in times)
+            for key in ("distance", "same_class", "off"):
+                if not (row[key] is None or (isinstance(row[key], (int, float)) and math.isfinite(row[key]))):
+                    raise ValueError
             texts = isinstance(row["fallback"], str) and isinstance(row["picture"], str)
             if not (whole and texts and isinstance(row["number"], int) and row["end_ns"] >= row["start_ns"]):
                 raise ValueError

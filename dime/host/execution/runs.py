@@ -42,7 +42,8 @@ WINDOWS = 6  # so many times what is under way at once in a pipeline's round: el
 PLAN_S = 90.0  # a plan is run for so long at most
 LEAST_RUNS = 5
 LEAST_SILENCE_S, TIMES_PREDICTED = 2.0, 4.0
-CHECKED = 3  # pictures whose whole result is compared
+CHECKED = 3  # pictures whose whole result is compared; of a plan that encodes all whose encodings were profiled
+SAME_BITS = ("versions", "processor", "model", "threads", "pillow")  # facts of devices that compute the same
 EMULATED = "emulated"
 
 
@@ -172,8 +173,6 @@ def verify(
         raise InputError(f"FRONTIER is {frontier}; it must be 0 or more points")
     study = Path(plans)
     chosen = _chosen(load_study(study), link, study)
-    if any(saved.problem.terms.encoded for saved in chosen.values()):
-        raise InputError("the study's plans send what they have encoded (ENCODE=), which verify cannot run yet")
     devices = joules.metered(find(problem_files.sources(study / next(iter(chosen))), study, lab), meter)
     for name in chosen:
         if [one["sha256"] for one in problem_files.sources(study / name)] != [
@@ -183,7 +182,9 @@ def verify(
     planned = {name: candidates(saved, devices, frontier) for name, saved in chosen.items()}
     network = devices[0].run.network
     folder = _samples(Path(samples), network)
-    content = [[name, [stages.told(one.segments) for one in found]] for name, (found, _) in planned.items()]
+    content = [
+        [name, [[stages.told(one.segments), _encodings(one)] for one in found]] for name, (found, _) in planned.items()
+    ]
     joined = {name: links_of(saved.problem, devices, planned[name][0]) for name, saved in chosen.items()}
     real = {pair for links in joined.values() for pair in _real(links, devices)}
     is_here = [not engines.of(one.device).is_apart for one in devices]
@@ -360,14 +361,22 @@ def _order(
         "result_bytes": problem.sizes_bytes[-1],
         "batch": problem.batch,
         "first_picture": first_picture,
+        "pictures": min((each.images for each in one.encoded), default=0),
+        "encodings": _encodings(one),
+        "input_hz": problem.input_hz,
         "silence_s": max(LEAST_SILENCE_S, TIMES_PREDICTED * one.plan.latency_s * window),
     }
+
+
+def _encodings(one: Candidate) -> list[list[object]]:
+    """How what crosses in a plan is encoded, as an order has it."""
+    return [[each.boundary, each.encoding, each.most_bytes] for each in one.encoded]
 
 
 def _is_exact(facts: Sequence[Mapping[str, object]], one: Candidate) -> bool:
     """Whether all devices of a plan compute the same bits: the same software, processor and number of threads."""
     used = {segment.device for segment in one.segments if segment.steps} | {0}
-    said = [{name: facts[at].get(name) for name in ("versions", "processor", "model", "threads")} for at in used]
+    said = [{name: facts[at].get(name) for name in SAME_BITS} for at in used]
     return all(other == said[0] for other in said)
 
 
@@ -389,9 +398,12 @@ def _run(
     """Checks each plan of a link, and then runs them round by round, in an order of its own."""
     checks = []
     for one in found:
-        order = _order(problem, devices, one, requests=CHECKED, exact=_is_exact(facts, one), check=True)
+        requests = max([CHECKED, *(each.images for each in one.encoded)])
+        order = _order(problem, devices, one, requests=requests, exact=_is_exact(facts, one), check=True)
         checks.append(linked.execute(order, _within_s(order, one)).rows)
-        say(f"{name}: {one.name}: the result is the whole network's")
+        changed = comparison.effect(checks[-1])
+        with_it = "" if changed is None else f" with the same encodings; {changed}"
+        say(f"{name}: {one.name}: the result is the whole network's{with_it}")
     counts = [_count(problem, one, runs) for one in found]
     rounds = min(
         ROUNDS, runs, *(count // min(2, _window(problem, one)) for count, one in zip(counts, found, strict=True))
@@ -488,6 +500,7 @@ def _compare(
         told,
         fallbacks,
         comparison.farthest(check),
+        comparison.effect(check),
     )
 
 

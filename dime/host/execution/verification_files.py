@@ -17,11 +17,12 @@ from dime.contract import files, schemas
 from dime.contract.errors import InputError, TableError
 from dime.host.common import places
 from dime.host.execution import comparison
-from dime.host.execution.comparison import OF_DEVICES, Compared, Measured, Told
+from dime.host.execution.comparison import OF_DEVICES, Compared, Effect, Measured, Told
 from dime.host.execution.joules import Energy
 from dime.host.execution.link_check import Checked
 from dime.host.execution.plans import Candidate
 from dime.host.execution.runs import RanLink, Verification
+from dime.host.planning.encoded import Encoded
 from dime.host.profiles.link_profile import Estimate, LinkProfile
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ COLUMNS = {
     "frequency_hz": "the clock that was set; -1: left alone",
     "start_ns": "on the device's monotonic clock, if one stretch; of a crossing its first byte out, on the source's",
     "end_ns": "the same; of a crossing its last byte in, on the target's",
-    "bytes": "what crosses",
+    "bytes": "what crossed: a picture's own bytes, where it was encoded",
     "seconds": "how long it took; of a crossing without comparing two clocks",
     "origin": "measured, or emulated: it went through an emulated link",
 }
@@ -174,11 +175,20 @@ def _plan(one: Candidate, compared: Compared, names: Sequence[str]) -> dict[str,
         "holds": compared.holds,
         "relative_error": compared.error,
         "distance": compared.distance,
+        "encoded": [_encoded(each) for each in one.encoded],
+        "effect": None if compared.effect is None else asdict(compared.effect),
         "fallbacks": compared.fallbacks,
         "fallback_s": list(one.fallback_s),
         "energies": [_energy(each, one) for each in compared.energies],
         "stages": [_stage(told) for told in compared.stages],
     }  # fmt: skip
+
+
+def _encoded(one: Encoded) -> dict[str, object]:
+    """How what crosses at a boundary was sent, and what that did to the result when it was profiled, alone."""
+    names = ("boundary", "encoding", "size_bytes", "most_bytes", "plain_bytes", "origin")
+    profiled = Effect(one.same_class, one.distance, one.images)
+    return {**{name: getattr(one, name) for name in names}, "profiled_effect": asdict(profiled)}
 
 
 def _energy(found: Energy, one: Candidate) -> dict[str, object]:
@@ -265,7 +275,7 @@ def _stages(
             yield {
                 **about, "stage": "crossing", "what": part.what, "device": part.device, "target": part.target,
                 "frequency_hz": -1, "start_ns": row["segments"][at - 1]["out_first"], "end_ns": stamps["in_last"],
-                "bytes": part.size_bytes, "seconds": times["crossing", at - 1, 0], "origin": origin,
+                "bytes": stamps["in_bytes"], "seconds": times["crossing", at - 1, 0], "origin": origin,
             }  # fmt: skip
         for number, (step, stamp) in enumerate(zip(segment.steps, stamps["steps"], strict=True)):
             yield {

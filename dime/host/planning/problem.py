@@ -164,6 +164,13 @@ class Problem:
         allowed = self.limits.frequencies_hz.get(edge.name, edge.frequencies_hz)
         return tuple(column for column, hertz in enumerate(edge.frequencies_hz) if hertz in allowed)
 
+    @property
+    def input_hz(self) -> int:
+        """The clock at which the edge device encodes the input before it is sent; -1 where it does not, or has none."""
+        if self.terms.input_ps is None or not self.edge_columns:
+            return -1
+        return self.devices[0].frequencies_hz[self.terms.input_column(self.edge_columns)]
+
     @cached_property
     def several(self) -> tuple[bool, ...]:
         """For each device whether it may run several bundles in one go."""

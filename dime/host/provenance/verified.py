@@ -62,7 +62,7 @@ class ToldLink(TypedDict):
 
 
 # What a verification tells of itself that no row is kept of.
-WITHOUT_ROWS = ("kept", "notes", "distance", "before", "after", "moved", "energies")
+WITHOUT_ROWS = ("kept", "notes", "distance", "effect", "before", "after", "moved", "energies")
 ALONE = "back_to_back"  # has rows from version 2 of the table on
 NOT_READ = Measured(0.0, None, 0.0, 0.0, 0, 0)
 

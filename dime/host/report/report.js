@@ -103,16 +103,17 @@ function termsOf(plan) {
 }
 
 // How tensors are sent, and what sending the input in another way would give.
+const effectOf = ({ same_class: same, distance, images }) => [
+  same === null ? null : `first class the same in ${Math.round(same * images)} of ${images}`,
+  distance === null ? null : `result off by ${percent(distance)} of it`].filter(Boolean).join(", ") || "not known";
+
 function encodedOf(link) {
-  const effect = ({ same_class: same, distance, images }) => [
-    same === null ? null : `first class the same in ${Math.round(same * images)} of ${images}`,
-    distance === null ? null : `result off by ${percent(distance)} of it`].filter(Boolean).join(", ") || "not known";
   return [
     link.plan.encoded.length ? [h("h3", null, "Sent encoded"), table([["tensor"], ["as"], ["bytes", "num"], ["instead of", "num"], ["effect on the result"]],
       link.plan.encoded.map((one) => [tensorAt(one.boundary), h("td", null, h("span", null, quiet(one.origin), ` ${one.encoding}`)),
-        num(quantity(one.size_bytes, "B")), num(quantity(one.plain_bytes, "B")), effect(one)]))] : null,
+        num(quantity(one.size_bytes, "B")), num(quantity(one.plain_bytes, "B")), effectOf(one)]))] : null,
     link.other_inputs.length ? [h("h3", null, "The input sent in another way"), table([["as"], ["bytes", "num"], [`best ${data.goal_name}`, "num"], ["effect on the result"]],
-      link.other_inputs.map((one) => [one.encoding, num(quantity(one.size_bytes, "B")), num(quantity(one.value, data.goal_unit)), effect(one)]))] : null];
+      link.other_inputs.map((one) => [one.encoding, num(quantity(one.size_bytes, "B")), num(quantity(one.value, data.goal_unit)), effectOf(one)]))] : null];
 }
 
 // A tensor that may cross, in words.

@@ -33,6 +33,8 @@ function verifiedSection(link) {
     h("h3", null, "Where the time went"),
     found.plans.length > 1 ? choice(found.plans.map((plan, at) => [`${plan.letter} ${plan.name}`.trim(), at]), 0, (at) => show(found.plans[at]), "plan") : null,
     one,
+    found.plans.filter((plan) => plan.effect).map((plan) => h("p", { class: "note" },
+      `${plan.name}, ${plan.encoded.map((one) => `${tensorAt(one.boundary)} as ${one.encoding}`).join(", ")}: ${effectOf(plan.effect)}.`)),
     found.plans.flatMap((plan) => (plan.energies || []).map((one) => h("p", { class: "note" }, joulesOf(plan, one)))),
     found.notes.map((note) => h("p", { class: "note" }, note)),
     h("p", { class: "note" }, `verified/${data.verification.folder}, ${data.verification.started_utc}; every request stands in verification.parquet`));

@@ -6,8 +6,9 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from dime.host.common.units import percent, plain, quantity
-from dime.host.execution.comparison import Told
+from dime.host.execution.comparison import Compared, Told
 from dime.host.execution.joules import Energy
+from dime.host.execution.plans import Candidate
 from dime.host.execution.runs import RanLink, Verification
 
 WIDTH = 100
@@ -41,6 +42,8 @@ def _link(link: RanLink) -> Iterator[str]:
         )
         if compared.holds is False and compared.cause is not None:
             yield f"{indent}  most of it: {_cause(compared.cause)}"
+        for line in _encoded(one, compared):
+            yield from textwrap.wrap(line, WIDTH, initial_indent=f"{indent}  ", subsequent_indent=f"{indent}    ")
         yield from (f"{indent}  {_joules(each)}" for each in compared.energies)
         if compared.fallbacks:
             yield (
@@ -56,6 +59,22 @@ def _link(link: RanLink) -> Iterator[str]:
         late_s = link.late_s
         kept = "" if late_s is None else f"; 95 % of what went through left within {quantity(late_s, 's')} of its time"
         yield f"{indent}the link was {link.origin}: real bytes, in real time{kept}"
+
+
+def _encoded(one: Candidate, compared: Compared) -> Iterator[str]:
+    """What was encoded on the way, what that took, and what it did to the result."""
+    if not one.encoded:
+        return
+    places = {"input" if each.boundary == 0 else "features": each.encoding for each in one.encoded}
+    times = [
+        f"{plain(told.part.device)} {quantity(told.part.predicted_s, 's')}, measured"
+        f" {quantity(told.measured.mean_s, 's')}"
+        for told in compared.stages
+        if told.part.cause == "encoding"
+    ]
+    took = f"; predicted on {'; on '.join(times)}" if times else ""
+    sent = " and ".join(f"{place} as {encoding}" for place, encoding in places.items())
+    yield f"encoded: {sent}{'' if compared.effect is None else f'; {compared.effect}'}{took}"
 
 
 def _joules(found: Energy) -> str:

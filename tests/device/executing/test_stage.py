@@ -1,6 +1,7 @@
 """Stages of a tiny network, each in a thread of its own, on the loopback."""
 
 import copy
+import re
 import threading
 import time
 from contextlib import contextmanager
@@ -10,10 +11,13 @@ import torch
 
 from dime.contract import handshake, stages, talk
 from dime.contract.errors import ConnectionLostError, DeviceError, InputError, NotLetInError
-from dime.device import processor
+from dime.contract.frames import STAMPS, TENSOR
+from dime.contract.transport import Part
+from dime.device import encodings, processor
 from dime.device.executing import stage as module
 from dime.device.executing.stage import Stage
 from dime.device.executing.work import Work
+from tests.device.test_encodings import BAD, see
 
 RUN = handshake.Run(handshake.new_token(), handshake.digest(b"plans"), handshake.digest(b"network"))
 A, B, C, ALL = [0, 0, -1], [1, 1, -1], [2, 2, -1], [0, 2, -1]
@@ -75,7 +79,8 @@ class Lab(object):
         order = {
             "plan": "a plan", "names": ["edge", "server", "third"][: len(self.stages)], "segments": segments,
             "requests": 5, "warmups": 1, "check": False, "exact": True, "window": 1, "result_bytes": 4, "batch": 1,
-            "first_picture": 0, "silence_s": 5.0, "number": self.orders, "first_number": self.requests,
+            "first_picture": 0, "pictures": 0, "silence_s": 5.0, "encodings": [], "input_hz": -1,
+            "number": self.orders, "first_number": self.requests,
         }  # fmt: skip
         order.update(changes)
         self.requests += order["requests"] + order["warmups"]
@@ -282,6 +287,167 @@ def test_a_reply_that_comes_after_the_last_request_ends_nothing(lab, monkeypatch
     assert one.failures == []
 
 
+CODED = {0: "jpeg90", 1: "float16", 2: "uint8"}
+
+
+@pytest.fixture
+def seeing(tiny):
+    return see(tiny)
+
+
+def levels(boundary):
+    return None if boundary else encodings.IMAGENET
+
+
+def told(tiny, coded=None, **most):
+    """Encodings as an order has them: with the most bytes that a picture takes."""
+    job, found = Work(tiny.network, tiny.samples(), ("fake", Board()), processor.Cpu()), []
+    for boundary, name in (coded or CODED).items():
+        sizes = [len(encodings.encode(one, name, levels(boundary))) for (one,) in job.maps(boundary).values()]
+        found.append([boundary, name, most.get(name, max(sizes))])
+    return found
+
+
+def round_trips(tiny, plan, picture, coded=None, hops=10):
+    """The whole network's result with what crosses encoded and decoded again, and the bytes of each of its hops."""
+    value, sizes = torch.load("{}/a/{}.pt".format(tiny.folder, picture)), []
+    for at, (_, steps) in enumerate(plan):
+        boundary = steps[0][0] if steps else 3
+        name = (coded or CODED).get(boundary)
+        if name and 0 < at <= hops:
+            data = encodings.encode(value, name, levels(boundary))
+            value = encodings.decode(data, name, value.shape, value.dtype, levels(boundary))
+            sizes.append(len(data))
+        with torch.inference_mode():
+            for first, last, _ in steps:
+                for module in tiny.network.modules[first : last + 1]:
+                    value = module(value.clone())
+    return value, sizes
+
+
+@pytest.mark.parametrize("name", sorted(PLANS))
+@pytest.mark.parametrize("check", [False, True])
+def test_what_crosses_is_encoded_as_it_was_profiled(lab, seeing, name, check):
+    plan = PLANS[name]
+    rows = lab(3).run(plan, check=check, encodings=told(seeing), pictures=2, warmups=0, result_bytes=5 * 4)
+    for row in rows:
+        assert row["fallback"] == "" and row["distance"] == 0.0  # to the whole network with the same encodings
+        coded, sizes = round_trips(seeing, plan, row["picture"])
+        plain, _ = round_trips(seeing, plan, row["picture"], hops=0)
+        came = [one["in_bytes"] for one in row["segments"]]
+        assert came == [0] + sizes + ([20] if len(plan) > 1 and not plan[-1][1] else [])
+        for one, before in zip(row["segments"][1:], row["segments"]):  # noqa: B905
+            assert (one["decode"] > 0) == (before["encode"] > 0) == bool(one["steps"])
+        changed = encodings.effect([plain], [coded])
+        assert (row["same_class"], row["off"]) == (changed if check and sizes else (None, None))
+        assert not sizes or 1e-6 < changed[1] < 1
+        off = [step["off"] for one in row["segments"] for step in one["steps"]]
+        assert off == [0 if check else -1] * (len(off) - 1) + [-1]
+
+
+def test_what_loses_nothing_changes_nothing(lab, tiny):
+    tiny.network.modules[0] = torch.nn.Identity()
+    tiny.network.modules[1] = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Linear(4, 5))
+    for image in ("left", "right"):
+        x = torch.rand(1, 4).half().float()  # which has no more digits
+        for layer, made in zip(tiny.layers, tiny.network.modules):  # noqa: B905
+            torch.save(x.clone(), "{}/{}/{}.pt".format(tiny.folder, layer, image))
+            x = made(x.clone()).detach()
+    plan = PLANS["twice"][:2] + [[0, [[1, 2, -1]]]]
+    rows = lab().run(plan, check=True, encodings=[[0, "float16", 8], [1, "float16", 8]])
+    assert {(row["distance"], row["same_class"], row["off"]) for row in rows} == {(0.0, 1, 0.0)}
+
+
+def test_with_encodings_requests_overlap(lab, seeing):
+    rows = lab(3).run(PLANS["twice"], encodings=told(seeing), requests=30, window=4)
+    assert {row["fallback"] for row in rows} == {""} and len(rows) == 30
+
+
+def test_only_pictures_whose_encodings_were_profiled_are_fed(lab, seeing):
+    rows = lab().run(PLANS["all on the server"], encodings=told(seeing), pictures=1)
+    assert {row["picture"] for row in rows} == {"left"}
+
+
+def test_the_input_is_encoded_at_its_clock(lab, seeing, monkeypatch):
+    one, at = lab(), []
+    encode = Work.encode
+    monkeypatch.setattr(Work, "encode", lambda job, *rest: (at.append(job._hz), encode(job, *rest))[1])
+    rows = one.run([[0, []], [1, [A]], [0, [[1, 2, 100]]]], encodings=told(seeing), input_hz=200, requests=3)
+    assert at[-6:] == [200, -1] * 3 and {row["fallback"] for row in rows} == {""}
+
+
+def test_a_wrong_bundle_behind_an_encoding_is_named(lab, seeing):
+    other = copy.deepcopy(seeing.network)
+    with torch.no_grad():
+        other.modules[1] = torch.nn.Sequential(*other.modules[1], torch.nn.Hardtanh(0.0, 0.1))
+    with pytest.raises(DeviceError, match=r"not the whole network's with the same encodings \(float16, uint8\).*"
+                       r"; wrong: bundle b on server"):  # fmt: skip
+        lab(2, device1=other).run(PLANS["there and back"], check=True, encodings=told(seeing))
+
+
+@pytest.mark.parametrize("plan", ["all on the server", "there and back", "twice"])
+def test_what_the_edge_finishes_is_of_the_tensor_as_it_was_made(lab, seeing, plan, monkeypatch):
+    Silent(monkeypatch).is_silent.set()
+    rows = lab().run(PLANS[plan], encodings=told(seeing), requests=2, warmups=0, silence_s=0.3, check=True)
+    assert [(row["fallback"], row["distance"], row["off"]) for row in rows] == [("server", 0.0, None)] * 2
+
+
+def test_what_was_encoded_on_the_way_there_stays_so_where_the_edge_finishes(lab, seeing, monkeypatch):
+    pass_on = module._Part.pass_on
+    monkeypatch.setattr(module._Part, "pass_on", lambda part, one: None if one.hop == 2 else pass_on(part, one))
+    rows = lab().run(PLANS["twice"], encodings=told(seeing), requests=1, warmups=0, silence_s=0.3, check=True)
+    coded, _ = round_trips(seeing, PLANS["twice"], rows[0]["picture"], hops=2)
+    plain, _ = round_trips(seeing, PLANS["twice"], rows[0]["picture"], hops=0)
+    assert (rows[0]["fallback"], rows[0]["distance"]) == ("server", 0.0)
+    assert (rows[0]["same_class"], rows[0]["off"]) == encodings.effect([plain], [coded])
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"jpeg90": 40}, r"picture (left|right) takes \d+ bytes as jpeg90, and 40 are foretold at most: profile it"),
+        ({"float16": 1567}, "what crosses before layer b is 1568 bytes as float16, and the plan foretells 1567"),
+        ({"uint8": 793}, "what crosses before layer c is 792 bytes as uint8, and the plan foretells 793"),
+    ],
+)
+def test_other_bytes_than_foretold_are_told(lab, seeing, changes, reason):
+    with pytest.raises(DeviceError, match=reason):
+        lab().run(PLANS["twice"], encodings=told(seeing, **changes))
+
+
+def test_an_encoding_for_pictures_of_what_is_none_is_told(lab):
+    with pytest.raises(DeviceError, match="jpeg90 is for pictures"):
+        lab().run(PLANS["all on the server"], encodings=[[0, "jpeg90", 100]])
+
+
+def bring(one, number, data):
+    """Sends data to the server as what the edge device has encoded."""
+    with handshake.connect("127.0.0.1", one.stages[1].port, RUN, "{} 0".format(number), 5.0) as channel:
+        stamps = bytes(8 * (1 + len(stages.SEGMENT_STAMPS)))
+        parts = [Part(TENSOR, "uint8", (len(data),), data), Part(STAMPS, "int64", (len(stamps) // 8,), stamps)]
+        channel.send(0, parts, 5.0)
+        time.sleep(0.5)
+
+
+def test_more_than_was_foretold_closes_the_connection_and_nothing_else(lab, seeing):
+    one = lab()
+    one.prepare(PLANS["all on the server"], encodings=told(seeing))
+    bring(one, 1, bytes(told(seeing)[0][2] + 1))
+    assert one.threads[1].is_alive()
+    assert {row["fallback"] for row in one.run(PLANS["all on the server"], encodings=told(seeing))} == {""}
+
+
+@pytest.mark.parametrize("what", sorted(BAD))
+def test_a_picture_that_is_none_ends_the_stage_in_one_line(lab, seeing, what):
+    one, (data, reason) = lab(), BAD[what]
+    one.prepare(PLANS["all on the server"], encodings=told(seeing, {0: "jpeg90"}, jpeg90=len(data)))
+    bring(one, 1, data)
+    one.threads[1].join(5)
+    (error,) = one.failures
+    assert isinstance(error, InputError) and "\n" not in str(error)
+    assert re.search("plan a plan: what came from edge is not to be used: .*({})".format(reason), str(error))
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -297,6 +463,15 @@ def test_a_reply_that_comes_after_the_last_request_ends_nothing(lab, monkeypatch
         ({"names": []}, "no names"),
         ({"check": 1}, "neither true nor false"),
         ({"window": 10**6}, "window is no whole number"),
+        ({"encodings": None}, "encodings are no list"),
+        ({"encodings": [[0, "jpeg90"]]}, r"no .boundary, name, most bytes."),
+        ({"encodings": [[3, "float16", 8]]}, r"no .boundary, name, most bytes."),
+        ({"encodings": [[0, "float16", 0]]}, r"no .boundary, name, most bytes."),
+        ({"encodings": [[0, "float16", 2**33]]}, r"no .boundary, name, most bytes."),
+        ({"encodings": [[1, "jpeg90", 8]]}, "unknown encoding of features 'jpeg90'"),
+        ({"encodings": [[0, "zip", 8]]}, "unknown encoding of input 'zip'"),
+        ({"pictures": -1}, "pictures is no whole number"),
+        ({"input_hz": "fast"}, "input_hz is no whole number"),
     ],
 )
 def test_an_order_that_is_none_is_refused_and_the_stage_goes_on(lab, changes, reason):

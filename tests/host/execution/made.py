@@ -15,23 +15,28 @@ LINK = Link("a link", 8e6, 24e6, 0.01)
 MS = 1_000_000
 
 
-def segment(at_ns, arriving_ns, computing_ns, after_ns=0):
+def segment(at_ns, arriving_ns, computing_ns, after_ns=0, size_bytes=0, decode_ns=0, encode_ns=0):
     """Stamps of a segment whose first byte came at a time of its own clock, and when its result's first byte left."""
     last_ns = at_ns + arriving_ns
-    steps = [{"start": last_ns, "end": last_ns + c, "compute": c, "change": 0, "off": -1} for c in computing_ns]
-    out_ns = last_ns + sum(computing_ns) + after_ns
-    return {"in_first": at_ns, "in_last": last_ns, "copy_in": 0, "copy_out": 0, "out_first": out_ns, "steps": steps}
+    begun_ns = last_ns + decode_ns
+    steps = [{"start": begun_ns, "end": begun_ns + c, "compute": c, "change": 0, "off": -1} for c in computing_ns]
+    out_ns = begun_ns + sum(computing_ns) + after_ns + encode_ns
+    return {
+        "in_first": at_ns, "in_last": last_ns, "in_bytes": size_bytes, "copy_in": 0, "copy_out": 0,
+        "decode": decode_ns, "encode": encode_ns, "out_first": out_ns, "steps": steps,
+    }  # fmt: skip
 
 
-def row(number=0, edge_ms=3, up_ms=8, server_ms=2, down_ms=1, delay_ms=5, overhead_ms=0, fallback=""):
+def row(number=0, edge_ms=3, up_ms=8, server_ms=2, down_ms=1, delay_ms=5, overhead_ms=0, fallback="", **coding_ms):
     """A request that is computed on both devices, whose clocks have nothing to do with each other."""
-    first = segment(1000 * MS, 0, [edge_ms * MS])
-    second = segment(77 * MS, up_ms * MS, [server_ms * MS], overhead_ms * MS)
-    back_ns = first["out_first"] + (2 * delay_ms + up_ms + server_ms + overhead_ms) * MS
+    encode_ms, decode_ms = (coding_ms.get(name, 0) for name in ("encode_ms", "decode_ms"))
+    first = segment(1000 * MS, 0, [edge_ms * MS], encode_ns=int(encode_ms * MS))
+    second = segment(77 * MS, up_ms * MS, [server_ms * MS], overhead_ms * MS, 8000, int(decode_ms * MS))
+    back_ns = first["out_first"] + int((2 * delay_ms + up_ms + server_ms + overhead_ms + decode_ms) * MS)
     last = segment(back_ns, down_ms * MS, [])
     return {
         "number": number, "picture": "fern", "start_ns": 1000 * MS, "end_ns": last["out_first"], "fallback": fallback,
-        "segments": [first, second, last] if not fallback else [], "distance": None,
+        "segments": [first, second, last] if not fallback else [], "distance": None, "same_class": None, "off": None,
     }  # fmt: skip
 
 

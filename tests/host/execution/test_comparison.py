@@ -71,3 +71,23 @@ def test_what_a_bundle_took_back_to_back_tells_the_plan_s_doing_from_the_device_
     told = comparison.by_stage(made.parts(), [[made.row(server_ms=9)]] * 5, SEGMENTS, [0.005, 0.005], alone)
     assert [one.back_to_back is not None for one in told] == [False, False, True, False, False]
     assert told[2].back_to_back.mean_s == pytest.approx(0.002) and told[2].measured.mean_s == pytest.approx(0.009)
+
+
+def test_encoding_is_a_cause_of_its_own():
+    row = made.row(encode_ms=4, decode_ms=1.5, overhead_ms=2)
+    times = comparison.stage_times(row, SEGMENTS, [0.005, 0.005])
+    assert times["encoding", 0, 0] == pytest.approx(0.004) and times["encoding", 1, 0] == pytest.approx(0.0015)
+    assert times["overhead", 0, 0] == pytest.approx(0) and times["overhead", 1, 0] == pytest.approx(0.002)
+    assert sum(times.values()) == pytest.approx((row["end_ns"] - row["start_ns"]) / 1e9)
+
+
+def test_the_effect_of_encodings_is_the_mean_over_what_was_checked():
+    def rows(*several):
+        return [{"same_class": same, "off": off} for same, off in several]
+
+    assert comparison.effect(rows((None, None), (None, None))) is None
+    found = comparison.effect(rows((1, 0.1), (0, 0.3), (1, 0.2), (1, 0.2)))
+    assert found == comparison.Effect(0.75, pytest.approx(0.2), 4)
+    assert str(found) == "first class the same in 3 of 4, result off by 0.2 of it"
+    assert comparison.effect(rows((None, 0.1), (None, 0.3))) == comparison.Effect(None, pytest.approx(0.2), 2)
+    assert comparison.effect(rows((1, 0.1), (1, None))).distance is None

@@ -41,7 +41,7 @@ NAMED = "up_20_down_50_rtt_0.004"
 
 def make(folder: Path) -> None:
     (folder / "mine.py").write_text(MODEL)
-    words = ("--input=1x3x32x32", "--cuts=all", "--name=mine")
+    words = ("--input=1x3x32x32", "--cuts=all", "--name=mine", "--encode=features:float16")
     dime("profile", "--net=mine.py:build", *words, "--runs=4", "--iterations=3", "--threads=1", folder=folder)
     plan = ("solve", "--net=mine", "--edge-power=5", "--replicates=20")
     dime(*plan, f"--link={LINK}", folder=folder)

@@ -92,7 +92,7 @@ def test_a_link_that_its_rows_do_not_give_is_found(over_links, damage):
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    """An archive of two studies whose plans were run: of a latency and of a pipeline."""
+    """An archive of three studies whose plans were run: of a latency, of a pipeline, and with encodings."""
     folder = tmp_path_factory.mktemp("ran")
     test_verify.make(folder)
     with pytest.MonkeyPatch.context() as patch:
@@ -100,7 +100,11 @@ def ran(tmp_path_factory):
         patch.setenv("TMPDIR", str(folder))  # the lock of this computer is no other test's
         dime("verify", "--plans=results/plans/mine/001", "--runs=6", "--frontier=3", folder=folder)
         dime("verify", "--plans=results/plans/mine/002", "--link=WiFi", "--runs=12", folder=folder)
-        make(Wanted(("results/plans/mine/001", "results/plans/mine/002"), "Plans that were run", software=False))
+        coded = ("--encode=features:float16", "--private=2", "--memory=edge=22000", "--replicates=20")
+        dime("solve", "--net=mine", "--edge-power=5", f"--link={test_verify.LINK}", *coded, folder=folder)
+        dime("verify", "--plans=results/plans/mine/003", "--runs=6", folder=folder)
+        studies = ("results/plans/mine/001", "results/plans/mine/002", "results/plans/mine/003")
+        make(Wanted(studies, "Plans that were run", software=False))
     return folder / "artifact"
 
 
@@ -111,17 +115,22 @@ def run_plans(ran, tmp_path):
 
 FIRST = "results/plans/mine/001/verified/001"
 SECOND = "results/plans/mine/002/verified/001"
+THIRD = "results/plans/mine/003/verified/001"
 
 
 @pytest.mark.slow
 @pytest.mark.alone
 def test_plans_that_were_run_are_computed_again(run_plans):
     found = rows_of(run_plans)
-    for folder, link in ((FIRST, test_verify.NAMED), (SECOND, "WiFi")):
+    for folder, link in ((FIRST, test_verify.NAMED), (SECOND, "WiFi"), (THIRD, test_verify.NAMED)):
         row = found[f"{folder}/verification.json: {link}"]
         assert (row.verdict, row.found) == (HOLDS, "equal"), row
         assert int(row.expected.split()[0]) > 40
-    assert sum(row.verdict == OPEN for what, row in found.items() if "verification.json" in what) == 2
+    assert sum(row.verdict == OPEN for what, row in found.items() if "verification.json" in what) == 3
+    (told,) = json.loads((run_plans / THIRD / "verification.json").read_text())["links"]
+    (entry,) = (one for one in told["plans"][0]["stages"] if one["cause"] == "encoding" and one["device"] == "edge")
+    assert entry["measured"]["mean_s"] > 0 and told["plans"][0]["encoded"][0]["encoding"] == "float16"
+    assert any(what.startswith(f"{THIRD}/verification.json: kept") for what in found), "there are rows of all causes"
     assert found["results/plans/mine/001/report.html"].found == "equal"
     assert '"verification"' in (run_plans / "results/plans/mine/001/report.html").read_text()
 
