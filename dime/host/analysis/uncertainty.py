@@ -250,19 +250,27 @@ def _as_the_best(
     Each draw is a world in which a plan is chosen by costs that are off. By what its winner looks better there than
     the chosen plan, on average (its regret), the chosen plan looks too good here. Of another quantity it is how much
     less of it the winners have in their draws than as measured, beside what the chosen plan has in the same draws.
+    Draws of two passes, or sessions, have Student's t with one degree of freedom, which has no mean: of those it is the
+    median. By their mean the intervals held in up to 99 % of cases instead of 95 %.
     """
     if not winners:
         return chosen
     problem = samples.problem
     drawn, measured = samples.costs(chosen.choices), costs_of(problem, chosen.choices)
-    count = sum(map(len, winners.values()))
-    off = {"latency": 0.0, "energy": 0.0}
+    middle = np.median if any(scatter.fewest == 2 for scatter in samples.scatters) else np.mean
+    offs: dict[str, list[Floats]] = {"latency": [], "energy": []}
+    regrets = []
     for plan, draws in winners.items():
         of_draws, of_plan = samples.costs(plan), costs_of(problem, plan)
         for name, amount in (("latency", "latency_ps"), ("energy", "energy_pj")):
             here, there, mine, own = (getattr(cost, amount) for cost in (of_plan, of_draws, drawn, measured))
-            off[name] += float((here - there[draws] + mine[draws] - own).sum()) / PER_S / count
-    off |= {"goal": chosen.regret or 0.0, problem.goal.kind: chosen.regret or 0.0}
+            offs[name].append((here - there[draws] + mine[draws] - own) / PER_S)
+        kept = drawn.kept(problem)[draws]
+        regrets.append((drawn.value(problem)[draws] - of_draws.value(problem)[draws])[kept])
+    off = {name: float(middle(np.concatenate(several))) for name, several in offs.items()}
+    regret = np.concatenate(regrets)
+    its = float(middle(regret)) if len(regret) else 0.0
+    off |= {"goal": its, problem.goal.kind: its}
 
     def widened(ends: tuple[float, float], quantity: str) -> tuple[float, float]:
         return ends[0], ends[1] + max(off[quantity], 0.0)

@@ -106,6 +106,11 @@ class Scatter:
         return f"{profile.path} has one {what} of bundle '{name}', and how {what}s differ is not known: profile more"
 
     @property
+    def fewest(self) -> int:
+        """The least number of passes, or sessions, that a cell has; 0 where they are not known."""
+        return 0 if self.passes is None else int((~np.isnan(self.passes[0])).sum(axis=0).min())
+
+    @property
     def note(self) -> str:
         """What the errors rest on where that is less than passes."""
         several = [count for count in self.sessions if count > 1]

@@ -99,6 +99,20 @@ def test_the_chosen_plan_is_not_as_good_as_it_looks():
     assert found.plans[1].value == samples.interval(other)
 
 
+def test_of_two_passes_the_chosen_plans_interval_goes_up_by_the_median_regret():
+    """Their draws have no mean; by it the interval held in 98.5 and that of joules in 99 % of 200 cases."""
+    made = noise.measured("lognormal 25 %", 2, 10, 1)
+    samples = resampling.resample(made.problem, made.profiles, 50)
+    choices = solve(made.problem).choices
+    low, high = samples.interval(choices)
+    least = [min(found.values) / 1e12 for found in samples.trade_offs(30.0)]
+    regret = np.median(samples.costs(choices).value(made.problem) - least)
+    found = uncertainty.bootstrap(samples, [choices])
+    assert found.chosen.value == pytest.approx((low, high + regret)) and regret < 0.7 * found.chosen.regret
+    assert Scatter.of(made.profiles[0]).fewest == 2
+    assert Scatter.of(replace(made.profiles[0], run_iteration=None)).fewest == 0
+
+
 @pytest.mark.parametrize("kind", list(noise.SESSIONS))
 def test_a_session_counts_once_whether_it_looks_alike_or_not(kind):
     """Taken by their passes, sessions that happened to be alike had intervals that held in 11 to 54 % of cases."""
