@@ -102,7 +102,8 @@ class Attended:
             self._say("takes down what runs there; Ctrl-C again leaves it, and it ends by itself")
         try:
             if self._is_made:
-                self._patiently(self._clear, PATIENCE_S if is_awaited else 0.0)
+                tidy = f"it is waited for, {PATIENCE_S:g} s at most, so that nothing stays there"
+                self._patiently(self._clear, PATIENCE_S if is_awaited else 0.0, tidy)
                 self._is_made = False
         except DimeError as error:
             name = self._errand.device.name
@@ -112,15 +113,26 @@ class Attended:
         finally:
             self._link.close()
 
-    def _patiently(self, action: Callable[[docker.DockerClient], T], patience_s: float | None = None) -> T:
-        """Does something on the engine, which may be away for a while: it is started anew, or its cable was out."""
+    def _patiently(
+        self, action: Callable[[docker.DockerClient], T], patience_s: float | None = None, why: str = ""
+    ) -> T:
+        """Does something on the engine, which may be away for a while: it is started anew, or its cable was out.
+
+        Args:
+            action: What to do.
+            patience_s: How long it is waited for; None takes what is usual.
+            why: What for, which is told as soon as it is away.
+        """
         until_s = time.monotonic() + (PATIENCE_S if patience_s is None else patience_s)
         while True:
             try:
                 return self._link.once(action)
-            except ConnectionLostError:
+            except ConnectionLostError as error:
                 if time.monotonic() > until_s:
                     raise
+                if why:
+                    self._say(f"{error}; {why}")
+                why = ""
                 time.sleep(RETRY_S)
 
     def start(self) -> None:

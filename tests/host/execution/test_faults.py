@@ -1,22 +1,30 @@
 """What goes wrong while plans are run by the command: one clear line, or a whole result, and nothing left anywhere."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from dime.contract import handshake
 from dime.contract.errors import DeviceError
-from dime.host.execution import runs
+from dime.device.executing import stage as device_side
+from dime.host.bench import attended, tunnel
+from dime.host.execution import running, runs
+from tests.host.bench import contained
+from tests.host.conftest import dime
 from tests.host.execution.test_in_containers import lab, left, planned, study  # noqa: F401 # fixtures
 
 pytestmark = pytest.mark.alone
 ROOT = Path(__file__).parents[3]
 SOON_S = 15.0
+NAMES = ("edge", "server", "hub")
 
 
 class Command:
@@ -95,6 +103,39 @@ def test_weights_of_the_same_name_that_are_others_are_told(study, lab):  # noqa:
     with pytest.raises(DeviceError, match=r"^server and edge have other weights, though they are called the same$"):
         runs.verify(study, runs=1)
     assert left(lab) == [[], []]
+
+
+def test_a_plan_over_three_devices_is_run(study):  # noqa: F811
+    """Memory is such that no two can hold the network; every pair has its own link."""
+    shutil.copytree("results/server", "results/hub")
+    run = Path("results/hub/mine/run.json")
+    run.write_text(run.read_text().replace('"server"', '"hub"'))
+    most = "--memory=edge=21500,server=13000,hub=13000"
+    three = (
+        "solve",
+        "--net=mine",
+        "--edge-power=5",
+        "--replicates=20",
+        "--link=WiFi",
+        "--server=server,hub",
+        "--out=three",
+    )
+    dime(*three, most, folder=".")
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder, contained.hosts(Path(folder), *NAMES) as found:
+        contained.write_lab(Path("lab.toml"), found)
+        (link,) = runs.verify("three", runs=3).links
+        assert left(found) == [[], [], []]
+    assert {segment.device for segment in link.candidates[0].segments} == {0, 1, 2}
+    assert {one.fallbacks for one in link.compared} == {0} and len(link.kept) == 3
+    assert all(ways["up"]["bytes"] > 0 for ways in link.kept.values())
+
+
+def test_a_line_comes_within_fifteen_seconds():
+    """By what each part may take: to see that a stage or its engine is gone, and to give up the rest."""
+    gone_s = attended.POLL_S + running.LOST_S + running.RETRY_S
+    assert gone_s + running.GRACE_S + running.SOON_S <= SOON_S
+    assert max(handshake.WITHIN_S, device_side.CALL_S) + running.SOON_S + running.END_S <= SOON_S  # who does not answer
+    assert tunnel.DEAD_S + running.SOON_S <= SOON_S  # a computer that is gone
 
 
 def changed(folder, program):

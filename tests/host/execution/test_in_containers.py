@@ -197,7 +197,9 @@ def test_an_engine_that_is_gone_ends_the_run_in_one_line(study, lab, capfd, monk
     with pytest.raises(DeviceError, match=r"^server: no Docker engine answers|^server: .* stopped answering"):
         runs.verify(study, runs=100000, say=go)
     assert time.monotonic() - gone[0] < 30
-    assert "ends by itself; make clean-device DEVICE=server removes what it leaves" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "; it is waited for, 1 s at most, so that nothing stays there\n" in said
+    assert "ends by itself; make clean-device DEVICE=server removes what it leaves" in said
 
 
 def test_an_image_of_another_version_is_told(study, lab):
