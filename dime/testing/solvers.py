@@ -3,6 +3,7 @@
 It is compared with plain enumeration for every goal and limit that it states, and with the exact solver on a network.
 """
 
+import functools
 from dataclasses import replace
 
 import pytest
@@ -34,6 +35,28 @@ LIMITS = {
 }
 
 
+@functools.cache
+def case(seed, goal, limit):
+    problem = random_problem(seed, goal, Limits())
+    return problem.with_limits(LIMITS[limit](problem))
+
+
+@functools.cache
+def best_of(seed, goal, limit):
+    """By enumeration, once for all solvers."""
+    return enumerated(case(seed, goal, limit))[1]
+
+
+@functools.cache
+def in_order(seed, goal, limit):
+    """Plans that keep the limits, best first, as `by_hand` has them: how many, and the first two."""
+    problem = case(seed, goal, limit)
+    ordered = sorted(
+        by_hand(problem, plan) for plan in brute_force.plans(problem) if not evaluate(problem, plan).broken
+    )
+    return len(ordered), ordered[:2]
+
+
 def test_the_interface(solver):
     assert solver.CAPABILITIES.goals <= set(solvers.GOALS)
     assert solver.CAPABILITIES.limits <= set(solvers.LIMITS)
@@ -50,11 +73,10 @@ def test_agrees_with_enumeration(solver, goal, limit):
     if goal.kind not in solver.CAPABILITIES.goals or not {limit} <= solver.CAPABILITIES.limits | {"none"}:
         pytest.skip("not among its capabilities")
     for seed in SEEDS:
-        problem = random_problem(seed, goal, Limits())
-        problem = problem.with_limits(LIMITS[limit](problem))
+        problem = case(seed, goal, limit)
         if solver.refuses(problem):
             continue
-        _, best = enumerated(problem)
+        best = best_of(seed, goal, limit)
         solution = solver.solve(problem, 60, 0.0)
         assert solution.status == ("infeasible" if best is None else "optimal"), seed
         if best is None:
@@ -85,13 +107,13 @@ def by_hand(problem, choices):
 def test_of_equally_good_plans_every_solver_gives_the_same_one(solver, goal, limit):
     ties = 0
     for seed in SEEDS:
-        problem = random_problem(seed, goal, Limits())
-        problem = problem.with_limits(LIMITS[limit](problem))
-        every = [plan for plan in brute_force.plans(problem) if not evaluate(problem, plan).broken]
-        if solver.refuses(problem) or not every:
+        problem = case(seed, goal, limit)
+        if solver.refuses(problem):
             continue
-        ordered = sorted(by_hand(problem, plan) for plan in every)
-        ties += len(ordered) > 1 and ordered[0][0] == ordered[1][0]
+        count, ordered = in_order(seed, goal, limit)
+        if not count:
+            continue
+        ties += count > 1 and ordered[0][0] == ordered[1][0]
         solution = solver.solve(problem, 60, 0.0)
         assert solution.choices == ordered[0][-1], seed
         if goal.kind in ("latency", "throughput"):

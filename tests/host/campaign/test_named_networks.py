@@ -52,6 +52,11 @@ def wrong():
 """
 
 
+def slow(words, message):
+    """One that loads PyTorch to be told, as others do that run always."""
+    return pytest.param(words, message, marks=pytest.mark.slow)
+
+
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "mine.py").write_text(MODEL)
@@ -149,6 +154,7 @@ def test_the_places_of_a_network_are_shown(folder):
     assert "squeezenet1_1: 1x3x224x224 float32" in done.stdout and "features.12" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_network_is_drawn_with_its_cuts_and_branches(folder):
     from xml.etree import ElementTree
 
@@ -166,12 +172,14 @@ def test_a_network_is_drawn_with_its_cuts_and_branches(folder):
         assert done.returncode == 1 and message in done.stderr
 
 
+@pytest.mark.slow
 def test_random_input_is_labelled_so(folder):
     dime("samples", "--net=mine.py:build", "--source=random", "--name=noise", folder=folder)
     manifest = json.loads((folder / "samples/noise/manifest.json").read_text())
     assert manifest["source"] == "random seed 0" and len(manifest["images"]) == 4
 
 
+@pytest.mark.slow
 def test_a_folder_of_tensors_is_a_source_and_is_told_from_another(folder):
     import numpy as np
 
@@ -188,19 +196,19 @@ def test_a_folder_of_tensors_is_a_source_and_is_told_from_another(folder):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--net=other.py:build"], "there is no file other.py"),
+        slow(["--net=other.py:build"], "there is no file other.py"),
         (["--net=mine.py"], "name the function that makes the model, such as mine.py:build"),
         (["--net=mine.py:biuld"], "no function 'biuld'; did you mean 'build'?"),
-        (["--net=mine.py:arguments"], "must be callable without arguments"),
-        (["--net=mine.py:raises"], "OSError: no such hub"),
-        (["--net=mine.py:nothing"], "gives a str, not a torch.nn.Module"),
-        (["--net=mine.py:wrong"], "give the shape that it takes as INPUT"),
-        (["--net=mine.py:build", "--input=32x32"], "give the shape that it takes as INPUT"),
+        slow(["--net=mine.py:arguments"], "must be callable without arguments"),
+        slow(["--net=mine.py:raises"], "OSError: no such hub"),
+        slow(["--net=mine.py:nothing"], "gives a str, not a torch.nn.Module"),
+        slow(["--net=mine.py:wrong"], "give the shape that it takes as INPUT"),
+        slow(["--net=mine.py:build", "--input=32x32"], "give the shape that it takes as INPUT"),
         (["--net=mine.py:build", "--input=1x3x0x4"], "is no shape such as"),
         (["--net=mine.py:build", "--dtype=float8"], "unknown precision 'float8'"),
         (["--net=mine.py:build", "--batch=0"], "a batch has 1 to"),
         (["--net=mine.py:build", "--cuts=nowhere"], "no place 'nowhere'"),
-        (["--net=mine.py:build", "--weights=mine.py"], "is not a readable file of tensors"),
+        slow(["--net=mine.py:build", "--weights=mine.py"], "is not a readable file of tensors"),
         (["--net=mine.py:build", "--name=../up"], "letters, digits"),
         (["--net=torchvision:resnet19"], "did you mean 'resnet18'"),
         (["--net=alexnet", "--batch=2"], "NET=torchvision:alexnet"),

@@ -11,8 +11,6 @@ import pytest
 from dime.host.cli import demo
 from tests.host.conftest import dime
 
-pytestmark = pytest.mark.alone  # a computer runs one verification at once
-
 QUICK = ["--runs=1", "--iterations=2", "--freqs=60%,100%", "--requests=5", "--results=shown"]
 NET = "small-1x3x64x64"  # as its feature maps are called
 SMALL = """

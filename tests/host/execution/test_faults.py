@@ -21,7 +21,6 @@ from tests.host.bench import contained
 from tests.host.conftest import dime
 from tests.host.execution.test_in_containers import lab, left, planned, study  # noqa: F401 # fixtures
 
-pytestmark = pytest.mark.alone
 ROOT = Path(__file__).parents[3]
 SOON_S = 15.0
 NAMES = ("edge", "server", "hub")
@@ -74,6 +73,7 @@ def test_ctrl_c_leaves_no_process(study, tmp_path):  # noqa: F811
         assert list(tmp_path.glob("dime-*/*")) == []
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_nothing_on_any_engine(study, lab):  # noqa: F811
     command = Command(f"--plans={study}", "--runs=100000")
     wait_for("an emulated link", lambda: "shape" in [words[0] for words in lab["server"].words])
@@ -83,6 +83,7 @@ def test_ctrl_c_leaves_nothing_on_any_engine(study, lab):  # noqa: F811
     assert left(lab) == [[], []] and not (study / "verified").exists()
 
 
+@pytest.mark.slow
 def test_another_token_is_told(study, lab):  # noqa: F811
     """The server's container finds another one in its file than the command gave it."""
     lab["server"].token = b"ab" * 32
@@ -91,6 +92,7 @@ def test_another_token_is_told(study, lab):  # noqa: F811
     assert "\n" not in str(told.value) and left(lab) == [[], []]
 
 
+@pytest.mark.slow
 def test_weights_of_the_same_name_that_are_others_are_told(study, lab):  # noqa: F811
     lab["server"].environment = {"PYTHONPATH": changed(
         lab["server"].folder,
@@ -105,6 +107,7 @@ def test_weights_of_the_same_name_that_are_others_are_told(study, lab):  # noqa:
     assert left(lab) == [[], []]
 
 
+@pytest.mark.slow
 def test_a_plan_over_three_devices_is_run(study):  # noqa: F811
     """Memory is such that no two can hold the network; every pair has its own link."""
     shutil.copytree("results/server", "results/hub")

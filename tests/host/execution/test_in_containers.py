@@ -17,19 +17,22 @@ from dime.testing import fake_engine
 from tests.host.bench import contained
 from tests.host.conftest import dime
 from tests.host.execution import made
-from tests.host.execution.test_verify import NAMED, make
+from tests.host.execution.test_verify import NAMED
+from tests.sharing import once
 
-pytestmark = pytest.mark.alone
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.fixture(scope="module")
-def planned(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("planned")
-    make(folder)
+@pytest.fixture(scope="session")
+def planned(mine, tmp_path_factory):
+    return once(tmp_path_factory, "between", lambda folder: plan_between(mine, folder))
+
+
+def plan_between(mine, folder):
+    """The studies of two devices, and one over a link between them that was measured."""
+    shutil.copytree(mine, folder, dirs_exist_ok=True)
     campaign.measure("edge", "server", iterations=3, runs=1, largest_bytes=20_000, results=str(folder / "results"))
     dime("solve", "--net=mine", "--edge-power=5", "--replicates=20", "--link=WiFi,edge-server", folder=folder)
-    return folder
 
 
 @pytest.fixture
@@ -92,6 +95,7 @@ def test_plans_are_run_in_containers_and_nothing_is_left(study, lab):
         assert [name for name in host.engine.volumes if name.startswith("dime-samples-mine-")]
 
 
+@pytest.mark.slow
 def test_a_link_that_was_measured_between_the_devices_is_not_emulated(study, lab):
     wifi, own = runs.verify(study.with_name("003"), runs=3).links
     assert (own.name, own.origin, dict(own.kept)) == ("edge-server", "measured", {})
@@ -101,6 +105,7 @@ def test_a_link_that_was_measured_between_the_devices_is_not_emulated(study, lab
     assert left(lab) == [[], []]
 
 
+@pytest.mark.slow
 def test_one_in_a_container_and_one_here(study, lab):
     Path("lab.toml").write_text(Path("lab.toml").read_text().partition("[server]")[0])
     (link,) = runs.verify(study, runs=3).links
@@ -108,6 +113,7 @@ def test_one_in_a_container_and_one_here(study, lab):
     assert lab["server"].words == [] and left(lab) == [[], []]
 
 
+@pytest.mark.slow
 def test_both_devices_on_one_engine(study, lab):
     contained.write_lab(Path("lab.toml"), {"edge": lab["edge"], "server": lab["edge"]})
     runs.verify(study, runs=1)
@@ -126,6 +132,7 @@ def test_a_board_that_is_held_is_not_taken(study, lab, name):
     assert left(lab) == [[], []]
 
 
+@pytest.mark.slow
 def test_two_at_once_on_one_board_are_refused(study, lab):
     second = []
 
@@ -141,6 +148,7 @@ def test_two_at_once_on_one_board_are_refused(study, lab):
     assert second[0] and left(lab) == [[], []]
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_is_told_and_its_requests_are_finished_on_the_edge(
     study, lab, on_the_server, monkeypatch
 ):
@@ -168,6 +176,7 @@ def test_a_server_that_is_killed_is_told_and_its_requests_are_finished_on_the_ed
     assert "\n" not in str(told.value) and left(lab) == [[], []]
 
 
+@pytest.mark.slow
 def test_an_engine_that_is_away_for_a_while_is_waited_for(study, lab):
     away = []
 
@@ -181,6 +190,7 @@ def test_an_engine_that_is_away_for_a_while_is_waited_for(study, lab):
     assert left(lab) == [[], []]
 
 
+@pytest.mark.slow
 def test_an_engine_that_is_gone_ends_the_run_in_one_line(study, lab, capfd, monkeypatch):
     gone = []
 
@@ -213,6 +223,7 @@ def test_an_image_of_another_version_is_told(study, lab):
     assert left(lab) == [[], []]
 
 
+@pytest.mark.slow
 def test_one_that_speaks_another_protocol_is_told(study, lab):
     lab["server"].environment = {"PYTHONPATH": _older(lab["server"].folder)}
     with pytest.raises(DeviceError, match=r"^server: .* speaks version 9 of the protocol"):
@@ -229,6 +240,7 @@ def _older(folder):
     return str(folder)
 
 
+@pytest.mark.slow
 def test_feature_maps_of_another_hash_are_refused_there(study, lab):
     named = ("--net=mine.py:build", "--input=1x3x32x32", "--cuts=all", "--name=mine")
     dime("samples", *named, "--samples=others", "--source=random", folder=".")
@@ -242,6 +254,7 @@ def test_a_file_of_weights_is_no_container_s(study, lab):
         runs.verify(study, weights="mine.pt")
 
 
+@pytest.mark.slow
 def test_who_interrupts_leaves_nothing(study, lab):
     def interrupt(text):
         raise KeyboardInterrupt
@@ -251,6 +264,7 @@ def test_who_interrupts_leaves_nothing(study, lab):
     assert left(lab) == [[], []]
 
 
+@pytest.mark.slow
 def test_what_a_killed_command_has_left_is_removed_by_the_next(study, lab, monkeypatch):
     engine = lab["server"].engine
     dead = transfer.by().rpartition(":")[0] + ":999999999"

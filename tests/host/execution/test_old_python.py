@@ -11,7 +11,7 @@ from dime.host.execution import runs
 from tests.host.conftest import dime
 from tests.host.execution.test_verify import LINK, MODEL
 
-pytestmark = pytest.mark.alone  # a computer runs one verification at once
+pytestmark = pytest.mark.slow
 
 
 def test_an_edge_of_python_3_6_and_a_server_of_today_give_the_same_class(python36, tmp_path, monkeypatch):

@@ -24,8 +24,6 @@ from tests.host.conftest import dime
 from tests.host.execution import made
 from tests.lab.meter import StandInMeter
 
-pytestmark = pytest.mark.alone  # a computer runs one verification at once
-
 MODEL = """
 from torch import nn
 
@@ -48,17 +46,10 @@ def make(folder: Path) -> None:
     dime(*plan, "--link=WiFi,4G", "--goal=throughput", folder=folder)
 
 
-@pytest.fixture(scope="module")
-def planned(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("planned")
-    make(folder)
-    return folder
-
-
 @pytest.fixture
-def here(planned, tmp_path, monkeypatch):
+def here(mine, tmp_path, monkeypatch):
     """A copy of the planned folder, to write into."""
-    shutil.copytree(planned, tmp_path / "copy", ignore=lambda *_: ["verified"])
+    shutil.copytree(mine, tmp_path / "copy", ignore=lambda *_: ["verified"])
     monkeypatch.chdir(tmp_path / "copy")
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # the lock of this computer is no other test's
     monkeypatch.setattr(tempfile, "tempdir", None)
@@ -71,6 +62,7 @@ def ours():
     return [line for line in listed.splitlines() if "entry.py device stage" in line and str(os.getcwd()) in line]
 
 
+@pytest.mark.alone
 def test_plans_are_run_and_compared(here):
     done = dime("verify", f"--plans={here}", "--runs=6", "--frontier=3", folder=".")
     folder = here / "verified" / "001"
@@ -120,6 +112,7 @@ def test_one_of_the_first_version_is_read(tmp_path):
     assert verification_files.read(folder)["links"] == said["links"]
 
 
+@pytest.mark.alone
 def test_joules_stand_beside_what_the_plan_has(here):
     with StandInMeter(lambda now_s: 3.0) as meter:
         options = f'{{name = "smartpower3", port = "{meter.port}", baud = 500000}}'
@@ -185,6 +178,7 @@ def send(end, size_bytes):
     threading.Thread(target=end.sendall, args=(bytes(size_bytes),), daemon=True).start()
 
 
+@pytest.mark.alone
 def test_a_pipeline_s_period_is_measured(here):
     found = python.verify(here.with_name("002"), link="WiFi", runs=40)
     (link,) = found.links
@@ -211,6 +205,7 @@ def test_a_pipeline_s_period_is_not_that_of_its_beginning():
     assert runs.periods(rows) == pytest.approx(0.005)
 
 
+@pytest.mark.alone
 def test_an_emulated_link_takes_turns_where_the_link_does():
     ends_s = {}
     for duplex in (True, False):

@@ -39,6 +39,7 @@ def test_times_are_emulated_and_energies_modelled(emulated):
     assert profile.with_power(5.0).energy_model == "5 W x time", "a formula may replace a formula"
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_a_share_takes_so_much_longer(emulated):
     standin, server = (load_profile(emulated / name / "alexnet") for name in ("standin", "server"))

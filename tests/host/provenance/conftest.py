@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.host.conftest import dime
+from tests.sharing import once
 
 RAW = Path(__file__).parents[2] / "data" / "older_results"
 LINK = "--link=up=20,down=50,rtt=0.01"
@@ -24,10 +25,13 @@ def studied(folder: Path) -> Path:
 @pytest.fixture(scope="session")
 def place(tmp_path_factory) -> Path:
     """The folder in which the archive was made: results, artifact, and the zip."""
-    folder = studied(tmp_path_factory.mktemp("studied"))
-    studies = "results/plans/tiny/001 results/plans/tiny/002"
-    dime("artifact", f"--studies={studies}", "--title=A small study", "--authors=Ada Example", folder=folder)
-    return folder
+
+    def make(folder):
+        studies = "results/plans/tiny/001 results/plans/tiny/002"
+        words = (f"--studies={studies}", "--title=A small study", "--authors=Ada Example")
+        dime("artifact", *words, folder=studied(folder))
+
+    return once(tmp_path_factory, "studied", make)
 
 
 @pytest.fixture(scope="session")

@@ -119,7 +119,6 @@ THIRD = "results/plans/mine/003/verified/001"
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_plans_that_were_run_are_computed_again(run_plans):
     found = rows_of(run_plans)
     for folder, link in ((FIRST, test_verify.NAMED), (SECOND, "WiFi"), (THIRD, test_verify.NAMED)):
@@ -162,7 +161,6 @@ CHANGES = {
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_each_changed_number_of_a_verification_is_found(run_plans, monkeypatch):
     from dime.host.provenance import verified
 
@@ -179,7 +177,6 @@ def test_each_changed_number_of_a_verification_is_found(run_plans, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 @pytest.mark.parametrize("damage", ["a row is gone", "a time", "no table", "another study's"])
 def test_changed_rows_of_a_verification_are_found(run_plans, damage):
     path = run_plans / FIRST / "verification.parquet"
