@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from dime.host.analysis.baselines import Row
 from dime.host.common.units import percent, plain, quantity
+from dime.host.planning.encoded import Encoded, effect
 from dime.host.report import sentences, text_plot
 from dime.host.studies.study import LinkStudy, Study
 
@@ -20,10 +22,39 @@ def text(study: Study) -> str:
     lines += [line for link in study.links for line in _wrapped(headline(link))]
     for missing in study.without_plan:
         lines += _wrapped(f"{missing.name}: no plan, because {missing.reason}")
+    lines += [line for text in _sent(study.links) for line in _wrapped(text)]
     chosen = most_to_trade(study)
     if chosen is not None:
         lines += ["", *_trade_offs(chosen)]
     return "\n".join(lines)
+
+
+def _sent(links: Sequence[LinkStudy]) -> Iterator[str]:
+    """How what crosses is sent, what that does to the result, and what sending the input in another way would give."""
+    encoded = links[0].problem.terms.encoded
+    for place, several in groupby(encoded, key=lambda one: "features" if one.boundary else "input"):
+        its = list(several)
+        less = sum(one.plain_bytes for one in its) / sum(one.size_bytes for one in its)
+        yield (
+            f"sent: {place} as {its[0].encoding}, {less:.1f} times fewer bytes; {'at worst ' if len(its) > 1 else ''}"
+            f"{effect(*_worst(its), its[0].images)}"
+        )
+    for at, other in enumerate(links[0].other_inputs):
+        gives = [
+            f"{link.name} {quantity(link.other_inputs[at].value, link.problem.goal.unit)}"
+            for link in links
+            if at < len(link.other_inputs) and link.other_inputs[at].value < link.plan.value
+        ]
+        if gives:
+            changes = effect(other.same_class, other.distance, other.images)
+            size = quantity(other.size_bytes, "B")
+            yield f"with the input as {other.encoding} ({size}; {changes}) the best plans take: {', '.join(gives)}"
+
+
+def _worst(several: Sequence[Encoded]) -> tuple[float | None, float | None]:
+    same = [one.same_class for one in several if one.same_class is not None]
+    off = [one.distance for one in several if one.distance is not None]
+    return min(same, default=None), max(off, default=None)
 
 
 def headline(link: LinkStudy) -> str:

@@ -1,10 +1,12 @@
 """The demo: profiles by the ordinary path, what each link changes, the report's name, three things to type."""
 
 import fcntl
+import json
 import os
 import re
 import sys
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,9 +14,11 @@ from dime.host.cli import demo
 from tests.host.conftest import dime
 
 QUICK = ["--runs=1", "--iterations=2", "--freqs=60%,100%", "--requests=5", "--results=shown"]
-NET = "small-1x3x64x64"  # as its feature maps are called
+NET = "small"  # as its feature maps are called
 SMALL = """
 from torch import nn
+
+INPUT = (1, 3, 64, 64)
 
 
 def build():
@@ -27,7 +31,7 @@ def shown(tmp_path_factory):
     """What the demo prints of a small network on a device that is hardly held back, and the folder that it ran in."""
     folder = tmp_path_factory.mktemp("demo")
     (folder / "small.py").write_text(SMALL)
-    dime("samples", "--net=small.py:build", "--input=1x3x64x64", folder=folder)
+    dime("samples", "--net=small.py:build", f"--name={NET}", folder=folder)
     with alone(folder):
         return dime("demo", f"--net={NET}", *QUICK, "--open", folder=folder), folder
 
@@ -56,7 +60,42 @@ def test_the_plan_of_one_link_is_run_and_held_against_its_prediction(shown):
     for name in ("DIME", f"all on {demo.DEVICES[1]}"):
         assert re.search(rf"{name}.* predicted .* measured ", done.stdout), name
     assert "the link was emulated" in done.stdout
-    assert (folder / "shown/plans/small-1x3x64x64/001/verified/001").is_dir()
+    assert (folder / f"shown/plans/{NET}/001/verified/001").is_dir()
+    told = "encoded: input as uint8; first class the same in 6 of 6, result off by 0 of it; predicted on standin"
+    assert told in " ".join(done.stdout.split())
+
+
+def test_what_is_sent_is_no_straw_man(shown):
+    """The input goes as the picture's levels, a quarter of the bytes, and another picture's bytes are told."""
+    text = " ".join(shown[0].stdout.split())
+    assert "sent: input as uint8, 4.0 times fewer bytes; first class the same in 6 of 6, result off by 0 of it" in text
+    assert "sent: features as uint8" in text
+    (folder,) = shown[1].glob("shown/plans/*/001/WiFi")
+    planned = json.loads((folder / "problem.json").read_text())
+    assert "uint8" in json.dumps(planned) and "jpeg90" in (shown[1] / "shown/standin/small/encodings.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("measured", "sent"),
+    [
+        ([{(0, "uint8"), (0, "jpeg90"), (1, "uint8")}] * 2, "input:uint8,features:uint8"),
+        ([{(1, "uint8")}] * 2, "features:uint8"),  # a network that takes no pictures
+        ([{(0, "uint8"), (1, "uint8")}, {(1, "uint8")}], "features:uint8"),
+        ([None, {(0, "uint8")}], ""),  # a profile of before
+    ],
+)
+def test_only_what_all_have_measured_is_sent_encoded(measured, sent):
+    assert demo.sent([SimpleNamespace(encodings=one and dict.fromkeys(one)) for one in measured]) == sent
+
+
+def test_a_plan_on_both_devices_is_run_rather_than_another():
+    def link(name, *devices):
+        return SimpleNamespace(name=name, plan=SimpleNamespace(steps=[SimpleNamespace(device=one) for one in devices]))
+
+    assert demo.to_run([link("3G", "a"), link("4G", "a", "b"), link("WiFi", "b")]) == "4G"
+    assert demo.to_run([link("3G", "a"), link("4G", "a", "b"), link("WiFi", "a", "b")]) == "WiFi"
+    assert demo.to_run([link("3G", "a"), link("4G", "a"), link("WiFi", "b")]) == "WiFi"
+    assert demo.to_run([link("3G", "a"), link("4G", "b")]) == "3G" and demo.to_run([]) == ""
 
 
 def test_it_names_its_report_and_ends_with_three_things_to_type(shown):

@@ -8,6 +8,7 @@ import pytest
 
 from dime.contract.errors import InputError, TableError
 from dime.host.analysis.break_even import best_plans
+from dime.host.common.units import quantity
 from dime.host.planning import problem_files
 from dime.host.planning.accounting import Accounting
 from dime.host.planning.evaluation import evaluate
@@ -16,7 +17,7 @@ from dime.host.planning.plan import check, describe, read_plan
 from dime.host.planning.problem import build_problem
 from dime.host.planning.solution import make_plan
 from dime.host.profiles.encodings import Encoding
-from dime.host.report import sentences
+from dime.host.report import overview, sentences
 from dime.host.search.solvers import brute_force, solve
 from dime.host.studies.study import make_study
 from dime.testing import synthetic
@@ -212,3 +213,17 @@ def test_a_study_says_what_another_encoding_of_the_input_would_give():
     assert (
         "with ENCODE=input:jpeg90 (24.1 kB; first class the same in 7 of 8, result off by 0.02 of it) the best" in told
     )
+
+
+def test_the_overview_says_how_what_crosses_is_sent_and_what_less_would_give():
+    given = [coded(synthetic.profile(CHAIN)), coded(synthetic.server(CHAIN))]
+    how = Accounting(encode="input:uint8,features:float16")
+    text = " ".join(overview.text(make_study(given, "4G,WiFi", replicates=0, accounting=how)).split())
+    told = "first class the same in 7 of 8, result off by 0.02 of it"
+    assert f"sent: input as uint8, 4.0 times fewer bytes; {told}" in text
+    assert f"sent: features as float16, 2.0 times fewer bytes; at worst {told}" in text
+    best = {name: make_study(given, name, replicates=0, accounting=Accounting(encode=f"{JPEG},{HALF}")).links[0].plan
+            for name in ("4G", "WiFi")}  # fmt: skip
+    gives = ", ".join(f"{name} {quantity(plan.value, 's')}" for name, plan in best.items())
+    assert f"with the input as jpeg90 (24.1 kB; {told}) the best plans take: {gives}" in text
+    assert "sent:" not in overview.text(make_study(given, "WiFi", replicates=0))
