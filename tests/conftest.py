@@ -14,6 +14,7 @@ else:
     settings.register_profile("suite", deadline=None)  # what shares a machine with other tests takes what it takes
     settings.load_profile("suite")
 
+LONG = ("tests/plugins/test_every_solver.py", "tests/host/test_docs.py")  # half a minute each, and far down
 # `make test` passes its own level, flags and NAME=value on to every make below it, also to those that tests start
 for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"):
     os.environ.pop(name, None)
@@ -25,7 +26,7 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
 
 def pytest_collection_modifyitems(items):
     """What takes long begins first, so that processes that share the tests end together."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, not item.nodeid.startswith(LONG)))
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,9 @@ def both(name):
     return network, program.Program(document, traced.tensors), example
 
 
-@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "vit_b_16" else name for name in BUILT_IN]
+)
 def test_every_boundary_is_equal_bit_for_bit(name):
     network, traced, example = both(name)
     assert len(traced.document.layers) == len(network.layers)

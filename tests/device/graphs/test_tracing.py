@@ -16,7 +16,7 @@ DOZEN = (
     "mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1", "resnet18", "mnasnet0_5", "efficientnet_b0",
     "regnet_y_400mf", "densenet121", "googlenet", "swin_t", "convnext_tiny", "vit_b_16",
 )  # fmt: skip
-LARGEST = ("densenet121", "swin_t", "vit_b_16")
+ALWAYS = ("mobilenet_v3_small", "squeezenet1_1", "resnet18", "googlenet")
 
 
 def flat(output):
@@ -72,7 +72,7 @@ def test_a_small_model_equals_its_parts_wherever_it_is_cut(name):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LARGEST else name for name in DOZEN]
+    "name", [name if name in ALWAYS else pytest.param(name, marks=pytest.mark.slow) for name in DOZEN]
 )
 def test_a_network_of_torchvision_equals_its_layers(name, tmp_path):
     models_of = pytest.importorskip("torchvision.models")

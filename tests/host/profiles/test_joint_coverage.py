@@ -121,14 +121,18 @@ def joined(seed, **shape):
     return summary, truth
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("what", "shape"),
     [
         ("as on a Nano", {}),
-        ("hardly any scatter: meter and clocks decide", {"spread": 0.002, "drift_between": 0.002}),
-        ("no scatter, no noise", {"spread": 0.0, "drift_between": 0.0, "noise_a": 0.0}),
+        slow("hardly any scatter: meter and clocks decide", {"spread": 0.002, "drift_between": 0.002}),
+        slow("no scatter, no noise", {"spread": 0.0, "drift_between": 0.0, "noise_a": 0.0}),
         ("rest between windows: a step at every edge", {"gap_s": (0.02, 0.05)}),
-        ("the same, hardly any scatter", {"gap_s": (0.02, 0.05), "spread": 0.001, "drift_between": 0.001}),
+        slow("the same, hardly any scatter", {"gap_s": (0.02, 0.05), "spread": 0.001, "drift_between": 0.001}),
     ],
 )
 def test_the_interval_covers_the_truth_19_times_in_20(what, shape):

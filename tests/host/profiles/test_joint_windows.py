@@ -134,16 +134,20 @@ def joined(seed, window_s, response=two_samples, batch_s=0.0, still=False, **sha
     return summary, run.truth_j, 1 - kept.mean()
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("window_s", "shape", "widest"),
     [
         (0.007, {}, 0.10),
-        (0.02, {}, 0.04),
+        slow(0.02, {}, 0.04),
         (0.1, {"response": two_conversions, "spread": 0.0}, 0.005),
-        (0.1, {"response": two_conversions, "spread": 0.0, "gap_s": (20e-6, 21e-6)}, 0.01),
-        (0.1, {"batch_s": 0.05}, 0.03),
+        slow(0.1, {"response": two_conversions, "spread": 0.0, "gap_s": (20e-6, 21e-6)}, 0.01),
+        slow(0.1, {"batch_s": 0.05}, 0.03),
         (0.1, {"batch_s": 0.5}, 0.03),
-        (0.1, {"still": True}, 0.05),
+        slow(0.1, {"still": True}, 0.05),
         (0.02, {"still": True, "response": whole_period}, 0.2),
     ],
     ids=["7 ms", "20 ms", "two conversions", "back to back", "batches", "long batches", "periodic", "short, periodic"],
