@@ -117,13 +117,13 @@ class Samples:
                         drawn[:, :, column] = np.maximum(drawn[:, :, column] + np.rint(off_s * PER_S), 0)
                     tables.append(drawn)
                 ends[way][term] = tuple(tables)
-        input_ps = own.input_ps
+        input_ps = None if own.input_ps is None else np.repeat(own.input_ps[None], count, axis=0)
         of_input = self.handovers[0].of_input if self.handovers else ()
         if input_ps is not None and of_input and self.problem.edge_columns:
             column = own.input_column(self.problem.edge_columns)
             off_s = _draw_off(of_input[column], count, [stats.SEED, 0, column])[:, 0]
             varies |= bool(off_s.any())
-            parts = np.maximum(1 + off_s * PER_S / max(int(input_ps[column]), 1), 0.0)
+            parts = np.maximum(1 + off_s * PER_S / max(int(input_ps[0, column]), 1), 0.0)
             input_ps = np.rint(input_ps * parts[:, None]).astype(np.int64)
         return replace(own, first_ps=ends[FIRST], last_ps=ends[LAST], input_ps=input_ps) if varies else None
 

@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from dime.contract.errors import InputError, TableError
@@ -213,6 +214,25 @@ def test_a_study_says_what_another_encoding_of_the_input_would_give():
     assert (
         "with ENCODE=input:jpeg90 (24.1 kB; first class the same in 7 of 8, result off by 0.02 of it) the best" in told
     )
+
+
+def test_features_alone_are_drawn_too():
+    """What is encoded varies, and the input is not among it."""
+    given = []
+    for profile in (synthetic.profile(CHAIN), synthetic.server(CHAIN)):
+        made = coded(profile)
+        varying = {
+            key: replace(
+                one,
+                encode_rounds_s=tuple(np.outer([0.9, 1.0, 1.1], [time_s, time_s]) for time_s in one.encode_s),
+                decode_rounds_s=tuple(np.outer([0.9, 1.0, 1.1], [time_s, time_s]) for time_s in one.decode_s),
+            )
+            for key, one in made.encodings.items()
+        }
+        given.append(replace(made, encodings=varying))
+    for encode in (HALF, JPEG, f"{JPEG},{HALF}"):
+        found = make_study(given, "WiFi", replicates=20, accounting=Accounting(encode=encode))
+        assert found.links[0].uncertainty is not None
 
 
 def test_the_overview_says_how_what_crosses_is_sent_and_what_less_would_give():
