@@ -19,9 +19,10 @@ part() {  # part MARKS ARGUMENT...
     .venv/bin/python -m pytest -m "$marks" "${durations[@]}" "$@" || returned=$?
     told "$returned"
 }
-shared() {  # shared MARKS: several processes, file by file; their threads would only wait for each other
+shared() {  # shared MARKS: one process more than there are cores, as some tests wait; each with one thread; file by file
+    local processes=$(($(nproc) + 1))
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 part "$1" \
-        --numprocesses=auto --maxprocesses=8 --dist=loadfile --no-loadscope-reorder
+        --numprocesses=$((processes < 8 ? processes : 8)) --dist=loadfile --no-loadscope-reorder
 }
 told() {  # told STATUS of a part
     case $1 in

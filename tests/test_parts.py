@@ -46,7 +46,7 @@ def test_arguments_that_name_tests_run_those_alone(monkeypatch):
 
 def test_processes_that_share_the_cores_have_byte_code_and_one_thread_each():
     assert "unset PYTHONDONTWRITEBYTECODE" in SCRIPT
-    assert re.search(r"OMP_NUM_THREADS=1 .*part .*\n.*--numprocesses=auto", SCRIPT)
+    assert re.search(r"OMP_NUM_THREADS=1 .*part .*\n.*--numprocesses=", SCRIPT)
 
 
 def test_no_test_has_a_deadline_that_other_tests_may_break():

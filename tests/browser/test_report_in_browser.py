@@ -423,7 +423,10 @@ def crowded(tmp_path_factory):
     return study, write(study, tmp_path_factory.mktemp("crowded"), "crowded")
 
 
-@pytest.mark.parametrize("width", [360, 390, 768, 1100, 1600])
+NARROW_TO_WIDE = [pytest.param(width, marks=pytest.mark.slow) for width in (360, 768, 1100)] + [390, 1600]
+
+
+@pytest.mark.parametrize("width", NARROW_TO_WIDE)
 def test_no_text_of_a_plot_is_cut_or_covers_another(page, pages, crowded, width):
     for path in (pages[1]["full"], crowded[1]):
         page.open(path, width=width, phone=width < 500)

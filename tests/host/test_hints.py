@@ -1,6 +1,7 @@
 """Every command that a text of the code proposes is one that can be typed: each is found in the source and tried."""
 
 import ast
+import functools
 import re
 import shlex
 import shutil
@@ -39,11 +40,13 @@ def texts():
         yield path, re.sub(r"\$\{?\w+[^}\s]*\}?", "x", path.read_text())
 
 
-ALL = list(texts())
+@functools.cache
+def every():
+    return list(texts())
 
 
 def found(pattern):
-    return sorted({tuple(part.strip() for part in match) for _, text in ALL for match in pattern.findall(text)})
+    return sorted({tuple(part.strip() for part in match) for _, text in every() for match in pattern.findall(text)})
 
 
 def test_what_make_is_told():
@@ -82,7 +85,9 @@ def test_what_the_device_side_is_told():
 
 def test_files_that_are_named_are_there():
     names = {
-        name for _, text in ALL for name in re.findall(r"(?<![/\w])(?:scripts|docker|images)/[a-z-]+\.[a-z.]+\b", text)
+        name
+        for _, text in every()
+        for name in re.findall(r"(?<![/\w])(?:scripts|docker|images)/[a-z-]+\.[a-z.]+\b", text)
     }
     assert {"scripts/device.sh", "scripts/computer.sh", "docker/lab.example.toml"} <= names
     for name in names:
