@@ -1,5 +1,6 @@
 """A verification without any device: what a perfect edge device and server would have stamped."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from dime.contract import stages
 from dime.host.execution import comparison, runs
 from dime.host.execution.plans import Candidate
 from dime.host.execution.runs import RanLink, Verification
+from dime.host.planning.encoded import Encoded
 from dime.host.planning.links import Link
 from tests.host import small
 
@@ -57,6 +59,17 @@ def compared(rounds, predicted=(0.0235, 0.0245), names=("d0", "d1")):
     values = [np.array([(one["end_ns"] - one["start_ns"]) / 1e9 for one in rows]) for rows in rounds]
     fallbacks = sum(bool(one["fallback"]) for rows in rounds for one in rows)
     return comparison.Compared("DIME", (), 0.024, predicted, comparison.measure(values), told, fallbacks)
+
+
+JPEG = Encoded(0, "jpeg90", 24_000, 30_000, 602_112, 1.0, 0.01, 6, "measured")
+
+
+def encoded(found):
+    """The same, of a plan that sends its input as a JPEG."""
+    (link,) = found.links
+    told = replace(link.compared[0], effect=comparison.Effect(5 / 6, 0.012, 6))
+    link = replace(link, candidates=(replace(link.candidates[0], encoded=(JPEG,)),), compared=(told,))
+    return replace(found, links=(link,))
 
 
 def verification(name="a_link", names=("d0", "d1"), **changes):

@@ -91,3 +91,9 @@ def test_the_effect_of_encodings_is_the_mean_over_what_was_checked():
     assert str(found) == "first class the same in 3 of 4, result off by 0.2 of it"
     assert comparison.effect(rows((None, 0.1), (None, 0.3))) == comparison.Effect(None, pytest.approx(0.2), 2)
     assert comparison.effect(rows((1, 0.1), (1, None))).distance is None
+
+
+def test_what_was_encoded_and_what_it_did_stands_below_the_plan():
+    lines = verified.text(made.encoded(made.verification())).splitlines()
+    assert lines[1].strip() == "encoded: input as jpeg90; first class the same in 5 of 6, result off by 0.012 of it"
+    assert "encoded" not in verified.text(made.verification())

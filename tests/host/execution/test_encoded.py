@@ -23,8 +23,6 @@ from dime.host.report import verified
 from tests.host.conftest import dime
 from tests.host.execution.test_verify import LINK, MODEL
 
-pytestmark = pytest.mark.alone  # a computer runs one verification at once
-
 SEEING = f"{MODEL}\n\nINPUT = (1, 3, 32, 32)\n"
 PICTURE_BYTES, CONV_BYTES = 3 * 32 * 32, 8 * 16 * 16
 STUDIES = {
@@ -66,7 +64,7 @@ def on_server(link):
     )
 
 
-@pytest.mark.parametrize("study", sorted(STUDIES))
+@pytest.mark.parametrize("study", ["001", *(pytest.param(one, marks=pytest.mark.slow) for one in ("002", "003"))])
 def test_plans_that_encode_are_run_and_compared(here, study):
     said = []
     found = runs.verify(here / study, runs=6, frontier=4, say=said.append)
@@ -111,12 +109,14 @@ def test_plans_that_encode_are_run_and_compared(here, study):
         assert (plan["effect"] is not None) == bool(one.encoded)
 
 
+@pytest.mark.slow
 def test_the_whole_of_it_is_one_command(here):
     done = dime("verify", f"--plans={here / '001'}", "--runs=5", folder=".")
     assert "encoded: input as jpeg90; first class the same in" in " ".join(done.stdout.split())
     assert '"effect":{' in (here / "001" / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_pipeline_that_encodes_is_run(here):
     dime(
         "solve", "--net=mine", "--link=WiFi", "--goal=throughput", "--encode=input:uint8", "--replicates=0", folder="."
@@ -133,6 +133,7 @@ def test_a_longer_picture_than_the_plan_foretells_is_told(here, monkeypatch):
         runs.verify(here / "001", runs=5)
 
 
+@pytest.mark.slow
 def test_a_wrong_decoder_ends_the_run_and_names_the_bundle(here, monkeypatch, tmp_path):
     """The server decodes pictures with red and blue exchanged."""
     (tmp_path / "wrong.py").write_text(
@@ -156,6 +157,7 @@ def test_a_wrong_decoder_ends_the_run_and_names_the_bundle(here, monkeypatch, tm
         runs.verify(here / "001", runs=5)
 
 
+@pytest.mark.slow
 def test_an_edge_of_python_3_6_encodes_for_a_server_of_today(python36, tmp_path, monkeypatch):
     """What it has encoded is decoded there; both round to the same steps but for the last digits of their bundles."""
 

@@ -106,6 +106,19 @@ def test_a_link_that_was_measured_between_the_devices_is_not_emulated(study, lab
 
 
 @pytest.mark.slow
+def test_a_plan_that_encodes_is_run_in_containers(study, lab):
+    coded = ("--encode=features:float16", "--private=2", "--memory=edge=22000", "--replicates=0")
+    dime("solve", "--net=mine", "--edge-power=5", "--link=edge-server,WiFi", *coded, folder=".")
+    for link in runs.verify(study.with_name("004"), runs=3).links:
+        (one, told) = link.candidates[0], link.compared[0]
+        assert [each.encoding for each in one.encoded] == ["float16"] and told.fallbacks == 0
+        assert told.distance == 0.0 and told.effect.same_class == 1 and 0 < told.effect.distance < 1e-2
+        coding = {stage.part.device: stage for stage in told.stages if stage.part.cause == "encoding"}
+        assert all(coding[name].measured.mean_s > 0 for name in ("edge", "server"))
+    assert left(lab) == [[], []]
+
+
+@pytest.mark.slow
 def test_one_in_a_container_and_one_here(study, lab):
     Path("lab.toml").write_text(Path("lab.toml").read_text().partition("[server]")[0])
     (link,) = runs.verify(study, runs=3).links
