@@ -8,7 +8,7 @@ to another they do not tell.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,7 +31,7 @@ class Handover:
     Attributes:
         passes_s: Typical time by each pass, or round, (passes, boundaries); NaN where it was not measured.
         mean_s: Plain mean of all times, (boundaries); NaN where there is none.
-        spread_s: Their standard deviation; 0 where there is one.
+        spread_s: Standard deviation of single ones, see ``_pooled``; 0 where there is one.
     """
 
     passes_s: Floats
@@ -57,10 +57,31 @@ def copies(profile: Profile, scatter: Scatter) -> dict[str, list[Handover]]:
     if profile.copy_in_s is None or profile.copy_out_s is None:
         return {}
     assert profile.run_copy_in_s is not None and profile.run_copy_out_s is not None
-    return {
-        FIRST: _of_runs(profile, scatter, profile.run_copy_in_s, first),
-        LAST: _of_runs(profile, scatter, profile.run_copy_out_s, last + 1),
-    }
+    into, out_of = _pooled(
+        [
+            _of_runs(profile, scatter, profile.run_copy_in_s, first),
+            _of_runs(profile, scatter, profile.run_copy_out_s, last + 1),
+        ]
+    )
+    return {FIRST: into, LAST: out_of}
+
+
+def _pooled(several: Sequence[Sequence[Handover]]) -> list[list[Handover]]:
+    """The same; each spread is that of all of them together, as a part of the mean, where that is more.
+
+    One that takes far longer is rare, and few of a boundary may have none: how far is told by all that a device hands
+    over in one way.
+    """
+    variance, count = 0.0, 0
+    for one in (one for way in several for one in way):
+        known = one.mean_s > 0
+        parts = one.spread_s[known] / one.mean_s[known]
+        variance, count = variance + float((parts**2).sum()), count + int(known.sum())
+    part = (variance / count) ** 0.5 if count else 0.0
+    return [
+        [replace(one, spread_s=np.maximum(one.spread_s, part * np.nan_to_num(one.mean_s))) for one in way]
+        for way in several
+    ]
 
 
 def _of_runs(profile: Profile, scatter: Scatter, values: Floats, boundary: Ints) -> list[Handover]:
@@ -141,7 +162,8 @@ def of_encodings(
             encode[at] = one.encode_rounds_s
         elif is_edge:
             of_input[0] = one.encode_rounds_s
-    return {FIRST: encodings(decode), LAST: encodings(encode)}, encodings(of_input)
+    decoded, encoded, of_the_input = _pooled([encodings(decode), encodings(encode), encodings(of_input)])
+    return {FIRST: decoded, LAST: encoded}, of_the_input
 
 
 @dataclass(frozen=True, eq=False)
