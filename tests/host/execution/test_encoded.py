@@ -22,6 +22,7 @@ from dime.host.profiles.encodings import Encoding
 from dime.host.report import verified
 from tests.host.conftest import dime
 from tests.host.execution.test_verify import LINK, MODEL
+from tests.sharing import once
 
 SEEING = f"{MODEL}\n\nINPUT = (1, 3, 32, 32)\n"
 PICTURE_BYTES, CONV_BYTES = 3 * 32 * 32, 8 * 16 * 16
@@ -42,9 +43,7 @@ def make(folder: Path, profile=dime) -> None:
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("planned")
-    make(folder)
-    return folder
+    return once(tmp_path_factory, "encoded", make)
 
 
 @pytest.fixture
@@ -52,7 +51,8 @@ def here(planned, tmp_path, monkeypatch):
     """A copy of the planned folder, to write into."""
     shutil.copytree(planned, tmp_path / "copy", ignore=lambda *_: ["verified"])
     monkeypatch.chdir(tmp_path / "copy")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # the lock of this computer is no other test's
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # the lock of this computer is no other test's
+    monkeypatch.setattr(tempfile, "tempdir", None)
     return Path("results/plans/mine")
 
 

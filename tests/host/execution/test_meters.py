@@ -12,10 +12,10 @@ from tests.host.execution.test_faults import changed
 from tests.host.execution.test_in_containers import lab, left, planned, study  # noqa: F401 # fixtures
 from tests.lab.meter import StandInMeter
 
-pytestmark = pytest.mark.alone
 WATTS = 3.0
 
 
+@pytest.mark.alone
 def test_the_edge_device_s_meter_is_named_on_the_command_line(study):  # noqa: F811
     with StandInMeter(lambda now_s: WATTS) as meter:
         dime(
@@ -38,6 +38,8 @@ def test_a_meter_that_is_none_is_told(study, text, reason):  # noqa: F811
     assert done.returncode == 1 and reason in done.stderr and len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("name", ["edge", "server"])
 def test_a_container_s_joules_are_found_though_its_clock_is_another(study, lab, name):  # noqa: F811
     """Its clock is an hour and more ahead of the one by which the meter is read."""
