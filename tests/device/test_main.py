@@ -50,6 +50,7 @@ def test_a_profile_from_feature_maps_to_the_table(resnet18_samples, tmp_path):
     assert "profile" in spec.command_line
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_outright_goes_on_where_it_stopped(resnet18_samples, tmp_path):
     words = ["profile", "--samples", resnet18_samples, "--out", tmp_path / "out", "--network=resnet18"]
     words += ["--max-layers=2", "--iterations=2", "--runs=5", "--threads=1"]

@@ -160,6 +160,7 @@ def group():
     pytest.skip("no cgroup can be made here")
 
 
+@pytest.mark.slow
 def test_a_profile_under_a_quota_says_so(group, resnet18_samples, tmp_path):
     words = ["profile", "--network=resnet18", "--samples=" + resnet18_samples, "--out={}".format(tmp_path / "run")]
     words += ["--runs=2", "--iterations=1", "--warmups=0", "--max-layers=1", "--weights=seeded 0"]
