@@ -12,6 +12,7 @@ case " $PYTEST_ADDOPTS" in *" -m"* | *" tests"* | *" ./tests"*) exec .venv/bin/p
 
 code=0
 ran=""
+boards=""
 durations=(--durations=15 --durations-min=20)
 part() {  # part MARKS ARGUMENT...
     local marks=$1 returned=0
@@ -19,8 +20,10 @@ part() {  # part MARKS ARGUMENT...
     .venv/bin/python -m pytest -m "$marks" "${durations[@]}" "$@" || returned=$?
     told "$returned"
 }
-shared() {  # shared MARKS: one process more than there are cores, as some tests wait; each with one thread; file by file
-    local processes=$(($(nproc) + 1))
+shared() {  # shared MARKS: several processes of one thread each, file by file
+    local processes
+    processes=$(nproc)
+    [ -n "$boards" ] || processes=$((processes + 1))  # some tests wait; what the gate waits for is the boards
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 part "$1" \
         --numprocesses=$((processes < 8 ? processes : 8)) --dist=loadfile --no-loadscope-reorder
 }
@@ -39,7 +42,6 @@ case ${1:-} in
         part "alone and not (slow or benchmark or lab)"
         ;;
     all)
-        boards=""
         if [ "${CI:-}" = true ] || [ -n "${DIME_LAB:-}" ]; then  # boards wait more than they work: beside the first part
             mkdir -p build
             # a shell starts what runs in the background deaf to Ctrl-C, which some of these tests send
