@@ -101,6 +101,12 @@ def test_plans_that_encode_are_run_and_compared(here, study):
             assert len(sent) > 1 and max(sent) <= one.encoded[0].most_bytes < PICTURE_BYTES
         else:
             assert sent <= {PICTURE_BYTES, CONV_BYTES * 2, CONV_BYTES + 8, 2 * 256, 256 + 8}
+    up = [part for one in link.candidates for part in one.parts if (part.cause, part.target) == ("crossing", "server")]
+    told_bytes, times = sum(part.size_bytes for part in up), 6 + 6 + 5  # checked, counted, and one of each round before
+    moved = next(iter(link.kept.values()))["up"]["bytes"]
+    assert 0.8 * told_bytes * times < moved < (1.2 * told_bytes + 1000 * len(up)) * times, (
+        "the link moves what is encoded"
+    )
     text = " ".join(verified.text(found).split())
     assert "encoded: " in text and "predicted on edge" in text
     told = json.loads((folder / "verification.json").read_text())["links"][0]["plans"]
