@@ -14,6 +14,15 @@ from .__main__ import down, up
 from .board import BOARDS, NANO, POTATO
 from .place import HOME, REGISTRY, REPOSITORY, STATE, LabError, environment, run, say
 
+SMALL = """
+from torch import nn
+
+
+def build():
+    return nn.Sequential(nn.Conv2d(3, 24, 3, 1, 1), *(nn.Conv2d(24, 24, 3, 1, 1) for _ in range(7)))
+"""
+NAMED = ("--input=1x3x64x64", "--cuts=all", "--name=small")
+
 
 def pytest_collection_modifyitems(items):
     asked = os.environ.get("CI") == "true" or os.environ.get("DIME_LAB")
@@ -50,9 +59,15 @@ def bench():
 
 
 @pytest.fixture(scope="package")
-def built(bench):
-    """Both images for their platforms, in the registry; bases and wheels that cannot be pulled are stood in for."""
-    images.push()
+def tried(bench):
+    """Both images for their platforms, in the registry; what each said when it was tried there."""
+    said = images.push()
+    return said
+
+
+@pytest.fixture(scope="package")
+def built(tried):
+    """By what the images were built; bases and wheels that cannot be pulled are stood in for."""
     return images.SETTINGS
 
 
@@ -62,6 +77,18 @@ def samples(bench):
     folder = STATE / "samples"
     run(sys.executable, "-m", "dime.device", "samples", "--network=alexnet", f"--samples={folder}", cwd=REPOSITORY)
     return folder / "alexnet"
+
+
+@pytest.fixture(scope="package")
+def small(tmp_path_factory):
+    """Feature maps of a network whose layers take moments, of which there are as many as AlexNet has."""
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "small.py").write_text(SMALL)
+    words = ("--network=small.py:build", "--input=1x3x64x64", "--cuts=all", "--name=small", "--samples=samples")
+    run(
+        sys.executable, "-m", "dime.device", "samples", *words, cwd=folder, env={**os.environ, "PYTHONPATH": REPOSITORY}
+    )
+    return folder / "samples/small"
 
 
 @pytest.fixture
@@ -81,16 +108,16 @@ def potato(built):
 
 
 @pytest.fixture
-def job(samples, tmp_path):
+def job(small, tmp_path):
     """Makes a short profile's job: single layers, one run each, unless words say otherwise."""
 
     def make(board, *words, **changes):
         device = lab.load(write_lab(tmp_path, **changes)).devices[board.name]
         all_words = (
-            "profile", "--network=alexnet", f"--device={board.name}", f"--board={device.board}", "--iterations=1",
-            "--warmups=0", "--threads=1", *(words or ("--runs=1", "--max-layers=1", "--frequencies=-1")),
+            "profile", "--network=small", f"--device={board.name}", f"--board={device.board}", "--warmups=0",
+            "--threads=1", *(words or ("--runs=1", "--iterations=1", "--max-layers=1", "--frequencies=-1")),
         )  # fmt: skip
-        return Job(device, "alexnet", all_words, samples, tmp_path / "results" / board.name / "alexnet", 1)
+        return Job(device, "small", all_words, small, tmp_path / "results" / board.name / "small", 1)
 
     return make
 

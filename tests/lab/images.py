@@ -3,6 +3,7 @@
 import shutil
 import sys
 from typing import Any
+from unittest.mock import patch
 
 from dime.host.bench import lab
 from dime.host.bench.images import build
@@ -19,13 +20,26 @@ SETTINGS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def push() -> None:
-    """Builds both images for their platforms, and pushes them into the lab's registry."""
+def push() -> dict[tuple[str, str], str]:
+    """Builds both images for their platforms, and pushes them into the lab's registry.
+
+    Returns:
+        What was said of each when it was tried, by its name here and its platform.
+    """
     _wheels()
-    for name in lab.IMAGES:
-        build.push(REGISTRY, name, **SETTINGS)
+    said: dict[tuple[str, str], str] = {}
+    tried = build.smoke
+
+    def smoke(target: str, name: str, platform: str) -> str:
+        said[target, platform] = tried(target, name, platform)
+        return said[target, platform]
+
+    with patch.object(build, "smoke", smoke):
+        for name in lab.IMAGES:
+            build.push(REGISTRY, name, **SETTINGS)
     docker("image", "prune", "--force")  # what earlier sources have left would fill the disk in a day of work
     docker("buildx", "prune", "--force", "--max-used-space=6gb")
+    return said
 
 
 def _wheels() -> None:

@@ -13,11 +13,7 @@ from dime.host.bench.lab import IMAGES
 from .place import REGISTRY, docker
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
-SMOKE = ("python3", "-m", "dime.device", "describe", "--device=local")
-FORWARD = (
-    "import torch, torchvision; torch.set_num_threads(1); torch.manual_seed(0);"
-    "print(torchvision.models.alexnet(weights=None).eval()(torch.ones(1, 3, 224, 224)).shape)"
-)
+DESCRIBE = ("python3", "-m", "dime.device", "describe", "--device=local")
 
 
 def in_image(image, platform, *words, env=()):
@@ -45,13 +41,15 @@ def test_one_name_stands_for_all_platforms(built, image, platforms):
     assert any(one.get("annotations", {}).get("vnd.docker.reference.type") for one in manifests), "no provenance"
 
 
-@pytest.mark.parametrize(("image", "cpu"), [("dime-host", "cortex-a53"), ("dime-jetson", "cortex-a57")])
-def test_the_boards_own_instructions_are_enough(built, image, cpu):
-    assert "[1, 1000]" in in_image(image, "linux/arm64", "python3", "-c", FORWARD, env=[f"QEMU_CPU={cpu}"]).stdout
+def test_the_boards_own_instructions_are_enough(tried):
+    """AlexNet ran in each when it was built, under the oldest processor that it is for."""
+    assert build.PROCESSORS == {"host": "cortex-a53", "jetson": "cortex-a57"}
+    for image in IMAGES:
+        assert tried[image, "linux/arm64"].startswith("works: torch "), tried
 
 
 def test_the_device_side_says_what_it_is(built):
-    lines = in_image("dime-jetson", "linux/arm64", *SMOKE, env=["QEMU_CPU=cortex-a57"]).stdout.splitlines()
+    lines = in_image("dime-jetson", "linux/arm64", *DESCRIBE, env=["QEMU_CPU=cortex-a57"]).stdout.splitlines()
     assert json.loads(lines[-1])["facts"]["versions"]["torch"]
 
 
@@ -88,16 +86,16 @@ def test_nobodys_secrets_are_in_them(built):
 
 def test_the_same_source_and_date_give_the_same_layers(built):
     def layers():
-        build.build("jetson", "", REGISTRY, no_cache=True, tried=False, source_date_epoch="1700000000", **built)
         return json.loads(docker("image", "inspect", f"{REGISTRY}/dime-jetson:latest").stdout)[0]["RootFS"]["Layers"]
 
-    assert layers() == layers()
+    before = layers()
+    build.build("jetson", "", REGISTRY, no_cache=True, tried=False, **built)  # dated by the revision, as that was
+    assert layers() == before
 
 
-def test_an_image_is_tried_when_it_is_built(built, tmp_path):
+def test_an_image_is_tried_when_it_is_built(tried, tmp_path):
     """A wheel for a newer processor is found before it reaches a board: here a torch that dies as such a wheel does."""
-    assert build.smoke("jetson", f"{REGISTRY}/dime-jetson:latest", "linux/arm64").startswith("works: torch ")
-    assert "plans and logs" in build.smoke("host", f"{REGISTRY}/dime-host:latest", "linux/amd64")
+    assert "plans and logs" in tried["host", "linux/amd64"]
     (tmp_path / "Dockerfile").write_text(
         f"FROM {REGISTRY}/dime-jetson:latest\nCOPY torch.py /broken/torch.py\nENV PYTHONPATH=/broken:/dime:/dime-site\n"
     )

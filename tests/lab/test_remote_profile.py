@@ -20,8 +20,8 @@ from .place import REGISTRY, wait_for
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 CPU = "devices/system/cpu/cpu0/cpufreq"
 GPU = "devices/57000000.gpu/devfreq/57000000.gpu"
-LONG = ("--runs=1", "--max-layers=2", "--frequencies=-1")  # long enough to be disturbed
-LONG_ROWS = 15
+LONG = ("--runs=1", "--iterations=3", "--max-layers=2", "--frequencies=-1")  # long enough to be disturbed
+LONG_ROWS = 3 * 15
 
 
 def rows(folder):
@@ -70,8 +70,8 @@ def finish(thread, ended, seconds=300):
 
 def test_both_boards_at_once_with_two_frequencies(nano, potato, job):
     jobs = [
-        job(nano, "--runs=1", "--max-layers=1", "--frequencies=76800000,921600000"),
-        job(potato, "--runs=1", "--max-layers=1", "--frequencies=1000000000"),
+        job(nano, "--runs=1", "--iterations=1", "--max-layers=1", "--frequencies=76800000,921600000"),
+        job(potato, "--runs=1", "--iterations=1", "--max-layers=1", "--frequencies=1000000000"),
     ]
     before = (
         nano.read(f"{GPU}/min_freq"),
@@ -119,7 +119,7 @@ def test_the_engine_is_restarted(nano, job):
 
 
 def test_the_run_is_killed_while_a_clock_is_fixed_and_nobody_watches(potato, job):
-    work = job(potato, "--runs=1", "--max-layers=2", "--frequencies=250000000")
+    work = job(potato, *LONG[:-1], "--frequencies=250000000")
     wishes = Wishes()
     run = Session(work, REGISTRY, wishes, print, lambda text: None)
 
@@ -155,7 +155,7 @@ def test_a_second_person_is_told_who_holds_the_board(nano, job, monkeypatch):
     work = job(nano, *LONG)
     thread, ended = in_background([work])
     wait_for("a measured bundle", lambda: measured(nano), 120)
-    with pytest.raises(DeviceError, match=r"nano: is held by .+@.+ since 20.*alexnet on nano"):
+    with pytest.raises(DeviceError, match=r"nano: is held by .+@.+ since 20.*small on nano"):
         fleet.profile([job(nano)], REGISTRY)
     monkeypatch.setattr("socket.gethostname", lambda: "another-laptop")
     other, also = in_background([work])  # the same run, from another computer
@@ -214,7 +214,7 @@ def test_this_computers_disk_is_full(nano, job, tmp_path):
     assert os.system(f"mount -t tmpfs -o size=4k tmpfs {small}") == 0
     try:
         work = job(nano)
-        full = type(work)(**{**vars(work), "out": small / "results/nano/alexnet"})
+        full = type(work)(**{**vars(work), "out": small / "results/nano/small"})
         with pytest.raises(
             DeviceError,
             match=r"disk has room for; they are still|No space left on device; the results",
@@ -290,7 +290,7 @@ def test_without_a_registry_the_image_is_streamed_over_the_connection(potato, jo
     from dime.host.bench.images import build
 
     cleanup.clean(job(potato, potato_image="dime-jetson").device)
-    build.build("jetson", **built)
+    build.build("jetson", tried=False, **built)
     work = job(potato, potato_image="dime-jetson")
     assert len(rows(fleet.profile([work])[0])) == 8
     assert "sent-" in potato.docker("images").stdout
