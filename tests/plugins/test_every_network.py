@@ -11,7 +11,12 @@ from dime.device import networks
 from dime.testing.networks import *  # noqa: F403
 
 
-@pytest.fixture(scope="module", params=plugins.names(dime.device.networks))
+def tried(name):
+    """ViT has ten times the work of the others."""
+    return pytest.param(name, marks=pytest.mark.slow) if name == "vit_b_16" else name
+
+
+@pytest.fixture(scope="module", params=[tried(name) for name in plugins.names(dime.device.networks)])
 def network_name(request):
     return request.param
 
