@@ -403,6 +403,14 @@ class Row(NamedTuple):
 INTERVALS = "latency", "energy", "difference", "chosen", "its energy"
 OVER = "normal", "jitter"
 BOUND, LIMIT = "single runs below the bound of 95 %", "single runs within the limit of 95 %"
+JOULES_BOUND, JOULES_LIMIT = "joules of single runs below the bound of 95 %", "joules of them within the limit of 95 %"
+LIMITED = {
+    "latency": ("limit refused", BOUND, LIMIT),
+    "energy": ("limit on joules refused", JOULES_BOUND, JOULES_LIMIT),
+}
+# Kinds in which a plan's terms vary, too, and the number of passes of their intervals.
+TERMS_KINDS, TERMS_PASSES, WITH_TERMS = KINDS[:6], 5, " with terms"
+LIMIT_SHAPES = (10, 10), (5, 2)
 
 
 def rows(kind, passes, runs, score):
@@ -422,10 +430,11 @@ def rows(kind, passes, runs, score):
     ]
 
 
-def limit_rows(kind, passes, runs, score, kept):
+def limit_rows(kind, passes, runs, score, kept, limited="latency"):
     """What ``judge_limits`` found, as rows of the table; shares are mean probabilities."""
-    made = [Row(kind, passes, runs, "limit refused", score.refused, "")]
-    for name, shares in ((BOUND, kept["bound"]), (LIMIT, kept["limit"])):
+    refused, bound, limit = LIMITED[limited]
+    made = [Row(kind, passes, runs, refused, score.refused, "")]
+    for name, shares in ((bound, kept["bound"]), (limit, kept["limit"])):
         made.append(Row(kind, passes, runs, name, len(shares), round(float(np.mean(shares)), 4) if shares else ""))
     return made
 
@@ -449,7 +458,7 @@ def broken(made):
         if row.statement in INTERVALS and row.given >= 50:
             error = 2 * (0.05 * 0.95 / row.given) ** 0.5
             found += [] if 0.92 - error <= share <= 0.98 + error else [row]
-        if row.statement in (BOUND, LIMIT) and share < 0.94:
+        if row.statement in (BOUND, LIMIT, JOULES_BOUND, JOULES_LIMIT) and share < 0.94:
             found.append(row)
     for statement, low, high in (("best in 90 to 95 %", 0.88, 0.98), ("sure", 0.975, 1.0)):
         known = [row for row in made if row.statement == statement and row.share != ""]

@@ -75,15 +75,22 @@ def test_the_table_holds():
             refused = next(row.given for row in of_intervals if row.statement == "refused")
             assert (refused > 0) == (passes == 1)
             seeds = refused + max(row.given for row in of_intervals if row.statement in noise.INTERVALS)
-            assert seeds >= (50 if passes in (4, 20) or kind in noise.SESSIONS else 400), (kind, passes)
+            assert seeds >= 400, (kind, passes)
             for name in ("latency", "difference", "chosen"):
                 given = next(row.given for row in of_intervals if row.statement == name)
                 assert refused + given >= 0.95 * seeds, (kind, passes, name)
-        for passes, runs in ((10, 10), (5, 2)):
+    with_terms = [kind + noise.WITH_TERMS for kind in noise.TERMS_KINDS]
+    for kind in (*noise.KINDS, *with_terms):
+        for passes, runs in noise.LIMIT_SHAPES:
             limits = {
                 row.statement: row.given for row in table if (row.noise, row.passes, row.runs) == (kind, passes, runs)
             }
-            assert limits["limit refused"] + limits[noise.BOUND] >= (45 if kind == "three sessions" else 180)
+            for limited, (refused, bound, _) in noise.LIMITED.items():
+                least = 180 if limited == "latency" and kind in noise.KINDS else 30
+                assert limits[refused] + limits[bound] >= least, (kind, passes, limited)
+    for kind in with_terms:
+        its = {row.statement: row.given for row in table if (row.noise, row.passes) == (kind, noise.TERMS_PASSES)}
+        assert its["latency"] >= 50 and its["difference"] >= 50, kind
 
 
 def test_the_chosen_plan_is_not_as_good_as_it_looks():
