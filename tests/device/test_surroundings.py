@@ -180,4 +180,4 @@ def test_a_profile_under_a_quota_says_so(group, resnet18_samples, tmp_path):
     assert any(text.startswith("measured under a quota of 0.5") for text in told), told
     start, end = (RunSpec.read(str(tmp_path / "run")).sessions[0]["surroundings"][when] for when in ("start", "end"))
     assert start["quota_cpus"] == end["quota_cpus"] == 0.5
-    assert end["throttled_s"] > start["throttled_s"]
+    assert end["throttled_s"] >= start["throttled_s"] and end["throttled_s"] > 0  # others may leave it less than half
