@@ -164,9 +164,9 @@ def _hash(content: str) -> str:
 def _shown(data: model.Report) -> model.Report:
     """What the page needs: nine digits, all where it reckons itself, and no terms of other ways to place layers."""
     found: model.Report = json.loads(json.dumps(data), parse_float=_nine_digits)
-    found["options"] = data["options"]
+    found["options"] = json.loads(json.dumps(data["options"]), parse_float=_whole)
     for link, own in zip(found["links"], data["links"], strict=True):
-        link["what_if"] = own["what_if"]
+        link["what_if"] = json.loads(json.dumps(own["what_if"]), parse_float=_whole)
         for row in link["baselines"]:
             if row["plan"] is not None:
                 row["plan"] = {**row["plan"], "terms": [], "without": [], "encoded": []}
@@ -174,7 +174,13 @@ def _shown(data: model.Report) -> model.Report:
 
 
 def _nine_digits(text: str) -> float:
-    return float(f"{float(text):.9g}")
+    return _whole(f"{float(text):.9g}")
+
+
+def _whole(text: str) -> float:
+    """A number, without a point where nothing is behind it: a page has hundreds of such zeros."""
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 
 def _embed(data: object) -> str:

@@ -2,6 +2,7 @@
 // Plans that were run: what was predicted beside what was measured.
 
 const SAID = { compute: "compute", crossing: "crossing", copies: "copies to and from the GPU", clock: "change of clock", encoding: "encoding", overhead: "overhead" };
+const noted = (text) => h("p", { class: "note" }, text);
 const VERDICT = new Map([[true, "holds"], [false, "does not hold"], [null, "no verdict"]]);
 
 function verifiedSection(link) {
@@ -16,7 +17,7 @@ function verifiedSection(link) {
   show(found.plans[0]);
   return section("Run, and held against the prediction",
     `Mean ${what} of typical requests. A prediction holds if the measured mean lies in its 95 % interval, widened by the measurement's own; that was fixed before the run.`,
-    h("div", { class: "badges" }, badge(found.origin, "ran"), ...(found.origin === "measured" ? [] : [h("span", { class: "note" }, "the devices are real; the link between them is a program that lets real bytes through no faster than the link would")])),
+    h("div", { class: "badges" }, badge(found.origin, "ran"), ...(found.origin === "measured" ? [] : [h("span", { class: "note" }, "a program between the devices lets real bytes through no faster than the link would")])),
     h("div", { class: "facts" },
       fact(`${held} of ${known.length}`, "predictions hold"),
       fact(percent(Math.max(0, found.regret)), "more than the best that was run"),
@@ -33,11 +34,10 @@ function verifiedSection(link) {
     h("h3", null, "Where the time went"),
     found.plans.length > 1 ? choice(found.plans.map((plan, at) => [`${plan.letter} ${plan.name}`.trim(), at]), 0, (at) => show(found.plans[at]), "plan") : null,
     one,
-    found.plans.filter((plan) => plan.effect).map((plan) => h("p", { class: "note" },
-      `${plan.name}, ${plan.encoded.map((one) => `${tensorAt(one.boundary)} as ${one.encoding}`).join(", ")}: ${effectOf(plan.effect)}.`)),
-    found.plans.flatMap((plan) => (plan.energies || []).map((one) => h("p", { class: "note" }, joulesOf(plan, one)))),
-    found.notes.map((note) => h("p", { class: "note" }, note)),
-    h("p", { class: "note" }, `verified/${data.verification.folder}, ${data.verification.started_utc}; every request stands in verification.parquet`));
+    found.plans.filter((plan) => plan.effect).map((plan) => noted(`${plan.name}, ${plan.encoded.map((one) => `${tensorAt(one.boundary)} as ${one.encoding}`).join(", ")}: ${effectOf(plan.effect)}.`)),
+    found.plans.flatMap((plan) => (plan.energies || []).map((one) => noted(joulesOf(plan, one)))),
+    found.notes.map((note) => noted(note)),
+    noted(`verified/${data.verification.folder}, ${data.verification.started_utc}; verification.parquet has each request`));
 }
 
 // A plan's joules a request on one device, which a meter watched.
@@ -92,7 +92,7 @@ function intervals(found, width) {
 
 // Time by stage, predicted above measured, to one scale.
 function strips(plan, origin) {
-  if (!plan.stages.length) return h("p", { class: "note" }, "Stages overlap in a pipeline; each request's stages stand in verification.parquet.");
+  if (!plan.stages.length) return noted("Stages overlap in a pipeline; verification.parquet has each request's.");
   const total = (which) => plan.stages.reduce((sum, part) => sum + Math.max(0, part[which].mean_s), 0);
   const longest = Math.max(total("predicted"), total("measured"));
   const name = (part) => `${SAID[part.cause]}${part.what ? ` ${part.what}` : ""} ${part.target ? `${part.device} to ${part.target}` : `on ${part.device}`}`;
@@ -108,5 +108,5 @@ function strips(plan, origin) {
     table([["stage"], ["predicted", "num"], ["measured", "num"], ["of the time", "num"]], plan.stages.filter((part) => part.predicted.mean_s || part.measured.mean_s > 0.002 * plan.measured.mean_s).map((part) => [
       part.back_to_back ? h("td", null, name(part), h("div", { class: "note" }, `back to back meanwhile: ${withEnds(part.back_to_back)}`)) : name(part), num(withEnds(part.predicted)), num(withEnds(part.measured)),
       num(`${(100 * (part.measured.mean_s - part.predicted.mean_s) / plan.measured.mean_s).toFixed(1)} %`)])),
-    h("p", { class: "note" }, "Of the time: what a stage took more (or less) than predicted, as a part of the measured whole."));
+    noted("Of the time: what a stage took more than predicted, as a part of the measured whole."));
 }
