@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import tarfile
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from dime.host.bench.lab import IMAGES
 from dime.host.metering import alive
 from dime.host.planning.plan import read_plan
+from dime.host.provenance import document, images
 from tests.lab.loads import Load, doctors_load
 from tests.lab.meter import StandInMeter
 
@@ -22,7 +24,7 @@ from .test_remote_profile import leftovers
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800)]
 WATTS = 3.0
-LITTLE = "RUNS=1 ITERATIONS=1 WARMUPS=0 MAX_LAYERS=2"
+LITTLE = "RUNS=1 ITERATIONS=1 WARMUPS=0 MAX_LAYERS=1"
 PORTS = (Path("/dev/ttyUSB0"), Path("/dev/smartpower3"))
 UDEV = """#!/bin/sh
 case $1 in
@@ -64,6 +66,7 @@ def checkout(built, samples, tmp_path_factory):
         tool.chmod(0o755)
     for name in IMAGES.values():
         docker("image", "rm", "--force", f"{name}:latest", check=False)
+    NANO.enter("sh", "-c", "docker rmi --force $(docker images --quiet)", check=False)
     load = Load(idle_w=WATTS)
     with StandInMeter(load, baud=921600) as meter, doctors_load(load):
         os.chmod(os.path.realpath(meter.port), 0o666)
@@ -82,7 +85,7 @@ def types(checkout, line, **more):
     place, people = checkout
     words = line.partition("#")[0].strip()
     if words.startswith("make profile"):
-        words += f" {LITTLE}" + (" FREQS=76800000,921600000" if "DEVICE=nano" in words else "")
+        words += f" {LITTLE}" + (" FREQS=921600000" if "DEVICE=nano" in words else "")
     done = subprocess.run(
         ["bash", "-c", words], cwd=place, env={**people, **more}, stdin=subprocess.DEVNULL, capture_output=True,
         text=True, check=False, timeout=1500,
@@ -113,6 +116,22 @@ def test_the_bench_section_as_it_stands(checkout):
     checked = docker("exec", service, "python3", "-m", "dime.host.metering.alive", "5000")
     assert checked.stdout.strip() in ("hello", "challenge")
     assert leftovers(NANO) == []
+    assert "sent-" in NANO.docker("images").stdout
+
+
+def test_its_study_is_packed_with_the_boards_image(at_length, checkout):
+    """As docs/howto/artifact.md has it, from the board's own engine; what comes of it is checked by its command."""
+    place, _ = checkout
+    said = types(checkout, 'make artifact STUDIES=results/plans/alexnet/001 TITLE="Where to cut" IMAGES=1')
+    (name,) = document.read(place / "artifact").images.values()
+    assert re.search(rf"^.*image {name}: \d+ MB as the engine has it$", said.stderr, re.M)
+    with tarfile.open(images.place(place / "artifact", name)) as packed:
+        manifest = json.load(packed.extractfile("manifest.json"))
+        config = json.load(packed.extractfile(manifest[0]["Config"]))
+        assert all(layer in packed.getnames() for layer in manifest[0]["Layers"])
+    assert config["architecture"] == "arm64"
+    assert "IMAGES=1" not in (place / "artifact/README.md").read_text()
+    types(checkout, f"make check-artifact ARTIFACT={said.stdout.splitlines()[-1]}")
 
 
 def test_a_port_that_is_no_meter_does_not_restart_for_ever(checkout):

@@ -286,16 +286,6 @@ def test_an_image_that_is_nowhere(potato, job):
         fleet.profile([job(potato, potato_image="nothing")], REGISTRY)
 
 
-def test_without_a_registry_the_image_is_streamed_over_the_connection(potato, job, built):
-    from dime.host.bench.images import build
-
-    cleanup.clean(job(potato, potato_image="dime-jetson").device)
-    build.build("jetson", tried=False, **built)
-    work = job(potato, potato_image="dime-jetson")
-    assert len(rows(fleet.profile([work])[0])) == 8
-    assert "sent-" in potato.docker("images").stdout
-
-
 def test_ctrl_c_where_nobody_can_be_asked_lets_the_run_go_on(nano, job):
     work = job(nano, *LONG)
     watcher = threading.Thread(
