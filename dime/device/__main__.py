@@ -41,9 +41,11 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 def run(arguments: Optional[Sequence[str]], emit: "Emit") -> int:
     """Runs one verb and says with ``emit`` what happens; see `main`."""
+    verb = None
     try:
         options = _parser().parse_args(arguments)
-        options.verb(options, emit)
+        verb = options.verb
+        verb(options, emit)
         return 0
     except DimeError as error:
         emit("error", text=str(error))
@@ -54,7 +56,8 @@ def run(arguments: Optional[Sequence[str]], emit: "Emit") -> int:
         emit("error", text="{}: {}".format(error.filename, error.strerror))
         return 1
     except KeyboardInterrupt:
-        emit("warning", text="stopped; the same command goes on from here")
+        keeps = verb is profile  # what any other one has made so far goes with it
+        emit("warning", text="stopped; the same command goes on from here" if keeps else "stopped")
         return STOPPED
 
 

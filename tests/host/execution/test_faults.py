@@ -67,6 +67,7 @@ def test_ctrl_c_leaves_no_process(study, tmp_path):  # noqa: F811
     time.sleep(0.5)
     said = command.interrupt()
     assert command.process.returncode == 130 and "Traceback" not in said
+    assert "kept" not in said and "goes on" not in said
     wait_for("the processes' end", lambda: ours() == [], SOON_S)
     assert not (study / "verified").exists()
     if "nothing was written" not in said:  # else a busy machine took more than a person is kept for

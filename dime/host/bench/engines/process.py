@@ -74,7 +74,8 @@ class Process:
         if job.token:
             words.append(f"{job.token_word}={self._private('token', job.token)}")
         self.stage = Stage.STARTING
-        self._process = self._stack.enter_context(_process([*ENTRY, *words], _environment(job.threads), self.label))
+        started = _process([*ENTRY, *words], _environment(job.threads), self.label, keeps=job.words[0] == "profile")
+        self._process = self._stack.enter_context(started)
         self.stage = Stage.RUNNING
 
     def look(self) -> tuple[State, list[str]]:
@@ -204,7 +205,7 @@ def facts(lines: Iterable[str], said: list[dict[str, object]], label: str, most:
 
 @contextmanager
 def _process(
-    command: Sequence[str], environment: dict[str, str], label: str, stdin: int | None = None
+    command: Sequence[str], environment: dict[str, str], label: str, stdin: int | None = None, keeps: bool = False
 ) -> Iterator[subprocess.Popen[str]]:
     """A child that is asked to stop, and then waited for, on every way out.
 
@@ -222,9 +223,11 @@ def _process(
         try:
             process.wait(GRACE_S)
         except subprocess.TimeoutExpired:
-            console.tell(f"{label}: ends by itself after the run under way; what it has finished is kept")
+            kept = "; what it has finished is kept" if keeps else ""
+            console.tell(f"{label}: ends by itself after the run under way{kept}")
         else:
-            console.tell(f"{label}: what it has finished is kept; the same command goes on")
+            if keeps:
+                console.tell(f"{label}: what it has finished is kept; the same command goes on")
         raise
     except BaseException:
         process.terminate()
