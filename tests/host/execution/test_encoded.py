@@ -153,9 +153,9 @@ def test_a_wrong_decoder_ends_the_run_and_names_the_bundle(here, monkeypatch, tm
     )
     started = process._process
 
-    def start(command, *rest):
+    def start(command, *rest, **more):
         wrong = "stage" in command and "--device=server" in command
-        return started([command[0], str(tmp_path / "wrong.py"), *command[2:]] if wrong else command, *rest)
+        return started([command[0], str(tmp_path / "wrong.py"), *command[2:]] if wrong else command, *rest, **more)
 
     monkeypatch.setattr(process, "_process", start)
     with pytest.raises(DeviceError, match=r"not the whole network's with the same encodings \(jpeg90\), .* of the"
@@ -183,9 +183,9 @@ def test_an_edge_of_python_3_6_encodes_for_a_server_of_today(python36, tmp_path,
         dime("solve", "--net=mine", f"--link={LINK}", "--edge-power=5", "--replicates=0", *more, folder=tmp_path)
     started = process._process
 
-    def start(command, *rest):
+    def start(command, *rest, **more):
         is_old = "stage" in command and "--device=edge" in command
-        return started([python36, *command[1:]] if is_old else command, *rest)
+        return started([python36, *command[1:]] if is_old else command, *rest, **more)
 
     monkeypatch.setattr(process, "_process", start)
     monkeypatch.chdir(tmp_path)

@@ -27,9 +27,9 @@ def test_an_edge_of_python_3_6_and_a_server_of_today_give_the_same_class(python3
     dime("solve", "--net=mine", f"--link={LINK}", "--edge-power=5", "--replicates=0", folder=tmp_path)
     started = process._process
 
-    def start(command, *rest):
+    def start(command, *rest, **more):
         old = "stage" in command and "--device=edge" in command
-        return started([python36, *command[1:]] if old else command, *rest)
+        return started([python36, *command[1:]] if old else command, *rest, **more)
 
     monkeypatch.setattr(process, "_process", start)
     monkeypatch.chdir(tmp_path)
