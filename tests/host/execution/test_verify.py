@@ -287,5 +287,5 @@ def test_a_stage_that_is_killed_ends_the_run_in_one_line(here, monkeypatch):
     monkeypatch.setattr(running.Running, "__enter__", enter)
     with pytest.raises(DeviceError, match=r"server: its stage has ended, killed by signal 9"):
         runs.verify(here, runs=2000)
-    assert time.monotonic() - killed[0] < 15
+    assert time.monotonic() - killed[0] < 15 * max(1, os.getloadavg()[0] / (os.cpu_count() or 1))
     assert ours() == []
