@@ -494,7 +494,7 @@ class _Part(object):
         at = frame.hop + 1
         names = list(self.work.pictures())
         fetched, _, told = self.compute(at, names[frame.stamps[0] % len(names)], frame.memory, frame.data)
-        self.send_on(at, frame.number, came(frame), told, fetched)
+        self.send_on(at, frame.number, stamps_of(frame), told, fetched)
 
     def send_on(
         self, at: int, number: int, before: List[int], told: List[int], fetched: "work.Tensors", strict: bool = False
@@ -511,7 +511,7 @@ class _Part(object):
                 self.recall()
 
 
-def came(frame: Frame) -> List[int]:
+def stamps_of(frame: Frame) -> List[int]:
     """The stamps of what has come."""
     return list(frame.stamps) + [frame.first_ns, frame.last_ns, frame.size_bytes]
 
@@ -604,7 +604,7 @@ class _Edge(object):
         one = self._pending.get(frame.number)
         if one is None or frame.order != self._order.number or one.picture != frame.stamps[0]:
             return  # it was finished here before
-        one.stamps = came(frame)
+        one.stamps = stamps_of(frame)
         self._advance(one, frame.hop + 1, frame.memory, frame.data)
 
     def _lost(self) -> None:

@@ -1,11 +1,14 @@
 """A verification without any device: what a perfect edge device and server would have stamped."""
 
+import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from dime.contract import stages
+from dime.host.bench.engines import process
 from dime.host.execution import comparison, runs
 from dime.host.execution.plans import Candidate
 from dime.host.execution.runs import RanLink, Verification
@@ -80,6 +83,30 @@ def verification(name="a_link", names=("d0", "d1"), **changes):
     told = (compared(rounds, names=names),)
     link = RanLink(name, "emulated", {names: LINK}, (one,), told, (tuple(map(tuple, rounds)),), "latency")
     return Verification(Path("study"), problem.network, names, ({}, {}), (link,), 1.0)
+
+
+def go_to(folder, tmp_path, monkeypatch):
+    """Into a folder; the lock of this computer is this test's own."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+
+
+def copied(planned, tmp_path, monkeypatch):
+    """Into a copy of a planned folder, to write into."""
+    shutil.copytree(planned, tmp_path / "copy", ignore=lambda *_: ["verified"])
+    go_to(tmp_path / "copy", tmp_path, monkeypatch)
+
+
+def start_with(monkeypatch, device, *words):
+    """A device's stage is started by these words in place of as many first ones."""
+    started = process._process
+
+    def start(command, *rest, **more):
+        is_it = "stage" in command and f"--device={device}" in command
+        return started([*words, *command[len(words) :]] if is_it else command, *rest, **more)
+
+    monkeypatch.setattr(process, "_process", start)
 
 
 def only(monkeypatch, name):

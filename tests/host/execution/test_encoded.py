@@ -2,9 +2,7 @@
 
 import json
 import os
-import shutil
 import subprocess
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +19,7 @@ from dime.host.planning.problem import Choice
 from dime.host.profiles.encodings import Encoding
 from dime.host.report import verified
 from tests.host.conftest import dime
+from tests.host.execution import made
 from tests.host.execution.test_verify import LINK, MODEL
 from tests.sharing import once
 
@@ -49,10 +48,7 @@ def planned(tmp_path_factory):
 @pytest.fixture
 def here(planned, tmp_path, monkeypatch):
     """A copy of the planned folder, to write into."""
-    shutil.copytree(planned, tmp_path / "copy", ignore=lambda *_: ["verified"])
-    monkeypatch.chdir(tmp_path / "copy")
-    monkeypatch.setenv("TMPDIR", str(tmp_path))  # the lock of this computer is no other test's
-    monkeypatch.setattr(tempfile, "tempdir", None)
+    made.copied(planned, tmp_path, monkeypatch)
     return Path("results/plans/mine")
 
 
@@ -151,13 +147,7 @@ def test_a_wrong_decoder_ends_the_run_and_names_the_bundle(here, monkeypatch, tm
         "from dime import entry\n"
         "entry.main()\n"
     )
-    started = process._process
-
-    def start(command, *rest, **more):
-        wrong = "stage" in command and "--device=server" in command
-        return started([command[0], str(tmp_path / "wrong.py"), *command[2:]] if wrong else command, *rest, **more)
-
-    monkeypatch.setattr(process, "_process", start)
+    made.start_with(monkeypatch, "server", process.ENTRY[0], str(tmp_path / "wrong.py"))
     with pytest.raises(DeviceError, match=r"not the whole network's with the same encodings \(jpeg90\), .* of the"
                        r" largest value away; wrong: bundle .* on server"):  # fmt: skip
         runs.verify(here / "001", runs=5)
@@ -181,15 +171,8 @@ def test_an_edge_of_python_3_6_encodes_for_a_server_of_today(python36, tmp_path,
     dime("profile", "--net=mine", "--device=server", "--runs=3", "--iterations=3", "--encode=all", folder=tmp_path)
     for more in STUDIES.values():
         dime("solve", "--net=mine", f"--link={LINK}", "--edge-power=5", "--replicates=0", *more, folder=tmp_path)
-    started = process._process
-
-    def start(command, *rest, **more):
-        is_old = "stage" in command and "--device=edge" in command
-        return started([python36, *command[1:]] if is_old else command, *rest, **more)
-
-    monkeypatch.setattr(process, "_process", start)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    made.start_with(monkeypatch, "edge", python36)
+    made.go_to(tmp_path, tmp_path, monkeypatch)
     for study in ("001", "003"):
         found = runs.verify(f"results/plans/mine/{study}", runs=5)
         assert found.facts[0]["versions"]["python"].startswith("3.6.") and found.facts[0]["pillow"]

@@ -38,11 +38,8 @@ def plan_between(mine, folder):
 @pytest.fixture
 def study(planned, tmp_path, monkeypatch):
     """A copy of the planned folder, to write into."""
-    shutil.copytree(planned, tmp_path / "copy")
-    monkeypatch.chdir(tmp_path / "copy")
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    made.copied(planned, tmp_path, monkeypatch)
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
-    monkeypatch.setattr(tempfile, "tempdir", None)
     return Path("results/plans/mine/001")
 
 

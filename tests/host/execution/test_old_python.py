@@ -2,13 +2,13 @@
 
 import os
 import subprocess
-import tempfile
 
 import pytest
 
 from dime.host.bench.engines import process
 from dime.host.execution import runs
 from tests.host.conftest import dime
+from tests.host.execution import made
 from tests.host.execution.test_verify import LINK, MODEL
 
 pytestmark = pytest.mark.slow
@@ -25,15 +25,8 @@ def test_an_edge_of_python_3_6_and_a_server_of_today_give_the_same_class(python3
     assert done.returncode == 0, done.stdout + done.stderr
     dime("profile", "--net=mine", "--device=server", "--runs=3", "--iterations=3", folder=tmp_path)
     dime("solve", "--net=mine", f"--link={LINK}", "--edge-power=5", "--replicates=0", folder=tmp_path)
-    started = process._process
-
-    def start(command, *rest, **more):
-        old = "stage" in command and "--device=edge" in command
-        return started([python36, *command[1:]] if old else command, *rest, **more)
-
-    monkeypatch.setattr(process, "_process", start)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # the lock of this computer is no other test's
+    made.start_with(monkeypatch, "edge", python36)
+    made.go_to(tmp_path, tmp_path, monkeypatch)
     found = runs.verify("results/plans/mine/001", runs=5)
     versions = [facts["versions"] for facts in found.facts]
     assert versions[0]["python"].startswith("3.6.") and versions[0]["torch"] != versions[1]["torch"]
