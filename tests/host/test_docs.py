@@ -90,6 +90,7 @@ def run(code, folder):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(there):
     notebook = json.loads((DOCS / "from_python.ipynb").read_text())
     assert all(not cell.get("outputs") for cell in notebook["cells"]), "what it prints is of whoever runs it"
@@ -98,6 +99,7 @@ def test_the_notebook_runs(there):
     assert said.count("optimal, proven by exact") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in TEXT if blocks(TEXT[page], "python")], ids=str)
 def test_examples_in_python_run(page, there):
     run("\n".join(blocks(TEXT[page], "python")), there)

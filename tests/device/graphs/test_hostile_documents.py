@@ -113,7 +113,7 @@ def load(folders, python=sys.executable):
     return [(int(line.split(" ", 1)[0]), line.split(" ", 1)[1]) for line in done.stdout.splitlines()]
 
 
-@pytest.mark.parametrize("version", ["today", "3.6"])
+@pytest.mark.parametrize("version", ["today", pytest.param("3.6", marks=pytest.mark.slow)])
 def test_no_argument_makes_a_device_take_memory(tmp_path, version, request):
     python = sys.executable if version == "today" else request.getfixturevalue("python36")
     folders = [written(copy.deepcopy(graph), tmp_path / name) for name, graph in HOSTILE.items()]
