@@ -157,6 +157,18 @@ class Compared:
         return self.measured.mean_s / self.predicted_s - 1
 
     @property
+    def meanwhile_s(self) -> float | None:
+        """The prediction, had each bundle taken what it took back to back in the minutes of the run.
+
+        How far the measured time is from it is the model's doing; how far it is from what was predicted is that of the
+        devices, whose own speed has changed since they were profiled. None where no bundle was run so.
+        """
+        changes_s = [
+            told.back_to_back.mean_s - told.part.predicted_s for told in self.stages if told.back_to_back is not None
+        ]
+        return self.predicted_s + sum(changes_s) if changes_s else None
+
+    @property
     def cause(self) -> Told | None:
         """The stage that explains most of the difference."""
         return max(self.stages, key=lambda told: abs(told.measured.mean_s - told.part.predicted_s), default=None)

@@ -42,6 +42,9 @@ def _link(link: RanLink) -> Iterator[str]:
         )
         if compared.holds is False and compared.cause is not None:
             yield f"{indent}  most of it: {_cause(compared.cause)}"
+            if compared.meanwhile_s is not None:
+                meanwhile = quantity(compared.meanwhile_s, "s")
+                yield f"{indent}  with each bundle as fast as it was back to back meanwhile: {meanwhile}"
         for line in _encoded(one, compared):
             yield from textwrap.wrap(line, WIDTH, initial_indent=f"{indent}  ", subsequent_indent=f"{indent}    ")
         yield from (f"{indent}  {_joules(each)}" for each in compared.energies)

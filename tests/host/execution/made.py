@@ -56,9 +56,9 @@ def parts(edge="d0", server="d1"):
     )
 
 
-def compared(rounds, predicted=(0.0235, 0.0245), names=("d0", "d1")):
+def compared(rounds, predicted=(0.0235, 0.0245), names=("d0", "d1"), alone=()):
     segments = stages.segments([(0, 0, 0, -1), (1, 1, 1, -1)])
-    told = comparison.by_stage(parts(*names), rounds, segments, [0.005, 0.005])
+    told = comparison.by_stage(parts(*names), rounds, segments, [0.005, 0.005], alone)
     values = [np.array([(one["end_ns"] - one["start_ns"]) / 1e9 for one in rows]) for rows in rounds]
     fallbacks = sum(bool(one["fallback"]) for rows in rounds for one in rows)
     return comparison.Compared("DIME", (), 0.024, predicted, comparison.measure(values), told, fallbacks)
@@ -75,12 +75,12 @@ def encoded(found):
     return replace(found, links=(link,))
 
 
-def verification(name="a_link", names=("d0", "d1"), **changes):
+def verification(name="a_link", names=("d0", "d1"), alone=(), **changes):
     rounds = [[row(2 * turn, **changes), row(2 * turn + 1, **changes)] for turn in range(5)]
     problem = small.problem(2, 2, 1)
     segments = tuple(stages.segments([(0, 0, 0, -1), (1, 1, 1, -1)]))
     one = Candidate("D", "DIME", (), (), None, segments, (0.0235, 0.0245), parts(*names), (0.01, 0.0), (0.005, 0.005))
-    told = (compared(rounds, names=names),)
+    told = (compared(rounds, names=names, alone=alone),)
     link = RanLink(name, "emulated", {names: LINK}, (one,), told, (tuple(map(tuple, rounds)),), "latency")
     return Verification(Path("study"), problem.network, names, ({}, {}), (link,), 1.0)
 

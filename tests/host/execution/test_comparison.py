@@ -73,6 +73,15 @@ def test_what_a_bundle_took_back_to_back_tells_the_plan_s_doing_from_the_device_
     assert told[2].back_to_back.mean_s == pytest.approx(0.002) and told[2].measured.mean_s == pytest.approx(0.009)
 
 
+def test_a_device_that_has_become_slower_is_told_from_a_model_that_is_wrong():
+    slower = [{(1, 0): [0.009, 0.009]}] * 5
+    found = made.verification(server_ms=9, alone=slower)
+    (one,) = found.links[0].compared
+    assert one.meanwhile_s == pytest.approx(one.predicted_s + 0.007) == pytest.approx(one.measured.mean_s)
+    assert "with each bundle as fast as it was back to back meanwhile: 31.0 ms" in verified.text(found)
+    assert made.verification(server_ms=9).links[0].compared[0].meanwhile_s is None
+
+
 def test_encoding_is_a_cause_of_its_own():
     row = made.row(encode_ms=4, decode_ms=1.5, overhead_ms=2)
     times = comparison.stage_times(row, SEGMENTS, [0.005, 0.005])
