@@ -6,6 +6,7 @@ import platform
 import signal
 import sys
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Dict, List, NoReturn, Optional, Sequence, Tuple
 
 from dime import __version__
@@ -35,7 +36,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         int: 0; 1 after an error that the person can mend; 143 when stopped.
     """
     emit = _only_messages()
-    stop.install()
+    words = sys.argv[1:] if arguments is None else arguments
+    stop.install(partial(_leave, emit, words[:1] == ["profile"]))
     return run(arguments, emit)
 
 
@@ -56,9 +58,21 @@ def run(arguments: Optional[Sequence[str]], emit: "Emit") -> int:
         emit("error", text="{}: {}".format(error.filename, error.strerror))
         return 1
     except KeyboardInterrupt:
-        keeps = verb is profile  # what any other one has made so far goes with it
-        emit("warning", text="stopped; the same command goes on from here" if keeps else "stopped")
+        _say_stopped(emit, verb is profile)
         return STOPPED
+
+
+def _say_stopped(emit: "Emit", keeps: bool) -> None:
+    """Says that it was stopped; what any other verb than a profile has made so far goes with it."""
+    emit("warning", text="stopped; the same command goes on from here" if keeps else "stopped")
+
+
+def _leave(emit: "Emit", keeps: bool) -> None:
+    """Ends the process as it is: nothing is to be put back where no signal is deferred."""
+    try:
+        _say_stopped(emit, keeps)
+    finally:
+        os._exit(STOPPED)
 
 
 def samples(options: argparse.Namespace, emit: "Emit") -> None:

@@ -2,7 +2,8 @@
 
 import signal
 from contextlib import contextmanager
-from typing import Iterator
+from types import FrameType
+from typing import Callable, Iterator, Optional
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -14,10 +15,17 @@ class Stopped(KeyboardInterrupt):
 class _State(object):
     deferrals = 0
     pending = False
+    leave = None  # type: Optional[Callable[[], None]]
 
 
-def install() -> None:
-    """Makes both signals raise Stopped: at once, or at the next `check` while deferred. Later ones are ignored."""
+def install(leave: Callable[[], None]) -> None:
+    """Makes both signals raise Stopped: at once, or at the next `check` while deferred. Later ones are ignored.
+
+    Args:
+        leave: Called instead while a module is loaded, to end the process: a library may take an exception for a fault
+            of its own there, and what was to stop would go on.
+    """
+    _State.leave = leave
     for number in SIGNALS:
         signal.signal(number, _handle)
 
@@ -41,10 +49,21 @@ def deferred() -> Iterator[None]:
         check()
 
 
-def _handle(number: int, frame: object) -> None:
+def _handle(number: int, frame: Optional[FrameType]) -> None:
     for each in SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     if _State.deferrals:
         _State.pending = True
+    elif _State.leave is not None and _loads(frame):
+        _State.leave()
     else:
         raise Stopped()
+
+
+def _loads(frame: Optional[FrameType]) -> bool:
+    """Whether a module is being loaded."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False

@@ -1,3 +1,4 @@
+import importlib
 import os
 import signal
 
@@ -10,7 +11,7 @@ from dime.device import stop
 def handlers():
     """The handlers of the test runner, and a clean state, come back afterwards."""
     before = {number: signal.getsignal(number) for number in stop.SIGNALS}
-    stop.install()
+    stop.install(lambda: None)
     yield
     stop._State.pending = False
     for number, handler in before.items():
@@ -61,3 +62,14 @@ def test_without_a_signal_nothing_happens():
     with stop.deferred():
         stop.check()
     stop.check()
+
+
+def test_a_library_that_is_loaded_cannot_take_it_for_a_fault_of_its_own(tmp_path, monkeypatch):
+    (tmp_path / "takes_it.py").write_text(
+        "import os, signal\ncaught = None\ntry:\n    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    signal.getsignal(signal.SIGTERM)\nexcept BaseException as error:\n    caught = error\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    left = []
+    stop.install(lambda: left.append(True))
+    assert importlib.import_module("takes_it").caught is None and left == [True]

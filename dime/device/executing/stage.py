@@ -557,7 +557,8 @@ class _Edge(object):
                 continue
             soonest_ns = min([one.until_ns for one in self._pending.values()])
             try:
-                kind, what = self._events.get(timeout=max(0.0, (soonest_ns - monotonic_ns()) / 1e9))
+                left_s = max(0.0, (soonest_ns - monotonic_ns()) / 1e9)
+                kind, what = self._events.get(timeout=min(LOOK_S, left_s))  # no signal wakes it
             except Empty:
                 self._finish_late()
                 continue

@@ -251,6 +251,23 @@ def test_silence_ends_in_the_fallback_before_the_deadline_and_heals(lab, monkeyp
     assert {row["fallback"] for row in one.run(PLANS["there and back"], warmups=3)} == {""}
 
 
+def test_an_edge_device_that_waits_for_a_silent_server_hears_that_it_is_to_stop(lab, monkeypatch):
+    silent = Silent(monkeypatch)
+    one = lab()
+    one.prepare(PLANS["there and back"], silence_s=60.0)
+    silent.is_silent.set()
+    talk.say(one.channels[0], {"go": True})
+    time.sleep(0.5)
+
+    def check():
+        if threading.current_thread() is one.threads[0]:
+            raise RuntimeError("told to stop")
+
+    monkeypatch.setattr(module.stop, "check", check)
+    one.threads[0].join(10.0)
+    assert not one.threads[0].is_alive() and [str(error) for error in one.failures] == ["told to stop"]
+
+
 @pytest.mark.alone
 def test_a_reply_that_comes_late_counts_for_nothing(lab, monkeypatch):
     pass_on = module._Part.pass_on
