@@ -40,8 +40,10 @@ class Round:
 
     Attributes:
         request_j: Joules a request: the round's, by their number; NaN where the meter does not tell them.
-        error_j: Standard uncertainty of that, the meter's gain apart.
-        gain_error: Of the meter's gain, relative; None where nobody states one.
+        error_j: Standard uncertainty of that which all rounds share, the meter's gain apart.
+        gain_error: Relative standard uncertainty of the meter's gain; None where nobody states one.
+        alias_j: Standard deviation by what is not seen between two readings, which rounds at one place share.
+        phase: Where in the meter's period the round begins, 0 to 1.
         steps_j: (segment, step) -> joules of each run of that bundle; NaN where it is too short for the meter.
         why_not: Why there are no joules.
     """
@@ -49,6 +51,8 @@ class Round:
     request_j: float
     error_j: float
     gain_error: float | None
+    alias_j: float = 0.0
+    phase: float = 0.0
     steps_j: Mapping[tuple[int, int], Floats] = field(default_factory=dict)
     why_not: str = ""
 
@@ -170,10 +174,12 @@ def measure(
             stamps = [row["segments"][at]["steps"][number] for row in rows if not row["fallback"]]
             if stamps:
                 steps[at, number] = _windows(trace, [(one["start"], one["end"]) for one in stamps], own).energy_j
-    parts_j = (whole.sampling_j, whole.alias_j, whole.resolution_j, (whole.late_j - whole.early_j) / 2)
-    error_j = math.hypot(*(float(one[0]) for one in parts_j))
-    count = len(rows)
-    return Round(float(whole.energy_j[0]) / count, error_j / count, trace.gain.error, steps, str(whole.rejected[0]))
+    parts_j = (whole.sampling_j, whole.resolution_j, (whole.late_j - whole.early_j) / 2)
+    energy_j, error_j, alias_j = (
+        float(one) / len(rows) for one in (whole.energy_j[0], np.linalg.norm(parts_j), whole.alias_j[0])
+    )
+    phase, why_not = float(whole.phase[0]), str(whole.rejected[0])
+    return Round(energy_j, error_j, trace.gain.error, alias_j, phase, steps, why_not)
 
 
 def _edges(rows: Sequence[Row]) -> tuple[int, int]:
@@ -192,6 +198,9 @@ def summed_up(
     """A plan's joules over its rounds, which count once each.
 
     The interval has how the rounds differ, and what they share: what the meter cannot tell of a window, and its gain.
+    What it does not see between two readings is in how rounds differ that begin anywhere in its period, and counts by
+    itself only as far as they all begin at one place. The gain's error is a standard uncertainty of any shape: where it
+    is a limit, and more than all else, the interval takes in a little more than 95 %.
     """
     known = [one for one in rounds if math.isfinite(one.request_j)]
     if not known:
@@ -200,8 +209,11 @@ def summed_up(
     values = np.array([one.request_j for one in known])
     mean_j, interval = float(values.mean()), None
     if len(values) > 1:
+        at_one = float(integrate.locked(np.array([one.phase for one in known]), np.zeros(len(known), np.intp))[0])
         shared_j = 1.96 * math.hypot(
-            float(np.mean([one.error_j for one in known])), (known[0].gain_error or 0.0) * mean_j
+            float(np.mean([one.error_j for one in known])),
+            math.sqrt(at_one * float(np.mean([one.alias_j**2 for one in known]))),
+            (known[0].gain_error or 0.0) * mean_j,
         )
         half_j = math.hypot(stats.half_of_mean(values), shared_j)
         interval = mean_j - half_j, mean_j + half_j

@@ -50,6 +50,14 @@ MARGIN = 2.0
 TOUCHING = 0.1
 BESIDE_SHARE = 0.3
 BESIDE_FROM = 8
+LOCKED_HARMONICS = 3
+# Of phases that fall anywhere, the number of rows by the square of their mean vector's length is 1 on average, and more
+# than this once in seven times.
+BY_CHANCE = 2
+# Neighbouring readings that differ by no more than so many of the meter's steps are of one level of the load.
+SAME_LEVEL = 1.5
+# What values cut to whole steps make uncertain is worked out closely from this part of the power on.
+COUNTS = 1e-3
 CROWDED = "too short for the meter, without rest around it"
 
 
@@ -197,6 +205,26 @@ def measure(trace: Trace, start_ns: INTEGERS, end_ns: INTEGERS, clock_error_s: F
     )
 
 
+def locked(phase: FLOAT, group: NDArray[np.intp]) -> FLOAT:
+    """How far each group's windows lie at the same place within the meter's period: 0 anywhere, 1 all at one.
+
+    What is not seen between two readings is a saw tooth of the phase, whose harmonics have 6 / (pi k)^2 of its
+    variance. Windows that lie anywhere even it out, and their scatter tells how far; those at one place do not.
+
+    Args:
+        phase: Where in the meter's period each window begins, 0 to 1.
+        group: Each window's group, from 0.
+    """
+    rows = np.bincount(group)
+    share = np.zeros(len(rows))
+    for harmonic in range(1, LOCKED_HARMONICS + 1):
+        turn = 2 * np.pi * harmonic * phase
+        square = sum((np.bincount(group, part) / rows) ** 2 for part in (np.cos(turn), np.sin(turn)))
+        beyond_chance = np.clip((rows * square - BY_CHANCE) / np.maximum(rows - BY_CHANCE, 1), 0.0, 1.0)
+        share += 6 / (np.pi * harmonic) ** 2 * beyond_chance
+    return share
+
+
 def _alias_j(trace: Trace, from_s: FLOAT, to_s: FLOAT) -> FLOAT:
     """Standard deviation of a stretch's energy over where its readings may fall.
 
@@ -327,14 +355,28 @@ def _resolution_w(trace: Trace, begin: NDArray[np.intp], end: NDArray[np.intp]) 
     A steady load is off by the same part of a step in every reading. Noise of standard deviation s moves readings
     across the steps and evens that out; this is an upper bound of the mean's error then (Widrow and Kollár,
     Quantization Noise, 2008: the first harmonic of the quantiser's error, all others decay faster).
+
+    A load that goes back and forth between a few levels evens nothing out: the noise is that of neighbouring readings
+    of one level. Each value that is read is off by itself, which of windows with a few values leaves less.
     """
     if trace.kind != "power":
         return np.zeros(len(begin))
-    centred = trace.value - trace.value.mean()
-    sums = [np.append(0.0, np.cumsum(values)) for values in (centred, centred**2, trace.step)]
+    step = np.append(0.0, np.cumsum(trace.step))
     count = np.maximum(end - begin, 1)
-    mean, square, step = ((total[end] - total[begin]) / count for total in sums)
-    variance = np.maximum((square - mean**2) * count / np.maximum(count - 1, 1) - step**2 / 12, 0.0)
+    step_w = (step[end] - step[begin]) / count
+    rise = np.abs(np.diff(trace.value))
+    is_noise = rise <= SAME_LEVEL * np.maximum(trace.step[1:], trace.step[:-1])
+    squares, pairs = (np.append(0.0, np.cumsum(each)) for each in (np.where(is_noise, rise, 0.0) ** 2, is_noise))
+    last = np.maximum(end - 1, 0)
+    first = np.minimum(begin, last)
+    square = (squares[last] - squares[first]) / np.maximum(pairs[last] - pairs[first], 1)
+    variance = np.maximum(square / 2 - step_w**2 / 12, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        evened = np.where(step > 0, np.exp(-2 * np.pi**2 * variance / step**2), 0.0)
-    return np.asarray(step / np.sqrt(12) * evened)
+        evened = np.where(step_w > 0, np.exp(-2 * np.pi**2 * variance / step_w**2), 0.0)
+    found = np.asarray(step_w / np.sqrt(12) * evened)
+    sums = np.append(0.0, np.cumsum(trace.value))
+    for at in np.flatnonzero(found > COUNTS * np.abs(sums[end] - sums[begin]) / count):
+        _, readings = np.unique(trace.value[begin[at] : end[at]], return_counts=True)
+        if len(readings):
+            found[at] *= np.sqrt((readings**2).sum()) / readings.sum()
+    return found

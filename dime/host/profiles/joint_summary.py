@@ -25,7 +25,7 @@ import numpy as np
 
 from dime.contract.intervals import t95
 from dime.host.metering.api import FLOAT
-from dime.host.metering.integrate import Energies
+from dime.host.metering.integrate import Energies, locked
 from dime.host.metering.meter_timebase import INTEGERS
 
 SOURCES = ("repeats", "sampling", "resolution", "clock")
@@ -89,30 +89,9 @@ class Groups(NamedTuple):
         error = np.sqrt(variance * np.bincount(self.unit_group, share**2))
         return _means(self.cluster_group, means), error, np.asarray(units - 1.0)
 
-    def locked(self, phase: FLOAT) -> FLOAT:
-        """How far each group's windows lie at the same place within the meter's period: 0 anywhere, 1 all at one.
-
-        What is not seen between two readings is a saw tooth of the phase, whose harmonics have 6 / (pi k)^2 of its
-        variance. Rows that lie anywhere even it out, and their scatter tells how far; rows at one place do not.
-        """
-        rows = self.rows()
-        share = np.zeros(self.groups)
-        for harmonic in range(1, LOCKED_HARMONICS + 1):
-            turn = 2 * np.pi * harmonic * phase
-            square = self.mean(np.cos(turn)) ** 2 + self.mean(np.sin(turn)) ** 2
-            beyond_chance = np.clip((rows * square - BY_CHANCE) / np.maximum(rows - BY_CHANCE, 1), 0.0, 1.0)
-            share += 6 / (np.pi * harmonic) ** 2 * beyond_chance
-        return share
-
     def mean(self, values: FLOAT) -> FLOAT:
         """Mean over the rows of each group."""
         return _means(self.row_group, values)
-
-
-LOCKED_HARMONICS = 3
-# Of phases that fall anywhere, the number of rows by the square of their mean vector's length is 1 on average, and more
-# than this once in seven times.
-BY_CHANCE = 2
 
 
 def _means(group: INTEGERS, values: FLOAT) -> FLOAT:
@@ -156,7 +135,7 @@ def summarise(
     shared = {
         "sampling": np.hypot(
             groups.mean(energies.sampling_j / repeats),
-            np.sqrt(groups.locked(energies.phase) * groups.mean((energies.alias_j / repeats) ** 2)),
+            np.sqrt(locked(energies.phase, groups.row_group) * groups.mean((energies.alias_j / repeats) ** 2)),
         ),
         "resolution": groups.mean(energies.resolution_j / repeats),
         "clock": np.hypot((late - early) / 2, HALF_NORMAL_SPREAD * (late + early) / 2),

@@ -121,4 +121,11 @@ def test_noise_evens_out_the_steps_of_a_value_and_steadiness_does_not():
     steady = measure(trace_of(time_s, np.full(400, 2.0)), 0.5, 1.5)
     assert steady.resolution_j[0] == pytest.approx(0.005 / np.sqrt(12))
     noisy = np.floor(random.normal(2.0, 0.01, 400) / 0.005) * 0.005 + 0.0025
-    assert measure(trace_of(time_s, noisy), 0.5, 1.5).resolution_j[0] < 1e-9
+    assert measure(trace_of(time_s, noisy), 0.5, 1.5).resolution_j[0] < 0.01 * steady.resolution_j[0]
+
+
+def test_a_load_that_goes_between_two_levels_evens_out_no_step_of_a_value():
+    time_s = np.arange(0, 2, 0.005)
+    levels = np.where(np.arange(400) % 8 < 5, 5.0, 2.0) + np.random.default_rng(3).normal(0, 0.01, 400)
+    found = measure(trace_of(time_s, np.round(levels / 0.25) * 0.25, step=0.25), 0.5, 1.5)
+    assert found.resolution_j[0] == pytest.approx(0.25 / np.sqrt(12) * np.hypot(5, 3) / 8, rel=0.01)
