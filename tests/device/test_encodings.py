@@ -15,10 +15,11 @@ from dime.contract import tables
 from dime.contract.encodings import parse
 from dime.contract.errors import InputError
 from dime.contract.run import ENCODINGS, RunSpec
-from dime.device import encodings, images
+from dime.device import encodings, images, processor
 from dime.device.encodings import IMAGENET, LENGTH, RUNS, decode, effect, encode, length, levels_of
 from dime.device.networks import Network
 from tests.contract.test_transport import mutated
+from tests.device.conftest import Heard
 
 
 def rows_of(folder):
@@ -220,6 +221,66 @@ def test_a_profile_measures_them_where_they_may_be_used(seeing, tmp_path):
     assert RunSpec.read(str(tmp_path / "out")).encode == [":".join(choice) for choice in parse("all")]
 
 
+class Adding(nn.Module):
+    """A layer that works in place."""
+
+    def forward(self, x):
+        return x.add_(1)
+
+
+def test_each_is_timed_behind_the_layer_that_a_plan_has_before_it(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    modules = [nn.Conv2d(3, 4, 3), nn.Sequential(Adding(), nn.Flatten()), nn.Linear(4 * 6 * 6, 5)]
+    network = Network("tiny", ["a", "b", "c"], modules, (1, 3, 8, 8), "seeded 0")
+    inputs = [[("left", pictures(1, 8))]]
+    with torch.no_grad():
+        for module in modules[:2]:
+            inputs.append([("left", module(inputs[-1][0][1].clone()))])
+    before = [one[0][1].clone() for one in inputs]
+    places = {tuple(tensor.shape): at for at, tensor in enumerate(before)}
+    met = []
+    for layer, module in zip("abc", modules):  # noqa: B905
+        module.register_forward_hook(lambda *_, layer=layer: met.append(layer))
+
+    def recorded(tensor, encoding, levels):
+        at = places[tuple(tensor.shape)]
+        met.append("{} to {}".format(at, encoding))
+        assert torch.equal(tensor, before[at])
+        return encode(tensor, encoding, levels)
+
+    def again(data, encoding, shape, *rest):
+        met.append("{} from {}".format(places[tuple(shape)], encoding))
+        return decode(data, encoding, shape, *rest)
+
+    class Board(object):
+        @staticmethod
+        def slowed(run, frequency_hz):
+            return lambda value: (run(value), met.append(frequency_hz))[0]
+
+    monkeypatch.setattr(encodings, "encode", recorded)
+    monkeypatch.setattr(encodings, "decode", again)
+    monkeypatch.setattr(encodings.Encodings, "_effect", lambda *_: (1, 0.0))
+    given = parse("all"), network, inputs, processor.Cpu(), IMAGENET, Heard()
+    encodings.Encodings(str(tmp_path), *given).measure(7, Board)
+    one_round = []
+    for names in (("uint8", "float16", "float16"), ("jpeg90", "uint8", "uint8")):
+        for way in ("to", "from"):
+            for at, name in enumerate(names):
+                one_round += ["cab"[at], 7, "{} {} {}".format(at, way, name), 7]
+    assert met == one_round * (1 + RUNS)
+    assert all(torch.equal(one[0][1], kept) for one, kept in zip(inputs, before)), "a layer worked on its own copy"  # noqa: B905
+    rows = rows_of(tmp_path)
+    cells = [(0, "uint8"), (0, "jpeg90"), (1, "float16"), (2, "float16"), (1, "uint8"), (2, "uint8")]
+    assert [(row["boundary"], row["encoding"], row["run"]) for row in rows] == [
+        cell + (run,) for run in range(RUNS) for cell in cells
+    ]
+
+
+def test_a_walk_has_one_encoding_of_a_boundary():
+    assert encodings.walks([]) == []
+    assert encodings.walks([(0, "x"), (1, "x"), (0, "y")]) == [{0: "x", 1: "x"}, {0: "y"}]
+
+
 def test_what_is_no_picture_has_no_jpeg_and_that_is_said(tiny, tmp_path):
     tiny.profile(tmp_path / "out", encode="input:jpeg90,input:float16,features:uint8")
     cells = {(row["boundary"], row["encoding"]) for row in rows_of(tmp_path / "out")}
@@ -241,15 +302,15 @@ def test_an_unknown_encoding_is_refused_before_anything_happens(tiny, tmp_path):
 
 
 def test_a_run_that_was_cut_off_goes_on_with_what_is_missing(tiny, tmp_path, monkeypatch):
-    measure, calls = encodings.Encodings._measure_one, []
+    walk, calls = encodings.Encodings._walk, []
 
     def cut(self, *given):
         calls.append(given)
         if len(calls) == 10:
             raise RuntimeError("cut off")
-        return measure(self, *given)
+        return walk(self, *given)
 
-    monkeypatch.setattr(encodings.Encodings, "_measure_one", cut)
+    monkeypatch.setattr(encodings.Encodings, "_walk", cut)
     with pytest.raises(RuntimeError):
         tiny.profile(tmp_path / "out", encode="features:float16")
     assert not (tmp_path / "out" / ENCODINGS).exists()
