@@ -79,7 +79,7 @@ def with_terms(problem: Problem, seed: int, names: Sequence[str] = ()) -> Proble
             for device in devices
         ),
         crossing={PROTOCOL: (added[0] * UNIT, added[1] * UNIT)} if PROTOCOL in chosen else {},
-        input_ps=generator.integers(0, 5, len(devices[0].frequencies_hz)) * UNIT if ENCODING in chosen else None,
+        input_ps=generator.integers(0, 15, len(devices[0].frequencies_hz)) * UNIT if ENCODING in chosen else None,
         beyond_ps=tuple(generator.integers(0, 4, device.latency_ps.shape) * UNIT for device in devices),
     )
     joined = {

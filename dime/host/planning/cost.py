@@ -148,8 +148,8 @@ class Sums(Generic[A]):
     Attributes:
         computing: Over the steps.
         crossing: Over the crossings.
-        slowest: The largest sum that one device has altogether, or one link one way (of a half-duplex one both ways): a
-            pipeline's slowest stage.
+        slowest: The largest sum that one device has altogether, what it does before it sends the input included, or one
+            link one way (of a half-duplex one both ways): a pipeline's slowest stage.
     """
 
     computing: A
@@ -195,6 +195,10 @@ def add_up(
             place = (context, row, source, target) if quantity.contextual else (row, source, target)
             sent = _of_cell(quantity.crossing, place)
             crossing = crossing + sent
+            if not row and source != target:
+                own = cast("int", quantity.at_input)
+                sent = sent - own
+                stages[source, source] = stages[source, source] + own
             if stage[::-1] in quantity.half_duplex:
                 stage = target, source
             stages[stage] = stages[stage] + sent
@@ -276,7 +280,7 @@ class Costs(Generic[A]):
     Attributes:
         latency_ps: Latency.
         energy_pj: Energy.
-        period_ps: Slowest stage of a pipeline: all that one device computes, or all that crosses one link one way.
+        period_ps: Slowest stage of a pipeline: all that one device does, or all that crosses one link one way.
     """
 
     latency_ps: A

@@ -29,7 +29,7 @@ from dime.host.planning.goals import Goal, Limits
 from dime.host.planning.links import Link, connect
 from dime.host.planning.quantity import Quantity
 from dime.host.planning.states import States
-from dime.host.planning.terms import NOTHING, RADIO, WAITING, Tables, Terms, by_term, priced, states_of
+from dime.host.planning.terms import ENCODING, NOTHING, RADIO, WAITING, Tables, Terms, by_term, priced, states_of
 from dime.host.profiles import oddities
 from dime.host.profiles.profiles import Profile
 from dime.host.profiles.published import averaged
@@ -218,11 +218,18 @@ class Problem:
         crossing_ps = self.crossing_ps if crossing_ps is None else crossing_ps
         tables: tuple[Tables, Tables] = priced(self, latency_ps, energy_pj, crossing_ps, self.crossing_pj, acting)
         (times, crossing_ps), (energies, crossing_pj) = tables
-        contextual = not self.states.is_single
-        time = Quantity("latency", "ps", times, crossing_ps, self.latency_limit_ps, False, contextual, self.half_duplex)
-        return time, replace(
-            time, name="energy", unit="pJ", of_devices=energies, crossing=crossing_pj, most=self.energy_limit_pj
+        time = Quantity(
+            "latency",
+            "ps",
+            times,
+            crossing_ps,
+            self.latency_limit_ps,
+            contextual=not self.states.is_single,
+            half_duplex=self.half_duplex,
+            at_input=(self.acting if acting is None else acting).at_input_ps,
         )
+        energy = replace(time, name="energy", unit="pJ", of_devices=energies, crossing=crossing_pj, at_input=0)
+        return time, replace(energy, most=self.energy_limit_pj)
 
     def own_ps(self, device: int, row: int, column: int, first: bool, last: bool, changed: bool) -> int:
         """What a bundle takes, with copies and the like, as the first or last of those that a device runs in one go."""
@@ -248,7 +255,9 @@ class Problem:
         time, energy = self.true_costs
         return {
             name: (
-                replace(time, of_devices=times[0], crossing=times[1]),
+                replace(
+                    time, of_devices=times[0], crossing=times[1], at_input=time.at_input if name == ENCODING else 0
+                ),
                 replace(energy, of_devices=joules[0], crossing=joules[1]),
             )
             for name, (times, joules) in by_term(self).items()

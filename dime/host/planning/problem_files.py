@@ -193,6 +193,7 @@ def _terms(terms: Terms) -> dict[str, object]:
         "radios": [asdict(radio) for radio in terms.radios],
         "connect_trips": terms.connect_trips,
         "encoded": [asdict(one) for one in terms.encoded],
+        "input_on_link": terms.input_on_link,
         "facts": [asdict(fact) for fact in terms.facts],
         "missing": [asdict(one) for one in terms.missing],
     }
@@ -264,6 +265,7 @@ def _read_terms(said: Mapping[str, Any], arrays: Mapping[str, Ints], devices: Se
         crossing=crossing,
         encoded=encoded,
         input_ps=input_ps,
+        input_on_link=input_ps is not None and bool(said.get("input_on_link", True)),  # not before version 4
         connect_trips=int(said["connect_trips"]),
         facts=tuple(Fact(**one) for one in said["facts"]),
         missing=tuple(Missing(**one) for one in said["missing"]),

@@ -26,6 +26,8 @@ class Quantity:
         most: Largest amount that a plan may have, or None.
         slowest: Whether a plan's amount is a maximum instead: the largest sum that one device has altogether, or one
             link one way.
+        at_input: What the edge device itself does of each crossing by which the input leaves it, which counts to that
+            device's stage; a number, or one a replicate.
     """
 
     name: str
@@ -36,3 +38,4 @@ class Quantity:
     slowest: bool = False
     contextual: bool = False
     half_duplex: tuple[tuple[int, int], ...] = ()
+    at_input: Table | int = 0

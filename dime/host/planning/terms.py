@@ -91,6 +91,7 @@ class Terms:
         crossing: Term -> (latency, energy) of what comes on top of a crossing, (boundaries, devices, devices).
         encoded: How tensors are sent that are encoded before.
         input_ps: What the edge device takes to encode the input, where that leaves it, by frequency; or None.
+        input_on_link: Whether that counts to the link's stage of a pipeline, as it once did, not to the edge device's.
         facts: Where the terms' numbers come from.
         connect_trips: Round trips of a connection that each transfer begins with; their time stands in ``crossing``.
         missing: What is not known and therefore in no sum.
@@ -108,6 +109,7 @@ class Terms:
     crossing: Mapping[str, tuple[Ints, Ints]] = field(default_factory=dict)
     encoded: tuple[Encoded, ...] = ()
     input_ps: Ints | None = None
+    input_on_link: bool = False
     facts: tuple[Fact, ...] = ()
     connect_trips: int = 0
     missing: tuple[Missing, ...] = ()
@@ -147,6 +149,14 @@ class Terms:
                 origin = max((fact.origin for fact in its), key=ORIGINS.index)
                 found.append(Fact(term, origin, "; ".join(dict.fromkeys(fact.source for fact in its))))
         return tuple(found)
+
+    @property
+    def at_input_ps(self) -> Ints | int:
+        """What sending the input takes of the edge device's stage; one a replicate where times have several."""
+        if ENCODING not in self.crossing or self.input_on_link:
+            return 0
+        found: Ints = self.crossing[ENCODING][0][..., 0, 0, :].max(axis=-1)  # the same for each that it is sent to
+        return found if found.ndim else int(found)
 
     @cached_property
     def waiting_w(self) -> dict[int, tuple[float, ...]]:

@@ -96,10 +96,30 @@ class Graph:
 
     def crosses(self, pair: tuple[int, int]) -> Bools:
         """Which arcs are crossings from the first to the second device of a pair."""
-        count = len(self.problem.devices)
-        base = sum(device.latency_ps.size for device in self.problem.devices)
-        its: Bools = (self.device < 0) & ((self.cell - base) % count**2 == pair[0] * count + pair[1])
+        _, source, target = self._ways
+        its: Bools = (self.device < 0) & (source == pair[0]) & (target == pair[1])
         return its
+
+    @property
+    def sends_input(self) -> Bools:
+        """Which arcs are crossings by which the input leaves the edge device."""
+        boundary, source, target = self._ways
+        its: Bools = (self.device < 0) & (boundary == 0) & (source == 0) & (target > 0)
+        return its
+
+    @property
+    def comes_back(self) -> Bools:
+        """Which arcs are crossings behind which the edge device takes up the chain that others began."""
+        boundary, source, target = self._ways
+        its: Bools = (self.device < 0) & (boundary < len(self.problem.layers)) & (source > 0) & (target == 0)
+        return its
+
+    @property
+    def _ways(self) -> tuple[Ints, Ints, Ints]:
+        """Boundary and both devices of each crossing."""
+        count = len(self.problem.devices)
+        place = self.cell - sum(device.latency_ps.size for device in self.problem.devices)
+        return place // count**2, place // count % count, place % count
 
     def choices(self, arcs: list[int]) -> tuple[Choice, ...]:
         """The plan along a path."""

@@ -7,19 +7,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dime.contract.bundles import Bundle
 from dime.contract.errors import InputError, TableError
+from dime.host.analysis import resampling
 from dime.host.analysis.break_even import best_plans
 from dime.host.common.units import quantity
 from dime.host.planning import problem_files
 from dime.host.planning.accounting import Accounting
 from dime.host.planning.evaluation import evaluate
-from dime.host.planning.goals import Limits
+from dime.host.planning.goals import Goal, Limits
+from dime.host.planning.links import Link
 from dime.host.planning.plan import check, describe, read_plan
-from dime.host.planning.problem import build_problem
+from dime.host.planning.problem import Choice, Device, Problem, build_problem
 from dime.host.planning.solution import make_plan
+from dime.host.planning.terms import ENCODING, PROTOCOL, Terms
 from dime.host.profiles.encodings import Encoding
 from dime.host.report import overview, sentences
-from dime.host.search.solvers import brute_force, solve
+from dime.host.search.solvers import brute_force, exact, highs, solve
 from dime.host.studies.study import make_study
 from dime.testing import synthetic
 from tests.host.planning import timeline
@@ -116,6 +120,93 @@ def test_every_plan_costs_what_a_timeline_says(goal, rule):
         ),
     )
     assert evaluate(made, solve(made).choices).value(made) == pytest.approx(best, rel=1e-12)
+
+
+MILLISECOND = 10**9
+ALL_AWAY, BACK_AGAIN, OVER, ALL_HOME = (
+    (Choice(Bundle(0, 1), 1, 1),),
+    (Choice(Bundle(0, 0), 1, 1), Choice(Bundle(1, 1), 0, 1)),
+    (Choice(Bundle(0, 0), 0, 1), Choice(Bundle(1, 1), 1, 1)),
+    (Choice(Bundle(0, 1), 0, 1),),
+)
+
+
+def by_hand(input_ms, edge_ms, server_ms, up_ms=(10, 50, 0), down_ms=(0, 4, 2), duplex=True, **terms):
+    """Two layers: what a device takes for the first, for both, and for the second."""
+    crossing_ps = np.zeros((3, 2, 2), np.int64)
+    crossing_ps[:, 0, 1], crossing_ps[:, 1, 0] = np.array(up_ms) * MILLISECOND, np.array(down_ms) * MILLISECOND
+    devices = tuple(
+        Device(name, (1,), np.array(times)[:, None] * MILLISECOND, np.zeros((3, 1), np.int64))
+        for name, times in (("edge", edge_ms), ("server", server_ms))
+    )
+    return Problem(
+        "by hand", ("a", "b"), 2, devices, crossing_ps, np.zeros_like(crossing_ps), (9, 9, 9), Goal("throughput"),
+        Limits(rule="free"), joined={(0, 1): Link("x", 1e6, 1e6, duplex=duplex)},
+        terms=Terms(input_ps=np.array([input_ms]) * MILLISECOND, **terms),
+    )  # fmt: skip
+
+
+def periods_ms(made, *plans):
+    return [evaluate(made, plan).period_ps / MILLISECOND for plan in plans]
+
+
+def test_in_a_pipeline_the_input_is_encoded_in_the_stage_of_the_device_that_does_it():
+    made = by_hand(7, (40, 90, 6), (5, 12, 30))
+    assert periods_ms(made, ALL_AWAY, BACK_AGAIN, OVER, ALL_HOME) == [12, 7 + 6, 50, 90]
+    assert solve(made).choices == ALL_AWAY, "the link's 10 ms and the 7 ms before them are two stages"
+    slow = by_hand(20, (40, 90, 6), (5, 12, 30))
+    assert periods_ms(slow, ALL_AWAY, BACK_AGAIN) == [20, 26]
+    assert evaluate(slow, ALL_AWAY).latency_ps == (20 + 10 + 12 + 2) * MILLISECOND, "a latency is the sum it was"
+
+
+def test_a_device_that_encodes_the_input_and_takes_up_the_chain_later_does_both_in_one_stage():
+    """On the link's stage, the encoding made another plan the best one, and another stage the slowest."""
+    made = by_hand(9, (40, 90, 12), (5, 20, 30))
+    on_link = replace(made, terms=replace(made.terms, input_on_link=True))
+    assert periods_ms(made, ALL_AWAY, BACK_AGAIN) == [20, 9 + 12]
+    assert periods_ms(on_link, ALL_AWAY, BACK_AGAIN) == [20, 9 + 10]
+    for solver in (exact, highs, brute_force):
+        assert solver.solve(made, 60, 0).choices == ALL_AWAY, solver.__name__
+        assert solver.solve(on_link, 60, 0).choices == BACK_AGAIN, solver.__name__
+    plan = make_plan(made, solve(made))
+    assert plan.period_s == pytest.approx(0.020) and "slowest stage: 0.02 s" in str(plan)
+
+
+def test_what_the_protocol_and_both_ways_of_a_half_duplex_link_take_is_the_link_s_and_the_rest_the_devices():
+    header = np.zeros((3, 2, 2), np.int64)
+    header[:, 0, 1] = header[:, 1, 0] = 5 * MILLISECOND
+    table = np.full((3, 1), MILLISECOND)
+    own = {
+        "first_ps": {ENCODING: (None, table * 8)},  # the server decodes what arrives
+        "last_ps": {ENCODING: (None, table * 16)},  # and encodes what leaves it
+        "crossing": {PROTOCOL: (header, np.zeros_like(header))},
+    }
+    made = by_hand(7, (40, 90, 6), (5, 12, 30), duplex=False, **own)
+    half = 10 + 5 + 4 + 5
+    assert periods_ms(made, BACK_AGAIN) == [max(7 + 6, half, 5 + 8 + 16)] == [29]
+    made = by_hand(7, (40, 90, 6), (5, 12, 30), duplex=False, crossing=own["crossing"])
+    assert periods_ms(made, BACK_AGAIN) == [half]
+    assert periods_ms(replace(made, terms=replace(made.terms, input_on_link=True)), BACK_AGAIN) == [half + 7]
+    played = timeline.play(made, BACK_AGAIN)
+    assert dict(played.stages) == {(0, 0): 13 * MILLISECOND, (0, 1): half * MILLISECOND, (1, 1): 5 * MILLISECOND}
+
+
+def test_a_problem_of_an_earlier_version_counts_it_as_that_did(tmp_path):
+    made = by_hand(9, (40, 90, 12), (5, 20, 30))
+    earlier = replace(made, terms=replace(made.terms, input_on_link=True))
+    plan = make_plan(earlier, solve(earlier))
+    problem_files.write(made, tmp_path)
+    assert solve(problem_files.read(tmp_path)).choices == ALL_AWAY
+    said = json.loads((tmp_path / "problem.json").read_text())
+    said["version"] = 3
+    del said["terms"]["input_on_link"]
+    (tmp_path / "problem.json").write_text(json.dumps(said))
+    again = problem_files.read(tmp_path)
+    check(again, plan)
+    assert solve(again).choices == BACK_AGAIN
+    (tmp_path / "anew").mkdir()
+    problem_files.write(again, tmp_path / "anew")
+    check(problem_files.read(tmp_path / "anew"), plan)
 
 
 def test_sending_less_changes_the_plan_where_it_is_worth_it():
@@ -216,12 +307,12 @@ def test_a_study_says_what_another_encoding_of_the_input_would_give():
     )
 
 
-def test_features_alone_are_drawn_too():
-    """What is encoded varies, and the input is not among it."""
+def varying():
+    """Profiles that have encoded in three rounds, which differ."""
     given = []
     for profile in (synthetic.profile(CHAIN), synthetic.server(CHAIN)):
         made = coded(profile)
-        varying = {
+        rounds = {
             key: replace(
                 one,
                 encode_rounds_s=tuple(np.outer([0.9, 1.0, 1.1], [time_s, time_s]) for time_s in one.encode_s),
@@ -229,10 +320,44 @@ def test_features_alone_are_drawn_too():
             )
             for key, one in made.encodings.items()
         }
-        given.append(replace(made, encodings=varying))
+        given.append(replace(made, encodings=rounds))
+    return given
+
+
+def test_features_alone_are_drawn_too():
+    """What is encoded varies, and the input is not among it."""
+    given = varying()
     for encode in (HALF, JPEG, f"{JPEG},{HALF}"):
         found = make_study(given, "WiFi", replicates=20, accounting=Accounting(encode=encode))
         assert found.links[0].uncertainty is not None
+
+
+def test_replicates_of_a_pipeline_have_their_own_encoding_in_the_edge_device_s_stage():
+    given = varying()
+    made = build_problem(given, "WiFi", "throughput", accounting=Accounting(encode=JPEG))
+    samples = resampling.resample(made, given, 3)
+    assert len(set(samples.terms.input_ps[:, 0].tolist())) > 1
+    own = [
+        replace(
+            made.with_costs([d[at] for d in samples.latency_ps], [d[at] for d in samples.energy_pj]),
+            terms=resampling._replicate(samples.terms, at),
+        )
+        for at in range(3)
+    ]
+    last, edge_hz, server_hz = (
+        len(made.layers) - 1,
+        made.devices[0].frequencies_hz[-1],
+        made.devices[1].frequencies_hz[0],
+    )
+    away = Choice(Bundle(0, last), 1, server_hz)
+    back = Choice(Bundle(0, 1), 1, server_hz), Choice(Bundle(2, last), 0, edge_hz)
+    for choices in ((away,), back, solve(made).choices):
+        costs = samples.costs(choices)
+        for at, one in enumerate(own):
+            played = timeline.play(one, choices)
+            assert costs.period_ps[at] == evaluate(one, choices).period_ps == max(played.stages.values())
+    for at, found in enumerate(samples.trade_offs(60.0)):
+        assert sorted(found.values) == sorted(exact.trade_offs(own[at], 60.0).values)
 
 
 def test_the_overview_says_how_what_crosses_is_sent_and_what_less_would_give():

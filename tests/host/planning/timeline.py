@@ -54,7 +54,7 @@ def play(problem, choices):  # noqa: PLR0915 - one story
         for more_ps, more_pj in terms.crossing.values():
             ps, pj = ps + int(more_ps[place]), pj + int(more_pj[place])
         if boundary == 0 and source == 0 and terms.input_ps is not None:
-            played.stages[pair] += encode_input()
+            played.stages[pair if terms.input_on_link else (0, 0)] += encode_input()
         radio = radios.get((source, target))
         if radio is not None:
             counts = terms.counted[radio.device]

@@ -1,6 +1,8 @@
 """Label setting with more than two quantities: memory limits, which need what each device holds, and pipelines.
 
 A pipeline's label holds the slowest stage so far and the time of the stage that is still growing; a crossing closes it.
+What the edge device does before it sends the input is the beginning of its stage, if it takes up the chain later: each
+device does so once, so that no label must remember it.
 A first pass keeps only a few labels a node. Its plans are real, and the exact pass drops what they dominate.
 """
 
@@ -47,7 +49,9 @@ class Columns:
         objectives: Columns of the quantities that are to be small. Others are only limited.
         slowest: Those columns, of any, that hold the slowest stage so far; the next one is the stage that grows.
         steps: (arcs, columns) what each arc adds.
-        crossing: (arcs, slowest) what a crossing's own stage takes.
+        crossing: (arcs, slowest) what a crossing's own stage takes; of the input's the longer of the link's part and
+            the edge device's.
+        begins: (arcs, slowest) what the stage behind a crossing has taken already.
         most: (columns) largest values allowed.
         to_go: (nodes, columns) least that is still to come on the way to the sink.
         shared: (column of a slowest stage, column that sums the crossings of a half-duplex link, which arcs are its).
@@ -58,6 +62,7 @@ class Columns:
     slowest: tuple[int, ...]
     steps: Ints
     crossing: Ints
+    begins: Ints
     most: Ints
     to_go: Ints
     shared: tuple[tuple[int, int, Bools], ...] = ()
@@ -84,7 +89,7 @@ def columns(graph: Graph, quantities: Sequence[Quantity], within: Sequence[Quant
     """
     steps: list[Ints] = []
     most: list[int] = []
-    slowest, starts, crossing = [], [], []
+    slowest, starts, crossing, begins = [], [], [], []
     shared: list[tuple[int, int, Bools]] = []
     free: list[int] = []  # columns of which nothing is to come for sure
     for quantity in (*quantities, *within):
@@ -93,14 +98,17 @@ def columns(graph: Graph, quantities: Sequence[Quantity], within: Sequence[Quant
         if quantity.slowest:
             slowest.append(len(steps))
             computes = graph.device >= 0
-            crossing.append(np.where(computes, 0, amounts))
+            own = int(quantity.at_input)
+            sent = amounts - np.where(graph.sends_input, own, 0)
+            crossing.append(np.where(graph.sends_input, np.maximum(sent, own), np.where(computes, 0, sent)))
+            begins.append(np.where(graph.comes_back, own, 0))
             steps += [np.zeros_like(amounts), np.where(computes, amounts, 0)]
             most += [limit, limit]
             for pair in quantity.half_duplex:
                 its = graph.crosses(pair) | graph.crosses(pair[::-1])
                 shared.append((slowest[-1], len(steps), its))
                 free.append(len(steps))
-                steps.append(np.where(its, amounts, 0))
+                steps.append(np.where(its, sent, 0))
                 most.append(limit)
         else:
             steps.append(amounts)
@@ -116,9 +124,10 @@ def columns(graph: Graph, quantities: Sequence[Quantity], within: Sequence[Quant
     to_go = least_to_go(graph, table)
     for at in (*free, *slowest, *(at + 1 for at in slowest)):
         to_go[:, at] = np.where(to_go[:, at] >= UNLIMITED, UNLIMITED, 0)
-    taken = np.stack(crossing, axis=1) if crossing else np.zeros((len(graph.tail), 0), np.int64)
+    nothing = np.zeros((len(graph.tail), 0), np.int64)
+    taken, begun = (np.stack(each, axis=1) if each else nothing for each in (crossing, begins))
     objectives = tuple(starts[: len(quantities)])
-    return Columns(objectives, tuple(slowest), table, taken, np.array(most), to_go, tuple(shared), tuple(ends))
+    return Columns(objectives, tuple(slowest), table, taken, begun, np.array(most), to_go, tuple(shared), tuple(ends))
 
 
 def least_to_go(graph: Graph, steps: Ints) -> Ints:
@@ -164,7 +173,7 @@ def label(graph: Graph, what: Columns, deadline: float, known: Ints | None = Non
             changes = graph.changes[arc]
             closed = np.maximum(costs[:, at : at + 2].max(axis=1), what.crossing[arc, place])
             costs[changes, at] = closed[changes]
-            costs[changes, at + 1] = 0
+            costs[changes, at + 1] = what.begins[arc[changes], place]
         for at, column, its in what.shared:
             costs[:, at] = np.where(its[arc], np.maximum(costs[:, at], costs[:, column]), costs[:, at])
         for column, ended in what.ends:

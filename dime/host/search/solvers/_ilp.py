@@ -158,10 +158,12 @@ def build(problem: Problem, most_columns: int | None = None) -> Model:
     energy: dict[int, int] = {}
     stages: dict[tuple[int, int], dict[int, int]] = {}
 
-    def priced(name: str, ps: int, pj: int, stage: tuple[int, int], whole: bool = True) -> int:
+    def priced(name: str, ps: int, pj: int, stage: tuple[int, int], whole: bool = True, own_ps: int = 0) -> int:
         column = model.column(name, per_ps * ps + per_pj * pj, whole)
         latency[column], energy[column] = ps, pj
-        stages.setdefault(stage[::-1] if stage[::-1] in problem.half_duplex else stage, {})[column] = ps
+        if own_ps:
+            stages.setdefault((stage[0], stage[0]), {})[column] = own_ps
+        stages.setdefault(stage[::-1] if stage[::-1] in problem.half_duplex else stage, {})[column] = ps - own_ps
         return column
 
     names = [device.name for device in problem.devices]
@@ -188,7 +190,8 @@ def build(problem: Problem, most_columns: int | None = None) -> Model:
     return model
 
 
-Priced = Callable[[str, int, int, tuple[int, int], bool], int]
+Priced = Callable[[str, int, int, tuple[int, int], bool, int], int]
+"""Adds a column: its name, latency, energy and stage, whether it is binary, and what counts to the sender's stage."""
 
 
 def _add_sends(model: Model, layer: dict[tuple[int, int], int], priced: Priced) -> dict[tuple[int, int, int], int]:
@@ -202,7 +205,8 @@ def _add_sends(model: Model, layer: dict[tuple[int, int], int], priced: Priced) 
                 if problem.crossing_ps[j, a, b] >= 0:
                     tables = problem.latency.crossing, problem.energy.crossing
                     ps, pj = (0, 0) if past else (int(table[j, a, b]) for table in tables)
-                    sends[j, a, b] = priced(f"send_{j}_{a}_{b}", ps, pj, (a, b), False)
+                    own_ps = 0 if past or j or a == b else int(problem.latency.at_input)
+                    sends[j, a, b] = priced(f"send_{j}_{a}_{b}", ps, pj, (a, b), False, own_ps)
         for d in range(devices):
             leaves = {column: 1 for (k, a, _), column in sends.items() if (k, a) == (j, d)}
             comes = {column: 1 for (k, _, b), column in sends.items() if (k, b) == (j, d)}
@@ -228,11 +232,12 @@ def _add_path(model: Model, sends: dict[tuple[int, int, int], int], priced: Pric
     takes: dict[int, dict[int, int]] = {}
     nodes: dict[int, dict[int, int]] = {}
     arcs = []
+    own_ps = np.where(graph.sends_input, int(problem.latency.at_input), 0).tolist()
     for k in range(len(head)):
         at = divmod(int(graph.cell[k]) - base, devices**2)
         d = int(graph.device[k])
         stage = (d, d) if d >= 0 else divmod(at[1], devices)
-        column = priced(f"arc_{k}", times[k], energies[k], stage, bool(counted[k]))
+        column = priced(f"arc_{k}", times[k], energies[k], stage, bool(counted[k]), own_ps[k])
         arcs.append(column)
         if d >= 0:
             takes.setdefault(place[graph.choices([k])[0]], {})[column] = 1
