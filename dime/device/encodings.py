@@ -308,16 +308,17 @@ class Encodings(object):
         """
         if self.is_complete(frequency_hz):
             return
+        for cells in walks(self._cells):  # a first picture warms up
+            self._walk(cells, 0, frequency_hz, board)
         rows = []
-        for run in range(-1, RUNS):  # the first round warms up
+        for run in range(RUNS):
             found: "Dict[Tuple[int, str, int], Dict[str, object]]" = {}
             for number in range(len(self._images)):
                 for cells in walks(self._cells):
                     for boundary, row in self._walk(cells, number, frequency_hz, board).items():
                         found[boundary, cells[boundary], number] = row
-            if run >= 0:
-                keys = ((at, encoding, number) for at, encoding in self._cells for number in range(len(self._images)))
-                rows += [dict(found[key], frequency_hz=frequency_hz, run=run) for key in keys]
+            keys = ((at, encoding, number) for at, encoding in self._cells for number in range(len(self._images)))
+            rows += [dict(found[key], frequency_hz=frequency_hz, run=run) for key in keys]
         with tables.Writer(self._path, tables.ENCODINGS, append=True) as writer:
             writer.write(rows)
         self._done.add(frequency_hz)
@@ -325,7 +326,7 @@ class Encodings(object):
     def _walk(
         self, cells: Dict[int, str], number: int, frequency_hz: int, board: "Board"
     ) -> "Dict[int, Dict[str, object]]":
-        """Goes along the network with a picture twice: encodes what each layer has made, then decodes it.
+        """Goes along the network with a picture: encodes what a layer has made, and decodes what was encoded before.
 
         A request and what is decoded come after a wait, in which a processor goes to rest. Back to back, on memory
         and caches that only they use, encodings would be several times as fast as in a plan.
@@ -333,18 +334,24 @@ class Encodings(object):
         encoded: Dict[int, List[bytes]] = {}
         decoded: Dict[int, List[torch.Tensor]] = {}
         rows: "Dict[int, Dict[str, object]]" = {}
+
+        def decode_at(boundary: int) -> None:
+            decode_all = boards.slowed(board, self._decoder(cells[boundary], boundary, number), frequency_hz)
+            time.sleep(WAIT_S)
+            rows[boundary]["decode_s"], decoded[boundary] = _timed(decode_all, encoded[boundary])
+
         for boundary in sorted(cells):
             encode_all = boards.slowed(board, self._encoder(cells[boundary], boundary), frequency_hz)
             tensors = self._behind_layer(boundary, number, frequency_hz, board)
             if boundary == 0:
                 time.sleep(WAIT_S)
             encode_s, encoded[boundary] = _timed(encode_all, tensors)
+            before = max(rows, default=None)
             rows[boundary] = {"encode_s": encode_s, "plain_bytes": sum(map(_size_bytes, tensors))}
-        for boundary in sorted(cells):
-            decode_all = boards.slowed(board, self._decoder(cells[boundary], boundary, number), frequency_hz)
-            self._behind_layer(boundary, number, frequency_hz, board)
-            time.sleep(WAIT_S)
-            rows[boundary]["decode_s"], decoded[boundary] = _timed(decode_all, encoded[boundary])
+            if before is not None:
+                decode_at(before)
+        self._behind_layer(max(cells) + 1, number, frequency_hz, board)
+        decode_at(max(cells))
         for boundary, row in rows.items():
             same_class, distance = self._effect(boundary, cells[boundary], number, decoded[boundary])
             row.update(

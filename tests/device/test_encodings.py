@@ -264,13 +264,14 @@ def test_each_is_timed_behind_the_layer_that_a_plan_has_before_it(tmp_path, monk
     monkeypatch.setattr(encodings.Encodings, "_effect", lambda *_: (1, 0.0))
     given = parse("all"), network, inputs, processor.Cpu(), IMAGENET, Heard()
     encodings.Encodings(str(tmp_path), *given).measure(7, Board)
-    one_round = []
+    one_picture = []
     for names in (("uint8", "float16", "float16"), ("jpeg90", "uint8", "uint8")):
-        for way in ("to", "from"):
-            for at, name in enumerate(names):
-                waits = ["waits"] if at == 0 or way == "from" else []
-                one_round += ["cab"[at], 7] + waits + ["{} {} {}".format(at, way, name), 7]
-    assert met == one_round * (1 + RUNS)
+        for at, name in enumerate(names):
+            one_picture += ["cab"[at], 7] + ["waits"] * (at == 0) + ["{} to {}".format(at, name), 7]
+            if at:
+                one_picture += ["waits", "{} from {}".format(at - 1, names[at - 1]), 7]
+        one_picture += ["c", 7, "waits", "2 from {}".format(names[2]), 7]
+    assert met == one_picture * (1 + RUNS)
     assert all(torch.equal(one[0][1], kept) for one, kept in zip(inputs, before)), "a layer worked on its own copy"  # noqa: B905
     rows = rows_of(tmp_path)
     cells = [(0, "uint8"), (0, "jpeg90"), (1, "float16"), (2, "float16"), (1, "uint8"), (2, "uint8")]
