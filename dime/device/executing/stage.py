@@ -5,6 +5,7 @@ plan's list of devices calls. The edge device, which stands first of all, feeds 
 """
 
 import threading
+from array import array
 from collections import OrderedDict
 from contextlib import suppress
 from queue import Empty, Queue
@@ -202,6 +203,7 @@ class _Part(object):
         self._changed = threading.Condition()
         self._closed = False
         self._calling = False
+        self._values: "Dict[int, List[Tuple[str, Tuple[int, ...]]]]" = {}
         self._lengths = dict(
             (hop, self._encoded_bytes(hop)) for hop in range(len(order.segments) - 1) if order.encoding(hop) is not None
         )
@@ -269,6 +271,11 @@ class _Part(object):
 
     def values(self, hop: int) -> "List[Tuple[str, Tuple[int, ...]]]":
         """The dtype and shape of each tensor that crosses at a hop; of an encoded one the bytes that it has at most."""
+        if hop not in self._values:
+            self._values[hop] = self._values_at(hop)
+        return self._values[hop]
+
+    def _values_at(self, hop: int) -> "List[Tuple[str, Tuple[int, ...]]]":
         order = self.order
         if hop in self._lengths:
             return [("uint8", (most,)) for most, _ in self._lengths[hop]]
@@ -430,17 +437,18 @@ class _Part(object):
             off = self.work.differs(bundle.last + 1, picture, placed)
         return -1 if off is None else int(min(off, 1e6) * stages.OFF)
 
-    def result(self, hop: int, tensors: "work.Tensors") -> "work.Tensors":
-        """What is sent at a hop: the tensors, or the classes where only they go home."""
+    def result(self, hop: int, tensors: "work.Tensors") -> List[Part]:
+        """What is sent plain at a hop: the tensors, or the classes where only they go home."""
         values = self.values(hop)
         if not self.order.is_result(hop) or len(values) == len(tensors) and values[0][1] == tuple(tensors[0].shape):
-            return tensors
+            plain = zip(values, tensors)
+            return [Part(frames.TENSOR, dtype, shape, work.view(tensor)) for (dtype, shape), tensor in plain]
         sent = bytearray(values[0][1][0])
         for place, number in enumerate(work.classes(tensors, self.order.batch)):
             at = place * work.CLASS_BYTES
             if at + work.CLASS_BYTES <= len(sent):
                 sent[at : at + work.CLASS_BYTES] = number.to_bytes(work.CLASS_BYTES, "little")
-        return (torch.tensor(list(sent), dtype=torch.uint8),)
+        return [Part(frames.TENSOR, "uint8", (len(sent),), sent)]
 
     def packed(self, hop: int, picture: int, fetched: "work.Tensors") -> "Tuple[List[Part], int]":
         """What is sent at a hop, as frames; and the ns that encoding it took.
@@ -450,9 +458,7 @@ class _Part(object):
         """
         encoding = self.order.encoding(hop)
         if encoding is None:
-            tensors = self.result(hop, fetched)
-            plain = zip(self.values(hop), tensors)
-            return [Part(frames.TENSOR, dtype, shape, work.view(tensor)) for (dtype, shape), tensor in plain], 0
+            return self.result(hop, fetched), 0
         coded, took_ns = self.work.encode(self.order.boundary(hop), encoding.name, fetched)
         for one, (most, _) in zip(coded, self._lengths[hop]):
             if len(one) > most:
@@ -475,11 +481,8 @@ class _Part(object):
         channel = self._channels.get(hop)
         if channel is None:
             raise ConnectionLostError("there is no connection to {}".format(self.order.names[self.order.other(hop)]))
-        numbers = memoryview(bytearray(8 * len(stamps))).cast("q")
-        for at, value in enumerate(stamps):
-            numbers[at] = value
         parts = list(packed)
-        parts.append(Part(frames.STAMPS, "int64", (len(stamps),), numbers.cast("B")))
+        parts.append(Part(frames.STAMPS, "int64", (len(stamps),), memoryview(array("q", stamps)).cast("B")))
         if hop in self._writers:
             self._writers[hop].put(number, parts)
         else:

@@ -283,7 +283,8 @@ def view(tensor: torch.Tensor) -> memoryview:
 def classes(tensors: Tensors, batch: int) -> List[int]:
     """The class of each input of a batch: the place of the largest value of the first output."""
     rows = tensors[0].reshape(batch, -1) if tensors[0].numel() % batch == 0 else tensors[0].reshape(1, -1)
-    return [int(place) for place in rows.float().argmax(1)]
+    found: List[int] = rows.float().argmax(1).tolist()
+    return found
 
 
 def distance(found: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> float:

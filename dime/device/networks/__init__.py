@@ -7,7 +7,7 @@ renames the entries of older weights. torchvision itself, which takes seconds to
 
 import os
 import sys
-from typing import TYPE_CHECKING, List, NamedTuple, Optional, Sequence, Tuple, cast
+from typing import TYPE_CHECKING, Dict, List, NamedTuple, Optional, Sequence, Tuple, cast
 
 from dime.contract import plugins
 from dime.contract.errors import DeviceError, InputError
@@ -67,6 +67,7 @@ class Network(object):
         self.input_shape = tuple(input_shape)
         self.weights = weights
         self._shapes: Optional[List[Tuple[int, ...]]] = None
+        self._parts: "Dict[Tuple[int, int], nn.Module]" = {}
 
     def place(self, chosen: "Processor") -> None:
         """Moves all modules to where they run."""
@@ -81,7 +82,10 @@ class Network(object):
         """The layers of a bundle as one module; nothing is copied."""
         from torch import nn
 
-        return nn.Sequential(*self.modules[bundle.first : bundle.last + 1]).eval()
+        key = bundle.first, bundle.last
+        if key not in self._parts:
+            self._parts[key] = nn.Sequential(*self.modules[bundle.first : bundle.last + 1]).eval()
+        return self._parts[key]
 
     def input_shapes(self) -> List[Tuple[int, ...]]:
         """Shapes of every layer's input and of the last one's output, found by one pass over zeros."""
