@@ -33,7 +33,7 @@ from dime.contract.errors import InputError
 from dime.contract.run import ENCODINGS
 from dime.contract.timebase import monotonic_ns
 from dime.device import boards, images, stop
-from dime.device.processor import as_tuple
+from dime.device.processor import as_tuple, size_bytes
 
 if TYPE_CHECKING:
     from dime.contract.messages import Emit
@@ -308,13 +308,14 @@ class Encodings(object):
         """
         if self.is_complete(frequency_hz):
             return
-        for cells in walks(self._cells):  # a first picture warms up
+        ways = walks(self._cells)
+        for cells in ways:  # a first picture warms up
             self._walk(cells, 0, frequency_hz, board)
         rows = []
         for run in range(RUNS):
             found: "Dict[Tuple[int, str, int], Dict[str, object]]" = {}
             for number in range(len(self._images)):
-                for cells in walks(self._cells):
+                for cells in ways:
                     for boundary, row in self._walk(cells, number, frequency_hz, board).items():
                         found[boundary, cells[boundary], number] = row
             keys = ((at, encoding, number) for at, encoding in self._cells for number in range(len(self._images)))
@@ -347,7 +348,7 @@ class Encodings(object):
                 time.sleep(WAIT_S)
             encode_s, encoded[boundary] = _timed(encode_all, tensors)
             before = max(rows, default=None)
-            rows[boundary] = {"encode_s": encode_s, "plain_bytes": sum(map(_size_bytes, tensors))}
+            rows[boundary] = {"encode_s": encode_s, "plain_bytes": size_bytes(tensors)}
             if before is not None:
                 decode_at(before)
         self._behind_layer(max(cells) + 1, number, frequency_hz, board)
@@ -365,7 +366,7 @@ class Encodings(object):
             )
         return rows
 
-    def _behind_layer(self, boundary: int, number: int, frequency_hz: int, board: "Board") -> List[torch.Tensor]:
+    def _behind_layer(self, boundary: int, number: int, frequency_hz: int, board: "Board") -> Tuple[torch.Tensor, ...]:
         """Runs the layer before a boundary, then gives what crosses there, in the host's memory.
 
         Before the network's input it is the last layer, of the request before.
@@ -377,9 +378,9 @@ class Encodings(object):
         with torch.inference_mode():
             output = as_tuple(self._chosen.burst(timed, own).output)
         tensors = output if boundary else as_tuple(self._inputs[0][number][1])
-        return [tensor.cpu().contiguous() for tensor in tensors]
+        return tuple(tensor.cpu().contiguous() for tensor in tensors)
 
-    def _encoder(self, encoding: str, boundary: int) -> "Callable[[List[torch.Tensor]], List[bytes]]":
+    def _encoder(self, encoding: str, boundary: int) -> "Callable[[Tuple[torch.Tensor, ...]], List[bytes]]":
         levels = self._levels if boundary == 0 else None
         return lambda tensors: [encode(tensor, encoding, levels) for tensor in tensors]
 
@@ -447,10 +448,6 @@ def _own(tensors: "Tensors") -> "Tensors":
     """A copy of what enters a layer, which may work in place."""
     own = tuple(one.clone() for one in as_tuple(tensors))
     return own if len(own) > 1 else own[0]
-
-
-def _size_bytes(tensor: torch.Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
 
 
 def _timed(run: "Callable[[Value], Made]", value: "Value") -> "Tuple[float, Made]":

@@ -217,6 +217,11 @@ def as_tuple(tensors: Tensors) -> Tuple[torch.Tensor, ...]:
     return tensors if isinstance(tensors, tuple) else (tensors,)
 
 
+def size_bytes(tensors: Tensors) -> int:
+    """Bytes of what crosses a boundary."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in as_tuple(tensors))
+
+
 class _Drawn(Generic[Moment]):
     """Runs back to back, of which one, drawn evenly from however many they become, is timed by itself.
 

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Callable, Iterator, Optional
 
+from dime.contract.loading import is_loading
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -54,16 +56,7 @@ def _handle(number: int, frame: Optional[FrameType]) -> None:
         signal.signal(each, signal.SIG_IGN)
     if _State.deferrals:
         _State.pending = True
-    elif _State.leave is not None and _loads(frame):
+    elif _State.leave is not None and is_loading(frame):
         _State.leave()
     else:
         raise Stopped()
-
-
-def _loads(frame: Optional[FrameType]) -> bool:
-    """Whether a module is being loaded."""
-    while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            return True
-        frame = frame.f_back
-    return False

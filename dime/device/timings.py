@@ -268,8 +268,8 @@ class _Run(object):
                             "duration_s": burst.duration_s,
                             "start_ns": burst.start_ns,
                             "end_ns": burst.end_ns,
-                            "input_bytes": _size_bytes(tensor),
-                            "output_bytes": _size_bytes(burst.output),
+                            "input_bytes": processor.size_bytes(tensor),
+                            "output_bytes": processor.size_bytes(burst.output),
                             "input_shape": _shape(tensor),
                             "output_shape": _shape(burst.output),
                             "single_s": burst.single_s,
@@ -437,10 +437,6 @@ def _inputs(network: "Network", samples: "Samples", chosen: "processor.Processor
         [(name, place(tensors)) for name, tensors in samples.maps(layer, network.boundary(number)).items()]
         for number, layer in enumerate(network.layers)
     ]
-
-
-def _size_bytes(tensors: processor.Tensors) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in processor.as_tuple(tensors))
 
 
 def _shape(tensors: processor.Tensors) -> str:

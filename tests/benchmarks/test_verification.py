@@ -27,20 +27,18 @@ BUILT_IN = ("alexnet", "vgg11", "resnet18", "vit_b_16")
 EDGE, SHARE = "standin", "20%"  # of a core of this machine
 SECONDS = ("compute", "of it, while the device waits between requests", "of it, since it was profiled")
 COLUMNS = ("network", "link", "plan", "requests", "predicted_s", "predicted_low_s", "predicted_high_s", "meanwhile_s",
-           "measured_s", "measured_half_s", "holds", "distance")  # fmt: skip
+           "measured_s", "measured_half_s", "holds", "distance", "origin")  # fmt: skip
 SESSIONS, PLAN_S = 3, 40
 
 
 def named(name):
-    """A network's words, and the name of what comes of it."""
-    if name in BUILT_IN:
-        return (f"--net={name}",), name
-    return (f"--net=torchvision:{name}", "--cuts=6", f"--name={name}"), name
+    """A network's words."""
+    return (f"--net={name}",) if name in BUILT_IN else (f"--net=torchvision:{name}", "--cuts=6", f"--name={name}")
 
 
-def go_on(folder, net, name, device, passes, iterations, of_pass):
+def go_on(folder, name, device, passes, iterations, of_pass):
     """Goes on with a profile until so many passes are there, and interrupts it as a person does."""
-    words = [*net, f"--device={device}", "--threads=1", f"--runs={of_pass}", f"--iterations={iterations}"]
+    words = [*named(name), f"--device={device}", "--threads=1", f"--runs={of_pass}", f"--iterations={iterations}"]
     words += ["--warmups=1", *([f"--freqs={SHARE}"] if device == EDGE else [])]
     run = folder / "results" / device / name
     command = subprocess.Popen(
@@ -65,8 +63,7 @@ def sessions(folder, names, passes, of_pass):
         for name in names:
             for device in (EDGE, "server"):
                 (folder / name).mkdir(exist_ok=True)
-                net, called = named(name)
-                go_on(folder / name, net, called, device, number * passes, SESSIONS * passes, of_pass)
+                go_on(folder / name, name, device, number * passes, SESSIONS * passes, of_pass)
 
 
 def verified(folder, name, links, runs_of_each, frontier, edge):
@@ -81,23 +78,26 @@ def verified(folder, name, links, runs_of_each, frontier, edge):
 
 
 def keep(name, links, path):
-    """Each plan's row, behind those that are there."""
-    is_new = not path.exists()
-    with open(path, "a", newline="") as stream:
+    """Each plan's row, in place of those that an earlier run has of the network."""
+    rows = []
+    if path.exists():
+        with open(path, newline="") as stream:
+            rows = [row for row in csv.DictReader(stream) if row["network"] != name]
+    for link in links:
+        for one in link.compared:
+            low_s, high_s = one.predicted_interval_s
+            row = {
+                **{"network": name, "link": link.name, "plan": one.name, "requests": one.measured.count},
+                **{"predicted_s": one.predicted_s, "predicted_low_s": low_s, "predicted_high_s": high_s},
+                **{"meanwhile_s": one.meanwhile_s, "measured_s": one.measured.mean_s},
+                **{"measured_half_s": one.measured.half_s, "holds": int(bool(one.holds))},
+                **{"distance": one.distance, "origin": link.origin},
+            }
+            rows.append({key: f"{it:.6g}" if isinstance(it, float) else it for key, it in row.items()})
+    with open(path, "w", newline="") as stream:
         writer = csv.DictWriter(stream, COLUMNS)
-        if is_new:
-            writer.writeheader()
-        for link in links:
-            for one in link.compared:
-                low_s, high_s = one.predicted_interval_s
-                row = {
-                    **{"network": name, "link": link.name, "plan": one.name, "requests": one.measured.count},
-                    **{"predicted_s": one.predicted_s, "predicted_low_s": low_s, "predicted_high_s": high_s},
-                    **{"meanwhile_s": one.meanwhile_s, "measured_s": one.measured.mean_s},
-                    **{"measured_half_s": one.measured.half_s, "holds": int(bool(one.holds))},
-                    "distance": one.distance,
-                }
-                writer.writerow({key: f"{it:.6g}" if isinstance(it, float) else it for key, it in row.items()})
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def tell(name, links, figures):

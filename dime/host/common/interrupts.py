@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from dime.contract.loading import is_loading
+
 LIMIT_S = 1.7  # from Ctrl-C on; the process itself takes a moment to go
 STATUS = 130
 _LOADS_S = 0.02
@@ -48,15 +50,6 @@ def leave() -> None:
     os._exit(STATUS)
 
 
-def _loads(frame: FrameType | None) -> bool:
-    """Whether a module is being imported: a library may take a KeyboardInterrupt there for a fault of its own."""
-    while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            return True
-        frame = frame.f_back
-    return False
-
-
 @contextmanager
 def bounded(kept: str = "") -> Iterator[None]:
     """Turns Ctrl-C into a KeyboardInterrupt that is given LIMIT_S for its clean-up; one that is handled stays so.
@@ -72,7 +65,7 @@ def bounded(kept: str = "") -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         if _State.timer is None:
             expect(leave)
-        if _loads(frame):
+        if is_loading(frame):
             again = threading.Timer(_LOADS_S, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])
             again.daemon = True
             again.start()

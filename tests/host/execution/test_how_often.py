@@ -15,7 +15,7 @@ from dime.host.common import stats
 
 TABLE = Path(__file__).with_name("verification.csv")
 PAGE = Path(__file__).parents[3] / "docs/howto/verify.md"
-TEXTS = ("network", "link", "plan")
+TEXTS = ("network", "link", "plan", "origin")
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +46,10 @@ def test_each_verdict_is_by_the_rule(rows):
         assert stats.is_kept(interval, row["measured_s"], row["measured_half_s"]) == bool(row["holds"]), row
 
 
-def test_what_must_be_shown_is(rows):
-    count, held, _, apart, regret, _ = figures(rows)
+def test_what_was_reached(rows):
+    """All that was aimed at but one: with profiles up to an hour old the median error is 4 %, and 3 % was the aim."""
+    count, held, errors, apart, regret, _ = figures(rows)
+    assert errors <= 0.045 and {row["origin"] for row in rows} == {"emulated"}
     assert len({row["network"] for row in rows}) == 7 and len({row["link"] for row in rows}) == 4
     assert count > 7 * 4 * 2 and held >= 0.9 and apart <= 0.03 and regret <= 0.02
     assert all(row["distance"] == 0 for row in rows), "each result was the whole network's, bit for bit"
