@@ -7,6 +7,9 @@ cd "$(dirname "$0")/.."
 lock=tests/requirements-py36.lock
 stamp=.venv-py36/dime-$(cat "$0" "$lock" | sha256sum | cut -c1-16)
 [ -e "$stamp" ] && exit 0
+exec 9<"$0"  # one set-up at a time, of all the processes that share the tests; the others wait for it and find it done
+flock 9
+[ -e "$stamp" ] && exit 0
 
 find_python36() {
     local versions name
