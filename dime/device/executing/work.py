@@ -46,7 +46,6 @@ class Work(object):
         ledger: A file in which the board notes what it is about to change.
 
     Attributes:
-        weights_sha256: SHA-256 over all parameters, in order: the same in every version of torch.
         checked: (plan, encodings, picture) -> the classes of a result that was checked, where devices do not compute
             the same bits.
     """
@@ -60,7 +59,6 @@ class Work(object):
         root: str = "/",
         ledger: Optional[str] = None,
     ) -> None:
-        self.weights_sha256 = weights_digest(network)
         network.place(chosen)
         self.network, self.samples = network, samples
         self._board, self._chosen, self._root, self._ledger = board, chosen, root, ledger
@@ -68,12 +66,20 @@ class Work(object):
         self._hz = -1
         self._maps: Dict[int, Dict[str, Tensors]] = {}
         self._results: Dict[Trips, List[Tensors]] = {}
+        self._weights_sha256 = ""
         self.checked: Dict[Tuple[str, Trips, int], List[int]] = {}
 
     @property
     def layers(self) -> Sequence[str]:
         """The network's layers."""
         return self.network.layers
+
+    @property
+    def weights_sha256(self) -> str:
+        """SHA-256 over all parameters, in order: the same in every version of torch."""
+        if not self._weights_sha256:
+            self._weights_sha256 = weights_digest(self.network)
+        return self._weights_sha256
 
     def boundary(self, layer: int) -> "Sequence[Crossing]":
         """Shape and dtype of what enters a layer, or leaves the last one."""
@@ -213,17 +219,17 @@ class Work(object):
             clock.__exit__(None, None, None)
 
     def place(self, tensors: Tensors) -> Tuple[processors.Tensors, int]:
-        """Brings tensors to where the network runs; gives the ns that this took."""
+        """Brings tensors to where the network runs; gives the ns that this took: 0 on a CPU, where they are already."""
         start_ns = monotonic_ns()
         placed = tuple(self._chosen.place(tensor) for tensor in tensors)
         self._wait()
-        return placed[0] if len(placed) == 1 else placed, monotonic_ns() - start_ns
+        return placed[0] if len(placed) == 1 else placed, self._copied_ns(start_ns)
 
     def fetch(self, tensors: processors.Tensors) -> Tuple[Tensors, int]:
-        """Brings tensors into this computer's memory, contiguous; gives the ns that this took."""
+        """Brings tensors into this computer's memory, contiguous; gives the ns that this took, 0 on a CPU."""
         start_ns = monotonic_ns()
         fetched = tuple(tensor.detach().to("cpu").contiguous() for tensor in processors.as_tuple(tensors))
-        return fetched, monotonic_ns() - start_ns
+        return fetched, self._copied_ns(start_ns)
 
     def run(self, bundle: Bundle, tensors: processors.Tensors) -> Tuple[processors.Tensors, int, int, int]:
         """Runs a bundle once; gives its output, the ns that it computed, and start and end."""
@@ -250,6 +256,10 @@ class Work(object):
     def spell(self, bundle: Bundle) -> str:
         """A bundle's name."""
         return spell(bundle, self.layers)
+
+    def _copied_ns(self, start_ns: int) -> int:
+        """How long copying took; on a CPU nothing is copied, and what it takes to look is the stage's own time."""
+        return 0 if self._chosen.name == "cpu" else monotonic_ns() - start_ns
 
     def _wait(self) -> None:
         if self._chosen.name == "cuda":

@@ -14,7 +14,8 @@ from dime.contract.errors import ConnectionLostError, DeviceError, InputError, N
 from dime.contract.frames import STAMPS, TENSOR
 from dime.contract.transport import Part
 from dime.device import encodings, processor
-from dime.device.executing import stage as module
+from dime.device.executing import edge
+from dime.device.executing.part import Part as DevicePart
 from dime.device.executing.stage import Stage
 from dime.device.executing.work import Work
 from tests.device.test_encodings import BAD, see
@@ -145,6 +146,7 @@ def test_every_plan_gives_the_whole_network_s_result(lab, name, check):
                 times += [step["start"], step["end"]]
                 assert 0 <= step["compute"] <= step["end"] - step["start"] + 1000
             assert times + [one["out_first"]] == sorted(times + [one["out_first"]])
+            assert one["copy_in"] == one["copy_out"] == 0, "nothing is copied on a CPU"
         off = [step["off"] for one in row["segments"] for step in one["steps"]]
         assert off == [0 if check else -1] * (len(off) - 1) + [-1], "of the result there is no feature map"
 
@@ -226,13 +228,13 @@ class Silent(object):
 
     def __init__(self, monkeypatch):
         self.is_silent = threading.Event()
-        pass_on = module._Part.pass_on
+        pass_on = DevicePart.pass_on
 
         def held(part, frame):
             if not (self.is_silent.is_set() and part.order.me == 1):
                 pass_on(part, frame)
 
-        monkeypatch.setattr(module._Part, "pass_on", held)
+        monkeypatch.setattr(DevicePart, "pass_on", held)
 
 
 @pytest.mark.alone
@@ -263,14 +265,14 @@ def test_an_edge_device_that_waits_for_a_silent_server_hears_that_it_is_to_stop(
         if threading.current_thread() is one.threads[0]:
             raise RuntimeError("told to stop")
 
-    monkeypatch.setattr(module.stop, "check", check)
+    monkeypatch.setattr(edge.stop, "check", check)
     one.threads[0].join(10.0)
     assert not one.threads[0].is_alive() and [str(error) for error in one.failures] == ["told to stop"]
 
 
 @pytest.mark.alone
 def test_a_reply_that_comes_late_counts_for_nothing(lab, monkeypatch):
-    pass_on = module._Part.pass_on
+    pass_on = DevicePart.pass_on
     slow = []
 
     def late(part, frame):
@@ -279,27 +281,27 @@ def test_a_reply_that_comes_late_counts_for_nothing(lab, monkeypatch):
             time.sleep(0.6)
         pass_on(part, frame)
 
-    monkeypatch.setattr(module._Part, "pass_on", late)
+    monkeypatch.setattr(DevicePart, "pass_on", late)
     rows = lab().run(PLANS["all on the server"], requests=10, warmups=0, silence_s=0.2)
     assert [row["number"] for row in rows] == list(range(10)) and rows[0]["fallback"] == "server"
 
 
 @pytest.mark.alone
 def test_a_reply_that_comes_after_the_last_request_ends_nothing(lab, monkeypatch):
-    pass_on = module._Part.pass_on
+    pass_on = DevicePart.pass_on
 
     def late(part, frame):
         if part.order.me == 1 and part.order.number == 1:
             time.sleep(0.4)
         pass_on(part, frame)
 
-    monkeypatch.setattr(module._Part, "pass_on", late)
-    recall = module._Part.recall
-    monkeypatch.setattr(module._Part, "recall", lambda part: None)  # so that the reply does arrive
+    monkeypatch.setattr(DevicePart, "pass_on", late)
+    recall = DevicePart.recall
+    monkeypatch.setattr(DevicePart, "recall", lambda part: None)  # so that the reply does arrive
     one = lab()
     assert one.run(PLANS["all on the server"], requests=1, warmups=0, silence_s=0.1)[0]["fallback"] == "server"
     time.sleep(0.8)
-    monkeypatch.setattr(module._Part, "recall", recall)
+    monkeypatch.setattr(DevicePart, "recall", recall)
     assert {row["fallback"] for row in one.run(PLANS["there and back"])} == {""}
     assert one.failures == []
 
@@ -410,8 +412,8 @@ def test_what_the_edge_finishes_is_of_the_tensor_as_it_was_made(lab, seeing, pla
 
 
 def test_what_was_encoded_on_the_way_there_stays_so_where_the_edge_finishes(lab, seeing, monkeypatch):
-    pass_on = module._Part.pass_on
-    monkeypatch.setattr(module._Part, "pass_on", lambda part, one: None if one.hop == 2 else pass_on(part, one))
+    pass_on = DevicePart.pass_on
+    monkeypatch.setattr(DevicePart, "pass_on", lambda part, one: None if one.hop == 2 else pass_on(part, one))
     rows = lab().run(PLANS["twice"], encodings=told(seeing), requests=1, warmups=0, silence_s=0.3, check=True)
     coded, _ = round_trips(seeing, PLANS["twice"], rows[0]["picture"], hops=2)
     plain, _ = round_trips(seeing, PLANS["twice"], rows[0]["picture"], hops=0)

@@ -14,7 +14,7 @@ import pytest
 
 from dime.contract import handshake
 from dime.contract.errors import DeviceError
-from dime.device.executing import stage as device_side
+from dime.device.executing import part as device_side
 from dime.host.bench import attended, tunnel
 from dime.host.execution import running, runs
 from tests.host.bench import contained
