@@ -42,6 +42,7 @@ RUN = "run.json"
 TIMINGS = "timings.csv"
 POWER = "power.csv"
 ENCODINGS = "encodings.csv"
+OVERHEADS = "overheads.csv"
 CLOCK = "clock.json"
 LEDGER = "clocks_to_restore.json"
 JOINT_PROFILE = "joint_profile.parquet"
@@ -52,9 +53,10 @@ REPORT = "report.html"
 REQUEST = "request.json"
 
 # What the device side writes; all else is made on the lab's computer.
-FROM_DEVICE = (RUN, TIMINGS, ENCODINGS, CLOCK, LEDGER)
+FROM_DEVICE = (RUN, TIMINGS, ENCODINGS, OVERHEADS, CLOCK, LEDGER)
 
-TABLES = {TIMINGS: schemas.TIMINGS, ENCODINGS: schemas.ENCODINGS}  # for which run.json speaks
+# for which run.json speaks
+TABLES = {TIMINGS: schemas.TIMINGS, ENCODINGS: schemas.ENCODINGS, OVERHEADS: schemas.OVERHEADS}
 
 ORIGINS = ("measured", "replayed", "emulated", "modelled")  # the later, the further from a measurement
 

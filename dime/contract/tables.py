@@ -101,6 +101,8 @@ def _shape(text: str) -> bool:
     return re.match("{0}(\\+{0})*$".format(one), text) is not None
 
 
+OVERHEAD_KINDS = ("begin", "enter", "leave", "forward", "finish", "cold", "hop")
+
 # One row a timed run (or, when power is measured, one row a burst of `repeats` runs back to back).
 TIMINGS = (
     _column("bundle", str, "the bundle's name", bool, "not empty"),
@@ -183,6 +185,26 @@ ENCODINGS = (
         ">= 0",
         optional=True,
     ),
+)
+
+# One row a time beside computing, of a request that a device has sent itself over its own loopback.
+OVERHEADS = (
+    _column("frequency_hz", int, "clock that was fixed; -1: left alone", lambda v: v > 0 or v == -1, "> 0 or -1"),
+    _column("run", int, "round over all places to cut, from 0", lambda v: v >= 0, ">= 0"),
+    _column("boundary", int, "layer before which the network was cut, from 0", lambda v: v >= 0, ">= 0"),
+    _column(
+        "what",
+        str,
+        "begin: from a request's start to its first bundle's; enter: from a message's last byte to the bundle's start;"
+        " leave: from a bundle's end to the first byte that is sent; forward: from a request's start to its first byte,"
+        " where nothing is computed before; finish: from the result's last byte to the request's end; cold: what a"
+        " first bundle computed in a request, less what it did right behind it; hop: from a message's first byte out to its"
+        " last in",
+        lambda v: v in OVERHEAD_KINDS,
+        "one of begin, enter, leave, forward, finish, cold, hop",
+    ),
+    _column("size_bytes", int, "bytes of a hop's tensor; else 0", lambda v: v >= 0, ">= 0"),
+    _column("seconds", float, "time, without copies, encoding and changes of frequency"),
 )
 
 

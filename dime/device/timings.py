@@ -36,7 +36,7 @@ from dime.contract.bundles import Bundle, enumerate_bundles, spell
 from dime.contract.errors import InputError, TableError
 from dime.contract.run import IMAGE_VARIABLE, LEDGER, RUN, TIMINGS, RunSpec, check_options
 from dime.contract.timebase import boot_id, monotonic_ns
-from dime.device import boards, estimate, processor, settling, stop, storage
+from dime.device import boards, estimate, overheads, processor, settling, stop, storage
 from dime.device import encodings as coding
 from dime.device import surroundings as around
 
@@ -126,6 +126,7 @@ def profile(
             rows = _reopen(folder, spec, emit)
             _session(spec)["meter"] = meter
             coded = coding.Encodings(folder, choices, network, inputs, chosen, coding.levels_of(samples.manifest), emit)
+            beside = overheads.Overheads(folder, network, samples, board, chosen, spec.batch or 1, emit)
             run = _Run(network, inputs, chosen, spec, emit, rows, board[1])
             if spec.origin == "emulated":
                 emit("note", text=emulation.told(frequencies))
@@ -133,7 +134,7 @@ def profile(
             inside_s, known = 0.0, _look_around(spec, "start", root, emit)
             with tables.Writer(os.path.join(folder, TIMINGS), tables.TIMINGS, append=True) as writer:
                 for frequency_hz in frequencies:
-                    measured = run.is_complete(frequency_hz) and coded.is_complete(frequency_hz)
+                    measured = all(one.is_complete(frequency_hz) for one in (run, coded, beside))
                     if measured and is_settled(frequency_hz):
                         continue
                     with board[1].fixed(frequency_hz, root, os.path.join(folder, LEDGER)) as verify:
@@ -144,6 +145,7 @@ def profile(
                             run.announce(frequency_hz, rest_s)
                             inside_s += run.measure(frequency_hz, writer, verify, after_pass)
                             coded.measure(frequency_hz, board[1])
+                            beside.measure(frequency_hz)
                             _note_clocks(spec, "end", frequency_hz, run.read_hz, board, root, emit)
                             known = _look_around(spec, "end", root, emit, known)
             spec.state = "complete"

@@ -11,7 +11,7 @@ from dime.host.planning.evaluation import evaluate
 from dime.host.planning.goals import RULES, Goal, Limits
 from dime.host.planning.links import Link
 from dime.host.planning.problem import Device, Problem
-from dime.host.planning.terms import COPIES, ENCODING, PROTOCOL, TERMS, Radio, Terms
+from dime.host.planning.terms import COPIES, ENCODING, OVERHEAD, PROTOCOL, TERMS, Radio, Terms
 from dime.host.search.solvers import brute_force
 
 UNIT = 10**6
@@ -72,13 +72,13 @@ def with_terms(problem: Problem, seed: int, names: Sequence[str] = ()) -> Proble
         idle_w=watts if "waiting" in chosen else (None,) * many,
         working_w=tuple(one and tuple(w + 1 for w in one) for one in watts),
         radios=tuple(radios) if "radio states" in chosen else (),
-        first_ps={name: ends() for name in (COPIES, ENCODING) if name in chosen},
-        last_ps={name: ends() for name in (COPIES, ENCODING) if name in chosen},
+        first_ps={name: ends() for name in (COPIES, ENCODING, OVERHEAD) if name in chosen},
+        last_ps={name: ends() for name in (COPIES, ENCODING, OVERHEAD) if name in chosen},
         change_ps=tuple(
             generator.integers(0, 5, len(device.frequencies_hz)) * UNIT if "frequency change" in chosen else None
             for device in devices
         ),
-        crossing={PROTOCOL: (added[0] * UNIT, added[1] * UNIT)} if PROTOCOL in chosen else {},
+        crossing={name: (added[0] * UNIT, added[1] * UNIT) for name in (PROTOCOL, OVERHEAD) if name in chosen},
         input_ps=generator.integers(0, 15, len(devices[0].frequencies_hz)) * UNIT if ENCODING in chosen else None,
         beyond_ps=tuple(generator.integers(0, 4, device.latency_ps.shape) * UNIT for device in devices),
     )

@@ -480,7 +480,7 @@ class _Known:
 
 
 def _at_the_end(table: Ints, its: Sequence[Handover], probability: float | None) -> Ints:
-    """Times of copies or encodings, (boundaries, frequencies): means, with what passes leave open about them."""
+    """Times at hand-overs, (boundaries, frequencies): means, with what passes leave open about them."""
     found: Ints = table.copy()
     for column, one in enumerate(its):
         for boundary in range(len(table)):
@@ -488,7 +488,7 @@ def _at_the_end(table: Ints, its: Sequence[Handover], probability: float | None)
                 continue
             error_s, dof = one.error_s(boundary)
             factor = 0.0 if probability is None or not dof else student.quantile(probability, dof)
-            found[boundary, column] = round((float(one.mean_s[boundary]) + factor * error_s) * PER_S)
+            found[boundary, column] = max(0, round((float(one.mean_s[boundary]) + factor * error_s) * PER_S))
     return found
 
 

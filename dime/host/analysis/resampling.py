@@ -2,8 +2,9 @@
 
 Each replicate draws the means of each device and frequency anew, off by as much as its passes differ (``scatter``); one
 gain for each meter, by which all that it has measured is off together; round trip and rates of each link that was
-measured, by its passes; and the times of copies and encodings, by theirs (``handovers``). Other transfers are modelled,
-and stay what they are. Intervals of sums of means need no draws: they are Student's t of the passes' sums.
+measured, by its passes; and the times of copies, encodings and overheads, by theirs (``handovers``). Other transfers
+are modelled, and stay what they are. Intervals of sums of means need no draws: they are Student's t of the passes'
+sums.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from dime.host.planning.cost import Costs, bundle_w, costs_of, waiting_s, walk
 from dime.host.planning.links import Link
 from dime.host.planning.problem import PER_J, PER_S, Choice, Problem, bundle_bounds
 from dime.host.planning.quantity import Quantity
-from dime.host.planning.terms import COPIES, ENCODING, Terms
+from dime.host.planning.terms import COPIES, ENCODING, OVERHEAD, Terms
 from dime.host.profiles.handovers import FIRST, LAST, Handover, OfDevice
 from dime.host.profiles.profiles import Profile
 from dime.host.profiles.published import averaged
@@ -61,7 +62,7 @@ class Samples:
         energy_pj: The same of the energy, 0 where the profile has none.
         gains: For each device its meter's gain in each replicate, which is in the energies.
         scatters: For each device what is known of its means' errors.
-        handovers: For each device what is known of its copies and encodings.
+        handovers: For each device what is known of its copies, encodings and overheads.
     """
 
     problem: Problem
@@ -96,7 +97,7 @@ class Samples:
 
     @cached_property
     def terms(self) -> Terms | None:
-        """The problem's terms with draws of copies and encodings, (replicates, ...); None where none is known to vary.
+        """The problem's terms with draws of times at hand-overs, (replicates, ...); None where none is known to vary.
 
         The edge device encodes the input at the frequency that is the fastest as measured: those of one draw are all
         off by the same part.
@@ -366,8 +367,8 @@ def _round_parts(handed: Sequence[tuple[Handover, int, float]]) -> list[tuple[fl
 
 
 def of_term(of_device: OfDevice, term: str) -> Mapping[str, Sequence[Handover]]:
-    """What is known of one of the two terms."""
-    return {COPIES: of_device.copies, ENCODING: of_device.encodings}.get(term, {})
+    """What is known of a term."""
+    return {COPIES: of_device.copies, ENCODING: of_device.encodings, OVERHEAD: of_device.overheads}.get(term, {})
 
 
 def _replicate(terms: Terms, at: int) -> Terms:
@@ -493,11 +494,12 @@ def resample(
 
 
 def of_devices(problem: Problem, profiles: Sequence[Profile], scatters: Sequence[Scatter]) -> tuple[OfDevice, ...]:
-    """What is known of each device's copies and encodings, of those that count."""
+    """What is known of each device's copies, encodings and overheads, of those that count."""
     encoded = {one.boundary: one.encoding for one in problem.terms.encoded}
     copied = problem.terms.first_ps.get(COPIES, (None,) * len(profiles))
+    beside = problem.terms.first_ps.get(OVERHEAD, (None,) * len(profiles))
     return tuple(
-        OfDevice.of(profile, scatter, encoded, copied[at] is not None, at == 0)
+        OfDevice.of(profile, scatter, encoded, copied[at] is not None, beside[at] is not None, at == 0)
         for at, (profile, scatter) in enumerate(zip(profiles, scatters, strict=True))
     )
 

@@ -168,7 +168,7 @@ class Arithmetic:
     joules: str = option("Whose joules count: edge, all, or devices' names joined by commas.", "edge")
     terms: str = option(
         "What counts beside computing and sending: known, all (also what was not checked against its source), none, or "
-        "some of waiting, radio_states, protocol, copies, frequency_change, encoding.",
+        "some of waiting, radio_states, protocol, copies, frequency_change, encoding, overhead.",
         "known",
     )
     idle_power: Watts | None = option(

@@ -21,18 +21,24 @@ from dime.host.analysis.resampling import Samples
 from dime.host.common.stats import CONFIDENCE, half_of_mean
 from dime.host.execution.comparison import OF_DEVICES, Interval, Part
 from dime.host.execution.devices import Profiled
-from dime.host.planning.accounting import COPIES, ENCODING, FREQUENCY_CHANGE, PROTOCOL, RADIO_STATES
+from dime.host.planning.accounting import COPIES, ENCODING, FREQUENCY_CHANGE, OVERHEAD, PROTOCOL, RADIO_STATES
 from dime.host.planning.cost import add_up, walk
 from dime.host.planning.encoded import Encoded
 from dime.host.planning.links import Link
 from dime.host.planning.plan import Plan, describe
 from dime.host.planning.problem import PER_S, Choice, Problem
+from dime.host.profiles.overheads import Overheads
 from dime.host.profiles.published import averaged
 from dime.host.studies.folder import SavedLink
 
 Choices = tuple[Choice, ...]
 FEW_DRAWS, DRAWS = 2, 200
-TERM_OF = {"copies": COPIES, "clock": FREQUENCY_CHANGE, "encoding": ENCODING}  # cause -> the plan's term
+TERM_OF = {
+    "copies": COPIES,
+    "clock": FREQUENCY_CHANGE,
+    "encoding": ENCODING,
+    "overhead": OVERHEAD,
+}  # cause -> the plan's term
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +195,8 @@ def parts_of(problem: Problem, devices: Sequence[Profiled], plan: Plan, choices:
     segments = stages.segments([(*one.bundle, one.device, one.frequency_hz) for one in choices])
     layers, names = list(problem.layers), [device.name for device in problem.devices]
     known = {one.name: _intervals(one) for one in devices}
-    terms = _terms_s(problem, choices)
+    beside = _overheads(problem, devices)
+    terms = _terms_s(problem, choices, beside.get(0))
     parts, steps, transfers, crossings = [], iter(plan.steps), iter(plan.transfers), iter(terms.crossings_s)
     for at, segment in enumerate(segments):
         if at:
@@ -200,10 +207,15 @@ def parts_of(problem: Problem, devices: Sequence[Profiled], plan: Plan, choices:
             parts.append(Part("crossing", entered, crossing.source, crossing.target, -1, crossing.size_bytes,
                               crossing.latency_s + more_s, interval, origin, (at - 1, 0)))  # fmt: skip
         for number, one in enumerate(segment.steps):
-            step = next(steps)
-            interval = known[names[segment.device]].get((*one.bundle, one.frequency_hz))
+            step, own = next(steps), problem.devices[segment.device]
+            cold_s = 0.0  # behind a wait; the planner counts it to what the device takes beside computing
+            if number == 0 and (its := beside.get(segment.device)) is not None:
+                cold_s = its.typical_s["cold"][own.frequencies_hz.index(one.frequency_hz)]
+                terms.of_devices_s[segment.device, "overhead"] -= cold_s
+            interval = known[own.name].get((*one.bundle, one.frequency_hz))
+            interval = None if interval is None else (interval[0] + cold_s, interval[1] + cold_s)
             parts.append(Part("compute", spell(one.bundle, layers), step.device, "", step.frequency_hz, 0,
-                              step.latency_s, interval, step.origin, (at, number)))  # fmt: skip
+                              step.latency_s + cold_s, interval, step.origin, (at, number)))  # fmt: skip
     origins = {fact.term: fact.origin for fact in problem.acting.joined_facts}
     for device in sorted({segment.device for segment in segments if segment.steps or segment.device == 0}):
         for cause in OF_DEVICES:
@@ -214,6 +226,8 @@ def parts_of(problem: Problem, devices: Sequence[Profiled], plan: Plan, choices:
                     interval = _change_interval(devices, names[device], terms.changes[device])
                 elif cause == "encoding":
                     interval = _coding_interval(problem, devices, segments, device, predicted_s)
+                elif cause == "overhead" and (its := beside.get(device)) is not None:
+                    interval = _overhead_interval(problem, its, segments, device, predicted_s)
                 origin = origins.get(TERM_OF.get(cause, ""), "modelled")
                 parts.append(Part(cause, "", names[device], "", -1, 0, predicted_s, interval, origin, (device, 0)))
     return parts
@@ -233,7 +247,17 @@ class _Terms(NamedTuple):
     changes: dict[int, list[int]]
 
 
-def _terms_s(problem: Problem, choices: Choices) -> _Terms:
+def _overheads(problem: Problem, devices: Sequence[Profiled]) -> dict[int, Overheads]:
+    """Device -> what it takes beside computing, of those of which that counts."""
+    counted = problem.terms.first_ps.get(OVERHEAD, ())
+    return {
+        at: one.profile.overheads
+        for at, (one, table) in enumerate(zip(devices, counted, strict=False))
+        if table is not None and one.profile.overheads is not None
+    }
+
+
+def _terms_s(problem: Problem, choices: Choices, of_edge: Overheads | None = None) -> _Terms:
     found = _Terms([], defaultdict(float), defaultdict(list))
     times = {term: time for term, (time, _) in problem.by_term.items()}
     for part in walk(problem, choices):
@@ -241,6 +265,11 @@ def _terms_s(problem: Problem, choices: Choices) -> _Terms:
         if part.choice is None:
             if part.source != part.target:
                 found.of_devices_s[part.source, "encoding"] += took.pop(ENCODING, 0.0)
+                if of_edge is not None:  # which sends the input as it is, or does nothing with the result
+                    own_s = of_edge.mean_s("forward") if part.row == 0 else 0.0
+                    own_s += of_edge.mean_s("finish") if part.row == len(problem.layers) else 0.0
+                    found.of_devices_s[0, "overhead"] += own_s
+                    took[OVERHEAD] = took.get(OVERHEAD, 0.0) - own_s
                 found.crossings_s.append(sum(took.values()))
             continue
         for cause, term in TERM_OF.items():
@@ -303,6 +332,26 @@ def _coding_interval(
             if len(times_s) < 2 or np.isnan(times_s).any():
                 return None
             halves.append(half_of_mean(times_s))
+    half_s = math.hypot(*halves)
+    return (predicted_s - half_s, predicted_s + half_s) if halves else None
+
+
+def _overhead_interval(
+    problem: Problem, its: Overheads, segments: Sequence[Segment], device: int, predicted_s: float
+) -> Interval | None:
+    """The interval of what a device takes beside computing, by the rounds in which its profile timed that."""
+    halves = []
+    for at, segment in enumerate(segments):
+        if segment.device != device:
+            continue
+        columns = [problem.devices[device].frequencies_hz.index(step.frequency_hz) for step in segment.steps]
+        kinds = (("begin" if at == 0 and its.rounds_s["begin"][columns[0]].size else "enter", columns[0]),
+                 ("leave", columns[-1])) if columns else (("finish" if at else "forward", 0),)  # fmt: skip
+        for kind, column in kinds:
+            rounds_s = its.rounds_s[kind][column]
+            if len(rounds_s) < 2:
+                return None
+            halves.append(half_of_mean(rounds_s))
     half_s = math.hypot(*halves)
     return (predicted_s - half_s, predicted_s + half_s) if halves else None
 

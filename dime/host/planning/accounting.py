@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from dime.host.profiles.profiles import Profile
 
 WAITING, RADIO_STATES, PROTOCOL = "waiting", "radio states", "protocol"
-COPIES, FREQUENCY_CHANGE, ENCODING = "copies", "frequency change", "encoding"
-TERMS = (WAITING, RADIO_STATES, PROTOCOL, COPIES, FREQUENCY_CHANGE, ENCODING)
+COPIES, FREQUENCY_CHANGE, ENCODING, OVERHEAD = "copies", "frequency change", "encoding", "overhead"
+TERMS = (WAITING, RADIO_STATES, PROTOCOL, COPIES, FREQUENCY_CHANGE, ENCODING, OVERHEAD)
 EDGE, ALL, KNOWN, NONE = "edge", "all", "known", "none"
 
 

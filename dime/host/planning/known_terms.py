@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from dime.host.planning.terms import (
     COPIES,
     ENCODING,
     FREQUENCY_CHANGE,
+    OVERHEAD,
     PROTOCOL,
     RADIO,
     RADIO_STATES,
@@ -27,6 +29,7 @@ from dime.host.planning.terms import (
     Radio,
     Terms,
 )
+from dime.host.profiles.overheads import Overheads
 from dime.host.profiles.profiles import Profile
 
 MOST = 2**60 / 1e12  # s or J; the check of the problem refuses sums of such
@@ -62,11 +65,14 @@ def find(
     change = tuple(found.change(at) for at in range(len(profiles)))
     radios = found.radios()
     found.radio_power()
-    crossing = found.protocol(len(sizes))
+    protocol = found.protocol(len(sizes))
+    overhead = found.overhead(coding.sizes_of(sizes, encoded))
     into, out_of = tuple(one[0] for one in copies), tuple(one[1] for one in copies)
     has_copies = any(one is not None for one in (*into, *out_of))
     first = {COPIES: into} if has_copies else {}
     last = {COPIES: out_of} if has_copies else {}
+    if overhead is not None:
+        first[OVERHEAD], last[OVERHEAD] = overhead.first_ps, overhead.last_ps
     input_ps = None
     if encoded:
         times = found.encoding(len(sizes), encoded)
@@ -84,13 +90,26 @@ def find(
         first_ps=first,
         last_ps=last,
         change_ps=change,
-        crossing={PROTOCOL: crossing} if crossing is not None else {},
+        crossing={
+            **({} if protocol is None else {PROTOCOL: protocol}),
+            **({} if overhead is None else {OVERHEAD: (overhead.crossing_ps, np.zeros_like(overhead.crossing_ps))}),
+        },
         encoded=encoded,
         input_ps=input_ps,
         connect_trips=found.connect_trips,
         facts=tuple(found.facts),
         missing=tuple(found.missing),
     )
+
+
+class _Overhead(NamedTuple):
+    """What devices take beside computing: of each (boundaries, frequencies), None where it was not measured; and on
+    top of each transfer, (boundaries, devices, devices).
+    """
+
+    first_ps: tuple[Ints | None, ...]
+    last_ps: tuple[Ints | None, ...]
+    crossing_ps: Ints
 
 
 class _Found:
@@ -164,6 +183,51 @@ class _Found:
         usual = float(np.nanmax(times))
         known = [usual if math.isnan(time) else time for time in times]
         return np.array([_picos(time) for time in known], np.int64)
+
+    def overhead(self, sizes: Sequence[int]) -> _Overhead | None:
+        """What devices take beside computing, and the transport between them.
+
+        Of a message each end takes half of what both take on one device. The numbers of a link that was measured
+        through the same transport hold it already.
+
+        Args:
+            sizes: Bytes that are sent at each boundary.
+        """
+        if not self._wanted(OVERHEAD):
+            return None
+        known: dict[int, Overheads] = {}
+        for at, profile in enumerate(self.profiles):
+            if profile.overheads is None or not profile.overheads.is_whole:
+                self._lacks(OVERHEAD, profile.device, "its profile does not have it; profile it again")
+                continue
+            known[at] = profile.overheads
+            source = f"what {profile.device} takes beside computing, by its profile"
+            self.facts.append(Fact(OVERHEAD, profile.origin, source))
+        if not known:
+            return None
+        first: list[Ints | None] = []
+        last: list[Ints | None] = []
+        for at, profile in enumerate(self.profiles):
+            its, columns = known.get(at), range(len(profile.frequencies_hz))
+            if its is None:
+                first.append(None)
+                last.append(None)
+                continue
+            rows = [[_picos(its.first_s(row, column, at == 0)) for column in columns] for row in range(len(sizes))]
+            first.append(np.array(rows, np.int64))
+            last.append(np.array([[_picos(its.last_s(column)) for column in columns]] * len(sizes), np.int64))
+        ps = np.zeros((len(sizes), len(self.profiles), len(self.profiles)), np.int64)
+        for (weaker, other), link in self.joined.items():
+            if link is None:
+                continue
+            ends = [its for at in (weaker, other) if (its := known.get(at)) is not None]
+            if not link.passes:
+                hops = [_picos(sum(its.hop_s(size) for its in ends) / 2) for size in sizes]
+                ps[:, weaker, other] = ps[:, other, weaker] = hops
+        if 0 in known and len(self.profiles) > 1:
+            ps[0, 0, 1:] += _picos(known[0].mean_s("forward"))
+            ps[-1, 1:, 0] += _picos(known[0].mean_s("finish"))
+        return _Overhead(tuple(first), tuple(last), ps)
 
     def encoding(self, boundaries: int, encoded: Sequence[Encoded]) -> list[tuple[Ints, Ints, Ints]]:
         """For each device what it takes to decode, to encode, and to encode the input."""

@@ -16,7 +16,16 @@ import numpy.typing as npt
 
 from dime.contract.run import ORIGINS
 from dime.host.common.stats import Floats, Ints
-from dime.host.planning.accounting import COPIES, ENCODING, FREQUENCY_CHANGE, PROTOCOL, RADIO_STATES, TERMS, WAITING
+from dime.host.planning.accounting import (
+    COPIES,
+    ENCODING,
+    FREQUENCY_CHANGE,
+    OVERHEAD,
+    PROTOCOL,
+    RADIO_STATES,
+    TERMS,
+    WAITING,
+)
 from dime.host.planning.encoded import Encoded
 from dime.host.planning.states import BundleContext, CrossingContext, Kind, States, kind_of_nothing, states
 
@@ -24,7 +33,7 @@ if TYPE_CHECKING:
     from dime.host.planning.problem import Problem
 
 Table = npt.NDArray[Any]  # Any: integers, but where nothing is searched
-__all__ = ["COPIES", "ENCODING", "FREQUENCY_CHANGE", "PROTOCOL", "RADIO_STATES", "TERMS", "WAITING"]
+__all__ = ["COPIES", "ENCODING", "FREQUENCY_CHANGE", "OVERHEAD", "PROTOCOL", "RADIO_STATES", "TERMS", "WAITING"]
 RADIO = "radio"  # the power while bits are on the air, which is a part of a transfer and no term
 
 

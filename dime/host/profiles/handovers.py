@@ -1,4 +1,4 @@
-"""How far the times of copies and encodings may be off, and how single ones vary.
+"""How far the times of copies, encodings and overheads may be off, and how single ones vary.
 
 Copies are timed in a profile's passes, encodings in rounds of their own, in each of which every encoding is measured at
 a clock; a round counts once, as a pass does. Rounds follow each other within a minute or so: what differs from one hour
@@ -8,7 +8,7 @@ to another they do not tell.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +20,7 @@ from dime.host.profiles.scatter import Scatter
 
 if TYPE_CHECKING:
     from dime.host.profiles.encodings import Encoding
+    from dime.host.profiles.overheads import Overheads
 
 FIRST, LAST = "first", "last"  # before the first bundle that a device runs in one go, after the last one
 
@@ -166,6 +167,21 @@ def of_encodings(
     return {FIRST: decoded, LAST: encoded}, of_the_input
 
 
+def overheads(measured: Overheads, boundaries: int, is_edge: bool) -> dict[str, list[Handover]]:
+    """What a device takes beside computing; a round over all cuts counts once."""
+    first, last = [], []
+    for column, leave_s in enumerate(measured.rounds_s["leave"]):
+        before_s = [measured.first_rounds_s(at, column, is_edge) for at in range(boundaries)]
+        first.append(_of_rounds(np.array(before_s).T))
+        last.append(_of_rounds(np.repeat(leave_s[:, None], boundaries, axis=1)))
+    return {FIRST: first, LAST: last}
+
+
+def _of_rounds(rounds_s: Floats) -> Handover:
+    spread_s = rounds_s.std(axis=0, ddof=1) if len(rounds_s) > 1 else np.zeros(rounds_s.shape[1])
+    return Handover(rounds_s, rounds_s.mean(axis=0), spread_s)
+
+
 @dataclass(frozen=True, eq=False)
 class OfDevice:
     """All that a device takes at hand-overs.
@@ -174,15 +190,23 @@ class OfDevice:
         copies: To and from its GPU.
         encodings: Decoding and encoding.
         of_input: Encoding the network's input, boundary 0, by frequency.
+        overheads: What it takes beside computing.
     """
 
     copies: Handovers
     encodings: Handovers
     of_input: Sequence[Handover]
+    overheads: Handovers = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, profile: Profile, scatter: Scatter, encoded: Mapping[int, str], copied: bool, is_edge: bool
+        cls,
+        profile: Profile,
+        scatter: Scatter,
+        encoded: Mapping[int, str],
+        copied: bool,
+        beside: bool,
+        is_edge: bool,
     ) -> OfDevice:
         """Looks at a profile.
 
@@ -191,8 +215,12 @@ class OfDevice:
             scatter: What is known of its means' errors.
             encoded: Boundary -> encoding.
             copied: Whether its copies count.
+            beside: Whether its overheads count.
             is_edge: Whether the device has the input.
         """
         measured = {at: (profile.encodings or {})[at, name] for at, name in encoded.items()}
-        both, of_input = of_encodings(measured, len(profile.layers) + 1, is_edge)
-        return cls(copies(profile, scatter) if copied else {}, both, of_input)
+        boundaries = len(profile.layers) + 1
+        both, of_input = of_encodings(measured, boundaries, is_edge)
+        its = profile.overheads
+        of_overheads = overheads(its, boundaries, is_edge) if beside and its is not None else {}
+        return cls(copies(profile, scatter) if copied else {}, both, of_input, of_overheads)

@@ -22,6 +22,7 @@ from dime.host.common.stats import Bools, Floats, Ints
 from dime.host.common.units import plain
 from dime.host.metering.gain import Gain
 from dime.host.profiles.encodings import Encoding
+from dime.host.profiles.overheads import Overheads
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,6 +88,7 @@ class Profile:
         run_copy_out_s: Time to copy its output from the GPU, likewise.
         encodings: What encodings of a boundary's tensors (0 is the network's input) take, make and change, by boundary
             and encoding; None where none was measured.
+        overheads: What the device takes beside computing; None where it was not measured.
         idle_w: Power at rest at each frequency, W; NaN where it was not measured, None where none was. Modelled where
             the energies are.
         idle_w_sd: Its standard uncertainty, the meter's gain apart.
@@ -124,6 +126,7 @@ class Profile:
     run_copy_in_s: Floats | None = None
     run_copy_out_s: Floats | None = None
     encodings: Mapping[tuple[int, str], Encoding] | None = None
+    overheads: Overheads | None = None
     idle_w: tuple[float, ...] | None = None
     idle_w_sd: tuple[float, ...] | None = None
     frequency_change_s: tuple[float, ...] | None = None

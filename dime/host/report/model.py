@@ -186,7 +186,7 @@ class Term(TypedDict):
     """What a term adds to a plan beside its steps and transfers.
 
     Attributes:
-        name: waiting, radio states, protocol, copies, frequency change or encoding.
+        name: waiting, radio states, protocol, copies, frequency change, encoding or overhead.
         latency_s: Its time.
         energy_j: Its energy; null without energy.
         origin: Where its numbers come from: measured, replayed, emulated or modelled.
