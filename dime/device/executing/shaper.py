@@ -7,6 +7,7 @@ How late pieces left, by this computer's own doing, is counted.
 
 import ctypes
 import socket
+import struct
 import threading
 import time
 from contextlib import suppress
@@ -22,6 +23,9 @@ _PIECE_S, _LEAST_PIECE, _MOST_PIECE = 0.001, 1460, 1 << 16
 _WAITING = 1024
 _MOST_KEPT = 1 << 14
 _SET_TIMER_SLACK = 29  # prctl: how late a sleep may end, 50 us unless it is set
+_MOST_AWAKE_NS = 200 * 10**3
+_STAMP, _STAMPED = struct.Struct("ll"), 35  # SO_TIMESTAMPNS
+_ROUNDED_S = 1e-6  # more than a time of day is rounded by
 _CALLS = 16
 _PAUSE_S = 0.1
 
@@ -60,14 +64,14 @@ class _Way(object):
         writer.start()
         came_ns, full = 0, False
         with suppress(OSError):
+            source.setsockopt(socket.SOL_SOCKET, _STAMPED, 1)
+        with suppress(OSError):
             while True:
-                try:
-                    data = source.recv(self.piece, socket.MSG_DONTWAIT)
-                    if not full:
-                        came_ns = monotonic_ns()  # else it lay behind the piece before, and this program came late
+                try:  # what is there behind a full piece lay there with it, and this program came late
+                    data, at_ns = _take(source, self.piece, socket.MSG_DONTWAIT, came_ns if full else 0)
                 except BlockingIOError:
-                    data = source.recv(self.piece)
-                    came_ns = monotonic_ns()
+                    data, at_ns = _take(source, self.piece)
+                came_ns = max(came_ns, at_ns)
                 if not data:
                     break
                 full = len(data) == self.piece
@@ -79,7 +83,7 @@ class _Way(object):
 
     def _deliver(self, queue: "Queue[Optional[Tuple[int, bytes]]]", target: socket.socket) -> None:
         _precise()
-        broken = False
+        broken, waking_ns = False, 0
         while True:
             piece = queue.get()
             if piece is None:
@@ -87,7 +91,9 @@ class _Way(object):
             if broken:
                 continue
             due_ns, data = piece
-            _sleep_until(due_ns)
+            woke_ns = _sleep_until(due_ns, waking_ns if queue.qsize() < 2 else 0)  # a message's end is waited for
+            if woke_ns:
+                waking_ns = min(max(woke_ns, waking_ns - waking_ns // 16), _MOST_AWAKE_NS)
             self._count(len(data), (monotonic_ns() - due_ns) / 1e9)
             try:
                 target.sendall(data)
@@ -232,11 +238,28 @@ class Shaper(object):
             self._calls.release()
 
 
-def _sleep_until(due_ns: int) -> None:
-    left_ns = due_ns - monotonic_ns()
+def _take(source: socket.socket, most: int, flags: int = 0, at_ns: int = 0) -> Tuple[bytes, int]:
+    """Takes what came, and says when: by the kernel, else the time that is given, else now."""
+    data, told = source.recvmsg(most, socket.CMSG_SPACE(_STAMP.size), flags)[:2]
+    for level, kind, stamp in told:
+        if (level, kind, len(stamp)) == (socket.SOL_SOCKET, _STAMPED, _STAMP.size):
+            whole_s, rest_ns = _STAMP.unpack(stamp)
+            ago_ns = int((time.time() - _ROUNDED_S - whole_s) * 1e9) - rest_ns
+            return data, monotonic_ns() - max(ago_ns, 0)
+    return data, at_ns or monotonic_ns()
+
+
+def _sleep_until(due_ns: int, awake_ns: int = 0) -> int:
+    """Waits, so long of it awake; gives how late its last sleep ended, 0 without one."""
+    end_ns, late_ns = due_ns - awake_ns, 0
+    left_ns = end_ns - monotonic_ns()
     while left_ns > 0:
         time.sleep(left_ns / 1e9)
-        left_ns = due_ns - monotonic_ns()
+        left_ns = end_ns - monotonic_ns()
+        late_ns = max(-left_ns, 0)
+    while monotonic_ns() < due_ns:
+        time.sleep(0)  # lets this program's other threads on
+    return late_ns
 
 
 def _precise() -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from dime.contract import messages
 from dime.contract.errors import DeviceError, InputError
-from dime.device.executing.shaper import Shaper
+from dime.contract.timebase import monotonic_ns
+from dime.device.executing.shaper import _STAMPED, Shaper, _sleep_until, _take
 from tests.device.conftest import ROOT
 
 pytestmark = pytest.mark.alone
@@ -80,6 +81,60 @@ def test_rates_and_round_trip_are_kept(there, back, up, down, round_trip_s):
     assert truth_s * 0.999 <= found_s < truth_s * 1.05 + 0.02 + late_s
     assert (kept["up"]["bytes"], kept["down"]["bytes"]) == (5 * there, 5 * back)
     assert 0 <= kept["up"]["late_median_s"] <= kept["up"]["late_p95_s"] <= kept["up"]["late_most_s"]
+
+
+def test_single_messages_leave_on_time_and_none_too_soon():
+    """The end of a wait is spent awake, and a message came when the kernel had it, not when the program woke up."""
+    echo = Echo(5000, 64)
+    with Shaper(echo.address, 40e6, 40e6, 0.004) as shaper:
+        with socket.create_connection(("127.0.0.1", shaper.port), 30.0) as connection:
+            found_s = []
+            for _ in range(50):
+                time.sleep(0.005)
+                began = time.monotonic()
+                connection.sendall(bytes(5000))
+                assert take(connection, 64)
+                found_s.append(time.monotonic() - began)
+        kept = shaper.kept()
+    echo.close()
+    assert min(found_s) >= 5000 * 8 / 40e6 + 64 * 8 / 40e6 + 0.004
+    assert min(shaper.up.late_s + shaper.down.late_s) >= 0
+    assert max(kept["up"]["late_median_s"], kept["down"]["late_median_s"]) < 0.005
+
+
+@pytest.mark.parametrize("awake_ns", [0, 10**6, 10**8])
+def test_a_wait_never_ends_too_soon(awake_ns):
+    for wait_ns in (-1, 1000, 10**5, 2 * 10**6, 5 * 10**6):
+        due_ns = monotonic_ns() + wait_ns
+        late_ns = _sleep_until(due_ns, awake_ns)
+        assert monotonic_ns() >= due_ns
+        assert (late_ns > 0) == (wait_ns > awake_ns) or wait_ns <= 10**5
+
+
+def test_a_message_came_when_the_kernel_had_it():
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(1)
+    with listener, socket.create_connection(listener.getsockname()) as sender:
+        with listener.accept()[0] as taker:
+            taker.setsockopt(socket.SOL_SOCKET, _STAMPED, 1)
+            sender.sendall(b"dime")
+            assert _take(taker, 100)[0] == b"dime"
+            time.sleep(0.2)  # a kernel begins to stamp a little after it was asked to
+            for _ in range(3):
+                before_ns = monotonic_ns()
+                sender.sendall(b"dime")
+                after_ns = monotonic_ns()
+                time.sleep(0.2)
+                data, came_ns = _take(taker, 100)
+                assert data == b"dime"
+                assert before_ns <= came_ns < after_ns + 10**8
+    at_ns = monotonic_ns()
+    here, there = socket.socketpair()
+    with here, there:  # this kind has no stamps
+        here.sendall(bytes(8))
+        assert _take(there, 4, 0, 7) == (bytes(4), 7)
+        assert _take(there, 4)[1] >= at_ns
 
 
 def test_a_half_duplex_link_sends_one_way_at_a_time():

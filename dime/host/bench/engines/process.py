@@ -91,9 +91,8 @@ class Process:
         self.start()
 
     def stop(self) -> None:
-        """Tells it to end, and waits until it has."""
-        self._begun.terminate()
-        self._begun.wait()
+        """Tells it to end, and waits until it has; one that does not is killed."""
+        _end(self._begun)
 
     def copy_out(self) -> Path:
         """Its results are where they belong."""
@@ -230,10 +229,14 @@ def _process(
                 console.tell(f"{label}: what it has finished is kept; the same command goes on")
         raise
     except BaseException:
-        process.terminate()
-        try:
-            process.wait(STUBBORN_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        _end(process)
         raise
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    try:
+        process.wait(STUBBORN_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,6 +1,7 @@
 """Both kinds of engine are one to whoever runs a session on them."""
 
 import json
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -69,6 +70,18 @@ def test_an_error_is_told_in_its_own_words(session):
 def test_one_that_ends_without_a_word_is_told_with_its_last_lines(session):
     with pytest.raises(DeviceError, match=r"ended with(out a result| exit code 2); last lines: a \| b"):
         session(["a", "b"], 2)()
+
+
+def test_a_process_that_does_not_hear_that_it_is_to_end_is_killed(job, monkeypatch, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text("import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(60)")
+    monkeypatch.setattr(process, "ENTRY", (sys.executable, str(program)))
+    monkeypatch.setattr(process, "STUBBORN_S", 0.2)
+    with process.Process(replace(job(), device=LabDevice("edge")), "", Wishes(), print, print) as one:
+        one.start()
+        assert one.look()[1] == ["1\n"]
+        one.stop()
+        assert one.look()[0].code == -signal.SIGKILL
 
 
 def test_a_process_that_is_killed_is_told_with_the_signal_and_not_started_again(engine, job, monkeypatch, tmp_path):
