@@ -131,7 +131,7 @@ def test_both_devices_on_one_engine(study, lab):
     assert left(lab) == [[], []]
 
 
-@pytest.mark.parametrize("name", ["edge", "server"])
+@pytest.mark.parametrize("name", ["edge", pytest.param("server", marks=pytest.mark.slow)])
 def test_a_board_that_is_held_is_not_taken(study, lab, name):
     lab[name].engine.run().status = "running"
     with pytest.raises(DeviceError, match=rf"^{name}: is held by me@here since then \(alexnet on nano\); wait") as told:
