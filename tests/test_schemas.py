@@ -83,6 +83,8 @@ def made(tmp_path_factory):
     spec.write(str(top / "coded"))
     with tables.Writer(str(top / "coded" / run.ENCODINGS), tables.ENCODINGS) as writer:
         writer.write([test_encodings.row()])
+    with tables.Writer(str(top / "coded" / run.OVERHEADS), tables.OVERHEADS) as writer:
+        writer.write([{"frequency_hz": -1, "run": 0, "boundary": 0, "what": "hop", "size_bytes": 4, "seconds": 1e-4}])
     joint_profile.join(top / "run", top / "logs", clock="exchanges")
     clock = _sysfs.Clock(str(top / "clock"), "", 1)
     (top / "clock").mkdir()

@@ -55,7 +55,7 @@ REQUEST = "request.json"
 # What the device side writes; all else is made on the lab's computer.
 FROM_DEVICE = (RUN, TIMINGS, ENCODINGS, OVERHEADS, CLOCK, LEDGER)
 
-# for which run.json speaks
+# For which run.json speaks.
 TABLES = {TIMINGS: schemas.TIMINGS, ENCODINGS: schemas.ENCODINGS, OVERHEADS: schemas.OVERHEADS}
 
 ORIGINS = ("measured", "replayed", "emulated", "modelled")  # the later, the further from a measurement
@@ -355,7 +355,7 @@ class RunSpec(object):
         """Writes run.json in one step, so that a reader never sees half of it."""
         path = os.path.join(folder, RUN)
         fields = OrderedDict((name, getattr(self, name)) for name in list(SPEC_FIELDS) + list(OBSERVED_FIELDS))
-        tables = dict(TABLES) if self.encode else {TIMINGS: TABLES[TIMINGS]}
+        tables = dict((name, one) for name, one in TABLES.items() if self.encode or name != ENCODINGS)
         files.replace(path, files.as_json(schemas.stamped(schemas.RUN, fields, **tables)))
 
     @classmethod

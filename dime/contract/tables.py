@@ -101,8 +101,6 @@ def _shape(text: str) -> bool:
     return re.match("{0}(\\+{0})*$".format(one), text) is not None
 
 
-OVERHEAD_KINDS = ("begin", "enter", "leave", "forward", "finish", "cold", "hop")
-
 # One row a timed run (or, when power is measured, one row a burst of `repeats` runs back to back).
 TIMINGS = (
     _column("bundle", str, "the bundle's name", bool, "not empty"),
@@ -187,24 +185,27 @@ ENCODINGS = (
     ),
 )
 
-# One row a time beside computing, of a request that a device has sent itself over its own loopback.
+# What a request of a plan takes beside computing, copies, encodings and changes of clock.
+OVERHEAD_KINDS = ("begin", "enter", "leave", "forward", "finish", "cold", "hop")
+
+# One row a part of a request over the loopback.
 OVERHEADS = (
     _column("frequency_hz", int, "clock that was fixed; -1: left alone", lambda v: v > 0 or v == -1, "> 0 or -1"),
-    _column("run", int, "round over all places to cut, from 0", lambda v: v >= 0, ">= 0"),
-    _column("boundary", int, "layer before which the network was cut, from 0", lambda v: v >= 0, ">= 0"),
+    _column("run", int, "round over all cuts, from 0", lambda v: v >= 0, ">= 0"),
+    _column("boundary", int, "layer before which the network was cut, from 0: its input", lambda v: v >= 0, ">= 0"),
     _column(
         "what",
         str,
-        "begin: from a request's start to its first bundle's; enter: from a message's last byte to the bundle's start;"
-        " leave: from a bundle's end to the first byte that is sent; forward: from a request's start to its first byte,"
-        " where nothing is computed before; finish: from the result's last byte to the request's end; cold: what a"
-        " first bundle computed in a request, less what it did right behind it; hop: from a message's first byte out to its"
-        " last in",
+        "begin: a request's start until its first bundle starts, where the picture is; enter: the last byte in until"
+        " the first bundle starts; leave: the last bundle's end until the first byte out; forward: a request's start"
+        " until its first byte out, where nothing is computed; finish: the result's last byte in until the request is"
+        " done; cold: what a bundle took in the request less what it took right after; hop: the first byte out until"
+        " the last one in, on one device",
         lambda v: v in OVERHEAD_KINDS,
-        "one of begin, enter, leave, forward, finish, cold, hop",
+        "one of " + ", ".join(OVERHEAD_KINDS),
     ),
-    _column("size_bytes", int, "bytes of a hop's tensor; else 0", lambda v: v >= 0, ">= 0"),
-    _column("seconds", float, "time, without copies, encoding and changes of frequency"),
+    _column("size_bytes", int, "bytes that crossed, of a hop; else 0", lambda v: v >= 0, ">= 0"),
+    _column("seconds", float, "how long; cold may be less than 0"),
 )
 
 

@@ -33,12 +33,12 @@ from dime.contract.errors import InputError
 from dime.contract.run import ENCODINGS
 from dime.contract.timebase import monotonic_ns
 from dime.device import boards, images, stop
-from dime.device.processor import as_tuple, size_bytes
+from dime.device.processor import as_tuple, own, size_bytes
 
 if TYPE_CHECKING:
     from dime.contract.messages import Emit
     from dime.device.boards import Board
-    from dime.device.processor import Processor, Tensors
+    from dime.device.processor import Processor
     from dime.device.samples import Manifest
     from dime.device.timings import Inputs, Network
 
@@ -374,9 +374,9 @@ class Encodings(object):
         stop.check()
         before = (boundary - 1) % len(self._network.layers)
         timed = boards.slowed(board, self._network.module(Bundle(before, before)), frequency_hz)
-        own = _own(self._inputs[before][number][1])
+        copied = own(self._inputs[before][number][1])
         with torch.inference_mode():
-            output = as_tuple(self._chosen.burst(timed, own).output)
+            output = as_tuple(self._chosen.burst(timed, copied).output)
         tensors = output if boundary else as_tuple(self._inputs[0][number][1])
         return tuple(tensor.cpu().contiguous() for tensor in tensors)
 
@@ -406,7 +406,7 @@ class Encodings(object):
     def _result(self, boundary: int, tensors: Sequence[torch.Tensor]) -> Tuple[torch.Tensor, ...]:
         module = self._network.module(Bundle(boundary, len(self._network.layers) - 1))
         with torch.inference_mode():
-            return as_tuple(module(_own(tuple(tensors))))
+            return as_tuple(module(own(tuple(tensors))))
 
 
 def walks(cells: Sequence[Tuple[int, str]]) -> List[Dict[int, str]]:
@@ -442,12 +442,6 @@ def effect(plain: Sequence[torch.Tensor], coded: Sequence[torch.Tensor]) -> Tupl
     if len(plain) == 1 and plain[0].dim() == 2 and plain[0].shape[1] > 1:
         same = int(bool((plain[0].argmax(1) == coded[0].argmax(1)).all()))
     return same, distance if math.isfinite(distance) else None
-
-
-def _own(tensors: "Tensors") -> "Tensors":
-    """A copy of what enters a layer, which may work in place."""
-    own = tuple(one.clone() for one in as_tuple(tensors))
-    return own if len(own) > 1 else own[0]
 
 
 def _timed(run: "Callable[[Value], Made]", value: "Value") -> "Tuple[float, Made]":

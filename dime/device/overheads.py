@@ -1,83 +1,233 @@
-"""What a device takes beside computing when a plan runs: measured by running one, with both its ends on this device.
+"""network -> overheads.csv: what a request of a plan takes here beside its bundles, copies and encodings.
 
-The network is cut at a few places. For each a request is sent from one end to the other and back over the loopback, by
-the code that runs plans (`dime.device.executing`). Each message waits before it leaves, as it would on its way over a
-link: whoever takes it has gone to rest. The stamps tell what passes before, between and behind the bundles.
+Requests go through the parts of a plan that a stage runs, over the loopback: this device is the edge device and the
+server of each, in turn, in one thread. So only one of them computes, as in a plan, and the tensor library has the
+threads that it has in a stage.
 """
 
 import os
 import socket
 import threading
 import time
-from collections import Counter
-from contextlib import contextmanager
-from queue import Empty, Queue
-from typing import TYPE_CHECKING, Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
+from collections import Counter, OrderedDict
+from contextlib import closing, suppress
+from queue import Queue
+from typing import TYPE_CHECKING, Callable, Dict, Iterable, List, Optional, Set, Tuple, Union
 
-from dime.contract import files, frames, stages, tables, transport
+from dime.contract import files, frames, handshake, stages, tables
 from dime.contract.bundles import Bundle
-from dime.contract.errors import DeviceError, DimeError
-from dime.contract.handshake import Run
+from dime.contract.errors import ConnectionLostError, DimeError
 from dime.contract.run import OVERHEADS
 from dime.contract.timebase import monotonic_ns
-from dime.contract.transport import Channel, Sent
+from dime.contract.transport import Channel
 from dime.device import stop
+from dime.device.encodings import WAIT_S
+from dime.device.executing import work
 from dime.device.executing.edge import Edge
-from dime.device.executing.part import LOOK_S, Frame, Part
-from dime.device.executing.work import CLASS_BYTES, Work
+from dime.device.executing.part import Frame, Part
+from dime.device.processor import as_tuple, own
 
 if TYPE_CHECKING:
     from dime.contract.messages import Emit
     from dime.contract.stages import Row, SegmentStamps
     from dime.device.boards import Board
-    from dime.device.networks import Crossing
     from dime.device.processor import Processor
     from dime.device.samples import Samples
-    from dime.device.timings import Network
+    from dime.device.timings import Inputs, Network
 
-ROUNDS, LEAST_ROUNDS, ENOUGH_S = 10, 3, 15.0
-WAIT_S = 0.01  # what crosses a link takes, where that is fast
-SILENCE_S = 60.0
-PICTURES = 3
-EDGE, SERVER = 0, 1
+    Waiting = Queue[Tuple[str, object]]
+else:
+    Waiting = Queue
 
-End = NamedTuple("End", [("part", Part), ("events", "Queue[Tuple[str, object]]")])
-Cut = NamedTuple(
-    "Cut",
-    [
-        ("boundary", int),
-        ("size_bytes", int),
-        ("result_bytes", int),
-        ("ends", Tuple[End, ...]),
-        ("hops", Tuple["_Late", ...]),
-    ],
-)
-Cut.__doc__ = "Where the network is cut: both ends, and the connections there and back."
+ROUNDS, LEAST = 10, 3
+MOST_S = 15.0  # after which there are no more rounds than LEAST
+MOST_IMAGES = 4
+ROWS_AT_INPUT, ROWS_INSIDE = 7, 9  # of a request, by where the network is cut
+CALL_S = 5.0
+SILENCE_S = 120.0  # a request falls back behind it; a whole network takes less
+NAMES = ("edge", "server")
+
+Values = Dict[str, Union[int, str, float]]
 
 
-class _Late(Channel):
-    """A connection on which each message waits before it leaves."""
+class _Work(work.Work):
+    """The network of a profile, whose clock is fixed already, and a few of its pictures."""
 
-    left_ns = 0
+    def __init__(
+        self,
+        network: "Network",
+        samples: "Samples",
+        board: "Tuple[str, Board]",
+        chosen: "Processor",
+        inputs: "List[Inputs]",
+    ) -> None:
+        super(_Work, self).__init__(network, samples, board, chosen)
+        self._inputs = inputs
+        self._pictures = OrderedDict(
+            (name, tuple(tensor.to("cpu").contiguous() for tensor in as_tuple(tensors)))
+            for name, tensors in inputs[0][:MOST_IMAGES]
+        )
 
-    def send(self, request: int, parts: "Sequence[transport.Part]", within_s: float) -> Sent:
-        """Waits, then sends."""
-        time.sleep(WAIT_S)
-        self.left_ns = monotonic_ns()
-        return super(_Late, self).send(request, parts, within_s)
-
-
-class _Held(Work):
-    """A network at a clock that whoever profiles has fixed."""
+    def pictures(self) -> "Dict[str, work.Tensors]":
+        return self._pictures
 
     def set_clock(self, frequency_hz: int) -> int:
-        """Knows the clock, by which a stand-in is held back."""
-        self._hz = frequency_hz
+        self._hz = frequency_hz  # to which a stand-in is held back
         return 0
 
     def free_clock(self) -> None:
-        """Leaves the clock alone."""
         self._hz = -1
+
+    def hot_ns(self, step: stages.Step, picture: int) -> int:
+        """What a bundle takes right behind a run of its own."""
+        tensors = self._inputs[step.bundle.first][picture][1]
+        self.set_clock(step.frequency_hz)
+        self.run(step.bundle, own(tensors))
+        return self.run(step.bundle, own(tensors))[1]
+
+
+class _Events(Waiting):
+    """What comes for the edge device; what comes for the server is passed on by whoever waits."""
+
+    server: Optional[Part] = None
+
+    def get(self, block: bool = True, timeout: Optional[float] = None) -> Tuple[str, object]:
+        kind, what = super(_Events, self).get(block, timeout)
+        if not (isinstance(what, Frame) and self.server is not None and self.server.awaits(what) and what.hop == 0):
+            return kind, what
+        self.server.pass_on(what)
+        if self.server.dropped:
+            raise ConnectionLostError("the result did not go back")
+        return "passed on", None
+
+
+class _Loop(object):
+    """A plan with one cut, both of whose devices are this one.
+
+    Args:
+        cut: The first layer of the server.
+        frequency_hz: The frequency, which is fixed.
+        number: The order's own.
+        job: What both compute with.
+    """
+
+    def __init__(self, cut: int, frequency_hz: int, number: int, job: _Work) -> None:
+        self._cut, self._work, self._events = cut, job, _Events()
+        last = len(job.layers) - 1
+        mine = [stages.Step(Bundle(0, cut - 1), frequency_hz)] if cut else []
+        there = [stages.Step(Bundle(cut, last), frequency_hz)]
+        parts = [
+            stages.Segment(stages.EDGE, tuple(mine)), stages.Segment(1, tuple(there)), stages.Segment(stages.EDGE, ())
+        ]  # fmt: skip
+        self._steps = there + mine
+        self._edge, self._server = (self._part(me, number, parts) for me in range(len(NAMES)))
+        self._events.server = self._server
+
+    def _part(self, me: int, number: int, parts: List[stages.Segment]) -> Part:
+        batch = self._work.network.batch
+        said = {
+            "plan": "overheads", "names": list(NAMES), "segments": stages.told(parts), "requests": 1, "warmups": 0,
+            "check": False, "exact": False, "window": 1, "result_bytes": work.CLASS_BYTES * batch, "batch": batch,
+            "first_picture": 0, "pictures": 0, "silence_s": SILENCE_S, "encodings": [], "input_hz": -1,
+            "number": number, "first_number": 0, "me": me, "peers": {},
+        }  # fmt: skip
+        order = stages.order(said, len(self._work.layers))
+        return Part(order, self._work, handshake.Run(b"", b"", b""), self._events)  # nobody has to prove anything
+
+    def connect(self) -> None:
+        """Connects both hops.
+
+        Raises:
+            OSError: There is no loopback.
+            ConnectionLostError: Another program called.
+        """
+        self._edge.foresee()
+        for hop in range(2):
+            one, other = _pair()
+            for part, end in ((self._edge, one), (self._server, other)):
+                part.attach(hop, Channel(end))
+
+    def close(self) -> None:
+        """Ends both connections."""
+        self._edge.close()
+        self._server.close()
+
+    def run(self, nth: int) -> "Row":
+        """Runs one request behind a wait, in which a processor goes to rest.
+
+        Raises:
+            ConnectionLostError: The edge device had to finish it.
+        """
+        order = self._edge.order
+        order.first_number = order.first_picture = nth
+        time.sleep(WAIT_S)
+        (row,) = Edge(self._edge, self._events, threading.Event()).drive()
+        if row["fallback"]:
+            raise ConnectionLostError("a request over the loopback was not answered")
+        return row
+
+    def rows(self, nth: int) -> "Iterable[Values]":
+        """Runs one request, and its bundles right behind it; gives what it took, as rows of the table."""
+        told = self.run(nth)
+        picture = nth % len(self._work.pictures())
+        hot_ns = [self._work.hot_ns(step, picture) for step in self._steps]
+        found = list(_parts_of(told))
+        computed = [one["steps"][0]["compute"] for one in (told["segments"][1], told["segments"][0]) if one["steps"]]
+        found += [("cold", 0, cold - hot) for cold, hot in zip(computed, hot_ns)]
+        for what, size_bytes, took_ns in found:
+            yield {"boundary": self._cut, "what": what, "size_bytes": size_bytes, "seconds": took_ns * 1e-9}
+
+
+def _parts_of(row: "Row") -> Iterable[Tuple[str, int, int]]:
+    """What a request took beside computing: (what, bytes that crossed, ns)."""
+    edge, server, back = row["segments"]
+    if edge["steps"]:
+        yield "begin", 0, _before_ns(edge, row["start_ns"])
+        yield "leave", 0, _behind_ns(edge)
+    else:
+        yield "forward", 0, edge["out_first"] - row["start_ns"] - edge["encode"]
+    yield "hop", server["in_bytes"], server["in_last"] - edge["out_first"]
+    yield "enter", 0, _before_ns(server, server["in_last"])
+    yield "leave", 0, _behind_ns(server)
+    yield "hop", back["in_bytes"], back["in_last"] - server["out_first"]
+    yield "finish", 0, row["end_ns"] - back["in_last"]
+
+
+def _before_ns(segment: "SegmentStamps", since_ns: int) -> int:
+    first = segment["steps"][0]
+    return first["start"] - since_ns - segment["copy_in"] - segment["decode"] - first["change"]
+
+
+def _behind_ns(segment: "SegmentStamps") -> int:
+    return segment["out_first"] - segment["steps"][-1]["end"] - segment["copy_out"] - segment["encode"]
+
+
+def _pair() -> Tuple[socket.socket, socket.socket]:
+    """Two ends of a connection over the loopback."""
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as listener:
+        listener.settimeout(CALL_S)
+        listener.bind((frames.LOOPBACK, 0))
+        listener.listen(1)
+        one = socket.create_connection(listener.getsockname(), CALL_S)
+        try:
+            other, caller = listener.accept()
+        except BaseException:
+            one.close()
+            raise
+    if caller != one.getsockname():
+        one.close()
+        other.close()
+        raise ConnectionLostError("another program called over the loopback")
+    return one, other
+
+
+def cuts(network: "Network") -> List[int]:
+    """Where a network is cut: at its input, and inside where the fewest and the most bytes cross."""
+    inner = range(1, len(network.layers))
+    sizes = dict(
+        (at, sum(frames.size_bytes(value.dtype, tuple(value.shape)) for value in network.boundary(at))) for at in inner
+    )
+    return [0] + sorted(set([min(inner, key=sizes.__getitem__), max(inner, key=sizes.__getitem__)]) if sizes else [])
 
 
 class Overheads(object):
@@ -87,10 +237,10 @@ class Overheads(object):
         folder: The run's folder; what an earlier session measured there stays.
         network: The network.
         samples: Its feature maps.
-        board: The board's name and module.
+        inputs: Every layer's inputs by image.
+        board: The board's name and module, which may hold back what is timed.
         chosen: What the network runs on.
-        batch: Inputs that a run computes at once.
-        emit: Told where they could not be measured.
+        emit: Told of what cannot be measured.
     """
 
     def __init__(
@@ -98,218 +248,75 @@ class Overheads(object):
         folder: str,
         network: "Network",
         samples: "Samples",
+        inputs: "List[Inputs]",
         board: "Tuple[str, Board]",
         chosen: "Processor",
-        batch: int,
         emit: "Emit",
     ) -> None:
         self._path = os.path.join(folder, OVERHEADS)
-        self._network, self._samples, self._board, self._chosen = network, samples, board, chosen
-        self._batch, self._emit = batch, emit
+        self._network, self._emit = network, emit
+        self._made: "Callable[[], _Work]" = lambda: _Work(network, samples, board, chosen, inputs)
+        self._work: Optional[_Work] = None
         self._done = self._reopen()
 
     def _reopen(self) -> "Set[int]":
-        """Keeps the rows of frequencies that were finished; gives these frequencies."""
+        """The frequencies that were measured: the rows of one are written all or none."""
         if not os.path.exists(self._path):
             return set()
         rows = tables.recover(self._path, tables.OVERHEADS)
+        of_round = sum(ROWS_INSIDE if cut else ROWS_AT_INPUT for cut in cuts(self._network))
         counts = Counter((row["frequency_hz"], row["run"]) for row in rows)
-        finished = set(row["frequency_hz"] for row in rows)
-        for hertz in list(finished):
-            of_rounds = [count for (its, _), count in counts.items() if its == hertz]
-            if len(of_rounds) < LEAST_ROUNDS or len(set(of_rounds)) > 1:
-                finished.discard(hertz)
+        rounds = Counter(hz for hz, _ in counts)
+        torn = set(hz for (hz, _), count in counts.items() if count != of_round)
+        whole = set(hz for hz, count in rounds.items() if count >= LEAST) - torn
         with files.replacing(self._path) as part, tables.Writer(part, tables.OVERHEADS) as writer:
-            writer.write(row for row in rows if row["frequency_hz"] in finished)
-        return finished
+            writer.write(row for row in rows if row["frequency_hz"] in whole)
+        return whole
 
     def is_complete(self, frequency_hz: int) -> bool:
         """Whether there is nothing to measure at a frequency."""
         return frequency_hz in self._done
 
     def measure(self, frequency_hz: int) -> None:
-        """Measures what is missing at a frequency, which is fixed; nothing is written but all of it.
+        """Runs requests cut at each place, round by round; nothing is written but all of it.
 
-        What cannot be measured is told, and ends no profile.
+        Where the loopback fails that is told, and nothing is written.
+
+        Args:
+            frequency_hz: The frequency, which is fixed.
         """
         if self.is_complete(frequency_hz):
             return
         try:
-            rows = self._rounds(frequency_hz)
+            rows = self._rows(frequency_hz)
         except (DimeError, OSError) as error:
-            stop.check()
-            self._emit("warning", text="what the device takes beside computing was not measured: {}".format(error))
+            self._emit("warning", text="overheads were not measured: {}".format(error))
             return
         with tables.Writer(self._path, tables.OVERHEADS, append=True) as writer:
             writer.write(dict(row, frequency_hz=frequency_hz) for row in rows)
         self._done.add(frequency_hz)
 
-    def _rounds(self, frequency_hz: int) -> "List[Dict[str, object]]":
-        work = _Held(self._network, self._samples, self._board, self._chosen)
-        rows: "List[Dict[str, object]]" = []
-        with _cuts(work, frequency_hz, self._batch) as cuts:
-            for cut in cuts:  # a first request warms up
-                self._request(work, cut, frequency_hz)
-            began_ns = monotonic_ns()
+    def _rows(self, frequency_hz: int) -> List[Values]:
+        if self._work is None:
+            self._work = self._made()
+        loops: List[_Loop] = []
+        try:
+            for number, cut in enumerate(cuts(self._network)):
+                loops.append(_Loop(cut, frequency_hz, number, self._work))
+                loops[-1].connect()
+            until_ns = monotonic_ns() + int(MOST_S * 1e9)
+            for loop in loops:  # a first round warms up
+                stop.check()
+                loop.run(0)
+            rows: List[Values] = []
             for run in range(ROUNDS):
-                if run >= LEAST_ROUNDS and monotonic_ns() - began_ns > ENOUGH_S * 1e9:
+                if run >= LEAST and monotonic_ns() > until_ns:
                     break
-                for cut in cuts:
-                    found = self._request(work, cut, frequency_hz)
-                    rows += [dict(row, run=run, boundary=cut.boundary) for row in found]
-        return rows
-
-    def _request(self, work: _Held, cut: Cut, frequency_hz: int) -> "List[Dict[str, object]]":
-        """Sends one request there and back; then runs its first bundles once more, without a wait before."""
-        stop.check()
-        time.sleep(WAIT_S)
-        edge = cut.ends[EDGE]
-        (row,) = Edge(edge.part, edge.events, threading.Event()).drive()
-        if row["fallback"]:
-            raise DeviceError("a message over the loopback was lost")
-        found = list(_of_stamps(row, cut))
-        for segment, stamps in zip(edge.part.order.segments, row["segments"]):
-            if segment.steps:
-                hot_ns = self._hot_ns(work, segment.steps[0].bundle, row["picture"], frequency_hz)
-                found.append(("cold", 0, stamps["steps"][0]["compute"] - hot_ns))
-        return [{"what": what, "size_bytes": size, "seconds": took_ns / 1e9} for what, size, took_ns in found]
-
-    def _hot_ns(self, work: _Held, bundle: Bundle, picture: str, frequency_hz: int) -> int:
-        took_ns = 0
-        work.set_clock(frequency_hz)
-        for _ in range(2):
-            placed, _ = work.place(tuple(tensor.clone() for tensor in work.maps(bundle.first)[picture]))
-            took_ns = work.run(bundle, placed)[1]
-        return took_ns
-
-
-def _of_stamps(row: "Row", cut: Cut) -> "Iterator[Tuple[str, int, int]]":
-    """What passed in a request beside computing: kind, bytes, ns."""
-    first, server, last = row["segments"]
-    yield "hop", cut.size_bytes, server["in_last"] - cut.hops[0].left_ns
-    yield "hop", cut.result_bytes, last["in_last"] - cut.hops[1].left_ns
-    if first["steps"]:
-        yield "begin", 0, _before(first, row["start_ns"])
-        yield "leave", 0, _behind(first)
-    else:
-        yield "forward", 0, first["out_first"] - row["start_ns"]
-    yield "enter", 0, _before(server, server["in_last"])
-    yield "leave", 0, _behind(server)
-    yield "finish", 0, row["end_ns"] - last["in_last"]
-
-
-def _before(stamps: "SegmentStamps", since_ns: int) -> int:
-    step = stamps["steps"][0]
-    return step["start"] - since_ns - stamps["copy_in"] - stamps["decode"] - step["change"]
-
-
-def _behind(stamps: "SegmentStamps") -> int:
-    return stamps["out_first"] - stamps["steps"][-1]["end"] - stamps["copy_out"] - stamps["encode"]
-
-
-def places(sizes_bytes: "List[int]") -> List[int]:
-    """Where a network is cut: before it, and before the inner layers that take the most and the fewest bytes.
-
-    Args:
-        sizes_bytes: Bytes of what enters each layer.
-    """
-    inner = range(1, len(sizes_bytes))
-    found = {0}
-    if inner:
-        found.update((max(inner, key=lambda at: sizes_bytes[at]), min(inner, key=lambda at: sizes_bytes[at])))
-    return sorted(found)
-
-
-@contextmanager
-def _cuts(work: _Held, frequency_hz: int, batch: int) -> "Iterator[List[Cut]]":
-    """Both ends of each cut, connected, with a thread that serves the other end, until nothing more is asked."""
-    count = len(work.layers)
-    sizes = [sum(map(_size_bytes, work.boundary(at))) for at in range(count)]
-    result_bytes = min(CLASS_BYTES * batch, sum(map(_size_bytes, work.boundary(count))))
-    cuts: List[Cut] = []
-    over = threading.Event()
-    threads: List[threading.Thread] = []
-    try:
-        for number, boundary in enumerate(places(sizes)):
-            ends = tuple(_end(work, number, me, boundary, frequency_hz, batch) for me in (EDGE, SERVER))
-            pairs = _pair(), _pair()
-            cuts.append(Cut(boundary, sizes[boundary], result_bytes, ends, tuple(caller for caller, _ in pairs)))
-            for hop, (caller, called) in enumerate(pairs):
-                ends[hop].part.attach(hop, caller)
-                ends[1 - hop].part.attach(hop, called)
-            ends[EDGE].part.foresee()
-            threads.append(threading.Thread(target=_serve, args=(ends[SERVER], over)))
-            threads[-1].daemon = True
-            threads[-1].start()
-        yield cuts
-    finally:
-        over.set()
-        for cut in cuts:
-            for end in cut.ends:
-                end.part.close()
-        for thread in threads:
-            thread.join()
-
-
-def _end(work: _Held, number: int, me: int, boundary: int, frequency_hz: int, batch: int) -> End:
-    count = len(work.layers)
-    said = {
-        "number": number,
-        "me": me,
-        "plan": "overheads",
-        "names": ["this device", "its other end"],
-        "segments": [
-            [EDGE, _steps(0, boundary, frequency_hz)],
-            [SERVER, _steps(boundary, count, frequency_hz)],
-            [EDGE, []],
-        ],
-        "peers": {},
-        "first_number": 0,
-        "first_picture": 0,
-        "pictures": PICTURES,
-        "requests": 1,
-        "warmups": 0,
-        "window": 1,
-        "check": False,
-        "exact": False,
-        "result_bytes": CLASS_BYTES * batch,
-        "batch": batch,
-        "encodings": [],
-        "input_hz": frequency_hz,
-        "silence_s": SILENCE_S,
-    }
-    events: "Queue[Tuple[str, object]]" = Queue()
-    return End(Part(stages.order(said, count), work, Run(b"", b"", b""), events), events)
-
-
-def _steps(first: int, end: int, frequency_hz: int) -> List[List[int]]:
-    """The layers from one to another: the first by itself, since a short bundle tells best what a wait costs."""
-    steps = [[first, first, frequency_hz], [first + 1, end - 1, frequency_hz]]
-    return [step for step in steps if step[0] <= step[1] < end]
-
-
-def _serve(end: End, over: threading.Event) -> None:
-    while not over.is_set():
-        try:
-            _, what = end.events.get(timeout=LOOK_S)
-        except Empty:
-            continue
-        if isinstance(what, Frame) and end.part.awaits(what):
-            end.part.pass_on(what)
-
-
-def _pair() -> Tuple[_Late, Channel]:
-    """Two ends of a connection over the loopback; the first one sends."""
-    with socket.socket() as listener:
-        listener.bind((frames.LOOPBACK, 0))
-        listener.listen(1)
-        caller = socket.create_connection(listener.getsockname(), SILENCE_S)
-        try:
-            return _Late(caller), Channel(listener.accept()[0])
-        except BaseException:
-            caller.close()
-            raise
-
-
-def _size_bytes(value: "Crossing") -> int:
-    return frames.size_bytes(value.dtype, value.shape)
+                for loop in loops:
+                    stop.check()
+                    rows += [dict(row, run=run) for row in loop.rows(1 + run)]
+            return rows
+        finally:
+            for loop in loops:
+                with suppress(OSError):
+                    loop.close()

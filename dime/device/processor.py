@@ -217,6 +217,12 @@ def as_tuple(tensors: Tensors) -> Tuple[torch.Tensor, ...]:
     return tensors if isinstance(tensors, tuple) else (tensors,)
 
 
+def own(tensors: Tensors) -> Tensors:
+    """A copy of what enters a layer, which may work in place."""
+    copied = tuple(one.clone() for one in as_tuple(tensors))
+    return copied if len(copied) > 1 else copied[0]
+
+
 def size_bytes(tensors: Tensors) -> int:
     """Bytes of what crosses a boundary."""
     return sum(tensor.numel() * tensor.element_size() for tensor in as_tuple(tensors))

@@ -126,7 +126,7 @@ def profile(
             rows = _reopen(folder, spec, emit)
             _session(spec)["meter"] = meter
             coded = coding.Encodings(folder, choices, network, inputs, chosen, coding.levels_of(samples.manifest), emit)
-            beside = overheads.Overheads(folder, network, samples, board, chosen, spec.batch or 1, emit)
+            beside = overheads.Overheads(folder, network, samples, inputs, board, chosen, emit)
             run = _Run(network, inputs, chosen, spec, emit, rows, board[1])
             if spec.origin == "emulated":
                 emit("note", text=emulation.told(frequencies))

@@ -80,5 +80,6 @@ def test_the_trial_leaves_each_layers_first_run_out(tiny, tmp_path, monkeypatch)
     ran, burst = [], Cpu.burst
     monkeypatch.setattr(Cpu, "burst", lambda self, *given: ran.append(len(given)) or burst(self, *given))
     monkeypatch.setattr(timings._Run, "measure", lambda self, *given: 0.0)
+    monkeypatch.setattr(timings.overheads.Overheads, "measure", lambda self, frequency_hz: None)
     tiny.profile(tmp_path / "out")
     assert ran == [2] * 6

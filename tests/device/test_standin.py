@@ -9,7 +9,7 @@ import torch
 from dime.contract import emulation
 from dime.contract.errors import DeviceError, InputError
 from dime.contract.run import RunSpec
-from dime.device import boards
+from dime.device import boards, overheads
 from dime.device.boards import _quota, _sysfs, standin
 from dime.testing import board_trees
 
@@ -139,6 +139,7 @@ def test_a_profile_says_that_it_is_emulated_and_what_power_is_taken(tiny, tmp_pa
 
 
 def test_only_timed_runs_are_held(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(overheads.Overheads, "measure", lambda self, frequency_hz: None)
     held = []
     monkeypatch.setattr(standin, "slowed", lambda run, hz: lambda value: held.append(hz) or run(value))
     tiny.profile(tmp_path / "out", device="standin", frequencies_hz=[500000000], runs=2, warmups=3, iterations=1)

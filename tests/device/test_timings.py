@@ -11,7 +11,7 @@ from dime.contract import tables
 from dime.contract.errors import DeviceError, InputError, TableError
 from dime.contract.run import IMAGE_VARIABLE, RUN, TIMINGS, RunSpec
 from dime.contract.timebase import monotonic_ns
-from dime.device import processor, stop, storage, timings
+from dime.device import overheads, processor, stop, storage, timings
 
 
 def rows_of(folder):
@@ -105,6 +105,7 @@ def test_single_runs_and_copies_have_columns_of_their_own(tiny, tmp_path):
 
 
 def test_copies_are_timed_behind_a_bundles_windows(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(overheads.Overheads, "measure", lambda self, frequency_hz: None)
     monkeypatch.setattr(timings._Run, "announce", lambda self, *given: None)
     done, burst = [], processor.Cpu.burst
     monkeypatch.setattr(processor.Cpu, "burst", lambda self, *given: done.append("burst") or burst(self, *given))
@@ -308,6 +309,7 @@ def test_bundles_are_measured_again_until_nobody_asks_for_more(tiny, tmp_path):
 
 
 def test_the_same_work_goes_on_before_and_after_windows(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(overheads.Overheads, "measure", lambda self, frequency_hz: None)
     monkeypatch.setattr(timings._Run, "announce", lambda self, *given: None)
     asked = []
     burst = processor.Cpu.burst
