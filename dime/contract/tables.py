@@ -199,8 +199,8 @@ OVERHEADS = (
         "begin: a request's start until its first bundle starts, where the picture is; enter: the last byte in until"
         " the first bundle starts; leave: the last bundle's end until the first byte out; forward: a request's start"
         " until its first byte out, where nothing is computed; finish: the result's last byte in until the request is"
-        " done; cold: what a bundle took in the request less what it took right after; hop: the first byte out until"
-        " the last one in, on one device",
+        " done; cold: what a first layer took in the request less what it took right after; hop: the first byte out"
+        " until the last one in, on one device",
         lambda v: v in OVERHEAD_KINDS,
         "one of " + ", ".join(OVERHEAD_KINDS),
     ),

@@ -2,7 +2,8 @@
 
 Requests go through the parts of a plan that a stage runs, over the loopback: this device is the edge device and the
 server of each, in turn, in one thread. So only one of them computes, as in a plan, and the tensor library has the
-threads that it has in a stage.
+threads that it has in a stage. Each message waits before it leaves, as on its way over a link: whoever takes it has
+gone to rest.
 """
 
 import os
@@ -12,16 +13,15 @@ import time
 from collections import Counter, OrderedDict
 from contextlib import closing, suppress
 from queue import Queue
-from typing import TYPE_CHECKING, Callable, Dict, Iterable, List, Optional, Set, Tuple, Union
+from typing import TYPE_CHECKING, Callable, Dict, Iterable, List, Optional, Sequence, Set, Tuple, Union
 
-from dime.contract import files, frames, handshake, stages, tables
+from dime.contract import files, frames, handshake, stages, tables, transport
 from dime.contract.bundles import Bundle
 from dime.contract.errors import ConnectionLostError, DimeError
 from dime.contract.run import OVERHEADS
 from dime.contract.timebase import monotonic_ns
-from dime.contract.transport import Channel
+from dime.contract.transport import Channel, Sent
 from dime.device import stop
-from dime.device.encodings import WAIT_S
 from dime.device.executing import work
 from dime.device.executing.edge import Edge
 from dime.device.executing.part import Frame, Part
@@ -40,6 +40,7 @@ else:
     Waiting = Queue
 
 ROUNDS, LEAST = 10, 3
+WAIT_S = 0.01  # what a message is on its way, where the link is fast
 MOST_S = 15.0  # after which there are no more rounds than LEAST
 MOST_IMAGES = 4
 ROWS_AT_INPUT, ROWS_INSIDE = 7, 9  # of a request, by where the network is cut
@@ -101,6 +102,28 @@ class _Events(Waiting):
         return "passed on", None
 
 
+class _Late(Channel):
+    """A connection on which each message waits before it leaves.
+
+    Attributes:
+        left_ns: When the last one left.
+    """
+
+    left_ns = 0
+
+    def send(self, request: int, parts: Sequence[transport.Part], within_s: float) -> Sent:
+        """Waits, then sends."""
+        time.sleep(WAIT_S)
+        self.left_ns = monotonic_ns()
+        return super(_Late, self).send(request, parts, within_s)
+
+
+def _steps(first: int, end: int, frequency_hz: int) -> List[stages.Step]:
+    """The layers from one to another, the first by itself: a short bundle tells best what a wait costs."""
+    ends = ((first, first), (first + 1, end - 1))
+    return [stages.Step(Bundle(*bundle), frequency_hz) for bundle in ends if bundle[0] <= bundle[1] < end]
+
+
 class _Loop(object):
     """A plan with one cut, both of whose devices are this one.
 
@@ -113,13 +136,12 @@ class _Loop(object):
 
     def __init__(self, cut: int, frequency_hz: int, number: int, job: _Work) -> None:
         self._cut, self._work, self._events = cut, job, _Events()
-        last = len(job.layers) - 1
-        mine = [stages.Step(Bundle(0, cut - 1), frequency_hz)] if cut else []
-        there = [stages.Step(Bundle(cut, last), frequency_hz)]
+        mine, there = _steps(0, cut, frequency_hz), _steps(cut, len(job.layers), frequency_hz)
         parts = [
             stages.Segment(stages.EDGE, tuple(mine)), stages.Segment(1, tuple(there)), stages.Segment(stages.EDGE, ())
         ]  # fmt: skip
-        self._steps = there + mine
+        self._firsts = there[:1] + mine[:1]
+        self._ways: List[_Late] = []
         self._edge, self._server = (self._part(me, number, parts) for me in range(len(NAMES)))
         self._events.server = self._server
 
@@ -144,8 +166,10 @@ class _Loop(object):
         self._edge.foresee()
         for hop in range(2):
             one, other = _pair()
-            for part, end in ((self._edge, one), (self._server, other)):
-                part.attach(hop, Channel(end))
+            self._ways.append(_Late(one))
+            sender, receiver = (self._edge, self._server) if hop == 0 else (self._server, self._edge)
+            sender.attach(hop, self._ways[hop])
+            receiver.attach(hop, Channel(other))
 
     def close(self) -> None:
         """Ends both connections."""
@@ -153,7 +177,7 @@ class _Loop(object):
         self._server.close()
 
     def run(self, nth: int) -> "Row":
-        """Runs one request behind a wait, in which a processor goes to rest.
+        """Runs one request behind a wait.
 
         Raises:
             ConnectionLostError: The edge device had to finish it.
@@ -167,29 +191,29 @@ class _Loop(object):
         return row
 
     def rows(self, nth: int) -> "Iterable[Values]":
-        """Runs one request, and its bundles right behind it; gives what it took, as rows of the table."""
+        """Runs one request, and its first bundles right behind it; gives what it took, as rows of the table."""
         told = self.run(nth)
         picture = nth % len(self._work.pictures())
-        hot_ns = [self._work.hot_ns(step, picture) for step in self._steps]
-        found = list(_parts_of(told))
+        hot_ns = [self._work.hot_ns(step, picture) for step in self._firsts]
+        found = list(_parts_of(told, [way.left_ns for way in self._ways]))
         computed = [one["steps"][0]["compute"] for one in (told["segments"][1], told["segments"][0]) if one["steps"]]
         found += [("cold", 0, cold - hot) for cold, hot in zip(computed, hot_ns)]
         for what, size_bytes, took_ns in found:
             yield {"boundary": self._cut, "what": what, "size_bytes": size_bytes, "seconds": took_ns * 1e-9}
 
 
-def _parts_of(row: "Row") -> Iterable[Tuple[str, int, int]]:
-    """What a request took beside computing: (what, bytes that crossed, ns)."""
+def _parts_of(row: "Row", left_ns: Sequence[int]) -> Iterable[Tuple[str, int, int]]:
+    """What a request, whose messages left then, took beside computing: (what, bytes that crossed, ns)."""
     edge, server, back = row["segments"]
     if edge["steps"]:
         yield "begin", 0, _before_ns(edge, row["start_ns"])
         yield "leave", 0, _behind_ns(edge)
     else:
         yield "forward", 0, edge["out_first"] - row["start_ns"] - edge["encode"]
-    yield "hop", server["in_bytes"], server["in_last"] - edge["out_first"]
+    yield "hop", server["in_bytes"], server["in_last"] - left_ns[0]
     yield "enter", 0, _before_ns(server, server["in_last"])
     yield "leave", 0, _behind_ns(server)
-    yield "hop", back["in_bytes"], back["in_last"] - server["out_first"]
+    yield "hop", back["in_bytes"], back["in_last"] - left_ns[1]
     yield "finish", 0, row["end_ns"] - back["in_last"]
 
 

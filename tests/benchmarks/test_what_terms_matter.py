@@ -17,6 +17,7 @@ from dime.host.planning.goals import Limits
 from dime.host.planning.links import load_link
 from dime.host.planning.problem import build_problem
 from dime.host.profiles.encodings import Encoding
+from dime.host.profiles.overheads import Overheads
 from dime.host.search.solvers import exact
 from dime.testing import synthetic
 
@@ -28,9 +29,12 @@ HZ = synthetic.TWELVE_HZ[::3]
 SAME = 1e-9
 # Beside the links' own numbers, with their unchecked radio states: 1.25 W at rest, 0.5 GB/s and 50 us a copy on the
 # device and 5 GB/s on the server, 20 ms for another clock, a server of 200 W; JPEG of quality 90 in 1/25 and 8 bits in
-# 1/4 of the bytes, float16 in half; 0.1 GB/s to encode on the device, 1 GB/s on the server.
+# 1/4 of the bytes, float16 in half; 0.1 GB/s to encode on the device, 1 GB/s on the server. Overheads are what a
+# profile of a two-core machine has.
 IDLE_W, COPY_S, COPY_BYTE_S, CHANGE_S, SERVER_W, CODE_BYTE_S = 1.25, 5e-5, (5e8, 5e9), 0.02, 200.0, (1e8, 1e9)
 JPEG = {"uint8": 4, "jpeg90": 25}
+OVERHEAD_S = {"begin": 1e-4, "enter": 2.5e-4, "leave": 1.2e-4, "forward": 1e-4, "finish": 1e-4, "cold": 3e-4}
+HOP_S = 2e-4, 4e-10
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,10 @@ def profiles(chain):
                 run_copy_in_s=COPY_S + sizes[first[cell]] / COPY_BYTE_S[at],
                 run_copy_out_s=COPY_S + sizes[last[cell] + 1] / COPY_BYTE_S[at],
                 frequency_change_s=(CHANGE_S,) * len(profile.frequencies_hz),
+                overheads=Overheads(
+                    {kind: (took_s,) * len(profile.frequencies_hz) for kind, took_s in OVERHEAD_S.items()},
+                    (HOP_S,) * len(profile.frequencies_hz),
+                ),
                 idle_w=(IDLE_W if at == 0 else SERVER_W,) * len(profile.frequencies_hz),
                 encodings={
                     (boundary, name): Encoding(
@@ -115,7 +123,7 @@ def without(term):
 
 def everything():
     """All parts, in the order of the table."""
-    for term in (terms.WAITING, terms.RADIO_STATES, terms.PROTOCOL, terms.COPIES):
+    for term in (terms.WAITING, terms.RADIO_STATES, terms.PROTOCOL, terms.COPIES, terms.OVERHEAD):
         yield compared(term, {}, without(term))
     new = {"connection": "new"}
     yield compared("a new connection for each transfer, planned as kept", new, {})
