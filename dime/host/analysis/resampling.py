@@ -294,7 +294,8 @@ class Samples:
                 chosen = [(c, w) for c, w in weights.items() if (c.device, c.frequency_hz) == (device, hertz)]
                 given = handed.get((device, frequency), ())
                 copied = [(one, at, its) for term, one, at, its in given if term == COPIES]
-                parts += _round_parts([(one, at, its) for term, one, at, its in given if term != COPIES])
+                for of in (ENCODING, OVERHEAD):  # each has rounds of its own
+                    parts += _round_parts([(one, at, its) for term, one, at, its in given if term == of])
                 if not chosen and not copied:
                     continue
                 cells = np.array(

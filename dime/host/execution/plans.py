@@ -249,7 +249,7 @@ class _Terms(NamedTuple):
 
 def _overheads(problem: Problem, devices: Sequence[Profiled]) -> dict[int, Overheads]:
     """Device -> what it takes beside computing, of those of which that counts."""
-    counted = problem.terms.first_ps.get(OVERHEAD, ())
+    counted = problem.acting.first_ps.get(OVERHEAD, ())
     return {
         at: one.profile.overheads
         for at, (one, table) in enumerate(zip(devices, counted, strict=False))

@@ -160,7 +160,7 @@ class _Found:
         if not self._wanted(COPIES):
             return None, None
         if profile.copy_in_s is None or profile.copy_out_s is None:
-            self._lacks(COPIES, profile.device, "its profile does not have them; profile it again")
+            self._lacks(COPIES, profile.device, "profile it again")
             return None, None
         both = [np.rint(np.nan_to_num(one) * PS).astype(np.int64) for one in (profile.copy_in_s, profile.copy_out_s)]
         if not any(one.any() for one in both):
@@ -197,14 +197,16 @@ class _Found:
             return None
         known: dict[int, Overheads] = {}
         for at, profile in enumerate(self.profiles):
-            if profile.overheads is None or not profile.overheads.is_whole:
-                self._lacks(OVERHEAD, profile.device, "its profile does not have it; profile it again")
-                continue
-            known[at] = profile.overheads
-            source = f"what {profile.device} takes beside computing, by its profile"
-            self.facts.append(Fact(OVERHEAD, profile.origin, source))
+            if profile.overheads is not None and profile.overheads.is_whole:
+                known[at] = profile.overheads
+                source = f"what {profile.device} takes beside computing, by its profile"
+                self.facts.append(Fact(OVERHEAD, profile.origin, source))
         if not known:
+            self._lacks(OVERHEAD, "every device", "profile it again")
             return None
+        for at, profile in enumerate(self.profiles):
+            if at not in known:
+                self._lacks(OVERHEAD, profile.device, "profile it again")
         first: list[Ints | None] = []
         last: list[Ints | None] = []
         for at, profile in enumerate(self.profiles):

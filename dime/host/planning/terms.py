@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 Table = npt.NDArray[Any]  # Any: integers, but where nothing is searched
 __all__ = ["COPIES", "ENCODING", "FREQUENCY_CHANGE", "OVERHEAD", "PROTOCOL", "RADIO_STATES", "TERMS", "WAITING"]
 RADIO = "radio"  # the power while bits are on the air, which is a part of a transfer and no term
+
+
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True)
@@ -173,16 +176,26 @@ class Terms:
         return {at: watts for at, watts in enumerate(self.idle_w) if watts is not None}
 
     def overlapping(self) -> Terms:
-        """The terms of a pipeline, in which inferences overlap: nothing waits, and radios are up while bits flow."""
-        left_out = {WAITING, RADIO_STATES}
+        """The terms of a pipeline, in which inferences overlap: nothing waits, and radios are up while bits flow.
+
+        What a request takes beside its bundles was measured behind waits, and lies beside what others take.
+        """
+        left_out = {WAITING, RADIO_STATES, OVERHEAD}
+
+        def kept(of_terms: Mapping[str, Kept]) -> dict[str, Kept]:
+            return {term: its for term, its in of_terms.items() if term not in left_out}
+
         return replace(
             self,
             idle_w=(),
             radios=(),
+            first_ps=kept(self.first_ps),
+            last_ps=kept(self.last_ps),
+            crossing=kept(self.crossing),
             facts=tuple(fact for fact in self.facts if fact.term not in left_out),
             missing=(
                 *(one for one in self.missing if one.term not in left_out),
-                *(Missing(term, "a pipeline", "its inferences overlap") for term in (WAITING, RADIO_STATES)),
+                *(Missing(term, "a pipeline", "its inferences overlap") for term in (WAITING, RADIO_STATES, OVERHEAD)),
             ),
         )
 

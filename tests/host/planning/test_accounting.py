@@ -115,7 +115,7 @@ def test_a_link_without_radio_numbers_gives_no_energy_of_nothing():
     plan = describe(made, on_server(made))
     assert plan.energy_j is None and "energy: not known" in str(plan)
     told = " ".join(str(plan).split())
-    assert "radio states of typed, radio of typed, encoding of the input " in told
+    assert "radio states of typed, radio of typed, overhead of every device, encoding of the input " in told
     with pytest.raises(InputError, match="what a plan that sends costs in energy is not known: without radio of typed"):
         problem(link, "energy")
     known = describe(problem(link, "energy", idle_power_w=1.0), on_server(made))

@@ -37,8 +37,9 @@ def test_the_text_says_bundles_costs_and_how_sure_it_is(plan):
     energy = next(at for at, line in enumerate(lines) if line.startswith("    energy: "))
     assert " radio " in lines[energy]
     assert all(line.endswith("): 1.0") for line in lines[: energy - 1])
-    told = " ".join(" ".join(lines[-3:-1]).split())
-    assert "without waiting of nano, copies of nano, copies of wiscad, radio states of 4G, encoding of the" in told
+    told = " ".join(" ".join(lines[-4:-1]).split())
+    named = "copies of nano, copies of wiscad, radio states of 4G, overhead of every device, encoding of the"
+    assert f"without waiting of nano, {named}" in told
 
 
 @pytest.mark.parametrize(

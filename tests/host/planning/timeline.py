@@ -1,7 +1,7 @@
 """What a plan costs, played on a timeline: no tables, no states, nothing in common with the planner but the problem."""
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass
@@ -17,8 +17,11 @@ def play(problem, choices):  # noqa: PLR0915 - one story
     """Plays a plan."""
     terms, pipeline = problem.terms, problem.goal.is_pipeline
     radios = {pair: radio for radio in terms.radios for pair in (*radio.pairs, *(p[::-1] for p in radio.pairs))}
-    if pipeline:
+    if pipeline:  # what was measured behind waits does not happen there
         radios = {}
+        ends = ("first_ps", "last_ps", "crossing")
+        of = {end: {term: its for term, its in getattr(terms, end).items() if term != "overhead"} for end in ends}
+        terms = replace(terms, **of)
     played, here, last_bit, left_at = Played(), 0, {}, {}
     half_duplex = {pair for pair, link in problem.joined.items() if not link.duplex}
 
