@@ -166,7 +166,7 @@ def test_each_plan_has_its_terms_and_what_is_in_no_sum():
             total = sum(plan[part] for part in parts) + sum(term[name] for term in plan["terms"])
             assert plan[name] == pytest.approx(total, rel=1e-9)
         assert all(term["origin"] == "modelled" and term["source"] for term in plan["terms"])
-        assert any(line.startswith("copies of nano: its profile does not") for line in plan["without"])
+        assert any(line.startswith("copies of nano: profile it again") for line in plan["without"])
     all_on_server = next(row["plan"] for row in link["baselines"] if row["name"] == "all on wiscad")
     assert [(one["boundary"], one["encoding"]) for one in all_on_server["encoded"]] == [(0, "jpeg90")]
     assert all_on_server["transfers"][0]["size_bytes"] == all_on_server["encoded"][0]["size_bytes"]
