@@ -14,6 +14,7 @@ from dime.host.common import stats
 from dime.host.common.stats import Floats
 
 HOP = "hop"
+MOST_S = 2**60 / 1e12  # the check of a problem refuses sums of such
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Overheads:
         typical_s: Kind of overhead -> time at each of the profile's frequencies, s; NaN where it was not measured. See
             `dime.contract.tables.OVERHEADS` for the kinds, but ``hop``.
         hops: At each frequency what a message takes from one end to the other: s, and s a byte.
-        rounds_s: Kind -> at each frequency the mean of each round, s.
+        rounds_s: Kind, but ``hop`` -> at each frequency the mean of each round, s.
     """
 
     typical_s: Mapping[str, tuple[float, ...]]
@@ -34,7 +35,8 @@ class Overheads:
     @property
     def is_whole(self) -> bool:
         """Whether it was measured at every frequency."""
-        return not any(map(math.isnan, (*self.typical_s["enter"], *(base for base, _ in self.hops))))
+        known = [seconds for kind, its in self.typical_s.items() if kind != "begin" for seconds in its]
+        return not any(map(math.isnan, (*known, *(base_s for base_s, _ in self.hops))))
 
     def first_s(self, boundary: int, column: int, is_edge: bool) -> float:
         """Before the first bundle that a device runs in one go, and in it: what it takes longer than back to back."""
@@ -76,13 +78,18 @@ def read(path: str, frequencies_hz: Sequence[int]) -> Overheads:
     """
     rows = tables.read(path, tables.OVERHEADS)
     for row in rows:
-        if not abs(row["seconds"]) < 2**60 / 1e12:
-            raise TableError(f"{path}: {row['seconds']} s is longer than any overhead")
+        least_s = -MOST_S if row["what"] == "cold" else 0.0
+        if not least_s <= row["seconds"] < MOST_S:
+            raise TableError(f"{path}: {row['seconds']} s is no overhead of the kind {row['what']}")
     by_kind = {kind: [row for row in rows if row["what"] == kind] for kind in tables.OVERHEAD_KINDS}
     rounds_s = {
         kind: tuple(_rounds([row for row in its if row["frequency_hz"] == hertz]) for hertz in frequencies_hz)
         for kind, its in by_kind.items()
+        if kind != HOP
     }
+    for column, hertz in enumerate(frequencies_hz):
+        if len({len(its[column]) for its in rounds_s.values()} - {0}) > 1:
+            raise TableError(f"{path}: not every kind of overhead has all rounds at {hertz} Hz")
     typical_s = {
         kind: tuple(_typical([row for row in its if row["frequency_hz"] == hertz]) for hertz in frequencies_hz)
         for kind, its in by_kind.items()

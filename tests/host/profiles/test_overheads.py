@@ -60,6 +60,8 @@ def test_a_table_tells_each_kind_by_frequency_and_what_a_byte_takes(tmp_path):
 def test_a_frequency_that_was_not_measured_leaves_it_unknown(tmp_path):
     found = read(tmp_path, rows(100), (100, 200))
     assert not found.is_whole and math.isnan(found.typical_s["enter"][1])
+    for kind in (*TIMES_S, "hop"):
+        assert read(tmp_path, [row for row in rows() if row["what"] != kind]).is_whole == (kind == "begin")
     one_layer = read(tmp_path, [row for row in rows() if row["what"] != "begin"])
     assert one_layer.is_whole and one_layer.first_s(0, 0, True) == one_layer.first_s(0, 0, False)
     faster = [{**row, "seconds": -1.0} if row["what"] == "cold" else row for row in rows()]
@@ -67,10 +69,12 @@ def test_a_frequency_that_was_not_measured_leaves_it_unknown(tmp_path):
 
 
 def test_a_table_of_nonsense_is_refused(tmp_path):
-    for change in ({"what": "other"}, {"seconds": 1e9}, {"seconds": math.inf}, {"size_bytes": -1}):
+    for change in ({"what": "other"}, {"seconds": 1e9}, {"seconds": math.inf}, {"seconds": -1.0}, {"size_bytes": -1}):
         with pytest.raises(TableError):
             read(tmp_path, [{**next(rows()), **change}])
             pytest.fail(f"{change} was read")
+    with pytest.raises(TableError, match="not every kind of overhead has all rounds"):
+        read(tmp_path, [row for row in rows() if (row["what"], row["run"]) != ("leave", 2)])
 
 
 def profiles(folder):
