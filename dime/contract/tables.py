@@ -73,6 +73,7 @@ if TYPE_CHECKING:
             "single_s": Optional[float],
             "copy_in_s": Optional[float],
             "copy_out_s": Optional[float],
+            "waited_s": Optional[float],
         },
     )
 
@@ -142,6 +143,14 @@ TIMINGS = (
         ">= 0",
         optional=True,
     ),
+    _column(
+        "waited_s",
+        float,
+        "time of one more run behind a wait of 50 ms, after the span; in one row of some bundles of each pass",
+        lambda v: v > 0,
+        "> 0",
+        optional=True,
+    ),
 )
 
 # One row an exchange over a link: a message of so many bytes one way, and an empty one back.
@@ -199,8 +208,8 @@ OVERHEADS = (
         "begin: a request's start until its first bundle starts, where the picture is; enter: the last byte in until"
         " the first bundle starts; leave: the last bundle's end until the first byte out; forward: a request's start"
         " until its first byte out, where nothing is computed; finish: the result's last byte in until the request is"
-        " done; cold: what a first layer took in the request less what it took right after; hop: the first byte out"
-        " until the last one in, on one device",
+        " done; hop: the first byte out until the last one in, on one device; cold, of an earlier version: what a first"
+        " layer took longer than right after, which waited_s of timings.csv now tells of all bundles",
         lambda v: v in OVERHEAD_KINDS,
         "one of " + ", ".join(OVERHEAD_KINDS),
     ),

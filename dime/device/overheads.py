@@ -25,7 +25,7 @@ from dime.device import stop
 from dime.device.executing import work
 from dime.device.executing.edge import Edge
 from dime.device.executing.part import Frame, Part
-from dime.device.processor import as_tuple, own
+from dime.device.processor import as_tuple
 
 if TYPE_CHECKING:
     from dime.contract.messages import Emit
@@ -43,7 +43,7 @@ ROUNDS, LEAST = 10, 3
 WAIT_S = 0.01  # what a message is on its way, where the link is fast
 MOST_S = 15.0  # after which there are no more rounds than LEAST
 MOST_IMAGES = 4
-ROWS_AT_INPUT, ROWS_INSIDE = 7, 9  # of a request, by where the network is cut
+ROWS_AT_INPUT, ROWS_INSIDE = 6, 7  # of a request, by where the network is cut
 CALL_S = 5.0
 SILENCE_S = 120.0  # a request falls back behind it; a whole network takes less
 NAMES = ("edge", "server")
@@ -63,7 +63,6 @@ class _Work(work.Work):
         inputs: "List[Inputs]",
     ) -> None:
         super(_Work, self).__init__(network, samples, board, chosen)
-        self._inputs = inputs
         self._pictures = OrderedDict(
             (name, tuple(tensor.to("cpu").contiguous() for tensor in as_tuple(tensors)))
             for name, tensors in inputs[0][:MOST_IMAGES]
@@ -78,13 +77,6 @@ class _Work(work.Work):
 
     def free_clock(self) -> None:
         self._hz = -1
-
-    def hot_ns(self, step: stages.Step, picture: int) -> int:
-        """What a bundle takes right behind a run of its own."""
-        tensors = self._inputs[step.bundle.first][picture][1]
-        self.set_clock(step.frequency_hz)
-        self.run(step.bundle, own(tensors))
-        return self.run(step.bundle, own(tensors))[1]
 
 
 class _Events(Waiting):
@@ -118,10 +110,9 @@ class _Late(Channel):
         return super(_Late, self).send(request, parts, within_s)
 
 
-def _steps(first: int, end: int, frequency_hz: int) -> List[stages.Step]:
-    """The layers from one to another, the first by itself: a short bundle tells best what a wait costs."""
-    ends = ((first, first), (first + 1, end - 1))
-    return [stages.Step(Bundle(*bundle), frequency_hz) for bundle in ends if bundle[0] <= bundle[1] < end]
+def _steps(first: int, end: int, frequency_hz: int) -> Tuple[stages.Step, ...]:
+    """The layers from one to another, if there are any."""
+    return (stages.Step(Bundle(first, end - 1), frequency_hz),) if first < end else ()
 
 
 class _Loop(object):
@@ -138,9 +129,8 @@ class _Loop(object):
         self._cut, self._work, self._events = cut, job, _Events()
         mine, there = _steps(0, cut, frequency_hz), _steps(cut, len(job.layers), frequency_hz)
         parts = [
-            stages.Segment(stages.EDGE, tuple(mine)), stages.Segment(1, tuple(there)), stages.Segment(stages.EDGE, ())
+            stages.Segment(stages.EDGE, mine), stages.Segment(1, there), stages.Segment(stages.EDGE, ())
         ]  # fmt: skip
-        self._firsts = there[:1] + mine[:1]
         self._ways: List[_Late] = []
         self._edge, self._server = (self._part(me, number, parts) for me in range(len(NAMES)))
         self._events.server = self._server
@@ -191,14 +181,9 @@ class _Loop(object):
         return row
 
     def rows(self, nth: int) -> "Iterable[Values]":
-        """Runs one request, and its first bundles right behind it; gives what it took, as rows of the table."""
+        """Runs one request; gives what it took, as rows of the table."""
         told = self.run(nth)
-        picture = nth % len(self._work.pictures())
-        hot_ns = [self._work.hot_ns(step, picture) for step in self._firsts]
-        found = list(_parts_of(told, [way.left_ns for way in self._ways]))
-        computed = [one["steps"][0]["compute"] for one in (told["segments"][1], told["segments"][0]) if one["steps"]]
-        found += [("cold", 0, cold - hot) for cold, hot in zip(computed, hot_ns)]
-        for what, size_bytes, took_ns in found:
+        for what, size_bytes, took_ns in _parts_of(told, [way.left_ns for way in self._ways]):
             yield {"boundary": self._cut, "what": what, "size_bytes": size_bytes, "seconds": took_ns * 1e-9}
 
 

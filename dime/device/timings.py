@@ -55,6 +55,9 @@ if TYPE_CHECKING:
 
 # Length of the uncounted work before and after a bundle's windows, as a part of a window.
 LEAD = 0.1
+# Before one more run of a bundle: a device that has part of a plan waits so long for the others, or longer.
+WAIT_S = 0.05
+MOST_WAITS = 12  # bundles of a pass that are run behind a wait, the first ones of its order
 
 Summary = NamedTuple("Summary", [("rows", int), ("measured_rows", int), ("inside_s", float)])
 Summary.__doc__ = "What a profile did: rows in the table, those measured now, seconds spent inside runs and warm-ups."
@@ -221,11 +224,11 @@ class _Run(object):
         wanted, iteration = set(spell(bundle, self._network.layers) for bundle in self._bundles), 0
         while wanted:
             pass_rows = []
-            for bundle in shuffled(self._bundles, self._spec.seed, iteration):
+            for place, bundle in enumerate(shuffled(self._bundles, self._spec.seed, iteration)):
                 name = spell(bundle, self._network.layers)
                 if name not in wanted or (frequency_hz, iteration, name) in self._finished:
                     continue
-                rows, seconds = self._measure_bundle(bundle, name, frequency_hz, iteration)
+                rows, seconds = self._measure_bundle(bundle, name, frequency_hz, iteration, place < MOST_WAITS)
                 self.read_hz = verify()
                 writer.write(rows)
                 inside_s += seconds
@@ -240,7 +243,7 @@ class _Run(object):
         return inside_s
 
     def _measure_bundle(
-        self, bundle: Bundle, name: str, frequency_hz: int, iteration: int
+        self, bundle: Bundle, name: str, frequency_hz: int, iteration: int, waits: bool
     ) -> "Tuple[List[Timing], float]":
         spec, layers = self._spec, self._network.layers
         module, inputs = self._network.module(bundle), self._inputs[bundle.first]
@@ -277,12 +280,17 @@ class _Run(object):
                             "single_s": burst.single_s,
                             "copy_in_s": None,
                             "copy_out_s": None,
+                            "waited_s": None,
                         }
                     )
             # Copies are timed behind the windows, so that nothing else goes on at a window's edges.
             self._chosen.copies_s(tensor, burst.output)
             for row in rows:
                 row["copy_in_s"], row["copy_out_s"] = self._chosen.copies_s(tensor, burst.output)
+            if waits:
+                stop.check()
+                time.sleep(WAIT_S)
+                rows[-1]["waited_s"] = self._chosen.burst(timed, tensor).duration_s
         return rows, inside_s
 
 

@@ -80,6 +80,9 @@ def with_terms(problem: Problem, seed: int, names: Sequence[str] = ()) -> Proble
         ),
         crossing={name: (added[0] * UNIT, added[1] * UNIT) for name in (PROTOCOL, OVERHEAD) if name in chosen},
         input_ps=generator.integers(0, 15, len(devices[0].frequencies_hz)) * UNIT if ENCODING in chosen else None,
+        waited_ps=tuple(generator.integers(0, 4, device.latency_ps.shape) * UNIT for device in devices)
+        if OVERHEAD in chosen
+        else (),
         beyond_ps=tuple(generator.integers(0, 4, device.latency_ps.shape) * UNIT for device in devices),
     )
     joined = {

@@ -67,6 +67,7 @@ ROWS = st.fixed_dictionaries(
         "single_s": st.one_of(st.none(), st.floats(min_value=0, exclude_min=True, allow_infinity=False)),
         "copy_in_s": st.one_of(st.none(), st.just(0.0)),
         "copy_out_s": st.just(None),
+        "waited_s": st.one_of(st.none(), st.just(0.5)),
     }
 )
 

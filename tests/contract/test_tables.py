@@ -28,6 +28,7 @@ ROW = {
     "single_s": 0.25,
     "copy_in_s": 0.0,
     "copy_out_s": None,
+    "waited_s": None,
 }
 
 
@@ -56,7 +57,7 @@ def test_what_was_not_measured_is_nothing_and_may_lack_its_column(table):
         (None, 0.0, None)
     ] * 3
     assert tables.is_current(table, TIMINGS)
-    edit(table, lambda content: "".join(",".join(line.split(",")[:-2]) + "\n" for line in content.splitlines()))
+    edit(table, lambda content: "".join(",".join(line.split(",")[:-3]) + "\n" for line in content.splitlines()))
     assert [(row["single_s"], row["copy_in_s"]) for row in read(table, TIMINGS)] == [(None, None)] * 3
     assert not tables.is_current(table, TIMINGS)
 
@@ -115,7 +116,7 @@ def test_a_bad_value_is_refused_and_nothing_of_its_group_is_written(table, colum
         (lambda text: text[: text.index("\n") + 1], "a header but no rows"),
         (lambda text: text[:-5], "truncated"),
         (lambda text: text.replace("duration_s", "seconds"), "lacks the columns duration_s"),
-        (lambda text: text.replace("1x1000", "1x1000,7", 1), "line 2: 19 values for 18 columns"),
+        (lambda text: text.replace("1x1000", "1x1000,7", 1), "line 2: 20 values for 19 columns"),
         (lambda text: text.replace(",10,20,", ",ten,20,"), "line 2: start_ns: 'ten' is not int"),
         (lambda text: text.replace(",10,20,", ",1\0,20,"), "line 2: a zero byte"),
         (lambda text: text.replace("1x1000", "1x" + "1" * 200000, 1), "line 2: field larger than field limit"),

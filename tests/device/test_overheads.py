@@ -77,16 +77,16 @@ def test_a_profile_measures_each_part_of_a_request_at_each_cut(tiny, tmp_path):
     before = left()
     tiny.profile(tmp_path / "out")
     rows = rows_of(tmp_path / "out")
-    one = {(0, "forward", 0): 1, (0, "enter", 0): 1, (0, "leave", 0): 1, (0, "finish", 0): 1, (0, "cold", 0): 1}
+    one = {(0, "forward", 0): 1, (0, "enter", 0): 1, (0, "leave", 0): 1, (0, "finish", 0): 1}
     one.update({(0, "hop", 16): 1, (0, "hop", 4): 1})
     for at, size_bytes in ((1, 24), (2, 20)):
         one.update({(at, "begin", 0): 1, (at, "enter", 0): 1, (at, "leave", 0): 2, (at, "finish", 0): 1})
-        one.update({(at, "cold", 0): 2, (at, "hop", size_bytes): 1, (at, "hop", 4): 1})
+        one.update({(at, "hop", size_bytes): 1, (at, "hop", 4): 1})
     for run in range(overheads.ROUNDS):
         found = Counter((row["boundary"], row["what"], row["size_bytes"]) for row in rows if row["run"] == run)
         assert found == one
     assert len(rows) == overheads.ROUNDS * sum(one.values()) and {row["frequency_hz"] for row in rows} == {-1}
-    assert all(row["seconds"] > 0 for row in rows if row["what"] != "cold")
+    assert all(row["seconds"] > 0 for row in rows)
     assert not [text for text in tiny.heard.texts("warning") if "overheads" in text]
     assert left(before) == before
     assert RunSpec.read(str(tmp_path / "out")).state == "complete"
@@ -170,40 +170,10 @@ def test_what_takes_longer_shows_in_its_own_rows_only(tiny, tmp_path, monkeypatc
     assert max(least_s.values()) < FIRST
 
 
-def test_what_a_bundle_takes_longer_behind_a_wait_is_cold(tiny, tmp_path, monkeypatch):
-    """Layer c is slow at each first of three runs: the request's, then twice right behind it."""
-    seen = []
-
-    class Slow(nn.Module):
-        def forward(self, x):
-            seen.append(x)
-            if len(seen) % 3 == 1:
-                time.sleep(SECOND)
-            return x
-
-    tiny.network.modules[2] = nn.Sequential(tiny.network.modules[2], Slow())
-    job = overheads._Work(
-        tiny.network, tiny.samples(), boards.choose("here"), timings.processor.Cpu(),
-        [[(name, torch.ones(1, size)) for name in ("left", "right")] for size in (4, 6, 5)],
-    )  # fmt: skip
-    job.results()
-    overheads.cuts(tiny.network)  # which looks at the shapes
-    del seen[:]
-    loop = overheads._Loop(2, -1, 0, job)
-    try:
-        loop.connect()
-        rows = [row for nth in range(3) for row in loop.rows(nth)]
-    finally:
-        loop.close()
-    cold = [row["seconds"] for row in rows if row["what"] == "cold"]
-    assert len(cold) == 6 and all(took_s > SECOND - FIRST for took_s in cold[::2]), "the server's comes first"
-    assert all(abs(took_s) < FIRST for took_s in cold[1::2])
-
-
 def test_each_frequency_is_measured_at_its_own_clock_which_is_put_back(tiny, tmp_path):
     board = Board()
     profile(tiny, tmp_path / "out", board)
-    assert Counter(row["frequency_hz"] for row in rows_of(tmp_path / "out")) == {100: 250, 200: 250}
+    assert Counter(row["frequency_hz"] for row in rows_of(tmp_path / "out")) == {100: 200, 200: 200}
     assert board.now == -1 and {now for now, _ in board.held} <= {100, 200}
     assert {asked for now, asked in board.held if now == 100} <= {100, -1}, "results are computed as they are"
 
@@ -240,7 +210,7 @@ def test_a_run_from_before_there_were_overheads_gets_them(tiny, tmp_path):
     spec = RunSpec.read(str(tmp_path / "out"))
     spec.state = "running"
     spec.write(str(tmp_path / "out"))
-    assert tiny.profile(tmp_path / "out").measured_rows == 0 and len(rows_of(tmp_path / "out")) == 250
+    assert tiny.profile(tmp_path / "out").measured_rows == 0 and len(rows_of(tmp_path / "out")) == 200
 
 
 def test_rows_that_were_torn_are_dropped(tiny, tmp_path):

@@ -2,6 +2,7 @@ import contextlib
 import errno
 import json
 import os
+import time
 from collections import Counter
 
 import pytest
@@ -107,12 +108,43 @@ def test_single_runs_and_copies_have_columns_of_their_own(tiny, tmp_path):
 def test_copies_are_timed_behind_a_bundles_windows(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(overheads.Overheads, "measure", lambda self, frequency_hz: None)
     monkeypatch.setattr(timings._Run, "announce", lambda self, *given: None)
+    monkeypatch.setattr(timings, "MOST_WAITS", 0)
     done, burst = [], processor.Cpu.burst
     monkeypatch.setattr(processor.Cpu, "burst", lambda self, *given: done.append("burst") or burst(self, *given))
     monkeypatch.setattr(processor.Cpu, "copies_s", lambda self, *given: done.append("copy") or (2.0, len(done)))
     tiny.profile(tmp_path / "out", min_window_s=0.001, iterations=1, max_layers=1, runs=2, warmups=1)
     assert done == (["burst"] * 4 + ["copy"] * 3) * 3
     assert [(row["copy_in_s"], row["copy_out_s"]) for row in rows_of(tmp_path / "out")][:2] == [(2.0, 6.0), (2.0, 7.0)]
+
+
+def test_some_bundles_of_each_pass_are_run_once_more_behind_a_wait_after_all_else(tiny, tmp_path, monkeypatch):
+    """Each run that comes behind a wait is slow: one row a bundle and pass says so, and no other."""
+    monkeypatch.setattr(overheads.Overheads, "measure", lambda self, frequency_hz: None)
+    monkeypatch.setattr(timings._Run, "announce", lambda self, *given: None)
+    monkeypatch.setattr(timings, "MOST_WAITS", 4)
+    slept, burst, copies = [], processor.Cpu.burst, processor.Cpu.copies_s
+
+    def cold(chosen, run, tensor, window_s=0.0):
+        def slow(value):
+            if slept and slept[-1] == timings.WAIT_S:
+                sleep(0.02)
+            slept.append("ran")
+            return run(value)
+
+        return burst(chosen, slow, tensor, window_s)
+
+    sleep = time.sleep
+    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(processor.Cpu, "burst", cold)
+    monkeypatch.setattr(processor.Cpu, "copies_s", lambda self, *given: slept.append("copy") or copies(self, *given))
+    tiny.profile(tmp_path / "out", iterations=3, runs=2)
+    assert {slept[at - 1] for at, what in enumerate(slept) if what == timings.WAIT_S} == {"copy"}
+    rows = rows_of(tmp_path / "out")
+    waited = [row for row in rows if row["waited_s"] is not None]
+    assert len(waited) == 3 * 4 and all(row["run"] == 1 for row in waited)
+    assert len({(row["iteration"], row["bundle"]) for row in waited}) == 12
+    assert len({row["bundle"] for row in waited}) > 4, "each pass has others first"
+    assert min(row["waited_s"] for row in waited) >= 0.02 > max(row["duration_s"] for row in rows)
 
 
 def test_threads_are_set_during_the_run_and_then_as_before(tiny, tmp_path):
@@ -210,7 +242,7 @@ def test_a_table_that_lacks_what_is_measured_since_goes_on_with_it(tiny, tmp_pat
     cut_after(tiny, tmp_path / "out", 4)
     path = tmp_path / "out" / TIMINGS
     before = rows_of(tmp_path / "out")
-    path.write_text("".join(",".join(line.split(",")[:-3]) + "\n" for line in path.read_text().splitlines()))
+    path.write_text("".join(",".join(line.split(",")[:-4]) + "\n" for line in path.read_text().splitlines()))
     assert {row["single_s"] for row in rows_of(tmp_path / "out")} == {None}
     tiny.profile(tmp_path / "out")
     rows = rows_of(tmp_path / "out")
@@ -311,6 +343,7 @@ def test_bundles_are_measured_again_until_nobody_asks_for_more(tiny, tmp_path):
 def test_the_same_work_goes_on_before_and_after_windows(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(overheads.Overheads, "measure", lambda self, frequency_hz: None)
     monkeypatch.setattr(timings._Run, "announce", lambda self, *given: None)
+    monkeypatch.setattr(timings, "MOST_WAITS", 0)
     asked = []
     burst = processor.Cpu.burst
     monkeypatch.setattr(processor.Cpu, "burst", lambda self, *given: asked.append(given[2]) or burst(self, *given))

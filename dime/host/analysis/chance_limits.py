@@ -376,7 +376,18 @@ class _Known:
             watts = own.idle_w[at] if at < len(idle_w) else None
             if error is not None and watts is not None and probability is not None:
                 idle_w[at] = tuple((np.array(watts) + NormalDist().inv_cdf(probability) * error).tolist())
-        raised = replace(own, first_ps=ends[FIRST], last_ps=ends[LAST], input_ps=input_ps, idle_w=tuple(idle_w))
+        waited_ps = tuple(
+            None if table is None else _at_the_end(table, its.longer, probability)
+            for table, its in zip(own.waited_ps, self.handovers, strict=bool(own.waited_ps))
+        )
+        raised = replace(
+            own,
+            first_ps=ends[FIRST],
+            last_ps=ends[LAST],
+            input_ps=input_ps,
+            idle_w=tuple(idle_w),
+            waited_ps=waited_ps,
+        )
         return raised.with_input(problem.crossing_ps.shape, problem.edge_columns)
 
     def _priced(
@@ -459,6 +470,9 @@ class _Known:
                         if its:
                             deviations = np.array([one.spread_s for one in its]).T
                             squares = squares + (watts * times * deviations[rows]) ** 2
+                if acting.waited_ps and acting.waited_ps[device] is not None and self.handovers[device].longer:
+                    deviations = np.array([one.spread_s for one in self.handovers[device].longer]).T
+                    squares = squares + (watts * times * deviations) ** 2
                 several.append(squares)
             of_devices.append(np.stack(several) if mixed.contextual else several[0])
         crossing = mixed.crossing**2

@@ -2,9 +2,9 @@
 
 Each replicate draws the means of each device and frequency anew, off by as much as its passes differ (``scatter``); one
 gain for each meter, by which all that it has measured is off together; round trip and rates of each link that was
-measured, by its passes; and the times of copies, encodings and overheads, by theirs (``handovers``). Other transfers
-are modelled, and stay what they are. Intervals of sums of means need no draws: they are Student's t of the passes'
-sums.
+measured, by its passes; and the times of copies, encodings, overheads and waits, by theirs (``handovers``). Other
+transfers are modelled, and stay what they are. Intervals of sums of means need no draws: they are Student's t of the
+passes' sums.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from dime.host.search.solvers.exact import TradeOffs
 
 Choices = tuple[Choice, ...]
 LARGEST_SAMPLE = 50_000_000
+WAITS = "waits"  # runs behind them, of the overhead
 # A mean whose error is more skewed has no interval: where few of many runs take far longer, one such run more or less
 # moves it, and Student's t covers it too seldom (tests/benchmarks/test_certainty.py has how seldom).
 MOST_SKEWED = 0.3
@@ -126,7 +127,18 @@ class Samples:
             varies |= bool(off_s.any())
             parts = np.maximum(1 + off_s * PER_S / max(int(input_ps[0, column]), 1), 0.0)
             input_ps = np.rint(input_ps * parts[:, None]).astype(np.int64)
-        return replace(own, first_ps=ends[FIRST], last_ps=ends[LAST], input_ps=input_ps) if varies else None
+        waited: list[Ints | None] = []
+        for device, table in enumerate(own.waited_ps):
+            drawn = None if table is None else np.repeat(table[None], count, axis=0)
+            for column, one in enumerate(self.handovers[device].longer if drawn is not None and self.handovers else ()):
+                assert drawn is not None
+                off_s = _draw_off(one, count, [stats.SEED, device, column, len(WAITS)])
+                varies |= bool(off_s.any())
+                drawn[:, :, column] = np.maximum(drawn[:, :, column] + np.rint(off_s * PER_S), 0)
+            waited.append(drawn)
+        if not varies:
+            return None
+        return replace(own, first_ps=ends[FIRST], last_ps=ends[LAST], input_ps=input_ps, waited_ps=tuple(waited))
 
     def _handed(
         self, plans: Sequence[Choices], per_s: float, per_j: float
@@ -160,6 +172,8 @@ class Samples:
                 state = problem.states.bundles[device][part.context]
                 one_bundle = not problem.states.kind.ends[device]
                 cost = sign * (per_s + per_j * (working_w(device, column) + bundle_w(problem, part)))
+                if device < len(terms.waited_ps) and terms.waited_ps[device] is not None:
+                    add(device, column, WAITS, self.handovers[device].longer, part.row, cost)
                 for way, there, boundary, of_terms in (
                     (FIRST, state.first or one_bundle, part.choice.bundle.first, terms.first_ps),
                     (LAST, state.last or one_bundle, part.choice.bundle.last + 1, terms.last_ps),
@@ -293,7 +307,7 @@ class Samples:
             for frequency, hertz in enumerate(profile.frequencies_hz):
                 chosen = [(c, w) for c, w in weights.items() if (c.device, c.frequency_hz) == (device, hertz)]
                 given = handed.get((device, frequency), ())
-                copied = [(one, at, its) for term, one, at, its in given if term == COPIES]
+                copied = [(one, at, its) for term, one, at, its in given if term in (COPIES, WAITS)]
                 for of in (ENCODING, OVERHEAD):  # each has rounds of its own
                     parts += _round_parts([(one, at, its) for term, one, at, its in given if term == of])
                 if not chosen and not copied:
@@ -378,9 +392,9 @@ def _replicate(terms: Terms, at: int) -> Terms:
         {term: tuple(None if one is None else one[at] for one in of_devices) for term, of_devices in of_terms.items()}
         for of_terms in (terms.first_ps, terms.last_ps)
     ]
-    return replace(
-        terms, first_ps=ends[0], last_ps=ends[1], input_ps=None if terms.input_ps is None else terms.input_ps[at]
-    )
+    waited_ps = tuple(None if one is None else one[at] for one in terms.waited_ps)
+    input_ps = None if terms.input_ps is None else terms.input_ps[at]
+    return replace(terms, first_ps=ends[0], last_ps=ends[1], input_ps=input_ps, waited_ps=waited_ps)
 
 
 def _draw_off(its: Handover, count: int, seed: Sequence[int]) -> Floats:
@@ -499,8 +513,10 @@ def of_devices(problem: Problem, profiles: Sequence[Profile], scatters: Sequence
     encoded = {one.boundary: one.encoding for one in problem.terms.encoded}
     copied = problem.terms.first_ps.get(COPIES, (None,) * len(profiles))
     beside = problem.terms.first_ps.get(OVERHEAD, (None,) * len(profiles))
+    waited = problem.terms.waited_ps or (None,) * len(profiles)
+    longest = [None if table is None else problem.max_layers for table in waited]
     return tuple(
-        OfDevice.of(profile, scatter, encoded, copied[at] is not None, beside[at] is not None, at == 0)
+        OfDevice.of(profile, scatter, encoded, copied[at] is not None, beside[at] is not None, at == 0, longest[at])
         for at, (profile, scatter) in enumerate(zip(profiles, scatters, strict=True))
     )
 

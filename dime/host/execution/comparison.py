@@ -41,6 +41,7 @@ class Part:
         interval_s: Its interval; None where nothing is known of it.
         origin: Where the prediction comes from.
         at: Position of the segment, and of the step in it; of the hop; or of the device.
+        waited_s: What of the prediction is for the wait before it, s.
     """
 
     cause: str
@@ -53,6 +54,7 @@ class Part:
     interval_s: Interval | None
     origin: str
     at: tuple[int, int] = (0, 0)
+    waited_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,9 @@ class Compared:
         devices, whose own speed has changed since they were profiled. None where no bundle was run so.
         """
         changes_s = [
-            told.back_to_back.mean_s - told.part.predicted_s for told in self.stages if told.back_to_back is not None
+            told.back_to_back.mean_s + told.part.waited_s - told.part.predicted_s
+            for told in self.stages
+            if told.back_to_back is not None
         ]
         return self.predicted_s + sum(changes_s) if changes_s else None
 

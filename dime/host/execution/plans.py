@@ -15,7 +15,7 @@ from dime.contract import stages
 from dime.contract.bundles import spell
 from dime.contract.errors import InputError
 from dime.contract.run import changes_s
-from dime.contract.stages import Segment
+from dime.contract.stages import Segment, Step
 from dime.host.analysis import baselines, resampling
 from dime.host.analysis.resampling import Samples
 from dime.host.common.stats import CONFIDENCE, half_of_mean
@@ -27,8 +27,11 @@ from dime.host.planning.encoded import Encoded
 from dime.host.planning.links import Link
 from dime.host.planning.plan import Plan, describe
 from dime.host.planning.problem import PER_S, Choice, Problem
-from dime.host.profiles.overheads import Overheads
+from dime.host.profiles import handovers
+from dime.host.profiles.handovers import Handover
+from dime.host.profiles.overheads import COLD, Overheads
 from dime.host.profiles.published import averaged
+from dime.host.profiles.scatter import Scatter
 from dime.host.studies.folder import SavedLink
 
 Choices = tuple[Choice, ...]
@@ -195,7 +198,7 @@ def parts_of(problem: Problem, devices: Sequence[Profiled], plan: Plan, choices:
     segments = stages.segments([(*one.bundle, one.device, one.frequency_hz) for one in choices])
     layers, names = list(problem.layers), [device.name for device in problem.devices]
     known = {one.name: _intervals(one) for one in devices}
-    beside = _overheads(problem, devices)
+    beside, waits = _overheads(problem, devices), _longer(problem, devices)
     terms = _terms_s(problem, choices, beside.get(0))
     parts, steps, transfers, crossings = [], iter(plan.steps), iter(plan.transfers), iter(terms.crossings_s)
     for at, segment in enumerate(segments):
@@ -208,14 +211,20 @@ def parts_of(problem: Problem, devices: Sequence[Profiled], plan: Plan, choices:
                               crossing.latency_s + more_s, interval, origin, (at - 1, 0)))  # fmt: skip
         for number, one in enumerate(segment.steps):
             step, own = next(steps), problem.devices[segment.device]
-            cold_s = 0.0  # behind a wait; the planner counts it to what the device takes beside computing
-            if number == 0 and (its := beside.get(segment.device)) is not None:
-                cold_s = its.typical_s["cold"][own.frequencies_hz.index(one.frequency_hz)]
-                terms.of_devices_s[segment.device, "overhead"] -= cold_s
+            # The planner counts what it takes longer behind a wait to what the device takes beside computing.
+            waited = _waited_s(problem, segment.device, one, waits.get(segment.device, ()))
+            if number == 0 and (its := beside.get(segment.device)) is not None and COLD in its.typical_s:
+                cold_s = its.typical_s[COLD][own.frequencies_hz.index(one.frequency_hz)]
+                waited = _Waited(waited.mean_s + cold_s, waited.half_s)
+            terms.of_devices_s[segment.device, "overhead"] -= waited.mean_s
             interval = known[own.name].get((*one.bundle, one.frequency_hz))
-            interval = None if interval is None else (interval[0] + cold_s, interval[1] + cold_s)
+            if interval is not None:
+                half_s = math.hypot((interval[1] - interval[0]) / 2, waited.half_s)
+                centre_s = (interval[0] + interval[1]) / 2 + waited.mean_s
+                interval = centre_s - half_s, centre_s + half_s
             parts.append(Part("compute", spell(one.bundle, layers), step.device, "", step.frequency_hz, 0,
-                              step.latency_s + cold_s, interval, step.origin, (at, number)))  # fmt: skip
+                              step.latency_s + waited.mean_s, interval, step.origin, (at, number),
+                              waited.mean_s))  # fmt: skip
     origins = {fact.term: fact.origin for fact in problem.acting.joined_facts}
     for device in sorted({segment.device for segment in segments if segment.steps or segment.device == 0}):
         for cause in OF_DEVICES:
@@ -255,6 +264,33 @@ def _overheads(problem: Problem, devices: Sequence[Profiled]) -> dict[int, Overh
         for at, (one, table) in enumerate(zip(devices, counted, strict=False))
         if table is not None and one.profile.overheads is not None
     }
+
+
+class _Waited(NamedTuple):
+    """What a bundle takes longer behind a wait, s: half of its interval is 0 where that is not known."""
+
+    mean_s: float
+    half_s: float
+
+
+def _longer(problem: Problem, devices: Sequence[Profiled]) -> dict[int, Sequence[Handover]]:
+    """Device -> what its bundles take longer behind a wait at each frequency, of those of which that counts."""
+    return {
+        at: handovers.longer(one.profile, Scatter.of(one.profile), problem.max_layers)
+        for at, (one, table) in enumerate(zip(devices, problem.acting.waited_ps, strict=False))
+        if table is not None and one.profile.run_waited_s is not None
+    }
+
+
+def _waited_s(problem: Problem, device: int, step: Step, its: Sequence[Handover]) -> _Waited:
+    counted = problem.acting.waited_ps
+    table = counted[device] if device < len(counted) else None
+    if table is None:
+        return _Waited(0.0, 0.0)
+    row, column = problem.index(step.bundle), problem.devices[device].frequencies_hz.index(step.frequency_hz)
+    passes_s = its[column].passes_s[:, row] if its else np.zeros(0)
+    passes_s = passes_s[~np.isnan(passes_s)]
+    return _Waited(int(table[row, column]) / PER_S, half_of_mean(passes_s) if len(passes_s) > 1 else 0.0)
 
 
 def _terms_s(problem: Problem, choices: Choices, of_edge: Overheads | None = None) -> _Terms:

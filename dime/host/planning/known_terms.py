@@ -29,6 +29,7 @@ from dime.host.planning.terms import (
     Radio,
     Terms,
 )
+from dime.host.profiles import handovers, waits
 from dime.host.profiles.overheads import Overheads
 from dime.host.profiles.profiles import Profile
 
@@ -80,6 +81,7 @@ def find(
         last[ENCODING] = tuple(encode for _, encode, _ in times)
         input_ps = times[0][2]
     found.input_as_it_is(sizes, encoded)
+    waited = found.waited()
     return Terms(
         counted=tuple(counted),
         idle_w=idle_w,
@@ -96,6 +98,7 @@ def find(
         },
         encoded=encoded,
         input_ps=input_ps,
+        waited_ps=waited if any(table is not None for table in waited) else (),
         connect_trips=found.connect_trips,
         facts=tuple(found.facts),
         missing=tuple(found.missing),
@@ -230,6 +233,24 @@ class _Found:
             ps[0, 0, 1:] += _picos(known[0].mean_s("forward"))
             ps[-1, 1:, 0] += _picos(known[0].mean_s("finish"))
         return _Overhead(tuple(first), tuple(last), ps)
+
+    def waited(self) -> tuple[Ints | None, ...]:
+        """By how much each device's bundles take longer behind a wait: (bundles, frequencies) each."""
+        found: list[Ints | None] = []
+        longest = max(profile.max_layers for profile in self.profiles)
+        for profile in self.profiles:
+            its = waits.of_profile(profile) if self._wanted(OVERHEAD) and len(self.profiles) > 1 else None
+            if its is None:
+                found.append(None)
+                if self._wanted(OVERHEAD) and len(self.profiles) > 1 and profile.overheads is not None:
+                    self._lacks(OVERHEAD, profile.device, "what bundles take longer behind a wait: profile it again")
+                continue
+            times_s = handovers.times_behind_waits(profile, longest)
+            longer_s = np.stack([one.typical.longer_s(times_s[:, column]) for column, one in enumerate(its)], axis=1)
+            found.append(np.rint(np.minimum(np.nan_to_num(longer_s), MOST) * PS).astype(np.int64))
+            source = f"what bundles of {profile.device} take longer behind a wait, by its profile"
+            self.facts.append(Fact(OVERHEAD, profile.origin, source))
+        return tuple(found)
 
     def encoding(self, boundaries: int, encoded: Sequence[Encoded]) -> list[tuple[Ints, Ints, Ints]]:
         """For each device what it takes to decode, to encode, and to encode the input."""

@@ -176,9 +176,10 @@ def _arrays(problem: Problem) -> dict[str, Ints]:
                     found[f"{end}_{term}_{at}"] = table
     if terms.input_ps is not None:
         found["input_ps"] = terms.input_ps
-    for at, table in enumerate(terms.beyond_ps):
-        if table is not None:
-            found[f"beyond_ps_{at}"] = table
+    for name, of_devices in (("waited_ps", terms.waited_ps), ("beyond_ps", terms.beyond_ps)):
+        for at, table in enumerate(of_devices):
+            if table is not None:
+                found[f"{name}_{at}"] = table
     for term, (ps, pj) in terms.crossing.items():
         found[f"crossing_{term}_ps"], found[f"crossing_{term}_pj"] = ps, pj
     return found
@@ -251,6 +252,10 @@ def _read_terms(said: Mapping[str, Any], arrays: Mapping[str, Ints], devices: Se
     for table, device in zip(beyond_ps, devices, strict=True):
         if table is not None and (table.shape != device.latency_ps.shape or (device.latency_ps + table).min() < -1):
             raise ValueError(f"mean times of {device.name} have another shape, or are negative")
+    waited_ps = tuple(arrays.get(f"waited_ps_{at}") for at in range(count))  # not before version 6
+    for table, device in zip(waited_ps, devices, strict=True):
+        if table is not None and (table.shape != device.latency_ps.shape or table.min(initial=0) < 0):
+            raise ValueError(f"waits of {device.name} have another shape, or are negative")
     counted = tuple(map(bool, said["counted"]))
     if len(counted) not in (0, count):
         raise ValueError("joules count of other devices")
@@ -269,6 +274,7 @@ def _read_terms(said: Mapping[str, Any], arrays: Mapping[str, Ints], devices: Se
         connect_trips=int(said["connect_trips"]),
         facts=tuple(Fact(**one) for one in said["facts"]),
         missing=tuple(Missing(**one) for one in said["missing"]),
+        waited_ps=waited_ps if any(table is not None for table in waited_ps) else (),
         beyond_ps=beyond_ps if any(table is not None for table in beyond_ps) else (),
     )
 

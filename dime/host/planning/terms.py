@@ -107,6 +107,8 @@ class Terms:
         facts: Where the terms' numbers come from.
         connect_trips: Round trips of a connection that each transfer begins with; their time stands in ``crossing``.
         missing: What is not known and therefore in no sum.
+        waited_ps: For each device (bundles, frequencies) by how much a bundle takes longer behind a wait than back to
+            back, 0 for the whole network; or None. It is part of the overhead.
         beyond_ps: For each device (bundles, frequencies) by how much the mean time of a bundle is longer than that of a
             typical run; or None. A latency is a typical one, but a device that waits takes joules for the mean.
     """
@@ -125,6 +127,7 @@ class Terms:
     facts: tuple[Fact, ...] = ()
     connect_trips: int = 0
     missing: tuple[Missing, ...] = ()
+    waited_ps: tuple[Ints | None, ...] = ()
     beyond_ps: tuple[Ints | None, ...] = ()
 
     @property
@@ -140,7 +143,7 @@ class Terms:
     @property
     def is_empty(self) -> bool:
         """Whether nothing comes on top of bundles and transfers."""
-        ends = [*self.first_ps.values(), *self.last_ps.values(), self.change_ps, self.idle_w]
+        ends = [*self.first_ps.values(), *self.last_ps.values(), self.change_ps, self.waited_ps, self.idle_w]
         ends.append((self.input_ps,))
         return not self.radios and not self.crossing and not any(one is not None for end in ends for one in end)
 
@@ -148,7 +151,7 @@ class Terms:
     def most_ps(self) -> float:
         """What comes on top of any bundle or crossing at most."""
         ends = [one for of_devices in (*self.first_ps.values(), *self.last_ps.values()) for one in of_devices]
-        of_time = [*ends, *self.change_ps, self.input_ps, *(ps for ps, _ in self.crossing.values())]
+        of_time = [*ends, *self.change_ps, *self.waited_ps, self.input_ps, *(ps for ps, _ in self.crossing.values())]
         return sum(float(one.max(initial=0)) for one in of_time if one is not None)
 
     @property
@@ -192,6 +195,7 @@ class Terms:
             first_ps=kept(self.first_ps),
             last_ps=kept(self.last_ps),
             crossing=kept(self.crossing),
+            waited_ps=(),
             facts=tuple(fact for fact in self.facts if fact.term not in left_out),
             missing=(
                 *(one for one in self.missing if one.term not in left_out),
@@ -301,6 +305,9 @@ class Terms:
         change = self.change_ps[device] if device < len(self.change_ps) else None
         if context.changed and change is not None:
             more.append((FREQUENCY_CHANGE, np.broadcast_to(change, latency.shape[-2:])))
+        waited = self.waited_ps[device] if device < len(self.waited_ps) else None
+        if waited is not None:
+            more.append((OVERHEAD, waited))
         for term, ps in more:
             total = total + ps
             yield term, ps, np.zeros_like(ps) if works_w is None else picojoules(np.array(works_w), ps)

@@ -1,8 +1,8 @@
-"""How far the times of copies, encodings and overheads may be off, and how single ones vary.
+"""How far the times of copies, encodings, overheads and waits may be off, and how single ones vary.
 
-Copies are timed in a profile's passes, encodings in rounds of their own, in each of which every encoding is measured at
-a clock; a round counts once, as a pass does. Rounds follow each other within a minute or so: what differs from one hour
-to another they do not tell.
+Copies and runs behind a wait are timed in a profile's passes, encodings in rounds of their own, in each of which every
+encoding is measured at a clock; a round counts once, as a pass does. Rounds follow each other within a minute or so:
+what differs from one hour to another they do not tell.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dime.contract.bundles import enumerate_bundles
 from dime.host.common import stats
 from dime.host.common.stats import Bools, Floats, Ints
+from dime.host.profiles import waits
 from dime.host.profiles.profiles import Profile
 from dime.host.profiles.scatter import Scatter
 
@@ -27,7 +29,7 @@ FIRST, LAST = "first", "last"  # before the first bundle that a device runs in o
 
 @dataclass(frozen=True, eq=False)
 class Handover:
-    """What a device takes at each boundary, at one frequency.
+    """What a device takes at each boundary, at one frequency; of runs behind a wait: longer for each bundle.
 
     Attributes:
         passes_s: Typical time by each pass, or round, (passes, boundaries); NaN where it was not measured.
@@ -177,6 +179,56 @@ def overheads(measured: Overheads, boundaries: int, is_edge: bool) -> dict[str, 
     return {FIRST: first, LAST: last}
 
 
+def longer(profile: Profile, scatter: Scatter, longest: int) -> list[Handover]:
+    """What bundles take longer behind a wait; the whole network's and those that were not profiled nothing.
+
+    What a pass, or session, adds is the pseudo-value of the jackknife: how a line over all of them changes without it.
+
+    Args:
+        profile: The profile.
+        scatter: What is known of its means' errors; passes are in its order.
+        longest: Layers of the problem's largest bundle, one entry each of whose bundles is.
+
+    Returns:
+        One entry a frequency; none where no bundle was run behind a wait.
+    """
+    waited = waits.of_profile(profile)
+    if waited is None:
+        return []
+    behind_s, plain_s = times_behind_waits(profile, longest), times_behind_waits(profile, longest, plain=True)
+    cell = np.repeat(np.arange(len(profile.starts) - 1), np.diff(profile.starts))
+    found = []
+    for column, its in enumerate(waited):
+        per = len(profile.frequencies_hz)
+        mine = cell % per == column
+        of_runs = _rows(profile, scatter, mine, column)
+        rows = of_runs[its.runs]
+        there, times_s = ~np.isnan(behind_s[:, column]), np.nan_to_num(behind_s[:, column])
+        labels = np.unique(rows)
+        whole = its.typical.longer_s(times_s)
+        passes_s = np.full((len(scatter.passes[0]) if scatter.passes is not None else len(labels), len(there)), np.nan)
+        passes_s[np.unique(of_runs[mine])] = there * whole  # one without such runs, as of an earlier version, adds none
+        for label in labels:
+            without = its.without(rows == label).longer_s(times_s)
+            passes_s[label] = there * (len(labels) * whole - (len(labels) - 1) * without)
+        mean_s = there * its.mean.longer_s(np.nan_to_num(plain_s[:, column]))
+        found.append(Handover(passes_s, mean_s, there * its.spread_s(times_s)))
+    return found
+
+
+def times_behind_waits(profile: Profile, longest: int, plain: bool = False) -> Floats:
+    """Typical, or mean, times of a problem's bundles, (bundles, frequencies); NaN of those that never wait.
+
+    That is the whole network's, before which its device has had nothing to wait for, and those not profiled.
+    """
+    bundles = enumerate_bundles(len(profile.layers), longest)
+    found = np.full((len(bundles), len(profile.frequencies_hz)), np.nan)
+    lengths = np.array([bundle.last - bundle.first for bundle in bundles])
+    found[lengths < profile.max_layers] = profile.plain_s if plain else profile.means.duration_s
+    found[lengths == len(profile.layers) - 1] = np.nan
+    return found
+
+
 def _of_rounds(rounds_s: Floats) -> Handover:
     spread_s = rounds_s.std(axis=0, ddof=1) if len(rounds_s) > 1 else np.zeros(rounds_s.shape[1])
     return Handover(rounds_s, rounds_s.mean(axis=0), spread_s)
@@ -191,12 +243,14 @@ class OfDevice:
         encodings: Decoding and encoding.
         of_input: Encoding the network's input, boundary 0, by frequency.
         overheads: What it takes beside computing.
+        longer: What each of the problem's bundles takes longer behind a wait, by frequency.
     """
 
     copies: Handovers
     encodings: Handovers
     of_input: Sequence[Handover]
     overheads: Handovers = field(default_factory=dict)
+    longer: Sequence[Handover] = ()
 
     @classmethod
     def of(
@@ -207,6 +261,7 @@ class OfDevice:
         copied: bool,
         beside: bool,
         is_edge: bool,
+        longest: int | None,
     ) -> OfDevice:
         """Looks at a profile.
 
@@ -217,10 +272,12 @@ class OfDevice:
             copied: Whether its copies count.
             beside: Whether its overheads count.
             is_edge: Whether the device has the input.
+            longest: Layers of the problem's largest bundle where what runs behind waits take longer counts.
         """
         measured = {at: (profile.encodings or {})[at, name] for at, name in encoded.items()}
         boundaries = len(profile.layers) + 1
         both, of_input = of_encodings(measured, boundaries, is_edge)
         its = profile.overheads
         of_overheads = overheads(its, boundaries, is_edge) if beside and its is not None else {}
-        return cls(copies(profile, scatter) if copied else {}, both, of_input, of_overheads)
+        of_waits = [] if longest is None else longer(profile, scatter, longest)
+        return cls(copies(profile, scatter) if copied else {}, both, of_input, of_overheads, of_waits)

@@ -108,6 +108,7 @@ COLUMNS = {
     "samples": "the meter's readings in the span",
     "copy_in_s": _TIMED["copy_in_s"] + "; empty: not measured",
     "copy_out_s": _TIMED["copy_out_s"] + "; empty: not measured",
+    "waited_s": _TIMED["waited_s"] + "; empty: not measured",
     "idle_w": "power at rest at this frequency, before its first pass and after its last",
     "idle_w_sd": "its standard uncertainty, the meter's gain apart",
     "frequency_change_s": "time of a change to this frequency, until it reads back and work is as fast as it stays",

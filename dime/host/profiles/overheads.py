@@ -13,7 +13,7 @@ from dime.contract.errors import TableError
 from dime.host.common import stats
 from dime.host.common.stats import Floats
 
-HOP = "hop"
+HOP, COLD = "hop", "cold"
 MOST_S = 2**60 / 1e12  # the check of a problem refuses sums of such
 
 
@@ -37,6 +37,12 @@ class Overheads:
         """Whether it was measured at every frequency."""
         known = [seconds for kind, its in self.typical_s.items() if kind != "begin" for seconds in its]
         return not any(map(math.isnan, (*known, *(base_s for base_s, _ in self.hops))))
+
+    def without_cold(self) -> Overheads:
+        """The same without what first layers took longer: where each bundle's own part of that was measured."""
+        kept = {kind: its for kind, its in self.typical_s.items() if kind != COLD}
+        rounds_s = {kind: its for kind, its in self.rounds_s.items() if kind != COLD}
+        return Overheads(kept, self.hops, rounds_s)
 
     def first_s(self, boundary: int, column: int, is_edge: bool) -> float:
         """Before the first bundle that a device runs in one go, and in it: what it takes longer than back to back."""
@@ -63,7 +69,7 @@ class Overheads:
 
     def _first(self, boundary: int, column: int, is_edge: bool) -> tuple[str, ...]:
         begins = is_edge and boundary == 0 and not math.isnan(self.typical_s["begin"][column])
-        return "begin" if begins else "enter", "cold"
+        return ("begin" if begins else "enter", *((COLD,) if COLD in self.typical_s else ()))
 
 
 def read(path: str, frequencies_hz: Sequence[int]) -> Overheads:
@@ -78,10 +84,12 @@ def read(path: str, frequencies_hz: Sequence[int]) -> Overheads:
     """
     rows = tables.read(path, tables.OVERHEADS)
     for row in rows:
-        least_s = -MOST_S if row["what"] == "cold" else 0.0
+        least_s = -MOST_S if row["what"] == COLD else 0.0
         if not least_s <= row["seconds"] < MOST_S:
             raise TableError(f"{path}: {row['seconds']} s is no overhead of the kind {row['what']}")
     by_kind = {kind: [row for row in rows if row["what"] == kind] for kind in tables.OVERHEAD_KINDS}
+    if not by_kind[COLD]:  # only an earlier version measured it
+        del by_kind[COLD]
     rounds_s = {
         kind: tuple(_rounds([row for row in its if row["frequency_hz"] == hertz]) for hertz in frequencies_hz)
         for kind, its in by_kind.items()

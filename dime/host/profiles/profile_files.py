@@ -24,7 +24,7 @@ from dime.contract.bundles import canonical, parse
 from dime.contract.errors import InputError, TableError, unknown
 from dime.host.common.stats import Floats, Ints
 from dime.host.metering.gain import ENERGY_GAIN, Gain
-from dime.host.profiles import encodings, oddities, overheads, published_table
+from dime.host.profiles import encodings, oddities, overheads, published_table, waits
 from dime.host.profiles.layer_order import infer_layers
 from dime.host.profiles.profiles import Profile, RawRuns, check_numbers, from_runs
 from dime.host.profiles.published_table import library_errors, listed, read_parquet, shown
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 SECONDS = {"s": 1.0, "ms": 1e-3}
 JOULES_PER_PUBLISHED = 1e-6
 LONGEST_NAME = 10_000
-MEASURED_TOO = ("single_s", "copy_in_s", "copy_out_s")
+MEASURED_TOO = ("single_s", "copy_in_s", "copy_out_s", "waited_s")
 OF_A_FREQUENCY = ("idle_w", "idle_w_sd", "frequency_change_s")
 
 
@@ -43,6 +43,7 @@ class _MeasuredToo(TypedDict, total=False):
     single_s: Floats
     copy_in_s: Floats
     copy_out_s: Floats
+    waited_s: Floats
 
 
 class _OfFrequencies(TypedDict, total=False):
@@ -215,7 +216,8 @@ def _load_run(folder: str, device: str | None, layers: Sequence[str] | None, tab
         profile = replace(profile, encodings=encodings.read(coded, chain, profile.frequencies_hz))
     beside = os.path.join(folder, run.OVERHEADS)
     if os.path.exists(beside):
-        profile = replace(profile, overheads=overheads.read(beside, profile.frequencies_hz))
+        its = overheads.read(beside, profile.frequencies_hz)
+        profile = replace(profile, overheads=its if waits.of_profile(profile) is None else its.without_cold())
     changes_s = run.frequency_change_s(spec.sessions)
     of_frequencies["frequency_change_s"] = _known(changes_s.get(hertz, math.nan) for hertz in profile.frequencies_hz)
     if table is not None:

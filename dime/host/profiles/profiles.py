@@ -86,6 +86,7 @@ class Profile:
         run_copy_in_s: Time to copy the bundle's input to the GPU, s, outside its duration; 0 on a CPU; NaN where it was
             not measured, None where the table does not say.
         run_copy_out_s: Time to copy its output from the GPU, likewise.
+        run_waited_s: Time of one more run behind a wait, s; NaN where there was none, likewise.
         encodings: What encodings of a boundary's tensors (0 is the network's input) take, make and change, by boundary
             and encoding; None where none was measured.
         overheads: What the device takes beside computing; None where it was not measured.
@@ -125,6 +126,7 @@ class Profile:
     run_repeats: Ints | None = None
     run_copy_in_s: Floats | None = None
     run_copy_out_s: Floats | None = None
+    run_waited_s: Floats | None = None
     encodings: Mapping[tuple[int, str], Encoding] | None = None
     overheads: Overheads | None = None
     idle_w: tuple[float, ...] | None = None
@@ -315,6 +317,7 @@ class RawRuns:
         repeats: Runs that the row is the mean of, or None.
         copy_in_s: Time to copy the input to the GPU, s, NaN where it was not timed, or None.
         copy_out_s: Time to copy the output from the GPU, likewise.
+        waited_s: Time of one more run behind a wait, likewise.
     """
 
     first: Ints
@@ -331,6 +334,7 @@ class RawRuns:
     repeats: Ints | None = None
     copy_in_s: Floats | None = None
     copy_out_s: Floats | None = None
+    waited_s: Floats | None = None
 
 
 def from_runs(
@@ -406,6 +410,7 @@ def from_runs(
         run_repeats=None if runs.repeats is None else runs.repeats[sorted_runs],
         run_copy_in_s=None if runs.copy_in_s is None else runs.copy_in_s[sorted_runs],
         run_copy_out_s=None if runs.copy_out_s is None else runs.copy_out_s[sorted_runs],
+        run_waited_s=None if runs.waited_s is None else runs.waited_s[sorted_runs],
     )
 
 

@@ -31,6 +31,7 @@ LINK = Link("fast", 800e6, 2400e6, 0.0, 1e-9, 5e-10, 0.005)
 # A radio that stays up between all of a plan's transfers, and a device that draws power while it waits.
 RADIO = replace(LINK, promotion_s=0.002, promotion_w=0.8, tail_s=0.1, tail_w=0.3)
 IDLE_W, IDLE_ERROR = (1.2, 1.6), 0.01
+WAIT_S, WAIT_SHARE = 4e-4, 0.12
 ENCODE = Accounting(encode="input:uint8,features:float16")
 WITHIN = 0.015
 PASSES = (1, 2, 3, 4, 5, 10, 20)
@@ -107,7 +108,7 @@ def encodings(kind, passes, runs, generator, device, clocks):
     return measured, true
 
 
-def measured(kind, passes, runs, seed, goal="latency", limits=None, over="", terms=False):
+def measured(kind, passes, runs, seed, goal="latency", limits=None, over="", terms=False, waits=False):
     """Two devices, the edge one with two clocks and energy, whose bundles' true means differ at random.
 
     Args:
@@ -120,6 +121,7 @@ def measured(kind, passes, runs, seed, goal="latency", limits=None, over="", ter
         over: Noise of the link, see ``links.NOISES``; empty: the link's numbers are given.
         terms: Whether the edge device waits at a cost, its radio has states, the server copies to its GPU, and what is
             sent is encoded.
+        waits: Whether half of the bundles of each pass are run behind a wait, too, where they take longer.
     """
     generator = np.random.default_rng([seed, passes, runs, KINDS.index(kind)])
     profiles, true, true_s, true_j = [], [], {}, {}
@@ -133,7 +135,17 @@ def measured(kind, passes, runs, seed, goal="latency", limits=None, over="", ter
         mean_j = mean_s * generator.uniform(4.0, 5.0, cells)
         true_s[device], true_j[device] = mean_s, mean_j
         shape = (passes, cells, runs)
-        noise = factors(kind, generator, shape)
+        noise = factors(kind, generator, (passes, cells, runs + 1) if waits else shape)
+        waited, truly_waited = {}, {}
+        if waits:
+            alone, noise = noise[:, :, runs:], noise[:, :, :runs]
+            waited_s = np.full(shape, np.nan)
+            longer_s = WAIT_S + WAIT_SHARE * mean_s
+            for number in range(passes):
+                some = np.random.default_rng([seed, number]).permutation(cells)[: cells // 2]
+                waited_s[number, some, -1] = ((mean_s + longer_s)[:, None] * alone[number])[some, 0]
+            waited = {"waited_s": waited_s.ravel()}
+            truly_waited = {"waited_s": mean_s + longer_s, "iteration": np.zeros(cells, np.int64)}
         noise_j = noise * (1 + generator.normal(0, WITHIN / 2, shape))
         rows = np.broadcast_to(np.arange(cells)[:, None], shape).ravel()
         hertz = np.tile(clocks, len(bundles))
@@ -158,6 +170,7 @@ def measured(kind, passes, runs, seed, goal="latency", limits=None, over="", ter
                 run=run,
                 session=sessions,
                 **copied,
+                **waited,
             ),
             **named,
         )
@@ -167,6 +180,7 @@ def measured(kind, passes, runs, seed, goal="latency", limits=None, over="", ter
                 mean_s * scale_s,
                 mean_j * scale_j if device == "edge" else None,
                 **truly_copied,
+                **truly_waited,
             ),
             **named,
         )

@@ -23,7 +23,7 @@ SESSIONS = [{"changes": [{"frequency_hz": hz, "from_hz": 1, "read_back_s": s, "s
 
 
 def devices(problem):
-    profile = SimpleNamespace(overheads=None, summary=lambda: dict.fromkeys(
+    profile = SimpleNamespace(overheads=None, run_waited_s=None, summary=lambda: dict.fromkeys(
         ("first", "last", "frequency_hz", "duration_s_low", "duration_s_high"), ()
     ))  # fmt: skip
     run = SimpleNamespace(sessions=SESSIONS)

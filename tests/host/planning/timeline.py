@@ -94,6 +94,8 @@ def play(problem, choices):  # noqa: PLR0915 - one story
             extra += sum(
                 int(one[device][bundle.last + 1, column]) for one in terms.last_ps.values() if one[device] is not None
             )
+        if not pipeline and device < len(terms.waited_ps) and terms.waited_ps[device] is not None:
+            extra += int(terms.waited_ps[device][row, column])
         ps = int(costs.latency_ps[row, column]) + extra
         played.energy += int(costs.energy_pj[row, column])
         if terms.working_w and terms.working_w[device] is not None:

@@ -61,7 +61,7 @@ def test_a_frequency_that_was_not_measured_leaves_it_unknown(tmp_path):
     found = read(tmp_path, rows(100), (100, 200))
     assert not found.is_whole and math.isnan(found.typical_s["enter"][1])
     for kind in (*TIMES_S, "hop"):
-        assert read(tmp_path, [row for row in rows() if row["what"] != kind]).is_whole == (kind == "begin")
+        assert read(tmp_path, [row for row in rows() if row["what"] != kind]).is_whole == (kind in ("begin", "cold"))
     one_layer = read(tmp_path, [row for row in rows() if row["what"] != "begin"])
     assert one_layer.is_whole and one_layer.first_s(0, 0, True) == one_layer.first_s(0, 0, False)
     faster = [{**row, "seconds": -1.0} if row["what"] == "cold" else row for row in rows()]
@@ -128,7 +128,10 @@ def test_a_link_that_was_measured_has_the_transport_in_its_numbers(tmp_path):
 def test_what_was_not_measured_is_named_and_a_problem_is_read_as_it_was_written(tmp_path):
     pair = profiles(tmp_path)
     made = build_problem([pair[0], replace(pair[1], overheads=None)], NOMINAL, "latency")
-    assert [one.of for one in made.terms.missing if one.term == OVERHEAD] == [pair[1].device]
+    assert [(one.of, one.reason) for one in made.terms.missing if one.term == OVERHEAD] == [
+        (pair[1].device, "profile it again"),
+        (pair[0].device, "what bundles take longer behind a wait: profile it again"),
+    ]
     assert made.terms.first_ps[OVERHEAD][1] is None and made.terms.first_ps[OVERHEAD][0] is not None
     problem_files.write(made, tmp_path)
     again = problem_files.read(tmp_path)
