@@ -276,7 +276,7 @@ class _Waited(NamedTuple):
 def _longer(problem: Problem, devices: Sequence[Profiled]) -> dict[int, Sequence[Handover]]:
     """Device -> what its bundles take longer behind a wait at each frequency, of those of which that counts."""
     return {
-        at: handovers.longer(one.profile, Scatter.of(one.profile), problem.max_layers)
+        at: handovers.longer(one.profile, Scatter.of(one.profile), problem.max_layers, at == 0)
         for at, (one, table) in enumerate(zip(devices, problem.acting.waited_ps, strict=False))
         if table is not None and one.profile.run_waited_s is not None
     }

@@ -238,14 +238,14 @@ class _Found:
         """By how much each device's bundles take longer behind a wait: (bundles, frequencies) each."""
         found: list[Ints | None] = []
         longest = max(profile.max_layers for profile in self.profiles)
-        for profile in self.profiles:
+        for at, profile in enumerate(self.profiles):
             its = waits.of_profile(profile) if self._wanted(OVERHEAD) and len(self.profiles) > 1 else None
             if its is None:
                 found.append(None)
                 if self._wanted(OVERHEAD) and len(self.profiles) > 1 and profile.overheads is not None:
                     self._lacks(OVERHEAD, profile.device, "what bundles take longer behind a wait: profile it again")
                 continue
-            times_s = handovers.times_behind_waits(profile, longest)
+            times_s = handovers.times_behind_waits(profile, longest, at == 0)
             longer_s = np.stack([one.typical.longer_s(times_s[:, column]) for column, one in enumerate(its)], axis=1)
             found.append(np.rint(np.minimum(np.nan_to_num(longer_s), MOST) * PS).astype(np.int64))
             source = f"what bundles of {profile.device} take longer behind a wait, by its profile"

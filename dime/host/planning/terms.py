@@ -108,7 +108,7 @@ class Terms:
         connect_trips: Round trips of a connection that each transfer begins with; their time stands in ``crossing``.
         missing: What is not known and therefore in no sum.
         waited_ps: For each device (bundles, frequencies) by how much a bundle takes longer behind a wait than back to
-            back, 0 for the whole network; or None. It is part of the overhead.
+            back, 0 for the whole network on the edge device; or None. It is part of the overhead.
         beyond_ps: For each device (bundles, frequencies) by how much the mean time of a bundle is longer than that of a
             typical run; or None. A latency is a typical one, but a device that waits takes joules for the mean.
     """

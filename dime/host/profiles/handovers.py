@@ -179,8 +179,8 @@ def overheads(measured: Overheads, boundaries: int, is_edge: bool) -> dict[str, 
     return {FIRST: first, LAST: last}
 
 
-def longer(profile: Profile, scatter: Scatter, longest: int) -> list[Handover]:
-    """What bundles take longer behind a wait; the whole network's and those that were not profiled nothing.
+def longer(profile: Profile, scatter: Scatter, longest: int, is_edge: bool) -> list[Handover]:
+    """What bundles take longer behind a wait; those that never wait nothing.
 
     What a pass, or session, adds is the pseudo-value of the jackknife: how a line over all of them changes without it.
 
@@ -188,6 +188,7 @@ def longer(profile: Profile, scatter: Scatter, longest: int) -> list[Handover]:
         profile: The profile.
         scatter: What is known of its means' errors; passes are in its order.
         longest: Layers of the problem's largest bundle, one entry each of whose bundles is.
+        is_edge: Whether the device has the input.
 
     Returns:
         One entry a frequency; none where no bundle was run behind a wait.
@@ -195,7 +196,7 @@ def longer(profile: Profile, scatter: Scatter, longest: int) -> list[Handover]:
     waited = waits.of_profile(profile)
     if waited is None:
         return []
-    behind_s, plain_s = times_behind_waits(profile, longest), times_behind_waits(profile, longest, plain=True)
+    behind_s, plain_s = (times_behind_waits(profile, longest, is_edge, plain) for plain in (False, True))
     cell = np.repeat(np.arange(len(profile.starts) - 1), np.diff(profile.starts))
     found = []
     for column, its in enumerate(waited):
@@ -216,16 +217,17 @@ def longer(profile: Profile, scatter: Scatter, longest: int) -> list[Handover]:
     return found
 
 
-def times_behind_waits(profile: Profile, longest: int, plain: bool = False) -> Floats:
+def times_behind_waits(profile: Profile, longest: int, is_edge: bool, plain: bool = False) -> Floats:
     """Typical, or mean, times of a problem's bundles, (bundles, frequencies); NaN of those that never wait.
 
-    That is the whole network's, before which its device has had nothing to wait for, and those not profiled.
+    Those are the whole network's on the edge device, which then waits for nobody, and those not profiled.
     """
     bundles = enumerate_bundles(len(profile.layers), longest)
     found = np.full((len(bundles), len(profile.frequencies_hz)), np.nan)
     lengths = np.array([bundle.last - bundle.first for bundle in bundles])
     found[lengths < profile.max_layers] = profile.plain_s if plain else profile.means.duration_s
-    found[lengths == len(profile.layers) - 1] = np.nan
+    if is_edge:
+        found[lengths == len(profile.layers) - 1] = np.nan
     return found
 
 
@@ -279,5 +281,5 @@ class OfDevice:
         both, of_input = of_encodings(measured, boundaries, is_edge)
         its = profile.overheads
         of_overheads = overheads(its, boundaries, is_edge) if beside and its is not None else {}
-        of_waits = [] if longest is None else longer(profile, scatter, longest)
+        of_waits = [] if longest is None else longer(profile, scatter, longest, is_edge)
         return cls(copies(profile, scatter) if copied else {}, both, of_input, of_overheads, of_waits)
