@@ -7,11 +7,13 @@ import threading
 import time
 
 import pytest
+from pyarrow import parquet
 
 from dime.contract.errors import DeviceError
 from dime.host.bench.lock import HOLD
-from dime.host.execution import running, runs
+from dime.host.execution import running, runs, verification_files
 from tests.host.execution import made
+from tests.host.execution.test_faults import SOON_S, Command
 
 from .board import NANO, POTATO
 from .conftest import write_lab
@@ -27,9 +29,15 @@ def build():
     return nn.Sequential(
         nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(inplace=True), nn.Conv2d(8, 4, 3, 2, 1), nn.Flatten(), nn.Linear(256, 10)
     )
+
+
+INPUT = (1, 3, 32, 32)
 """
-NAMED = ("--net=mine.py:build", "--input=1x3x32x32", "--cuts=all", "--name=mine")
+NAMED = ("--net=mine.py:build", "--cuts=all", "--name=mine")
+ENCODED = "--encode=input:jpeg90,features:float16"
+A_SPLIT = ("--private=2", "--memory=nano=22000")  # whatever is fast
 HERTZ = 76800000, 921600000
+REQUESTS_BYTES = 200_000  # of some requests, and no engine is asked so much meanwhile
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +56,13 @@ def folder(tmp_path_factory, built):
         )  # fmt: skip
         assert not done.returncode, f"{words}: {done.stdout}\n{done.stderr}"
 
-    short = (*NAMED, "--runs=2", "--iterations=2", "--warmups=1", "--threads=1")
+    short = (*NAMED, ENCODED, "--runs=2", "--iterations=2", "--warmups=1", "--threads=1")
     dime("profile", *short, "--device=nano", f"--freqs={HERTZ[0]},{HERTZ[1]}")
     dime("profile", *short, "--device=potato", "--freqs=-1")
     dime("link", "--edge=nano", "--server=potato", "--iterations=3", "--runs=1", "--largest=20kB")
-    dime("solve", "--net=mine", "--edge=nano", "--server=potato", "--link=nano-potato,WiFi", "--replicates=20")
+    planned = ("solve", "--net=mine", "--edge=nano", "--server=potato")
+    dime(*planned, "--link=nano-potato,WiFi", "--replicates=20")
+    dime(*planned, "--link=nano-potato", "--replicates=0", ENCODED, *A_SPLIT)
     return folder
 
 
@@ -94,6 +104,68 @@ def test_a_link_that_is_none_of_theirs_is_emulated_beside_the_server(study):
     (link,) = runs.verify(study, "WiFi", runs=3).links
     assert link.origin == "emulated" and link.kept["nano", "potato"]["up"]["bytes"] > 0
     assert {one.fallbacks for one in link.compared} == {0}
+    assert leftovers(NANO) == leftovers(POTATO) == []
+
+
+def test_plans_that_encode_are_run_on_the_boards(study, tmp_path):
+    said = []
+    found = runs.verify(study.with_name("002"), runs=3, say=said.append)
+    (link,) = found.links
+    coded = [pair for pair in zip(link.candidates, link.compared, strict=True) if pair[0].encoded]
+    assert {each.encoding for one, _ in coded for each in one.encoded} == {"float16", "jpeg90"}
+    for one, told in coded:
+        assert told.fallbacks == 0 and told.distance < 0.01 and told.effect.images == 6
+        assert any(f"{one.name}: the result is the whole network's with the same encodings" in line for line in said)
+        coding = {stage.part.device: stage for stage in told.stages if stage.part.cause == "encoding"}
+        assert set(coding) == {"nano", "potato"}
+        assert all(stage.part.predicted_s > 0 and stage.measured.mean_s > 0 for stage in coding.values())
+    rows = parquet.read_table(verification_files.write(found, tmp_path / "001") / "verification.parquet").to_pylist()
+    for one, _ in coded:
+        of_plan = [row for row in rows if row["plan"] == one.name and row["request"] >= 0]
+        requests = [row for row in of_plan if row["stage"] == "request"]
+        assert len(requests) == 3
+        for request in requests:
+            parts = [row for row in of_plan if row["request"] == request["request"] and row["stage"] != "request"]
+            assert {row["device"] for row in parts if row["stage"] == "encoding"} == {"nano", "potato"}
+            assert sum(row["seconds"] for row in parts) == pytest.approx(request["seconds"], rel=1e-3)
+            (sent,) = (row["bytes"] for row in parts if row["stage"] == "crossing" and row["target"] == "potato")
+            assert 0 < sent <= one.encoded[0].most_bytes < one.encoded[0].plain_bytes
+    assert leftovers(NANO) == leftovers(POTATO) == []
+
+
+def sent_bytes():
+    """All that the Nano has sent."""
+    (line,) = (one for one in NANO.enter("cat", "/proc/net/dev").stdout.splitlines() if "eth0:" in one)
+    return int(line.partition(":")[2].split()[8])
+
+
+def containers(board):
+    return board.docker("ps", "-q").stdout.split()
+
+
+def of_the_device_side(board):
+    return board.enter("pgrep", "-af", "dime.device", check=False).stdout.splitlines()
+
+
+def test_ctrl_c_while_requests_run_leaves_nothing_on_the_boards(study):
+    before = clocks()
+    command = Command(f"--plans={study}", "--link=WiFi", "--runs=1000")
+    for line in command.process.stderr:
+        if "round 1 of" in line:
+            break
+    at_first = sent_bytes()
+    wait_for("requests that cross", lambda: sent_bytes() - at_first > REQUESTS_BYTES, 30)
+    assert of_the_device_side(NANO) and of_the_device_side(POTATO) and len(containers(POTATO)) == 2  # and the link
+    started_s = time.monotonic()
+    said = command.interrupt()
+    assert time.monotonic() - started_s < SOON_S
+    assert command.process.returncode == 130 and "Traceback" not in said
+    assert said.splitlines()[-1].startswith("dime: interrupted; nothing was written")
+    assert leftovers(NANO) == leftovers(POTATO) == []
+    assert of_the_device_side(NANO) == of_the_device_side(POTATO) == []
+    assert clocks() == before
+    assert not (study / "verified").exists()
+    runs.verify(study, "WiFi", runs=1)
     assert leftovers(NANO) == leftovers(POTATO) == []
 
 

@@ -10,7 +10,7 @@ from queue import Empty, Queue
 from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
 
 from dime.contract import frames, handshake, stages, talk
-from dime.contract.errors import DeviceError, DimeError, InputError
+from dime.contract.errors import ConnectionLostError, DeviceError, DimeError, InputError
 from dime.contract.timebase import monotonic_ns
 from dime.contract.transport import Channel, SilentError
 from dime.device import stop
@@ -113,7 +113,8 @@ class Stage(object):
             else:
                 raise InputError("there is nothing to do")
         except DimeError as error:
-            self._say({"error": str(error)})
+            with suppress(ConnectionLostError):  # whoever has gone hears nothing, and that ends the stage in order
+                self._say({"error": str(error)})
 
     def _take(self, said: object) -> Dict[str, object]:
         """Makes ready for a plan; its hops that this device calls are called."""

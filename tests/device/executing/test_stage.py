@@ -586,3 +586,4 @@ def test_stages_end_with_who_gives_the_orders_in_mid_run(lab, name):
     talk.say(one.channels[0], {"go": True})
     time.sleep(0.3)
     one.close()
+    assert one.failures == [], "it has ended in order"
