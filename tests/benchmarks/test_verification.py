@@ -142,8 +142,9 @@ def test_how_often_predictions_hold_on_two_links(tmp_path, figures):
 
 @pytest.mark.parametrize(("names", "passes", "of_pass"), [(SMALL, 2, 2), (LARGE, 1, 1)])
 def test_how_often_predictions_hold(asked, names, passes, of_pass, tmp_path, figures, figures_file, monkeypatch):
-    """Networks on an edge device that is a fifth of a core, each profiled in sessions with others between them, the last
-    of which is right before its plans are run.
+    """Networks on an edge device that is a fifth of a core, each profiled in sessions with others between them.
+
+    The last session is right before a network's plans are run.
     """
     monkeypatch.setattr(runs, "PLAN_S", PLAN_S)
     sessions(tmp_path, names, range(1, SESSIONS), passes, of_pass)

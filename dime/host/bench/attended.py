@@ -6,6 +6,7 @@ its volume, and clocks are put back; what a command leaves that was killed ends 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import secrets
 import time
@@ -164,6 +165,11 @@ class Attended:
     def stop(self) -> None:
         """Tells it to end, and waits until it has."""
         self._patiently(self._end)
+
+    def dismiss(self) -> None:
+        """Tells it to end, and does not wait: whoever ends several tells all before the first is waited for."""
+        with contextlib.suppress(DimeError):  # what did not hear is told again at the end
+            self._link.once(lambda client: self._found(client).kill(signal="SIGTERM"))
 
     def read(self, path: str) -> bytes | None:
         """A small file in it; None if there is none."""

@@ -231,6 +231,13 @@ class StageProcess:
         assert self._port is not None
         return self._address, self._port
 
+    def dismiss(self) -> None:
+        """Begins to end it, and does not wait: one that takes orders ends by itself when nobody gives them."""
+        if self.channel is not None:
+            self.channel.close()
+        elif isinstance(self._engine, Attended):
+            self._engine.dismiss()
+
     def wait(self) -> None:
         """Waits until it takes orders.
 
@@ -367,17 +374,29 @@ class Running:
                     one, self._samples, self._run, self._weights, folder, self._registry, address, holds, self._without
                 )
                 self.stages.append(stack.enter_context(stage.started()))
-            for stage in self.stages:
-                stage.wait()
+            with self._ending_together():
+                for stage in self.stages:
+                    stage.wait()
             self._stack = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        if kind is not None and not issubclass(kind, Exception):  # all begin to end at once
+        if kind is not None and not issubclass(kind, Exception):
             self._give_up()
         return self._stack.__exit__(kind, error, trace)
+
+    @contextlib.contextmanager
+    def _ending_together(self) -> Iterator[None]:
+        """Where a person goes meanwhile, all stages begin to end at once."""
+        try:
+            yield
+        except Exception:
+            raise
+        except BaseException:
+            self._give_up()
+            raise
 
     def _address(self, called: int) -> str:
         """The address at which a device listens: the loopback, unless another host calls it over the real link."""
@@ -401,8 +420,7 @@ class Running:
 
     def _give_up(self) -> None:
         for stage in self.stages:
-            if stage.channel is not None:
-                stage.channel.close()
+            stage.dismiss()
 
     @contextlib.contextmanager
     def linked(self, links: Mapping[tuple[int, int], Link], real: Collection[tuple[int, int]] = ()) -> Iterator[Linked]:

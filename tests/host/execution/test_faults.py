@@ -85,6 +85,22 @@ def test_ctrl_c_leaves_nothing_on_any_engine(study, lab):  # noqa: F811
 
 
 @pytest.mark.slow
+def test_ctrl_c_while_stages_still_load_tells_all_to_end_before_the_first_is_waited_for(study, lab):  # noqa: F811
+    asleep = changed(lab["server"].folder, "import time\n\ntime.sleep(60)\n")
+    events = []
+    for host in lab.values():
+        host.environment, host.engine.events = {"PYTHONPATH": asleep}, events
+    command = Command(f"--plans={study}", "--runs=100000")
+    wait_for("both stages", lambda: all("stage" in [words[0] for words in host.words] for host in lab.values()))
+    time.sleep(0.5)
+    said = command.interrupt()
+    assert command.process.returncode == 130 and "Traceback" not in said
+    assert left(lab) == [[], []]
+    told = [at for at, what in enumerate(events) if what.startswith("kill")]
+    assert len(told) >= 2 and not [what for what in events[told[0] : told[1]] if what.startswith("remove")]
+
+
+@pytest.mark.slow
 def test_another_token_is_told(study, lab):  # noqa: F811
     """The server's container finds another one in its file than the command gave it."""
     lab["server"].token = b"ab" * 32
