@@ -25,7 +25,7 @@ SMALL = ("alexnet", "vgg11", "resnet18", "squeezenet1_1", "mobilenet_v3_small", 
 LARGE = ("vit_b_16",)
 BUILT_IN = ("alexnet", "vgg11", "resnet18", "vit_b_16")
 EDGE, SHARE = "standin", "20%"  # of a core of this machine
-SECONDS = ("compute", "of it, while the device waits between requests", "of it, since it was profiled")
+SECONDS = ("compute", "of it, behind waits, beside what is predicted of them", "of it, since it was profiled")
 COLUMNS = ("network", "link", "plan", "requests", "predicted_s", "predicted_low_s", "predicted_high_s", "meanwhile_s",
            "measured_s", "measured_half_s", "holds", "distance", "origin")  # fmt: skip
 SESSIONS, PLAN_S = 3, 40
@@ -122,8 +122,9 @@ def tell(name, links, figures):
             where = f" on {part.device}" if part.cause != "crossing" else ""
             of_plan[part.cause + where] += took_s - part.predicted_s
             if told.back_to_back is not None:
-                of_plan[f"{SECONDS[0]}{where} ({SECONDS[1]})"] += took_s - told.back_to_back.mean_s
-                of_plan[f"{SECONDS[0]}{where} ({SECONDS[2]})"] += told.back_to_back.mean_s - part.predicted_s
+                alone_s = told.back_to_back.mean_s + part.waited_s
+                of_plan[f"{SECONDS[0]}{where} ({SECONDS[1]})"] += took_s - alone_s
+                of_plan[f"{SECONDS[0]}{where} ({SECONDS[2]})"] += alone_s - part.predicted_s
         for cause, seconds in of_plan.items():
             causes[cause].append(seconds / one.predicted_s)
     for cause, shares in sorted(causes.items()):
