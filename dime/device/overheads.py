@@ -41,7 +41,7 @@ else:
 
 ROUNDS, LEAST = 10, 3
 WAIT_S = 0.01  # what a message is on its way, where the link is fast
-MOST_S = 15.0  # after which there are no more rounds than LEAST
+MOST_S = 5.0  # after which there are no more rounds than LEAST
 MOST_IMAGES = 4
 ROWS_AT_INPUT, ROWS_INSIDE = 6, 7  # of a request, by where the network is cut
 CALL_S = 5.0

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 LEAD = 0.1
 # Before one more run of a bundle: a device that has part of a plan waits so long for the others, or longer.
 WAIT_S = 0.05
-MOST_WAITS = 12  # bundles of a pass that are run behind a wait, the first ones of its order
+MOST_WAITS = 5  # bundles of a pass that are run behind a wait, the first ones of its order
 
 Summary = NamedTuple("Summary", [("rows", int), ("measured_rows", int), ("inside_s", float)])
 Summary.__doc__ = "What a profile did: rows in the table, those measured now, seconds spent inside runs and warm-ups."

@@ -9,7 +9,7 @@ import torch
 from dime.contract import emulation
 from dime.contract.errors import DeviceError, InputError
 from dime.contract.run import RunSpec
-from dime.device import boards, overheads
+from dime.device import boards, overheads, timings
 from dime.device.boards import _quota, _sysfs, standin
 from dime.testing import board_trees
 
@@ -144,7 +144,7 @@ def test_only_timed_runs_are_held(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(standin, "slowed", lambda run, hz: lambda value: held.append(hz) or run(value))
     tiny.profile(tmp_path / "out", device="standin", frequencies_hz=[500000000], runs=2, warmups=3, iterations=1)
     foretold = 2 * 3  # by these runs of each layer it is said how long the profile will take
-    behind_waits = 6
+    behind_waits = timings.MOST_WAITS
     assert held == [500000000] * (2 * 6 + foretold + behind_waits)
 
 
