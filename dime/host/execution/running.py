@@ -374,29 +374,21 @@ class Running:
                     one, self._samples, self._run, self._weights, folder, self._registry, address, holds, self._without
                 )
                 self.stages.append(stack.enter_context(stage.started()))
-            with self._ending_together():
-                for stage in self.stages:
-                    stage.wait()
+            stack.push(self._end_together)
+            for stage in self.stages:
+                stage.wait()
             self._stack = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        if kind is not None and not issubclass(kind, Exception):
-            self._give_up()
         return self._stack.__exit__(kind, error, trace)
 
-    @contextlib.contextmanager
-    def _ending_together(self) -> Iterator[None]:
-        """Where a person goes meanwhile, all stages begin to end at once."""
-        try:
-            yield
-        except Exception:
-            raise
-        except BaseException:
+    def _end_together(self, kind: type[BaseException] | None, *exception: object) -> None:
+        """Where a person goes, all stages begin to end before the first is waited for."""
+        if kind is not None and not issubclass(kind, Exception):
             self._give_up()
-            raise
 
     def _address(self, called: int) -> str:
         """The address at which a device listens: the loopback, unless another host calls it over the real link."""

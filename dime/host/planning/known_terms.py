@@ -29,7 +29,7 @@ from dime.host.planning.terms import (
     Radio,
     Terms,
 )
-from dime.host.profiles import handovers, waits
+from dime.host.profiles import handovers
 from dime.host.profiles.overheads import Overheads
 from dime.host.profiles.profiles import Profile
 
@@ -239,7 +239,7 @@ class _Found:
         found: list[Ints | None] = []
         longest = max(profile.max_layers for profile in self.profiles)
         for at, profile in enumerate(self.profiles):
-            its = waits.of_profile(profile) if self._wanted(OVERHEAD) and len(self.profiles) > 1 else None
+            its = profile.waited if self._wanted(OVERHEAD) and len(self.profiles) > 1 else None
             if its is None:
                 found.append(None)
                 if self._wanted(OVERHEAD) and len(self.profiles) > 1 and profile.overheads is not None:

@@ -16,7 +16,6 @@ import numpy as np
 from dime.contract.bundles import enumerate_bundles
 from dime.host.common import stats
 from dime.host.common.stats import Bools, Floats, Ints
-from dime.host.profiles import waits
 from dime.host.profiles.profiles import Profile
 from dime.host.profiles.scatter import Scatter
 
@@ -193,21 +192,22 @@ def longer(profile: Profile, scatter: Scatter, longest: int, is_edge: bool) -> l
     Returns:
         One entry a frequency; none where no bundle was run behind a wait.
     """
-    waited = waits.of_profile(profile)
+    waited = profile.waited
     if waited is None:
         return []
+    assert scatter.passes is not None, "what has runs behind waits has passes"
+    per = len(profile.frequencies_hz)
     behind_s, plain_s = (times_behind_waits(profile, longest, is_edge, plain) for plain in (False, True))
     cell = np.repeat(np.arange(len(profile.starts) - 1), np.diff(profile.starts))
     found = []
     for column, its in enumerate(waited):
-        per = len(profile.frequencies_hz)
         mine = cell % per == column
         of_runs = _rows(profile, scatter, mine, column)
         rows = of_runs[its.runs]
         there, times_s = ~np.isnan(behind_s[:, column]), np.nan_to_num(behind_s[:, column])
         labels = np.unique(rows)
         whole = its.typical.longer_s(times_s)
-        passes_s = np.full((len(scatter.passes[0]) if scatter.passes is not None else len(labels), len(there)), np.nan)
+        passes_s = np.full((len(scatter.passes[0]), len(there)), np.nan)
         passes_s[np.unique(of_runs[mine])] = there * whole  # one without such runs, as of an earlier version, adds none
         for label in labels:
             without = its.without(rows == label).longer_s(times_s)

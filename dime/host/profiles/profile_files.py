@@ -24,7 +24,7 @@ from dime.contract.bundles import canonical, parse
 from dime.contract.errors import InputError, TableError, unknown
 from dime.host.common.stats import Floats, Ints
 from dime.host.metering.gain import ENERGY_GAIN, Gain
-from dime.host.profiles import encodings, oddities, overheads, published_table, waits
+from dime.host.profiles import encodings, oddities, overheads, published_table
 from dime.host.profiles.layer_order import infer_layers
 from dime.host.profiles.profiles import Profile, RawRuns, check_numbers, from_runs
 from dime.host.profiles.published_table import library_errors, listed, read_parquet, shown
@@ -217,7 +217,7 @@ def _load_run(folder: str, device: str | None, layers: Sequence[str] | None, tab
     beside = os.path.join(folder, run.OVERHEADS)
     if os.path.exists(beside):
         its = overheads.read(beside, profile.frequencies_hz)
-        profile = replace(profile, overheads=its if waits.of_profile(profile) is None else its.without_cold())
+        profile = replace(profile, overheads=its if profile.waited is None else its.without_cold())
     changes_s = run.frequency_change_s(spec.sessions)
     of_frequencies["frequency_change_s"] = _known(changes_s.get(hertz, math.nan) for hertz in profile.frequencies_hz)
     if table is not None:

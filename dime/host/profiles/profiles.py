@@ -27,6 +27,8 @@ from dime.host.profiles.overheads import Overheads
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dime.host.profiles.waits import Waited
+
 # Of a run, in s or J: sums of what is larger may not be finite.
 MOST = 1e300
 LONGEST_MESSAGE = 1000
@@ -215,6 +217,13 @@ class Profile:
         """Plain means of durations, (bundles, frequencies): what others' joules add up over; see ``means``."""
         passes = None if self.pooled else self.run_iteration
         return self._by_bundle(stats.mean_of_passes(self.run_duration_s, self.starts, passes, 0.0))
+
+    @cached_property
+    def waited(self) -> tuple[Waited, ...] | None:
+        """Runs behind a wait at each frequency; None where one has none; see ``waits``."""
+        from dime.host.profiles import waits
+
+        return waits.of_profile(self)
 
     @cached_property
     def copy_in_s(self) -> Floats | None:

@@ -47,7 +47,6 @@ def pair():
 def test_a_line_is_found_from_runs_with_noise(pair):
     for one in pair:
         for its in waits.of_profile(waited(one)):
-            assert its.typical.base_s == pytest.approx(BASE_S, abs=2e-4) or its.typical.share > 0
             mean_s = its.times_s.mean()
             assert its.typical.longer_s(mean_s) == pytest.approx(BASE_S + SHARE * mean_s, abs=0.015 * mean_s)
 
@@ -169,4 +168,4 @@ def test_intervals_of_splits_hold_their_true_latency(kind):
             if len({choice.device for choice in choices}) > 1:
                 low, high = samples.interval(choices, (), "latency")
                 held.append(low <= totals.latency_ps / 1e12 <= high)
-    assert np.mean(held) >= 0.9 and len(held) > 200
+    assert 0.9 <= np.mean(held) <= 0.99 and len(held) > 200, "a wider one would say less than is known"
