@@ -9,10 +9,20 @@ LEAST_TOLD_S = 10.0
 
 Shape = NamedTuple(
     "Shape",
-    [("iterations", int), ("runs", int), ("warmups", int), ("min_window_s", float), ("lead", float), ("rest_s", float)],
+    [
+        ("iterations", int),
+        ("runs", int),
+        ("warmups", int),
+        ("min_window_s", float),
+        ("lead", float),
+        ("waits", int),
+        ("wait_s", float),
+        ("beside_s", Callable[[float], float]),
+    ],
 )
 Shape.__doc__ = """How often each bundle runs, and for how long at least: ``lead`` is the part of a window that what is
-not counted takes, ``rest_s`` what a frequency takes beside its passes.
+not counted takes, ``waits`` how many bundles of a pass run once more behind ``wait_s``, ``beside_s`` what a frequency
+takes beside its passes, by the seconds of one run of the whole network.
 """
 
 
@@ -42,7 +52,14 @@ def profile_s(
     """
     ones = [sum(layers_s[bundle.first : bundle.last + 1]) for bundle in bundles]
     slower = [at_hz / float(hz) if hz > 0 and at_hz > 0 else 1.0 for hz in frequencies_hz]
-    return sum(shape.rest_s + sum(bundle_s(one * by, shape) for one in ones) for by in slower)
+    waits = min(shape.waits, len(ones))
+    whole_s = sum(
+        shape.beside_s(sum(layers_s) * by)
+        + sum(bundle_s(one * by, shape) for one in ones)
+        + shape.iterations * waits * sum(ones) * by / len(ones)
+        for by in slower
+    )
+    return whole_s + len(slower) * shape.iterations * waits * shape.wait_s
 
 
 def told(layers_s: Sequence[float], longest: int, shape: Shape, frequencies_hz: Sequence[int], at_hz: int) -> str:

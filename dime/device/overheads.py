@@ -6,6 +6,7 @@ threads that it has in a stage. Each message waits before it leaves, as on its w
 gone to rest.
 """
 
+import math
 import os
 import socket
 import threading
@@ -41,6 +42,7 @@ else:
 
 ROUNDS, LEAST = 10, 3
 WAIT_S = 0.01  # what a message is on its way, where the link is fast
+WAITS = 3  # of a request: before it, there, and back
 MOST_S = 5.0  # after which there are no more rounds than LEAST
 MOST_IMAGES = 4
 ROWS_AT_INPUT, ROWS_INSIDE = 6, 7  # of a request, by where the network is cut
@@ -285,6 +287,15 @@ class Overheads(object):
     def is_complete(self, frequency_hz: int) -> bool:
         """Whether there is nothing to measure at a frequency."""
         return frequency_hz in self._done
+
+    def expected_s(self, whole_s: float) -> float:
+        """What a frequency's requests will take, about.
+
+        Args:
+            whole_s: Of one run of the whole network.
+        """
+        round_s = len(cuts(self._network)) * (whole_s + WAITS * WAIT_S)
+        return round_s * (1 + max(LEAST, min(ROUNDS, math.ceil(MOST_S / round_s))))
 
     def measure(self, frequency_hz: int) -> None:
         """Runs requests cut at each place, round by round; nothing is written but all of it.

@@ -145,7 +145,7 @@ def profile(
                         with around_frequency(frequency_hz) as after_pass:
                             _note_clocks(spec, "start", frequency_hz, verify(), board, root, emit)
                             spec.write(folder)
-                            run.announce(frequency_hz, rest_s)
+                            run.announce(frequency_hz, lambda whole_s: rest_s + beside.expected_s(whole_s))
                             inside_s += run.measure(frequency_hz, writer, verify, after_pass)
                             coded.measure(frequency_hz, board[1])
                             beside.measure(frequency_hz)
@@ -194,15 +194,20 @@ class _Run(object):
         finished = sum(1 for key in self._finished if key[0] == frequency_hz and key[1] < self._spec.iterations)
         return finished == len(self._bundles) * self._spec.iterations
 
-    def announce(self, frequency_hz: int, rest_s: float) -> None:
-        """Says once how long what is missing will take, by a trial at the first frequency."""
+    def announce(self, frequency_hz: int, beside_s: Callable[[float], float]) -> None:
+        """Says once how long what is missing will take, by a trial at the first frequency.
+
+        ``beside_s`` tells what a frequency takes beside its passes, by the seconds of the whole network.
+        """
         if self._announced:
             return
         self._announced = True
         spec, numbers = self._spec, range(len(self._network.layers))
         with torch.inference_mode():
             layers_s = estimate.trial(partial(self._once_s, number, frequency_hz) for number in numbers)
-        shape = estimate.Shape(spec.iterations, spec.runs, spec.warmups, spec.min_window_s, LEAD, rest_s)
+        shape = estimate.Shape(
+            spec.iterations, spec.runs, spec.warmups, spec.min_window_s, LEAD, MOST_WAITS, WAIT_S, beside_s
+        )
         ahead = [hz for hz in spec.frequencies_hz if not self.is_complete(hz)]
         text = estimate.told(layers_s, spec.max_layers, shape, ahead, frequency_hz)
         if text:
