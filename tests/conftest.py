@@ -45,7 +45,7 @@ def python36():
 def asked(pytestconfig):
     """Of a benchmark that takes minutes, of which the ordinary suite has a small one: it runs when it is asked for."""
     if pytestconfig.getoption("markexpr") != "benchmark":
-        pytest.skip("takes minutes; the ordinary suite has a small one: -m benchmark")
+        pytest.skip("takes minutes, or hours; the ordinary suite has a small one: -m benchmark")
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,9 @@
 """The images under test, built from the real Dockerfiles; bases and wheels that cannot be pulled are stood in for."""
 
+import re
 import shutil
 import sys
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -9,7 +11,7 @@ from dime.host.bench import lab
 from dime.host.bench.images import build
 
 from . import machine
-from .place import REGISTRY, REPOSITORY, STATE, docker, run, say
+from .place import REGISTRY, REPOSITORY, STATE, LabError, docker, run, say
 
 WHEELS = STATE / "wheels"
 PYTHON = "python:3.11-slim-bookworm"  # through the mirror, which has another image of that name
@@ -26,7 +28,7 @@ def push() -> dict[tuple[str, str], str]:
     Returns:
         What was said of each when it was tried, by its name here and its platform.
     """
-    _wheels()
+    wheels("arm64")
     said: dict[tuple[str, str], str] = {}
     tried = build.smoke
 
@@ -42,17 +44,40 @@ def push() -> dict[tuple[str, str], str]:
     return said
 
 
-def _wheels() -> None:
-    """PyTorch for old ARM processors, from the host image's own lock."""
-    lock = REPOSITORY / "images/host/torch-arm64.lock"
-    if (WHEELS / "requirements.lock").exists() and (WHEELS / "requirements.lock").read_bytes() == lock.read_bytes():
-        return
-    say("fetches wheels for arm64")
-    shutil.rmtree(WHEELS, ignore_errors=True)
-    WHEELS.mkdir(parents=True)
-    platforms = [f"--platform=manylinux_2_{minor}_aarch64" for minor in (17, 27, 28)] + [
-        "--platform=manylinux2014_aarch64"
-    ]
-    run(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "--python-version=3.11",
-        *platforms, "--require-hashes", "--requirement", lock, "--dest", WHEELS)  # fmt: skip
-    shutil.copyfile(lock, WHEELS / "requirements.lock")
+LOCKS = {"arm64": "torch-arm64.lock", "amd64": "torch-cpu.lock"}
+MACHINES = {"arm64": "aarch64", "amd64": "x86_64"}
+ELSEWHERE = ("torchvision", "numpy", "pillow")  # a device needs no torchvision; the host image has the others already
+INDEX = "https://download.pytorch.org/whl/cpu"
+
+
+def wheels(architecture: str) -> Path:
+    """PyTorch for a processor, from the host image's own lock: for old ARM ones all of it, else what runs a network.
+
+    Returns:
+        The folder, with its requirements.lock.
+    """
+    folder = WHEELS if architecture == "arm64" else WHEELS.with_name(f"wheels-{architecture}")
+    lock = (REPOSITORY / "images/host" / LOCKS[architecture]).read_text()
+    if architecture != "arm64":
+        lock = "".join(part for part in re.split(r"(?m)^(?=\S)", lock) if not part.startswith(ELSEWHERE))
+    made = folder / "requirements.lock"
+    if made.exists() and made.read_text() == lock:
+        return folder
+    say(f"fetches wheels for {architecture}")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    asked = folder / "asked.lock"
+    asked.write_text(lock)
+    machine = MACHINES[architecture]
+    kinds = [f"manylinux_2_{minor}" for minor in (17, 27, 28)] + ["manylinux2014"]
+    download = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:",
+                "--python-version=3.11", *(f"--platform={kind}_{machine}" for kind in kinds), "--require-hashes",
+                "--requirement", asked, "--dest", folder]  # fmt: skip
+    try:
+        run(*download)
+    except LabError:
+        if architecture == "arm64":
+            raise
+        run(*download, f"--extra-index-url={INDEX}")
+    asked.rename(made)
+    return folder
