@@ -1,7 +1,8 @@
-"""How often predictions held when the large benchmark ran last; tests/benchmarks/test_verification.py made the table.
+"""How often predictions held when the large benchmarks ran last: tests/lab/test_how_often.py, in containers of two
+engines, and tests/benchmarks/test_verification.py, as processes.
 
-Networks that are built in and such as were cut by themselves, on an edge device that is a fifth of a core, as processes
-of one machine with two cores (AMD EPYC, a virtual machine whose speed moves), the links emulated.
+Networks that are built in and such as were cut by themselves, on an edge device that is a fifth of a core of a machine
+with two (AMD EPYC, a virtual machine whose speed moves), the links emulated.
 """
 
 import csv
@@ -15,13 +16,14 @@ from dime.host.common import stats
 
 TABLE = Path(__file__).with_name("verification.csv")
 PAGE = Path(__file__).parents[3] / "docs/howto/verify.md"
-TEXTS = ("network", "link", "plan", "origin")
+TEXTS = ("where", "network", "link", "plan", "origin")
 
 
-@pytest.fixture(scope="module")
-def rows():
+@pytest.fixture(scope="module", params=["containers", "processes"])
+def rows(request):
     with open(TABLE, newline="") as stream:
-        return [{key: it if key in TEXTS else float(it) for key, it in row.items()} for row in csv.DictReader(stream)]
+        every = [{key: it if key in TEXTS else float(it) for key, it in row.items()} for row in csv.DictReader(stream)]
+    return [row for row in every if row["where"] == request.param]
 
 
 def figures(rows):
@@ -56,7 +58,7 @@ def test_what_was_reached(rows):
 
 
 def test_the_page_says_what_the_table_says(rows):
-    page = PAGE.read_text(encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8").partition(f"\n### As {rows[0]['where']}")[2].partition("\n#")[0]
     for name in [*dict.fromkeys(row["network"] for row in rows), "all"]:
         count, held, errors, apart, regret, most = figures([row for row in rows if name in ("all", row["network"])])
         told = f"| {name} | {count} | {held:.0%} | {errors:.1%} | {apart:.1%} | {regret:.1%} | {most:.1%} |"
