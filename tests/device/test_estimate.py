@@ -77,7 +77,7 @@ def test_it_is_said_before_the_first_pass_and_comes_true(tiny, tmp_path, monkeyp
     assert re.match(r"6 bundles x 5 passes x 4 runs take about [\d.]+ s; shorter: --iterations=2", text)
     kinds = [kind for kind in tiny.heard.kinds() if kind in ("note", "progress")]
     assert kinds[0] == "note" and kinds.count("note") == 1
-    assert took_s == pytest.approx(said_s[0], rel=0.3)
+    assert took_s == pytest.approx(said_s[0], rel=0.5)
 
 
 def test_a_frequencys_rests_and_patterns_are_counted(tmp_path):

@@ -306,8 +306,8 @@ class Demo:
     runs: int = option("Timed runs of each bundle in a pass on the device that stands in.", 1)
     iterations: int = option("Passes over all bundles.", 3)
     requests: int = option("Requests by which each plan is run and held against its prediction.", 10)
-    freqs: str | None = option(
-        "Shares of a core that the device has for clocks, such as 10%,20%; without it 10, 15, 18 and 21 %.", None
+    freqs: str = option(
+        "Shares of a core that the device has for clocks, such as 10%,20%; all: 10, 15, 18 and 21 %.", "10%,15%,21%"
     )
     edge_power: Watts | None = option(
         "Watts that it is taken to draw while it computes; without it more the faster its clock.", None
