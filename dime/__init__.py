@@ -35,7 +35,7 @@ _HOMES = {
     "baselines": "dime.host.analysis",
     "best_plans": "dime.host.analysis.break_even",
     "bootstrap": "dime.host.analysis.uncertainty",
-    "build_problem": "dime.host.planning.problem",
+    "build_problem": "dime.host.planning.formulation",
     "explain": "dime.host.analysis.alternatives",
     "frontier": "dime.host.search.frontier",
     "load_link": "dime.host.planning.links",

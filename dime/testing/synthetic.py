@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dime.contract.bundles import enumerate_bundles
+from dime.host.planning.formulation import build_problem
 from dime.host.planning.goals import Limits
-from dime.host.planning.problem import Device, Problem, build_problem
+from dime.host.planning.problem import Device, Problem
 from dime.host.profiles.profiles import Profile, RawRuns, from_runs
 
 TWELVE_HZ = tuple(int(hz) for hz in np.linspace(76.8e6, 921.6e6, 12))

@@ -10,8 +10,8 @@ from time import perf_counter
 import numpy as np
 import pytest
 
+from dime.host.planning.formulation import build_problem
 from dime.host.planning.goals import Limits
-from dime.host.planning.problem import build_problem
 from dime.host.search import backends
 from dime.host.search.frontier import frontier
 from dime.host.search.solvers import _ilp, exact, gurobi

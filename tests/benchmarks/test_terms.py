@@ -10,7 +10,7 @@ from time import perf_counter
 import pytest
 
 from dime.host.planning.accounting import Accounting
-from dime.host.planning.problem import build_problem
+from dime.host.planning.formulation import build_problem
 from dime.host.search import backends
 from dime.host.search.frontier import frontier
 from dime.testing import synthetic

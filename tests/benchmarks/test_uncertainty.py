@@ -5,8 +5,8 @@ import time
 import pytest
 
 from dime.host.analysis import chance_limits, resampling, uncertainty
+from dime.host.planning.formulation import build_problem
 from dime.host.planning.goals import Limits
-from dime.host.planning.problem import build_problem
 from dime.host.search.frontier import frontier
 from dime.host.search.solvers import exact
 from dime.testing import synthetic

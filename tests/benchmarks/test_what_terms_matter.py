@@ -13,9 +13,9 @@ import pytest
 from dime.host.planning import accounting as terms
 from dime.host.planning.accounting import Accounting
 from dime.host.planning.evaluation import evaluate
+from dime.host.planning.formulation import build_problem
 from dime.host.planning.goals import Limits
 from dime.host.planning.links import load_link
-from dime.host.planning.problem import build_problem
 from dime.host.profiles.encodings import Encoding
 from dime.host.profiles.overheads import Overheads
 from dime.host.search.solvers import exact

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from dime.host.planning.accounting import Accounting
+from dime.host.planning.formulation import build_problem
 from dime.host.planning.goals import Goal, Limits
 from dime.host.planning.links import load_link
-from dime.host.planning.problem import build_problem
 from dime.host.report import page as report
 from dime.host.search.solvers import solve
 from tests.host import example_studies as studies

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from dime.contract.errors import InputError
 from dime.host.planning.evaluation import evaluate, value
+from dime.host.planning.formulation import build_problem
 from dime.host.planning.goals import Limits
 from dime.host.planning.links import Link
-from dime.host.planning.problem import Choice, build_problem
+from dime.host.planning.problem import Choice
 from dime.host.profiles.profiles import RawRuns, from_runs
 
 LINK = Link("test", 8e6, 24e6, 0.0, 1e-7, 5e-8, 0.5)

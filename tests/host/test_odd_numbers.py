@@ -19,8 +19,8 @@ from dime.host.campaign import doctor
 from dime.host.cli import main as cli
 from dime.host.metering import gain
 from dime.host.metering.api import Options
+from dime.host.planning.formulation import build_problem
 from dime.host.planning.links import load_link
-from dime.host.planning.problem import build_problem
 from dime.host.profiles.joint_profile import join
 from dime.host.profiles.profiles import load_profile
 from dime.host.report import report_data

@@ -90,8 +90,8 @@ def sweep(planned: PlannedNetwork, placement: Placement, arithmetic: Arithmetic,
     from dime.host.campaign.naming import short
     from dime.host.common.units import plain
     from dime.host.compat import sweeps
+    from dime.host.planning.formulation import build_problem
     from dime.host.planning.links import located
-    from dime.host.planning.problem import build_problem
     from dime.host.report import output
     from dime.host.studies import study
     from dime.host.studies.request import Request

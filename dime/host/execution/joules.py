@@ -21,7 +21,7 @@ from dime.host.bench.lab import Meter
 from dime.host.common import console, stats
 from dime.host.common.stats import Floats
 from dime.host.execution.devices import Profiled
-from dime.host.execution.running import OWN, Clock
+from dime.host.execution.stage_process import OWN, Clock
 from dime.host.metering import integrate
 from dime.host.metering.api import UNIX_MINUS_MONOTONIC_NS
 from dime.host.metering.power_trace import Trace

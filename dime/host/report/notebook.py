@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from dime.contract.errors import InputError, unknown
 from dime.host.common.units import plain
+from dime.host.planning.formulation import build_problem
 from dime.host.planning.goals import Limits
 from dime.host.planning.links import Link, load_link
 from dime.host.planning.plan import Plan
-from dime.host.planning.problem import build_problem
 from dime.host.profiles.profiles import Profile
 from dime.host.report import overview, sentences
 from dime.host.search import solvers

@@ -28,10 +28,11 @@ from dime.host.common.units import plain, quantity
 from dime.host.planning.accounting import ENCODING, Accounting
 from dime.host.planning.encoded import parse
 from dime.host.planning.evaluation import evaluate, value
+from dime.host.planning.formulation import build_problem
 from dime.host.planning.goals import Goal, Limits
 from dime.host.planning.links import load_link
 from dime.host.planning.plan import Plan, one_line
-from dime.host.planning.problem import Problem, build_problem
+from dime.host.planning.problem import Problem
 from dime.host.planning.solution import Solution, make_plan
 from dime.host.profiles.profiles import Profile, load_profile
 from dime.host.profiles.published import averaged

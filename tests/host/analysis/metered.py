@@ -21,9 +21,9 @@ from dime.host.analysis import resampling, uncertainty
 from dime.host.metering.api import TIME
 from dime.host.metering.meters import smartpower3
 from dime.host.planning.evaluation import evaluate
+from dime.host.planning.formulation import build_problem
 from dime.host.planning.goals import Limits
 from dime.host.planning.links import Link
-from dime.host.planning.problem import build_problem
 from dime.host.profiles import link_profile
 from dime.host.profiles.joint_profile import join
 from dime.host.profiles.profiles import RawRuns, from_runs, load_profile

@@ -15,9 +15,9 @@ from dime.contract.errors import InfeasibleError, InputError
 from dime.host.analysis import chance_limits, resampling, uncertainty
 from dime.host.planning.accounting import ENCODING, Accounting
 from dime.host.planning.cost import add_up, bundle_w, walk
+from dime.host.planning.formulation import build_problem
 from dime.host.planning.goals import Limits
 from dime.host.planning.links import Link
-from dime.host.planning.problem import build_problem
 from dime.host.profiles import link_profile
 from dime.host.profiles.encodings import Encoding
 from dime.host.profiles.profiles import RawRuns, from_runs

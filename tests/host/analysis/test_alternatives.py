@@ -8,8 +8,8 @@ from hypothesis import given, settings
 
 from dime.host.analysis import alternatives, resampling
 from dime.host.planning.evaluation import evaluate, value
+from dime.host.planning.formulation import build_problem
 from dime.host.planning.goals import Limits
-from dime.host.planning.problem import build_problem
 from dime.host.search.solvers import solve
 from dime.testing import synthetic
 from tests.host import small

@@ -148,7 +148,7 @@ def test_devices_without_a_link():
 
 
 def test_without_energy_there_is_none_in_the_table():
-    from dime.host.planning.problem import build_problem
+    from dime.host.planning.formulation import build_problem
 
     chain = synthetic.ALEXNET
     problem = build_problem([synthetic.profile(chain, static_w=None), synthetic.server(chain)], "4G")
@@ -160,7 +160,7 @@ def test_without_energy_there_is_none_in_the_table():
 
 def test_three_devices_and_a_given_plan(alexnet):
     chain = synthetic.ALEXNET
-    from dime.host.planning.problem import build_problem
+    from dime.host.planning.formulation import build_problem
 
     hub = synthetic.profile(chain, "hub", peak_flop_s=2e11, seed=3)
     problem = build_problem([synthetic.profile(chain), hub, synthetic.server(chain)], "WiFi")

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from dime.contract.errors import InfeasibleError, InputError
 from dime.host.analysis import break_even
 from dime.host.planning.accounting import Accounting
+from dime.host.planning.formulation import build_problem
 from dime.host.planning.goals import Limits
 from dime.host.planning.links import Link
-from dime.host.planning.problem import build_problem
 from dime.host.search.solvers import solve
 from dime.testing import synthetic
 from tests.host import small

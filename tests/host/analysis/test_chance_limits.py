@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from dime.contract.errors import InfeasibleError, InputError
 from dime.host.analysis import chance_limits
 from dime.host.planning.evaluation import evaluate
+from dime.host.planning.formulation import build_problem
 from dime.host.planning.goals import Limits
-from dime.host.planning.problem import build_problem
 from dime.host.profiles.single_runs import SingleRuns
 from dime.testing import synthetic
 from tests.host import small

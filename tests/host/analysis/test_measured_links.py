@@ -12,9 +12,10 @@ from dime.host.analysis.uncertainty import bootstrap
 from dime.host.common import student
 from dime.host.planning.accounting import Accounting
 from dime.host.planning.evaluation import evaluate
+from dime.host.planning.formulation import build_problem
 from dime.host.planning.goals import Limits
 from dime.host.planning.links import Link
-from dime.host.planning.problem import PER_S, build_problem
+from dime.host.planning.problem import PER_S
 from dime.host.search.solvers import exact
 from dime.host.studies.study import make_study
 from tests.host import small

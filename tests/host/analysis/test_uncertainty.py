@@ -13,8 +13,8 @@ from dime.host.common import stats
 from dime.host.metering.gain import Gain
 from dime.host.planning.cost import costs_of
 from dime.host.planning.evaluation import evaluate, value
+from dime.host.planning.formulation import build_problem
 from dime.host.planning.goals import Limits
-from dime.host.planning.problem import build_problem
 from dime.host.search.frontier import frontier
 from dime.host.search.solvers import solve
 from dime.testing import synthetic

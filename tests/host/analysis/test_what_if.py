@@ -9,9 +9,9 @@ import pytest
 from dime.contract.errors import InputError
 from dime.host.analysis.what_if import what_if
 from dime.host.planning.accounting import Accounting
+from dime.host.planning.formulation import build_problem
 from dime.host.planning.goals import Goal, Limits
 from dime.host.planning.links import load_link
-from dime.host.planning.problem import build_problem
 from dime.host.search.solvers import solve
 from dime.testing import synthetic
 

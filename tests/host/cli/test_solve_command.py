@@ -14,8 +14,8 @@ import pytest
 from dime import load_study
 from dime.contract.bundles import spell
 from dime.host.cli import main as cli
+from dime.host.planning.formulation import build_problem
 from dime.host.planning.plan import check, read_plan
-from dime.host.planning.problem import build_problem
 from dime.host.profiles.profiles import load_profile
 from dime.testing import synthetic
 from tests.host.conftest import dime

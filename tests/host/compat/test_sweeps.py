@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from dime.contract.errors import InfeasibleError, InputError
 from dime.host.compat import sweeps
 from dime.host.planning.evaluation import evaluate
+from dime.host.planning.formulation import build_problem
 from dime.host.planning.goals import Limits
-from dime.host.planning.problem import build_problem
 from dime.host.search import solvers
 from dime.host.search.frontier import frontier
 from dime.testing import synthetic

@@ -16,7 +16,7 @@ from dime.contract import handshake
 from dime.contract.errors import DeviceError
 from dime.device.executing import part as device_side
 from dime.host.bench import attended, tunnel
-from dime.host.execution import running, runs
+from dime.host.execution import running, runs, stage_process
 from tests.host.bench import contained
 from tests.host.conftest import dime
 from tests.host.execution.test_in_containers import lab, left, planned, study  # noqa: F401 # fixtures
@@ -152,10 +152,11 @@ def test_a_plan_over_three_devices_is_run(study):  # noqa: F811
 
 def test_a_line_comes_within_fifteen_seconds():
     """By what each part may take: to see that a stage or its engine is gone, and to give up the rest."""
-    gone_s = attended.POLL_S + running.LOST_S + running.RETRY_S
-    assert gone_s + running.GRACE_S + running.SOON_S <= SOON_S
-    assert max(handshake.WITHIN_S, device_side.CALL_S) + running.SOON_S + running.END_S <= SOON_S  # who does not answer
-    assert tunnel.DEAD_S + running.SOON_S <= SOON_S  # a computer that is gone
+    gone_s = attended.POLL_S + stage_process.LOST_S + stage_process.RETRY_S
+    assert gone_s + running.GRACE_S + stage_process.SOON_S <= SOON_S
+    silent_s = max(handshake.WITHIN_S, device_side.CALL_S)
+    assert silent_s + stage_process.SOON_S + stage_process.END_S <= SOON_S
+    assert tunnel.DEAD_S + stage_process.SOON_S <= SOON_S  # a computer that is gone
 
 
 def changed(folder, program):

@@ -7,7 +7,7 @@ import pytest
 
 from dime.contract import stages
 from dime.host.execution import joules
-from dime.host.execution.running import OWN
+from dime.host.execution.stage_process import OWN
 from dime.host.metering import power_trace
 from dime.host.metering.api import UNIX_MINUS_MONOTONIC_NS, Series
 from dime.host.metering.gain import Gain

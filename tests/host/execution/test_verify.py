@@ -16,7 +16,7 @@ from pyarrow import parquet
 import dime as python
 from dime.contract.errors import DeviceError, InputError, TableError
 from dime.contract.frames import OVERHEAD_BYTES
-from dime.host.execution import running, runs, verification_files
+from dime.host.execution import running, runs, verification_files, ways
 from dime.host.planning.links import Link, load_link
 from dime.host.profiles.profiles import load_profile
 from dime.host.report import verified
@@ -168,7 +168,7 @@ def over(link):
     """Two ends of a connection that goes over a link."""
     with ExitStack() as stack:
         server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        there = stack.enter_context(running.shaped(server.getsockname(), link))
+        there = stack.enter_context(ways.shaped(server.getsockname(), link))
         caller = stack.enter_context(socket.create_connection(("127.0.0.1", there.port)))
         yield caller, stack.enter_context(server.accept()[0])
 

@@ -9,10 +9,10 @@ from dime.contract.errors import InputError, TableError
 from dime.host.planning import problem_files
 from dime.host.planning.accounting import Accounting
 from dime.host.planning.evaluation import evaluate
+from dime.host.planning.formulation import build_problem
 from dime.host.planning.goals import Limits
 from dime.host.planning.links import Link, load_link
 from dime.host.planning.plan import check, describe, read_plan
-from dime.host.planning.problem import build_problem
 from dime.host.planning.solution import make_plan
 from dime.host.search.solvers import brute_force, solve
 from dime.testing import synthetic

@@ -15,10 +15,11 @@ from dime.host.common.units import quantity
 from dime.host.planning import problem_files
 from dime.host.planning.accounting import Accounting
 from dime.host.planning.evaluation import evaluate
+from dime.host.planning.formulation import build_problem
 from dime.host.planning.goals import Goal, Limits
 from dime.host.planning.links import Link
 from dime.host.planning.plan import check, describe, read_plan
-from dime.host.planning.problem import Choice, Device, Problem, build_problem
+from dime.host.planning.problem import Choice, Device, Problem
 from dime.host.planning.solution import make_plan
 from dime.host.planning.terms import ENCODING, PROTOCOL, Terms
 from dime.host.profiles.encodings import Encoding

@@ -8,9 +8,10 @@ from dime.contract.bundles import Bundle
 from dime.contract.errors import InputError
 from dime.host.analysis.resampling import Samples
 from dime.host.common import student
+from dime.host.planning.formulation import build_problem
 from dime.host.planning.links import Link, connect, known_links, load_link, located
 from dime.host.planning.plan import describe
-from dime.host.planning.problem import Choice, build_problem
+from dime.host.planning.problem import Choice
 from dime.host.profiles import link_profile
 from dime.host.profiles.scatter import Scatter
 from dime.testing import synthetic

@@ -344,7 +344,7 @@ def test_plans_from_before_batches_are_of_one(plan, tmp_path):
 
 
 def test_profiles_of_two_batches_are_not_planned_together():
-    from dime.host.planning.problem import build_problem
+    from dime.host.planning.formulation import build_problem
     from tests.host import small
 
     edge, server = small.profiles(3, 2, 0)

@@ -8,8 +8,8 @@ import pytest
 from dime.contract.bundles import Bundle
 from dime.contract.errors import InputError
 from dime.host.planning.accounting import Accounting
+from dime.host.planning.formulation import build_problem
 from dime.host.planning.goals import Limits
-from dime.host.planning.problem import build_problem
 from dime.host.planning.solution import make_plan
 from dime.host.profiles.profiles import RawRuns, from_runs
 from dime.host.search.frontier import frontier

@@ -8,10 +8,10 @@ import pytest
 from dime.contract.errors import InputError, TableError
 from dime.host.planning import plan as plans
 from dime.host.planning import traces
+from dime.host.planning.formulation import build_problem
 from dime.host.planning.goals import Limits
 from dime.host.planning.links import Link, load_link
 from dime.host.planning.plan import check, describe, read_plan
-from dime.host.planning.problem import build_problem
 from dime.host.report import output, page
 from dime.host.studies.study import make_study
 from tests.host import small

@@ -8,8 +8,8 @@ import pytest
 from dime.contract.errors import TableError
 from dime.host.cli import main as cli
 from dime.host.planning import plan
+from dime.host.planning.formulation import build_problem
 from dime.host.planning.plan import read_plan
-from dime.host.planning.problem import build_problem
 from dime.host.planning.solution import make_plan
 from dime.host.profiles.oddities import of_profiles, of_runs
 from dime.host.profiles.profiles import load_profile

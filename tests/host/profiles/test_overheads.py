@@ -14,9 +14,10 @@ from dime.host.execution import plans
 from dime.host.planning import problem_files
 from dime.host.planning.accounting import OVERHEAD, PROTOCOL, Accounting
 from dime.host.planning.evaluation import evaluate
+from dime.host.planning.formulation import build_problem
 from dime.host.planning.links import Link
 from dime.host.planning.plan import describe
-from dime.host.planning.problem import PER_S, build_problem
+from dime.host.planning.problem import PER_S
 from dime.host.profiles import overheads
 from dime.host.search.solvers import brute_force
 from dime.testing import synthetic

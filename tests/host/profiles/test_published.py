@@ -9,7 +9,7 @@ from pyarrow import parquet
 
 from dime.contract.errors import InputError
 from dime.host.analysis.resampling import resample
-from dime.host.planning.problem import build_problem
+from dime.host.planning.formulation import build_problem
 from dime.host.profiles.profiles import load_profile
 from dime.host.report import terminal
 from dime.host.studies.study import make_study

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from dime.host.analysis import resampling
 from dime.host.planning.accounting import OVERHEAD
 from dime.host.planning.evaluation import evaluate
-from dime.host.planning.problem import Choice, build_problem
+from dime.host.planning.formulation import build_problem
+from dime.host.planning.problem import Choice
 from dime.host.profiles import handovers, waits
 from dime.host.profiles.overheads import Overheads
 from dime.host.profiles.scatter import Scatter

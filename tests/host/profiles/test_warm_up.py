@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dime.host.planning.problem import build_problem
+from dime.host.planning.formulation import build_problem
 from dime.host.profiles import warm_up
 from dime.host.profiles.published import averaged
 from tests.host.analysis import noise

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from dime.host.analysis.baselines import all_on, compare
+from dime.host.planning.formulation import build_problem
 from dime.host.planning.goals import Limits
-from dime.host.planning.problem import build_problem
 from dime.host.profiles.profiles import RawRuns, from_runs
 from dime.host.search.cross_check import confirm
 from dime.host.search.frontier import frontier
